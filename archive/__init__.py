@@ -1,0 +1,1 @@
+"""Bytes and numbers: store, layout, ingest, readers, operators, lazy apply."""

@@ -1,0 +1,1 @@
+"""One analysis step per module; registry.py lists them."""

@@ -1,0 +1,1 @@
+"""One file format per module; registry.py lists them."""

@@ -1,0 +1,1 @@
+"""Spin models: exact, batched, numpy and scipy only."""

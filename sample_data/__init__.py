@@ -1,0 +1,1 @@
+"""The sample archive's raw files, and the code that made them."""

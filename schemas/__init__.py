@@ -1,0 +1,1 @@
+"""What data mean: vocabulary, units, records, errors. Imports nothing of ours."""

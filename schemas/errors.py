@@ -1,0 +1,108 @@
+"""Every error the product raises on purpose, grouped by what a caller does next.
+
+The message says where, what came, what was expected and what to do. ``exit_code`` is the one that the
+command line returns: 1 when the data or the archive refuse, 2 when the call itself is wrong.
+"""
+
+from __future__ import annotations
+
+
+class BarospecError(Exception):
+    """Base of all errors that are raised on purpose; print the message, no traceback is needed."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *getattr(self, "__notes__", [])])
+
+
+class NotFound(BarospecError, KeyError):
+    """The thing asked for is not there: archive, spectrum, tag, snapshot, operator, field."""
+
+    # KeyError prints the repr of its argument; a message for people is wanted instead.
+    def __str__(self) -> str:
+        return "\n".join([str(self.args[0]) if self.args else "", *getattr(self, "__notes__", [])])
+
+
+class InvalidData(BarospecError, ValueError):
+    """Data or a run sheet cannot be accepted as they are: correct them and try again."""
+
+
+class UnreadableFile(BarospecError, OSError):
+    """A file is damaged, truncated, still being written, or of no known format."""
+
+
+class Unsupported(BarospecError):
+    """Well formed, but made by a newer version or in a dialect that this version does not take."""
+
+
+class Conflict(BarospecError):
+    """What is there contradicts what came; nothing was written. Decide, then say ``--replace`` or leave it."""
+
+
+class StoreError(BarospecError):
+    """The store is damaged, locked, or cannot be reached."""
+
+
+class CallError(BarospecError, ValueError):
+    """The call is wrong: an argument that no data could make right."""
+
+    exit_code = 2
+
+
+class QueryError(CallError):
+    """A query text that cannot be understood, with the place and what would be valid there.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, in one sentence.
+    text : str
+        The whole query.
+    start, end : int
+        The place in `text`, in characters, end excluded.
+    hints : tuple of str
+        What would be valid, nearest first; shown on lines of their own.
+    """
+
+    def __init__(
+        self, problem: str, text: str = "", start: int = 0, end: int | None = None, hints: tuple[str, ...] = ()
+    ) -> None:
+        self.problem = problem
+        self.text = text
+        self.start = max(0, min(start, len(text)))
+        self.end = max(self.start + 1, len(text) if end is None else end)
+        self.hints = hints
+        super().__init__(self._render())
+
+    def _render(self) -> str:
+        lines = [self.problem]
+        if self.text:
+            # One line of at most 100 characters around the place: errors fit on a screen.
+            left = max(0, self.start - 60)
+            shown = self.text[left : left + 100].replace("\n", " ").replace("\t", " ")
+            width = max(1, min(self.end, left + len(shown)) - self.start)
+            lines += [f"  {'…' if left else ''}{shown}", "  " + " " * (self.start - left + bool(left)) + "^" * width]
+        return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+
+
+def nearest(word: str, choices: list[str] | tuple[str, ...], count: int = 3) -> list[str]:
+    """The names most like `word`, best first; empty when nothing comes close.
+
+    >>> nearest("presure", ["pressure", "temperature"])
+    ['pressure']
+    """
+    from difflib import get_close_matches  # only needed once something went wrong
+
+    lower = {choice.lower(): choice for choice in choices}
+    return [lower[match] for match in get_close_matches(word.lower(), list(lower), n=count, cutoff=0.6)]
+
+
+def did_you_mean(word: str, choices: list[str] | tuple[str, ...]) -> str:
+    """A sentence for the end of an error message, or nothing.
+
+    >>> did_you_mean("presure", ["pressure", "temperature"])
+    ' Did you mean pressure?'
+    """
+    close = nearest(word, choices)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
