@@ -1,0 +1,284 @@
+"""The versioned store: one Icechunk repository, one writer at a time, atomic commits.
+
+Only this module imports icechunk, and only it and `layout` import zarr.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import uuid as uuids
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import zarr
+from filelock import FileLock, Timeout
+
+from barospec.archive.head import FORMAT, MARKER, Location, locate
+from barospec.schemas.errors import Conflict, InvalidData, NotFound, StoreError
+
+# Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
+# and stdout belongs to results; every other warning of theirs stays.
+icechunk.set_logs_filter("warn,icechunk::storage::object_store=error")
+
+MANIFEST_REFS = 1000
+LOCK_SECONDS = 600.0
+BRANCH = "main"
+ROOT_MESSAGE = "archive created"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One entry of the history."""
+
+    snapshot: str
+    parent: str | None
+    message: str
+    time: datetime
+    metadata: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one."""
+
+    appended: dict[str, tuple[int, int]] = field(default_factory=dict)
+    edited: dict[str, list[int]] = field(default_factory=dict)
+    tables: set[str] = field(default_factory=set)
+
+    def append(self, group: str, start: int, stop: int) -> None:
+        """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
+        first = self.appended.get(group, (start, start))[0]
+        self.appended[group] = (first, stop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored in the commit's metadata."""
+        return {
+            "appended": {key: list(span) for key, span in sorted(self.appended.items())},
+            "edited": {key: sorted(rows) for key, rows in sorted(self.edited.items())},
+            "tables": sorted(self.tables),
+        }
+
+
+@dataclass(slots=True)
+class Transaction:
+    """An open write: a zarr root, what was changed, and the snapshot it started from."""
+
+    root: zarr.Group
+    parent: str
+    changes: Changes
+    message: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    snapshot: str | None = None
+
+
+def _config() -> icechunk.RepositoryConfig:
+    split = icechunk.ManifestSplittingConfig.from_dict(
+        {icechunk.ManifestSplitCondition.AnyArray(): {icechunk.ManifestSplitDimCondition.Any(): MANIFEST_REFS}}
+    )
+    return icechunk.RepositoryConfig(
+        # Nothing inline: manifests carry no checksum of ours, chunks do.
+        inline_chunk_threshold_bytes=0,
+        manifest=icechunk.ManifestConfig(splitting=split),
+    )
+
+
+def actor() -> str:
+    """Who acts, for the history: ``BAROSPEC_ACTOR``, or the login name."""
+    try:
+        return os.environ.get("BAROSPEC_ACTOR") or getpass.getuser()
+    except (KeyError, OSError):  # a container without a user entry
+        return "unknown"
+
+
+class Store:
+    """An archive's versioned arrays.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "a"
+    >>> store = Store.create(folder)
+    >>> [commit.message for commit in store.history()]
+    ['archive created']
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        try:
+            storage = icechunk.local_filesystem_storage(str(location.store))
+            self._repo = icechunk.Repository.open(storage)
+        except icechunk.IcechunkError as error:
+            raise StoreError(f"{location.store} cannot be opened: {_first_line(error)}") from error
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, title: str = "") -> Store:
+        """Make an empty archive at `path` (a folder that is absent or empty)."""
+        root = Path(path).expanduser()
+        if (root / MARKER).exists():
+            raise Conflict(f"{root} is an archive already; nothing was changed.")
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise Conflict(f"{root} exists and is not empty. Name a new folder.")
+        root.mkdir(parents=True, exist_ok=True)
+        uuid = str(uuids.uuid4())
+        storage = icechunk.local_filesystem_storage(str(root / "store"))
+        options = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
+        repo = icechunk.Repository.create(storage, config=_config(), **options)
+        repo.save_config()
+        session = repo.writable_session(BRANCH)
+        zarr.create_group(
+            session.store,
+            zarr_format=3,
+            attributes={"barospec_format": FORMAT, "uuid": uuid, "title": title, "created": _now()},
+        )
+        session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
+        # The marker comes last: a folder without it is not an archive.
+        marker = root / f"{MARKER}.part"
+        marker.write_text(json.dumps({"barospec_format": FORMAT, "uuid": uuid}) + "\n")
+        marker.replace(root / MARKER)
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Store:
+        """Open the archive at `path`."""
+        return cls(locate(path))
+
+    @property
+    def uuid(self) -> str:
+        """The archive's identity, the same in every copy."""
+        return self.location.uuid
+
+    def history(self, at: str | None = None, *, limit: int | None = None) -> Iterator[Commit]:
+        """Commits from `at` (the head) backwards; Icechunk's own empty first snapshot is left out."""
+        snapshot = at or self.location.head()
+        try:
+            for count, info in enumerate(self._repo.ancestry(snapshot_id=snapshot)):
+                if limit is not None and count >= limit:
+                    return
+                metadata = dict(info.metadata)
+                if info.parent_id is None and "barospec" not in metadata:
+                    return
+                yield Commit(info.id, info.parent_id, info.message, info.written_at, metadata.get("barospec", {}))
+        except icechunk.IcechunkError as error:
+            raise StoreError(f"the history of {self.location.root} cannot be read: {_first_line(error)}") from error
+
+    def resolve(self, at: str | None) -> str:
+        """Snapshot id of `at`: None (the head), a tag, an id or a unique beginning of one, or a date.
+
+        A date means the newest snapshot written until then; a day without time, until its end (UTC).
+        """
+        found = self.location.snapshot(at)
+        if found is not None:
+            return found
+        assert at is not None  # the head is always found
+        commits = list(self.history())
+        starts = [commit.snapshot for commit in commits if len(at) >= 4 and commit.snapshot.startswith(at.upper())]
+        if len(starts) == 1:
+            return starts[0]
+        if len(starts) > 1:
+            raise NotFound(f"{at} is the beginning of {len(starts)} snapshots; write more of it.")
+        moment = _moment(at)
+        if moment is not None:
+            for commit in commits:
+                if commit.time <= moment:
+                    return commit.snapshot
+            raise NotFound(f"the archive did not exist at {at}; it begins at {commits[-1].time:%Y-%m-%d %H:%M} UTC.")
+        tags = ", ".join(self.location.tags()) or "none"
+        raise NotFound(f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots.')
+
+    def read(self, snapshot: str) -> zarr.Group:
+        """The arrays as they were at `snapshot`, read-only."""
+        try:
+            return zarr.open_group(self._repo.readonly_session(snapshot_id=snapshot).store, mode="r")
+        except icechunk.IcechunkError as error:
+            raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
+
+    def tag(self, name: str, snapshot: str) -> None:
+        """Give `snapshot` a name for ever."""
+        try:
+            self._repo.create_tag(name, snapshot_id=snapshot)
+        except icechunk.IcechunkError as error:
+            raise Conflict(f'tag "{name}" cannot be made: {_first_line(error)}') from error
+
+    @contextmanager
+    def transaction(self, verb: str, *, wait: float = LOCK_SECONDS) -> Iterator[Transaction]:
+        """One atomic write: on leaving, all of it is committed; on an error or a kill, none of it is.
+
+        A block that leaves ``message`` empty commits nothing. The exclusive lock is held throughout, so
+        that what was read inside is still true at the commit.
+        """
+        with self._lock(verb, wait):
+            parent = self.location.head()
+            session = self._repo.writable_session(BRANCH)
+            root = zarr.open_group(session.store, mode="r+")
+            work = Transaction(root, parent, Changes())
+            yield work
+            if work.message:
+                record = {"verb": verb, "actor": actor(), **work.metadata, **work.changes.to_dict()}
+                try:
+                    work.snapshot = session.commit(work.message, metadata={"barospec": record})
+                except icechunk.IcechunkError as error:
+                    raise StoreError(f"the commit failed, nothing was written: {_first_line(error)}") from error
+
+    @contextmanager
+    def _lock(self, verb: str, wait: float) -> Iterator[None]:
+        root = self.location.root
+        lock, holder = FileLock(root / "writer.lock"), root / "writer.json"
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout:
+            raise StoreError(f"another writer has held the archive for {wait:g} s: {_holder(holder)}. Try again later.") from None
+        except OSError as error:
+            raise StoreError(f"{root} cannot be written: {error.strerror or error}.") from error
+        try:
+            mine = {"host": socket.gethostname(), "pid": os.getpid(), "verb": verb, "since": _now()}
+            holder.write_text(json.dumps(mine))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+@lru_cache(maxsize=8)
+def cached_reader(root: str, snapshot: str) -> zarr.Group:
+    """The read-only arrays of a snapshot, opened once per process: what lazy tasks read through."""
+    return Store.open(root).read(snapshot)
+
+
+def _holder(path: Path) -> str:
+    try:
+        held = json.loads(path.read_text())
+        return f"{held['verb']} on {held['host']}, pid {held['pid']}, since {held['since']}"
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if len(text.strip()) <= 10:
+        moment = moment.replace(hour=23, minute=59, second=59, microsecond=999999)
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def check_name(name: str, what: str) -> str:
+    """A name that may become part of a path: letters, digits, ``. _ -``; raises otherwise."""
+    if not name or name.startswith(".") or not all(char.isalnum() or char in "._-" for char in name):
+        raise InvalidData(f'{what} "{name}" must be letters, digits, ".", "_" or "-".')
+    return name

@@ -1,0 +1,140 @@
+"""From what people and files write to a term's value, and back to text.
+
+A value is a float (in the term's unit), an int, a str, or, for times, integer microseconds since 1970 (UTC);
+None is "not known". Nothing is guessed: what cannot be understood raises InvalidData with the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from barospec.schemas.errors import InvalidData, did_you_mean
+from barospec.schemas.units import parse_quantity
+from barospec.schemas.vocabulary import ELEMENTS, LINES, Term, find_edge, find_line
+
+NOT_KNOWN = frozenset({"", "-", "--", "–", "n/a", "na", "nan", "none given", "not given", "unknown", "?", "missing"})
+AMBIENT_PRESSURE = 1.01325e-4  # GPa; one standard atmosphere
+
+
+def parse_value(term: Term, text: str, *, element: str = "") -> dict[str, Any]:
+    """Read the text written for a term; returns the term's value and those of terms that it states as well.
+
+    "10 ± 1 K" states a sigma too, "ambient" a pressure and its method. Not known gives None.
+
+    >>> from barospec.schemas.vocabulary import BY_NAME
+    >>> parse_value(BY_NAME["pressure"], "237 ± 5 kbar")
+    {'pressure': 23.7, 'pressure_sigma': 0.5}
+    >>> parse_value(BY_NAME["edge"], "ni-k")
+    {'edge': 'Ni K'}
+    """
+    text = text.strip()
+    if text.casefold() in NOT_KNOWN and not (term.name in ("medium", "direction", "energy_calibration")):
+        return {term.name: None}
+    if term.name == "pressure" and text.casefold() in ("ambient", "ambient pressure"):
+        return {"pressure": AMBIENT_PRESSURE, "pressure_method": "ambient"}
+    if term.kind == "number":
+        return _number(term, text)
+    if term.kind == "integer":
+        try:
+            return {term.name: int(text)}
+        except ValueError:
+            raise InvalidData(f'{term.name} "{text}" is not a whole number.') from None
+    if term.kind == "time":
+        return {term.name: parse_time(text, term.name)}
+    if term.kind == "word":
+        return {term.name: _word(term, text, element)}
+    return {term.name: text}
+
+
+def _number(term: Term, text: str) -> dict[str, Any]:
+    if term.name == "temperature" and text.casefold() in ("rt", "room temperature", "ambient", "room"):
+        raise InvalidData(f'temperature "{text}" is not a reading. Write what the sensor said, or "295 ± 5 K".')
+    try:
+        quantity = parse_quantity(text, term.unit)
+    except InvalidData as error:
+        raise InvalidData(f"{term.name} {error}" if text in str(error) else f'{term.name} "{text}": {error}') from None
+    if not math.isfinite(quantity.value):
+        raise InvalidData(f'{term.name} "{text}" is not a finite number.')
+    if term.name == "temperature" and quantity.value < 0:
+        raise InvalidData(f'temperature "{text}" is below absolute zero. Write degC for degrees Celsius.')
+    if term.name.endswith("_sigma") and quantity.value < 0:
+        raise InvalidData(f'{term.name} "{text}" is negative; an uncertainty is zero or more.')
+    stated: dict[str, Any] = {term.name: quantity.value}
+    if quantity.sigma is not None:
+        if not term.sigma:
+            raise InvalidData(f'{term.name} "{text}": an uncertainty cannot be kept for {term.name}; write the value alone.')
+        stated[term.sigma] = abs(quantity.sigma)
+    return stated
+
+
+def _word(term: Term, text: str, element: str) -> str:
+    if term.name == "edge":
+        edge = find_edge(text, element)
+        if edge is None:
+            raise InvalidData(f'edge "{text}" is not an element and a level. Write it like "Ni K" or "La L3".')
+        return edge
+    if term.name == "line":
+        line = find_line(text)
+        if line is None:
+            raise InvalidData(f'line "{text}" is not known. Choose from {", ".join(LINES)} (Kb is understood).')
+        return line
+    if term.name == "element" and text not in ELEMENTS:
+        raise InvalidData(f'element "{text}" is not a chemical symbol.{did_you_mean(text, ELEMENTS)}')
+    if term.allowed:
+        by_key = {_key(choice): choice for choice in term.allowed}
+        if _key(text) not in by_key:
+            close = did_you_mean(text, term.allowed)
+            raise InvalidData(f'{term.name} "{text}" is not one of {", ".join(term.allowed)}.{close}')
+        return by_key[_key(text)]
+    return " ".join(text.split())
+
+
+def _key(text: str) -> str:
+    return text.casefold().replace("_", " ").replace("-", " ")
+
+
+def parse_time(text: str, name: str = "time") -> int:
+    """Microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
+
+    >>> parse_time("1970-01-01T00:00:01")
+    1000000
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidData(f'{name} "{text}" is not a time. Write it like 2024-05-03 or 2024-05-03T14:20:00+02:00.') from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def coerce(term: Term, value: Any, *, element: str = "") -> dict[str, Any]:
+    """Like `parse_value`, for values that may have a type already, such as a reader's."""
+    if value is None:
+        return {term.name: None}
+    if isinstance(value, str):
+        return parse_value(term, value, element=element)
+    if term.kind == "number":
+        number = float(value)
+        return {term.name: None if math.isnan(number) else number}
+    if term.kind in ("integer", "time"):
+        return {term.name: int(value)}
+    return parse_value(term, str(value), element=element)
+
+
+def show_value(term: Term, value: Any) -> str:
+    """A value as text with its unit, for tables and messages.
+
+    >>> from barospec.schemas.vocabulary import BY_NAME
+    >>> show_value(BY_NAME["pressure"], 15.6)
+    '15.6 GPa'
+    """
+    if value is None:
+        return "not known"
+    if term.kind == "time" and isinstance(value, int):
+        return datetime.fromtimestamp(value / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if term.kind == "number":
+        return f"{value:.10g}" + (f" {term.unit}" if term.unit not in ("", "1") else "")
+    return str(value)
