@@ -338,6 +338,11 @@ def table_length(group: zarr.Group) -> int:
     return int(first[1].shape[0]) if first else 0
 
 
+def count_records(root: zarr.Group, name: str) -> int:
+    """Number of records in the table `name`; 0 when nothing has been put in yet."""
+    return table_length(_group(root, f"tables/{name}")) if f"tables/{name}" in root else 0
+
+
 def read_words(root: zarr.Group, name: str) -> list[str]:
     """The vocabulary of a word column: the code is the position."""
     path = f"words/{name}"

@@ -1,0 +1,391 @@
+"""Put prepared entries into the store: one atomic commit, idempotent, conflicts reported.
+
+What is in the archive already is asked through a callable, so that this layer needs no index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from barospec.archive.layout import Batch, Writer, count_records, read_table
+from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.store import Store, Transaction, actor
+from barospec.archive.structures import Structure, bonds
+from barospec.schemas.records import Problem
+from barospec.schemas.values import show_value
+from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest row of a spectrum that the archive holds. ``content`` and ``conditions`` are check numbers."""
+
+    spectrum_id: str
+    group: str
+    row: int
+    revision: int
+    status: str
+    content: int
+    conditions: int
+    source: tuple[str, ...]
+    columns: Mapping[str, Any]
+
+
+class Lookup(Protocol):
+    """What ingest asks: the rows at `snapshot` with these ids or these source keys, newest revisions only."""
+
+    def __call__(self, snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Iterable[Known]:
+        """Rows that have one of the ids, or are active and have one of the sources."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an ingest did, to be told and, as ``to_dict``, to be parsed."""
+
+    added: int = 0
+    unchanged: int = 0
+    replaced: int = 0
+    conflicts: int = 0
+    refused: int = 0
+    skipped: int = 0
+    structures: int = 0
+    literature: int = 0
+    snapshot: str | None = None
+    groups: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that came is in the archive now."""
+        return not (self.refused or self.conflicts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        counted = ("added", "unchanged", "replaced", "conflicts", "refused", "skipped", "structures", "literature")
+        return {
+            **{name: getattr(self, name) for name in counted},
+            "snapshot": self.snapshot,
+            "groups": self.groups,
+            "runs": self.runs,
+            "problems": [
+                {"severity": p.severity, "message": p.message, "file": p.file, "line": p.line, "scan": p.scan}
+                for p in self.problems
+            ],
+        }
+
+
+def check_number(digest: bytes) -> int:
+    """The first eight bytes of a sha256 as a number: what an index keeps to recognize a row."""
+    return int.from_bytes(digest[:8], "little")
+
+
+def ingest(
+    store: Store, prepared: Prepared, known: Lookup, *, replace: bool = False, strict: bool = False, message: str = ""
+) -> Report:
+    """Write what is new, in one commit.
+
+    Parameters
+    ----------
+    store : Store
+        The archive.
+    prepared : Prepared
+        From `prepare`; parsed before the lock is taken.
+    known : callable
+        See `Lookup`. Asked under the lock, so that two writers at a time both arrive.
+    replace : bool
+        Take what contradicts the archive as a new revision instead of reporting a conflict.
+    strict : bool
+        Write nothing at all if anything was refused or contradicts.
+    message : str
+        For the history; a summary is written without one.
+    """
+    report = Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
+    if strict and prepared.refused:
+        return report
+    if not (prepared.entries or prepared.structures or prepared.literature):
+        return report
+    with store.transaction("ingest") as work:
+        writer = Writer(work.root, work.changes)
+        now = _now()
+        plan = _compare(prepared.entries, known, work.parent, replace, report)
+        fresh_structures = _new_structures(work, prepared.structures, replace, report)
+        fresh_literature = _new_literature(work, prepared.literature)
+        if strict and report.conflicts:
+            report.added = report.replaced = 0
+            return report
+        _write_spectra(writer, plan, now, report)
+        _write_structures(writer, fresh_structures, now)
+        if fresh_literature:
+            writer.append_table("literature", [{**r, "status": "active", "ingested": now} for r in fresh_literature])
+        report.structures, report.literature = len(fresh_structures), len(fresh_literature)
+        if work.changes.appended or work.changes.tables:
+            _write_sheets(writer, work, prepared, plan, now)
+            work.message = message or _summary(report)
+            work.metadata = {"counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v}, "runs": report.runs}
+    report.snapshot = work.snapshot
+    return report
+
+
+@dataclass(slots=True)
+class _Planned:
+    """An entry that will be written, and the row that it supersedes."""
+
+    entry: Entry
+    revision: int = 1
+    old: Known | None = None
+
+
+def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bool, report: Report) -> list[_Planned]:
+    by_id: dict[str, Known] = {}
+    by_source: dict[tuple[str, ...], Known] = {}
+    for row in known(snapshot, [e.spectrum_id for e in entries], [e.source for e in entries]):
+        by_id[row.spectrum_id] = row
+        if row.status == "active":
+            by_source[row.source] = row
+    plan: list[_Planned] = []
+    planned: dict[str, Entry] = {}
+    for entry in entries:
+        twin = planned.get(entry.spectrum_id)
+        if twin is not None:
+            _twin(entry, twin, report)
+            continue
+        old = by_id.get(entry.spectrum_id)
+        if old is not None and (old.content, old.conditions) == (check_number(entry.content), check_number(entry.conditions)):
+            report.unchanged += 1
+            if old.status == "withdrawn":
+                report.problems.append(Problem("note", f"{old.spectrum_id} is in the archive, but withdrawn.", entry.where))
+            continue
+        same_name = by_source.get(entry.source)
+        old = old or same_name
+        if old is not None and not replace:
+            report.conflicts += 1
+            report.problems.append(Problem("error", _conflict(entry, old), entry.where))
+            continue
+        planned[entry.spectrum_id] = entry
+        if old is None:
+            report.added += 1
+            plan.append(_Planned(entry))
+        else:
+            report.replaced += 1
+            entry.columns["spectrum_id"] = old.spectrum_id
+            plan.append(_Planned(entry, old.revision + 1, old))
+    return plan
+
+
+def _twin(entry: Entry, twin: Entry, report: Report) -> None:
+    """The same bytes and scan twice in one call: one spectrum, unless the conditions disagree."""
+    if (entry.content, entry.conditions) == (twin.content, twin.conditions):
+        report.unchanged += 1
+        report.problems.append(Problem("note", f"the same scan of the same file as {twin.where}; taken once.", entry.where))
+        return
+    report.conflicts += 1
+    differ = _differences(entry.columns, twin.columns)
+    report.problems.append(Problem("error", f"the same scan as {twin.where}, but with other conditions: {differ}.", entry.where))
+
+
+def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    told = [
+        f"{term.name} {show_value(term, old.get(term.name))} -> {show_value(term, new.get(term.name))}"
+        for term in SETTABLE
+        if new.get(term.name) != old.get(term.name)
+    ]
+    return "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
+
+
+def _conflict(entry: Entry, old: Known) -> str:
+    if old.spectrum_id == entry.spectrum_id:
+        differ = _differences(entry.columns, old.columns)
+        what = f"is in the archive as {old.spectrum_id} with other conditions ({differ})" if differ else (
+            f"is in the archive as {old.spectrum_id}, but gives other numbers with this reader ({entry.columns['reader']})"
+        )
+    else:
+        what = f"has other bytes than the file of that name in the archive (spectrum {old.spectrum_id})"
+    return f"{what}. Nothing was changed; --replace makes it revision {old.revision + 1}."
+
+
+def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: Report) -> None:
+    batches: dict[str, Batch] = {}
+    first_header: dict[str, int] = {}
+    headers: list[dict[str, str]] = []
+    base = count_records(writer.root, "headers")
+    for planned in plan:
+        entry = planned.entry
+        digest = hashlib.sha256(entry.header.encode()).hexdigest()
+        if digest not in first_header:
+            first_header[digest] = base + len(headers)
+            headers.append({"sha256": digest, "text": entry.header})
+        columns = {term.name: entry.columns.get(term.name) for term in SPECTRUM_TERMS}
+        columns |= {"revision": planned.revision, "status": "active", "ingested": now, "header": first_header[digest]}
+        batch = batches.setdefault(entry.group, Batch())
+        batch.energies.append(entry.energy)
+        batch.signals.append(entry.signals)
+        batch.columns.append(columns)
+        batch.hashes["row_sha256"].append(entry.content)
+        batch.hashes["conditions_sha256"].append(entry.conditions)
+        run = str(entry.columns["run"])
+        report.runs[run] = report.runs.get(run, 0) + 1
+    superseded: dict[str, list[int]] = {}
+    events: list[dict[str, Any]] = []
+    for planned in plan:
+        if planned.old is not None:
+            superseded.setdefault(planned.old.group, []).append(planned.old.row)
+            details = {"revision": planned.revision, "changed": _differences(planned.entry.columns, planned.old.columns)}
+            events.append(event("replace", planned.old.spectrum_id, now, details=details))
+    for group, rows in superseded.items():
+        writer.edit_spectra(group, rows, {"status": "superseded"})
+    if headers:
+        writer.append_table("headers", headers)
+    for group, batch in sorted(batches.items()):
+        writer.append_spectra(group, batch)
+        report.groups[group] = len(batch)
+    if events:
+        writer.append_table("events", events)
+
+
+def event(action: str, subject: str, now: int, *, reason: str = "", details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A record for the append-only ``events`` table."""
+    return {
+        "action": action,
+        "actor": actor(),
+        "subject": subject,
+        "reason": reason,
+        "details": json.dumps(details or {}, sort_keys=True),
+        "time": now,
+    }
+
+
+def _new_structures(work: Transaction, records: Sequence[Structure], replace: bool, report: Report) -> list[tuple[Structure, int]]:
+    """Structures that the archive does not have, with their revision."""
+    table = read_table(work.root, "structures", ["structure_id", "source_sha256", "status", "revision"])
+    held = {
+        str(name): (str(digest), int(revision))
+        for name, digest, status, revision in zip(*table.values(), strict=True)
+        if status == "active"
+    }
+    fresh: list[tuple[Structure, int]] = []
+    for record in records:
+        before = held.get(record.structure_id)
+        digest = structure_sha256(record)
+        if before is None:
+            fresh.append((record, 1))
+        elif before[0] == digest:
+            report.unchanged += 1
+            continue
+        elif replace:
+            fresh.append((record, before[1] + 1))
+            report.replaced += 1
+        else:
+            report.conflicts += 1
+            report.problems.append(
+                Problem("error", f"structure {record.structure_id} is in the archive with other values; --replace makes a revision.")
+            )
+            continue
+        held[record.structure_id] = (digest, fresh[-1][1])
+    return fresh
+
+
+def structure_sha256(record: Structure) -> str:
+    """Fingerprint of a structure's content."""
+    return hashlib.sha256(repr(record).encode()).hexdigest()
+
+
+def _write_structures(writer: Writer, records: Sequence[tuple[Structure, int]], now: int) -> None:
+    if not records:
+        return
+    replaced = {record.structure_id for record, revision in records if revision > 1}
+    if replaced:
+        ids = read_table(writer.root, "structures", ["structure_id"])["structure_id"]
+        writer.edit_table("structures", [row for row, name in enumerate(ids) if str(name) in replaced], {"status": "superseded"})
+    lattice = ("structure_id", "material", "space_group", "a", "b", "c", "alpha", "beta", "gamma", "volume")
+    facts = (*lattice, "pressure", "pressure_sigma", "temperature", "source", "source_file", "origin", "note")
+    rows = []
+    sites: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for record, revision in records:
+        row = {name: getattr(record, name, None) for name in facts}
+        row |= {"status": "active", "revision": revision, "source_sha256": structure_sha256(record), "ingested": now}
+        rows.append(row)
+        common = {"structure_id": record.structure_id, "revision": revision}
+        for site in record.sites:
+            place = {name: getattr(site, name) for name in ("label", "element", "x", "y", "z", "occupancy")}
+            sites.append({**common, **place})
+        for bond in bonds(record):
+            found.append({
+                **common, "bond": bond.bond, "site": bond.site, "neighbor": bond.neighbor,
+                "bond_length": bond.bond_length, "multiplicity": bond.multiplicity,
+            })  # fmt: skip
+    writer.append_table("structures", rows)
+    if sites:
+        writer.append_table("sites", sites)
+    if found:
+        writer.append_table("bonds", found)
+
+
+def _new_literature(work: Transaction, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Literature values that the archive does not hold word for word."""
+    compared = ("quantity", "material", "value", "value_unit", "source", "quote")
+    table = read_table(work.root, "literature", compared)
+    held = {tuple(_plain(value) for value in row) for row in zip(*table.values(), strict=True)}
+    fresh = []
+    for record in records:
+        key = tuple(_plain(record.get(name)) for name in compared)
+        if key not in held:
+            held.add(key)
+            fresh.append(dict(record))
+    return fresh
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else f"{float(value):.15g}" if not isinstance(value, str) else value
+
+
+def _write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Sequence[_Planned], now: int) -> None:
+    """Keep the text of each run sheet that gave something, and which runs it described."""
+    held = {str(digest) for digest in read_table(work.root, "sheets", ["sha256"])["sha256"]}
+    fresh = {sheet.sha256: sheet for sheet in prepared.sheets if sheet.sha256 not in held}
+    if fresh:
+        writer.append_table(
+            "sheets", [{"name": s.name, "sha256": s.sha256, "text": s.text, "ingested": now} for s in fresh.values()]
+        )
+    by_name = {sheet.name: sheet for sheet in prepared.sheets}
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for planned in plan:
+        columns = planned.entry.columns
+        sheet = by_name.get(str(columns.get("run_sheet") or ""))
+        key = (str(columns.get("experiment") or ""), str(columns["run"]))
+        seen.setdefault(key, {
+            "experiment": key[0], "run": key[1], "note": columns.get("note"), "ingested": now,
+            "run_sheet": sheet.name if sheet else "", "sheet_sha256": sheet.sha256 if sheet else "",
+        })  # fmt: skip
+    if seen:
+        table = read_table(work.root, "runs", ["experiment", "run", "sheet_sha256"])
+        described = set(zip(*(map(str, column) for column in table.values()), strict=True))
+        rows = [row for key, row in seen.items() if (*key, row["sheet_sha256"]) not in described]
+        if rows:
+            writer.append_table("runs", rows)
+
+
+def _summary(report: Report) -> str:
+    parts = []
+    if report.added:
+        parts.append(f"{report.added} spectra added")
+    if report.replaced:
+        parts.append(f"{report.replaced} replaced")
+    if report.structures:
+        parts.append(f"{report.structures} structures")
+    if report.literature:
+        parts.append(f"{report.literature} literature values")
+    runs = ", ".join(sorted(report.runs)[:8]) + (", …" if len(report.runs) > 8 else "")
+    return "; ".join(parts) + (f" ({runs})" if runs else "")
+
+
+def _now() -> int:
+    since = datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+

@@ -1,0 +1,96 @@
+"""Lazy arrays over selected rows: one task per block of rows, never one per spectrum.
+
+xarray's own ``open_zarr().isel(rows)`` makes a task per chunk touched and per variable; here a task reads a
+thousand rows of one variable, wherever they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from dask.array import Array
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from barospec.archive.layout import array, read_rows, spectra_group
+from barospec.archive.store import cached_reader
+
+BLOCK_ROWS = 1024
+
+
+def load_energy(root: str, snapshot: str, key: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """Energies of some rows, shape (rows, width), eV; each distinct grid is read once."""
+    group = spectra_group(cached_reader(root, snapshot), key)
+    grid = array(group, "grid")
+    low, high = int(rows.min()), int(rows.max()) + 1
+    # A sparse selection over a long archive should not read the whole column of grid numbers.
+    numbers = np.asarray(grid[low:high])[rows - low] if high - low < 64 * len(rows) else np.asarray(grid.oindex[rows])
+    distinct, inverse = np.unique(numbers, return_inverse=True)
+    return read_rows(array(group, "grid_energy"), distinct.astype(np.int64), width)[inverse]
+
+
+def load_curves(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """Curves of some rows, shape (rows, width); NaN where a row has no such channel."""
+    return read_rows(array(spectra_group(cached_reader(root, snapshot), key), name), rows, width)
+
+
+def load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """What a task runs: ``energy``, the curve, or a channel, of one block of rows."""
+    if name == "energy":
+        return load_energy(root, snapshot, key, rows, width)
+    return load_curves(root, snapshot, key, name, rows, width)
+
+
+def load_on_grid(
+    root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, target: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Curves of some rows, linearly interpolated to `target` (eV); NaN outside what was measured."""
+    energies = load_energy(root, snapshot, key, rows, width)
+    curves = load_curves(root, snapshot, key, name, rows, width)
+    return interpolate(energies, curves, target)
+
+
+def interpolate(energies: NDArray[np.float64], curves: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row of `curves` at the energies `target`, linear, NaN outside; rows may be padded and unsorted.
+
+    >>> interpolate(np.array([[1.0, 2.0, np.nan]]), np.array([[0.0, 10.0, np.nan]]), np.array([1.5, 3.0]))
+    array([[ 5., nan]])
+    """
+    out = np.full((len(curves), len(target)), np.nan)
+    for line, energy, curve in zip(out, energies, curves, strict=True):
+        good = np.isfinite(energy) & np.isfinite(curve)
+        x, y = energy[good], curve[good]
+        if x.size > 1:
+            if np.any(np.diff(x) < 0):
+                order = np.argsort(x, kind="stable")
+                x, y = x[order], y[order]
+            line[:] = np.interp(target, x, y, left=np.nan, right=np.nan)
+    return out
+
+
+def blocks(count: int) -> tuple[int, ...]:
+    """Lengths of the blocks of `count` rows."""
+    full, rest = divmod(count, BLOCK_ROWS)
+    return (BLOCK_ROWS,) * full + ((rest,) if rest else ())
+
+
+def lazy(
+    root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, target: NDArray[np.float64] | None = None
+) -> Array:
+    """A dask array of one variable over the selected rows; nothing is read until it is computed."""
+    lengths = blocks(len(rows))
+    columns = width if target is None else len(target)
+    label = f"{name}-{tokenize(root, snapshot, key, name, rows, width, target)}"
+    tasks: dict[Any, Any] = {}
+    start = 0
+    for number, length in enumerate(lengths):
+        part = rows[start : start + length]
+        start += length
+        if target is None:
+            tasks[label, number, 0] = (load, root, snapshot, key, name, part, width)
+        else:
+            tasks[label, number, 0] = (load_on_grid, root, snapshot, key, name, part, width, target)
+    graph = HighLevelGraph.from_collections(label, tasks, dependencies=[])
+    return Array(graph, label, (lengths, (columns,)), dtype=np.float64)

@@ -1,0 +1,334 @@
+"""The metadata index: one immutable DuckDB file per snapshot, replayed from an older one or rebuilt.
+
+Only this module imports duckdb. Opening an index that is there imports neither zarr nor icechunk; those are
+needed, and imported, only when one has to be made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from barospec.archive.head import Location
+from barospec.schemas.errors import StoreError
+from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS, Kind
+
+if TYPE_CHECKING:
+    from barospec.archive.ingest import Known
+    from barospec.archive.store import Store
+
+VERSION = 1
+KEEP = 3
+BLOCK = 200_000
+SQL_TYPE: Mapping[Kind, str] = {
+    "number": "DOUBLE",
+    "integer": "BIGINT",
+    "word": "VARCHAR",
+    "text": "VARCHAR",
+    "time": "TIMESTAMP",
+}
+# What a row carries beside the terms: its place, its header, and the check numbers that ingest compares.
+PLACE: Mapping[str, str] = {
+    "grp": "VARCHAR",
+    "row": "BIGINT",
+    "header": "BIGINT",
+    "content": "UBIGINT",
+    "conditions": "UBIGINT",
+}
+RECORDS = ("structures", "sites", "literature", "runs", "events")
+
+
+def fingerprint() -> str:
+    """Changes whenever the index's columns do, so that an index of other columns is never opened."""
+    columns = [VERSION, *((term.name, term.kind) for term in TERMS), *PLACE.items()]
+    return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
+
+
+def folder(location: Location) -> Path:
+    """Where index files of this archive are: beside the store, or in the user's cache where that is read-only."""
+    beside = location.index / fingerprint()
+    if os.access(beside if beside.exists() else location.root, os.W_OK):
+        return beside
+    from platformdirs import user_cache_path
+
+    cached: Path = user_cache_path("barospec") / location.uuid / fingerprint()
+    return cached
+
+
+def index_path(location: Location, snapshot: str) -> Path:
+    """The index file of a snapshot; it exists or has to be made by `publish`."""
+    name = f"index-{snapshot}.duckdb"
+    beside = location.index / fingerprint() / name
+    return beside if beside.exists() else folder(location) / name
+
+
+@contextmanager
+def connect(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to an index file."""
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        raise StoreError(f"{path} cannot be opened ({str(error).splitlines()[0]}). Run `barospec index rebuild`.") from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
+    """Make the index of a snapshot if it is not there; returns its path.
+
+    Replays what changed since the nearest ancestor that has an index; builds from the arrays where there is none.
+    The file appears under its name only when it is complete.
+    """
+    target = index_path(store.location, snapshot)
+    if target.exists() and not rebuild:
+        return target
+    where = folder(store.location)
+    where.mkdir(parents=True, exist_ok=True)
+    target = where / target.name
+    part = where / f".{target.name}.{os.getpid()}.part"
+    try:
+        if rebuild or not _replay(store, snapshot, part):
+            part.unlink(missing_ok=True)
+            _build(store, snapshot, part)
+        part.replace(target)
+    finally:
+        for left in (part, part.with_name(part.name + ".wal")):
+            left.unlink(missing_ok=True)
+    _prune(store, where)
+    return target
+
+
+def _build(store: Store, snapshot: str, path: Path) -> None:
+    from barospec.archive.layout import count_rows, group_paths, spectra_group
+
+    root = store.read(snapshot)
+    with _writing(path) as connection:
+        _create_tables(connection)
+        for key in group_paths(root):
+            _insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
+        _load_records(connection, root)
+        _count_values(connection)
+        _stamp(connection, store, snapshot)
+
+
+def _replay(store: Store, snapshot: str, path: Path) -> bool:
+    """Copy the nearest ancestor's index and apply the commits since; False when that cannot be done."""
+    commits = []
+    for commit in store.history(snapshot):
+        if "appended" not in commit.metadata:
+            return False
+        commits.append(commit)
+        base = index_path(store.location, commit.parent) if commit.parent else None
+        if base is not None and base.exists():
+            break
+    else:
+        return False
+    appended: dict[str, list[tuple[int, int]]] = {}
+    edited: dict[str, set[int]] = {}
+    for commit in reversed(commits):
+        for group, (start, stop) in commit.metadata["appended"].items():
+            appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
+        for group, rows in commit.metadata["edited"].items():
+            edited.setdefault(group.removeprefix("spectra/"), set()).update(map(int, rows))
+    root = store.read(snapshot)
+    shutil.copyfile(base, path)
+    with _writing(path) as connection:
+        for group, spans in appended.items():
+            first, last = spans[0][0], spans[-1][1]
+            _insert_rows(connection, root, group, first, last)
+            edited[group] = {row for row in edited.get(group, ()) if row < first}
+            _add_values(connection, group, first, last)
+        for group, changed in edited.items():
+            for row_start, row_stop in _spans(sorted(changed)):
+                connection.execute("DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop])
+                _insert_rows(connection, root, group, row_start, row_stop)
+        if any(commit.metadata.get("tables") for commit in commits):
+            _load_records(connection, root)
+        if any(edited.values()):
+            _count_values(connection)
+        _stamp(connection, store, snapshot)
+    return True
+
+
+def _spans(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of consecutive rows."""
+    start = previous = None
+    for row in rows:
+        if start is None:
+            start = row
+        elif row != previous + 1:  # type: ignore[operator]
+            yield start, previous + 1  # type: ignore[operator]
+            start = row
+        previous = row
+    if start is not None and previous is not None:
+        yield start, previous + 1
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = duckdb.connect(str(path))
+    try:
+        connection.execute("BEGIN")
+        yield connection
+        connection.execute("COMMIT")
+        connection.execute("CHECKPOINT")
+    finally:
+        connection.close()
+
+
+def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    columns = [*PLACE.items(), *((term.name, SQL_TYPE[term.kind]) for term in SPECTRUM_TERMS)]
+    connection.execute(f"CREATE TABLE spectra ({', '.join(f'{_quoted(name)} {sql}' for name, sql in columns)})")
+    connection.execute("CREATE TABLE field_values (field VARCHAR, value VARCHAR, count BIGINT)")
+    connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, start: int, stop: int) -> None:
+    """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB."""
+    from barospec.archive.layout import SPECTRUM_KINDS, read_columns, read_words, spectra_group
+
+    group = spectra_group(root, key)
+    words: dict[str, list[str]] = {}
+    for first in range(start, stop, BLOCK):
+        last = min(stop, first + BLOCK)
+        stored = read_columns(group, first, last)
+        arrays: dict[str, Any] = {}
+        select, bound = ["?", f"{first} + range"], [key]
+        names = ["grp", "row"]
+        for name, column in (("content", "row_sha256"), ("conditions", "conditions_sha256")):
+            arrays[name] = stored[column][:, :8].copy().view("<u8")[:, 0]
+            names.append(name)
+            select.append(name)
+        for name, kind in SPECTRUM_KINDS.items():
+            if name not in stored or name == "grid":
+                continue
+            names.append(name)
+            arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
+            select.append(_decoded(name, kind))
+            if kind == "word":
+                bound.append(words.setdefault(name, read_words(root, name)))  # type: ignore[arg-type]
+        arrays["range"] = _arange(last - first)
+        connection.register("block", arrays)
+        connection.execute(f"INSERT INTO spectra ({', '.join(map(_quoted, names))}) SELECT {', '.join(select)} FROM block", bound)
+        connection.unregister("block")
+
+
+def _arange(count: int) -> Any:
+    import numpy as np
+
+    return np.arange(count)
+
+
+def _decoded(name: str, kind: Kind) -> str:
+    """SQL that turns a stored value into an index value, missing into NULL."""
+    column = _quoted(name)
+    if kind == "number":
+        return f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
+    if kind == "word":
+        return f"list_extract(?, {column} + 1)"
+    if kind == "text":
+        return f"nullif({column}, '')"
+    missing = f"CASE WHEN {column} = {-(2**63) + 1} - 1 THEN NULL ELSE {column} END"
+    return f"make_timestamp({missing})" if kind == "time" else missing
+
+
+def _load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
+    """The small tables, whole: structures, their sites and bonds, literature values, runs, events."""
+    from barospec.archive.layout import TABLES, read_table
+
+    for table in (*RECORDS, "bonds"):
+        kinds = TABLES[table]
+        stored = read_table(root, table)
+        arrays = {name: stored[name].astype(object) if kind == "text" else stored[name] for name, kind in kinds.items()}
+        select = ", ".join(f"({_decoded(name, kind)})::{SQL_TYPE[kind]} AS {_quoted(name)}" for name, kind in kinds.items())
+        connection.register("block", arrays)
+        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {select} FROM block")
+        connection.unregister("block")
+    # A bond is searched by the conditions of its structure.
+    connection.execute(
+        """CREATE OR REPLACE TABLE bonds AS
+        SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
+        FROM bonds b JOIN structures s USING (structure_id, revision)"""
+    )
+
+
+_WORDS = tuple(term.name for term in SPECTRUM_TERMS if term.kind == "word" and term.name != "status")
+
+
+def _values_of(where: str) -> str:
+    parts = [
+        f"SELECT '{name}' AS field, {_quoted(name)} AS value, count(*) AS count FROM spectra "
+        f"WHERE status = 'active' AND {_quoted(name)} IS NOT NULL{where} GROUP BY 2"
+        for name in _WORDS
+    ]
+    return " UNION ALL ".join(parts)
+
+
+def _count_values(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("DELETE FROM field_values")
+    connection.execute(f"INSERT INTO field_values {_values_of('')}")
+
+
+def _add_values(connection: duckdb.DuckDBPyConnection, group: str, start: int, stop: int) -> None:
+    """Count the words of appended rows in, without looking at the others."""
+    where = f" AND row >= {start:d} AND row < {stop:d} AND grp = '{group}'"
+    connection.execute(
+        f"""CREATE OR REPLACE TABLE field_values AS SELECT field, value, sum(count)::BIGINT AS count
+        FROM (SELECT * FROM field_values UNION ALL {_values_of(where)}) GROUP BY field, value"""
+    )
+
+
+def _stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
+    connection.execute("DELETE FROM meta")
+    rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION)}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in rows.items()])
+
+
+def _prune(store: Store, where: Path) -> None:
+    """Keep the indexes of the head, the tags and the last three snapshots; others come back on demand."""
+    keep = {commit.snapshot for commit in store.history(limit=KEEP)} | set(store.location.tags().values())
+    for path in where.glob("index-*.duckdb"):
+        if path.name.removeprefix("index-").removesuffix(".duckdb") not in keep:
+            path.unlink(missing_ok=True)
+
+
+def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
+    """Newest rows that have one of the ids, and active rows that have one of the source keys."""
+    from barospec.archive.ingest import Known
+    from barospec.archive.prepare import SOURCE
+
+    names = [term.name for term in SETTABLE]
+    settable = ", ".join(f"epoch_us({_quoted(t.name)})" if t.kind == "time" else _quoted(t.name) for t in SETTABLE)
+    key = ", ".join(f"coalesce({name}, '')" for name in SOURCE)
+    wanted = ", ".join(f"unnest(?::VARCHAR[]) AS k{number}" for number in range(len(SOURCE)))
+    columns = f"spectrum_id, grp, row, revision, status, content, conditions, {key}, {settable}"
+    newest = "QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY revision DESC) = 1"
+    by_source = list(zip(*sources, strict=True)) or [()] * len(SOURCE)
+    with connect(path) as connection:
+        found = connection.execute(
+            f"""SELECT {columns} FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) {newest}
+            UNION
+            SELECT {columns} FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({', '.join(f'k{n}' for n in range(len(SOURCE)))})
+                FROM (SELECT {wanted}))""",
+            [list(ids), *map(list, by_source)],
+        ).fetchall()
+    cut = 7 + len(SOURCE)
+    return [Known(*row[:7], tuple(row[7:cut]), dict(zip(names, row[cut:], strict=True))) for row in found]
+
+
+def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    return connection.execute(sql, list(bound)).fetchall()

@@ -1,0 +1,47 @@
+"""Options that verbs share, and how an archive is found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from barospec.api import Archive
+
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        "-a",
+        help="The archive's folder. Default: the BAROSPEC_ARCHIVE variable, or ./barospec-archive.",
+        show_default=False,
+    ),
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="A tag, snapshot or date (UTC): answer as of then. Default: the newest.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+ParquetOption = Annotated[Path | None, typer.Option("--parquet", help="Write a Parquet file.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help='A field for files without a run sheet, such as --set pressure="15.6 GPa". May be repeated.'),
+]
+
+
+def archive_path(path: Path | None) -> Path:
+    """The archive meant: the option, the environment, or the default name in this folder."""
+    from barospec.archive.head import DEFAULT_ARCHIVE
+
+    return path or Path(os.environ.get("BAROSPEC_ARCHIVE") or DEFAULT_ARCHIVE)
+
+
+def open_archive(path: Path | None, at: str | None = None) -> Archive:
+    """Open the archive meant by the options."""
+    from barospec.api import Archive
+
+    return Archive(archive_path(path), at=at)
