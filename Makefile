@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11 or newer, make and a package index; nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+INSTALLED := build/installed
+
+.PHONY: demo test lint bench docs clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/ready
+	$(VENV)/bin/barospec demo barospec-demo --fresh
+
+test: $(VENV)/ready-test
+	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(VENV)/ready-lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	rm -rf build/wheel $(INSTALLED)
+	$(PIP) --no-deps --target $(INSTALLED) .
+	# mypy and import-linter see the mapped folders only as they are installed, and from outside the checkout.
+	cd $(INSTALLED) && ../../$(PY) -m mypy --config-file ../../pyproject.toml -p barospec
+	cd $(INSTALLED) && ../../$(VENV)/bin/lint-imports --config ../../pyproject.toml
+
+bench: $(VENV)/ready-test
+	$(PY) -m benchmarks $(ARGS)
+
+# Pages that follow from the code: fields, operators, readers, the run sheet's schema.
+docs: $(VENV)/ready-test
+	$(PY) docs/generate.py
+
+clean:
+	rm -rf build barospec-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; say PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; say PYTHON=/path/to/python3" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/ready: pyproject.toml | $(PY)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/ready-test: pyproject.toml | $(PY)
+	$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/ready
+
+$(VENV)/ready-lint: pyproject.toml | $(PY)
+	$(PIP) -e '.[test,lint]'
+	@touch $@ $(VENV)/ready $(VENV)/ready-test
