@@ -332,3 +332,91 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
 def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query."""
     return connection.execute(sql, list(bound)).fetchall()
+
+
+def columns(path: Path, names: Sequence[str], groups: Any, rows: Any) -> dict[str, Any]:
+    """Metadata of some rows, in their order: float with NaN, or object with None, where not known.
+
+    Parameters
+    ----------
+    path : Path
+        The index file.
+    names : sequence of str
+        Names of terms.
+    groups, rows : ndarray, shape (n,)
+        Where each spectrum lies.
+    """
+    import numpy as np
+
+    terms = {term.name: term for term in SPECTRUM_TERMS}
+    with connect(path) as connection:
+        connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
+        selected = ", ".join(_fetched(name, terms[name].kind) for name in names)
+        found = connection.execute(
+            f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
+        ).fetchnumpy()
+    return {name: _filled(found[name], terms[name].kind) for name in names}
+
+
+def _fetched(name: str, kind: Kind) -> str:
+    return f"{_quoted(name)}::DOUBLE AS {_quoted(name)}" if kind in ("number", "integer") else _quoted(name)
+
+
+def _filled(values: Any, kind: Kind) -> Any:
+    import numpy as np
+
+    if kind in ("number", "integer"):
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    if kind == "time":
+        return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT"))
+    return np.ma.filled(np.ma.asarray(values, dtype=object), None) if np.ma.is_masked(values) else np.asarray(values, dtype=object)
+
+
+def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[dict[str, Any]]:
+    """All rows of a query, each by column name."""
+    result = connection.execute(sql, list(bound))
+    names = [column[0] for column in result.description or []]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Every field of spectra: unit, meaning, how many have it, its range or its commonest values here."""
+    parts, total = [], int(connection.execute("SELECT count(*) FROM spectra WHERE status = 'active'").fetchall()[0][0])
+    for term in SPECTRUM_TERMS:
+        name = _quoted(term.name)
+        ends = f"min({name})::VARCHAR, max({name})::VARCHAR" if term.kind in ("number", "integer", "time") else "NULL, NULL"
+        parts.append(f"SELECT '{term.name}', count({name}), {ends} FROM spectra WHERE status = 'active'")
+    found = {row[0]: row[1:] for row in connection.execute(" UNION ALL ".join(parts)).fetchall()}
+    top: dict[str, list[str]] = {}
+    for field_name, value, count in connection.execute("SELECT * FROM field_values ORDER BY field, count DESC, value").fetchall():
+        top.setdefault(field_name, []).append(f"{value} ({count})")
+    return [
+        {
+            "field": term.name,
+            "unit": term.unit,
+            "kind": term.kind,
+            "level": term.level,
+            "meaning": term.meaning,
+            "count": found[term.name][0],
+            "total": total,
+            "min": found[term.name][1],
+            "max": found[term.name][2],
+            "values": top.get(term.name, [])[:8],
+            "allowed": list(term.allowed),
+            "aliases": list(term.aliases),
+        }
+        for term in SPECTRUM_TERMS
+    ]
+
+
+def write_parquet(connection: duckdb.DuckDBPyConnection, sql: str, bound: Sequence[Any], path: Path) -> None:
+    """The rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        relation = connection.sql(sql, params=list(bound))
+        relation.write_parquet(str(part), compression="zstd")
+        part.replace(path)
+    except duckdb.Error as error:
+        raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0]}") from None
+    finally:
+        part.unlink(missing_ok=True)
