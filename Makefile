@@ -9,7 +9,8 @@ INSTALLED := build/installed
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
-	$(VENV)/bin/barospec demo barospec-demo --fresh
+	rm -rf barospec-demo
+	$(VENV)/bin/barospec demo barospec-demo
 
 test: $(VENV)/ready-test
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)

@@ -266,7 +266,7 @@ class Archive:
         pin : bool
             Hold the entries at this snapshot instead of following the archive.
         """
-        from barospec.catalogs.answer import understand
+        from barospec.catalogs.answer import spectra_of
         from barospec.catalogs.intake_catalog import slug, write_catalog
 
         target = Path(path)
@@ -280,7 +280,7 @@ class Archive:
                 for (run,) in index.values(connection, "SELECT DISTINCT run FROM spectra WHERE status = 'active' ORDER BY 1"):
                     entries[slug(f"run {run}" if not run.startswith("run") else run)] = f'run = "{run}"'
         with self.connection() as connection:
-            understood = {name: understand(connection, text) for name, text in entries.items()}
+            understood = {name: spectra_of(connection, text) for name, text in entries.items()}
         place = os.path.relpath(self.location.root.resolve(), target.resolve().parent)
         write_catalog(
             target,

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -83,7 +84,9 @@ def heading(name: str, units: Mapping[str, str]) -> str:
 def table(columns: Sequence[str], rows: Iterable[Row], *, units: Mapping[str, str] | None = None, title: str = "") -> None:
     """A table on stdout: drawn by rich on a terminal, aligned columns otherwise."""
     units = units or {}
-    cells = [[text_of(cell) for cell in row] for row in rows]
+    # More than two digits of an uncertainty say nothing.
+    digits = [2 if "_sigma" in name else 7 for name in columns]
+    cells = [[text_of(cell, count) for cell, count in zip(row, digits, strict=True)] for row in rows]
     heads = [heading(name, units) for name in columns]
     numeric = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(heads))]
     if sys.stdout.isatty():
@@ -123,7 +126,7 @@ def _rich_table(heads: Sequence[str], cells: Iterable[Sequence[str]], numeric: S
 
 @contextmanager
 def progress(what: str) -> Iterator[Any]:
-    """Progress on stderr: a bar on a terminal, a line a tenth of the way otherwise. Yields ``tell(name, done, total)``."""
+    """Progress on stderr: a bar on a terminal, a line every five seconds otherwise. Yields ``tell(name, done, total)``."""
     if sys.stderr.isatty() and not os.environ.get("CI"):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -137,12 +140,12 @@ def progress(what: str) -> Iterator[Any]:
 
             yield tell
         return
-    tenths = -1
+    told = time.monotonic()
 
     def tell_lines(name: str, done: int, total: int) -> None:
-        nonlocal tenths
-        if total >= 50 and done * 10 // total != tenths:
-            tenths = done * 10 // total
+        nonlocal told
+        if time.monotonic() - told >= 5.0:
+            told = time.monotonic()
             note(f"{what}: {done} of {total} ({name})")
 
     yield tell_lines

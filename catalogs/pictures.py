@@ -1,0 +1,166 @@
+"""Pictures of selections, for papers and for looking: spectra, conditions, a quantity along pressure.
+
+Each shows origin, units and the snapshot, so that a picture separated from the archive still says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from barospec.schemas.errors import CallError, InvalidData
+from barospec.schemas.vocabulary import BY_NAME
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from barospec.catalogs.selection import Selection
+
+# Distinguishable with any colour vision (Okabe and Ito, https://jfly.uni-koeln.de/color/).
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MANY = 60
+STYLE: Mapping[str, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+    # The same numbers give the same bytes.
+    "svg.hashsalt": "barospec",
+}
+
+
+def _figure(height: float = 3.6) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.4, height))
+    return figure, figure.add_subplot()
+
+
+def _sign(figure: Figure, selection: Selection) -> None:
+    """Origin and source of the numbers, in the lower right corner."""
+    origins = sorted({str(origin) for origin in selection.columns(["origin"])["origin"]})
+    said = " and ".join(origin.upper() if origin != "measured" else origin for origin in origins)
+    figure.supxlabel(f"{said} · {selection.query} · snapshot {selection.snapshot[:8]}", fontsize=6, color="0.4", x=0.99, ha="right")
+
+
+def spectra(selection: Selection) -> Figure:
+    """Curves against energy, colored by pressure (or one color each, without pressures).
+
+    Raises InvalidData when the selection is empty or has several kinds of spectra.
+    """
+    import matplotlib as mpl
+    import xarray as xr
+
+    dataset = selection.to_xarray()
+    if not isinstance(dataset, xr.Dataset) or not len(selection):
+        raise InvalidData(f"a picture shows one kind of spectra; this selection has {selection.counts() or 'none'}. Narrow the query.")
+    data = "mu" if "mu" in dataset else "intensity"
+    with mpl.rc_context(dict(STYLE)):
+        figure, axes = _figure(4.2)
+        pressure = np.asarray(dataset["pressure"].values, dtype=float)
+        known = pressure[np.isfinite(pressure)]
+        scale = mpl.colors.Normalize(known.min(), known.max()) if known.size and np.ptp(known) > 0 else None
+        step = max(1, len(selection) // MANY)
+        for row in range(0, len(selection), step):
+            color = "0.6" if scale is None or not np.isfinite(pressure[row]) else mpl.colormaps["viridis"](scale(pressure[row]))
+            axes.plot(dataset["energy"][row], dataset[data][row], color=color, lw=0.8)
+        if scale is not None:
+            bar = figure.colorbar(mpl.cm.ScalarMappable(scale, "viridis"), ax=axes)
+            bar.set_label("pressure (GPa)")
+        axes.set_xlabel("energy (eV)")
+        axes.set_ylabel("absorption µ(E), as recorded" if data == "mu" else "emission intensity, as recorded")
+        if step > 1:
+            axes.set_title(f"every {step}. of {len(selection)} spectra", fontsize=8)
+        _sign(figure, selection)
+    return figure
+
+
+def conditions(selection: Selection) -> Figure:
+    """Pressure-temperature routes: one line per run, points in the order of its steps."""
+    import matplotlib as mpl
+
+    found = selection.columns(["run", "step", "pressure", "temperature"])
+    with mpl.rc_context(dict(STYLE)):
+        figure, axes = _figure()
+        runs = sorted({str(run) for run in found["run"]})
+        for number, run in enumerate(runs):
+            mine = (found["run"] == run) & np.isfinite(found["pressure"]) & np.isfinite(found["temperature"])
+            if not mine.any():
+                continue
+            order = np.argsort(np.nan_to_num(found["step"][mine]), kind="stable")
+            style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+            axes.plot(found["pressure"][mine][order], found["temperature"][mine][order], lw=0.8, ms=4, label=run, **style)
+        axes.set_xlabel("pressure (GPa)")
+        axes.set_ylabel("temperature (K)")
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=7)
+        _sign(figure, selection)
+    return figure
+
+
+def quantity(selection: Selection, operators: str, *, against: str = "pressure", relative: bool = False, **parameters: Any) -> Figure:
+    """The last operator's first output against a condition, with its uncertainty, one series per run and sample.
+
+    Parameters
+    ----------
+    selection : Selection
+    operators : str
+        An operator or a chain.
+    against : str
+        A number field.
+    relative : bool
+        Show the difference to the mean at the lowest value of `against` of each series.
+    **parameters
+        For the operators.
+    """
+    import matplotlib as mpl
+    import xarray as xr
+
+    if against not in BY_NAME or BY_NAME[against].kind not in ("number", "integer"):
+        raise CallError(f'"{against}" is no number field to draw against.')
+    result = selection.apply(operators, **parameters)
+    if not isinstance(result, xr.Dataset):
+        raise InvalidData(f"a picture shows one kind of spectra; this selection has {selection.counts()}. Narrow the query.")
+    name = str(next(iter(result.data_vars)))
+    wanted = [str(item) for item in (name, f"{name}_sigma") if item in result]
+    computed = result[wanted].compute()
+    y = computed[name].values
+    sigma = computed[wanted[1]].values if len(wanted) > 1 else np.full(y.shape, np.nan)
+    found = selection.columns(["run", "sample", against])
+    x = found[against]
+    with mpl.rc_context(dict(STYLE)):
+        figure, axes = _figure()
+        series = sorted({(str(run), str(sample)) for run, sample in zip(found["run"], found["sample"], strict=True)})
+        several = len({run for run, _ in series}) < len(series)
+        for number, (run, sample) in enumerate(series):
+            mine = (found["run"] == run) & (found["sample"] == sample) & np.isfinite(x) & np.isfinite(y)
+            if not mine.any():
+                continue
+            start = y[mine][x[mine] == x[mine].min()].mean() if relative else 0.0
+            style = {"color": COLORS[number % len(COLORS)], "fmt": MARKERS[number % len(MARKERS)]}
+            label = f"{run}, {sample}" if several else run
+            axes.errorbar(x[mine], y[mine] - start, yerr=np.nan_to_num(sigma[mine]), ms=4, lw=0.8, capsize=2, label=label, **style)
+        unit = BY_NAME[against].unit
+        axes.set_xlabel(f"{against.replace('_', ' ')} ({unit})" if unit else against.replace("_", " "))
+        shown = f"{name.replace('_', ' ')} ({computed[name].attrs.get('units', '1')})"
+        axes.set_ylabel(f"change of {shown}" if relative else shown)
+        axes.ticklabel_format(axis="y", useOffset=False)
+        axes.legend(fontsize=7)
+        _sign(figure, selection)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture; the file name's ending says the format (png, pdf, svg)."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise CallError(f'"{path.name}" should end in .png, .pdf or .svg.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[path.suffix.lower()]
+    figure.savefig(path, dpi=200, metadata=metadata)

@@ -1,0 +1,63 @@
+"""``barospec check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import JsonOption, SetOption
+from barospec.cli.ingest import tell_problems
+from barospec.cli.output import progress, table, write_object
+
+NAME = "check"
+
+
+def command(
+    paths: Annotated[list[Path], typer.Argument(help="Run sheets, data files, or folders of them.")],
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do everything that ingest does, except writing; report every problem and how complete the metadata are."""
+    from barospec.api import prepare
+
+    with progress("reading") as tell:
+        prepared = prepare(paths, settings or [], tell)
+    complete = prepared.completeness()
+    if as_json:
+        head = {
+            "spectra": len(prepared.entries),
+            "structures": len(prepared.structures),
+            "literature": len(prepared.literature),
+            "refused": prepared.refused,
+            "skipped": prepared.skipped,
+            "completeness": {name: {"stated": have, "of": of} for name, (have, of) in complete.items()},
+        }
+        columns = ["severity", "message", "file", "line", "column", "scan"]
+        write_object(head, columns, ([getattr(p, name) for name in columns] for p in prepared.problems))
+    else:
+        tell_problems(prepared.problems)
+        _tell_runs(prepared.entries)
+        lacking = {name: counts for name, counts in complete.items() if counts[0] < counts[1]}
+        if lacking:
+            print()
+            rows = [[name, have, of, f"{100 * have // of} %"] for name, (have, of) in lacking.items()]
+            table(["recommended, not always stated", "stated", "of", "share"], rows)
+        extra = [f"{n} {what}" for n, what in ((len(prepared.structures), "structures"), (len(prepared.literature), "literature values")) if n]
+        print(f"\n{len(prepared.entries)} spectra can be ingested, {prepared.refused} refused" + "".join(f", {text}" for text in extra) + ".")
+    raise typer.Exit(1 if prepared.refused else 0)
+
+
+def _tell_runs(entries: list[object]) -> None:
+    found: dict[tuple[str, str], list[float | None]] = {}
+    for entry in entries:
+        columns = entry.columns  # type: ignore[attr-defined]
+        found.setdefault((columns["run"], entry.group), []).append(columns.get("pressure"))  # type: ignore[attr-defined]
+    rows = []
+    for (run, group), pressures in found.items():
+        known = [p for p in pressures if p is not None]
+        rows.append([run, group, len(pressures), len(known), min(known, default=None), max(known, default=None)])
+    if rows:
+        units = {"pressure_min": "GPa", "pressure_max": "GPa"}
+        table(["run", "group", "spectra", "with_pressure", "pressure_min", "pressure_max"], rows, units=units)

@@ -1,0 +1,31 @@
+"""``barospec fields``."""
+
+from __future__ import annotations
+
+from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli.output import table, write_object
+
+NAME = "fields"
+
+
+def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOption = False) -> None:
+    """List every field that can be searched: unit, meaning, and what this archive has of it."""
+    opened = open_archive(archive, at)
+    found = opened.fields()
+    if as_json:
+        columns = ["field", "unit", "kind", "level", "meaning", "count", "total", "min", "max", "values", "allowed", "aliases"]
+        head = {"snapshot": opened.snapshot, "count": len(found), "missing": {}, "units": {}}
+        write_object(head, columns, ([row[name] for name in columns] for row in found))
+        return
+    rows = []
+    for row in found:
+        here = ", ".join(row["values"][:4]) or (f"{_short(row['min'])} … {_short(row['max'])}" if row["min"] is not None else "")
+        rows.append([row["field"], row["unit"], row["count"], here, row["meaning"]])
+    table(["field", "unit", "spectra", "here", "meaning"], rows)
+
+
+def _short(text: str) -> str:
+    try:
+        return f"{float(text):.7g}"
+    except ValueError:
+        return text[:16]

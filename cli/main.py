@@ -1,0 +1,81 @@
+"""The ``barospec`` command: verbs are registered here, each lives in its own module and imports what it needs inside."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from barospec.cli import (
+    apply,
+    catalog,
+    check,
+    demo,
+    fields,
+    index,
+    ingest,
+    init,
+    log,
+    operators,
+    plot,
+    query,
+    runs,
+    show,
+)
+from barospec.cli.output import note
+from barospec.schemas.errors import BarospecError
+
+app = typer.Typer(
+    name="barospec",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="An archive of high-pressure x-ray spectra and the models that explain them.\n\n"
+    "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then ask: "
+    'barospec query "all runs above 14 GPa".',
+)
+for module in (demo, init, ingest, check, query, show, runs, fields, apply, operators, plot, catalog, log):
+    app.command(module.NAME)(module.command)
+app.add_typer(index.app, name="index")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import barospec
+
+        print(barospec.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """An archive of high-pressure x-ray spectra and the models that explain them."""
+
+
+def run() -> None:
+    """Entry point: errors become messages on stderr, without traceback unless BAROSPEC_DEBUG is set."""
+    try:
+        app()
+    except BarospecError as error:
+        if os.environ.get("BAROSPEC_DEBUG"):
+            raise
+        note(f"barospec: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output, such as head, has gone; python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("BAROSPEC_DEBUG"):
+            raise
+        note(f"barospec: internal error, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        note("This is a fault of barospec. Run again with BAROSPEC_DEBUG=1 and report the traceback.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,50 @@
+"""``barospec operators``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import JsonOption
+from barospec.cli.output import table, text_of, write_object
+
+NAME = "operators"
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(help="One operator, for all about it.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the analysis operators; with a name, its definition, parameters, outputs and source."""
+    from barospec.archive.operators.registry import OPERATORS, find_operator
+
+    chosen = [find_operator(name)] if name else list(OPERATORS.values())
+    if as_json:
+        columns = ["name", "version", "technique", "summary", "inputs", "outputs", "parameters", "source"]
+        rows = [
+            [
+                op.name,
+                op.version,
+                op.technique,
+                op.summary,
+                list(op.inputs),
+                {key: {"unit": out.unit, "meaning": out.meaning, "per_point": out.per_point} for key, out in op.outputs.items()},
+                {key: {"default": op.defaults[key], "meaning": meaning} for key, meaning in op.parameters.items()},
+                op.source,
+            ]
+            for op in chosen
+        ]
+        write_object({"count": len(rows)}, columns, rows)
+        return
+    if not name:
+        table(["operator", "version", "for", "gives"], [[op.name, op.version, op.technique or "both", op.summary] for op in chosen])
+        return
+    operator = chosen[0]
+    print(f"{operator.name}, version {operator.version}: {operator.summary}\n")
+    print(f"needs    {', '.join(operator.inputs)}")
+    print(f"source   {operator.source}\n")
+    table(["output", "unit", "per", "meaning"], [[key, o.unit, "point" if o.per_point else "spectrum", o.meaning] for key, o in operator.outputs.items()])
+    print()
+    table(["parameter", "default", "meaning"], [[key, text_of(operator.defaults[key]), text] for key, text in operator.parameters.items()])
+    print("\nquality: " + "; ".join(f"{code} {text}" for code, text in enumerate(operator.reasons)))

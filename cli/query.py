@@ -1,0 +1,126 @@
+"""``barospec query``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, ParquetOption, open_archive
+from barospec.cli.output import note, table, write_csv, write_object
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    from barospec.catalogs.answer import Answer
+
+NAME = "query"
+SHOWN = 60
+
+
+def command(
+    text: Annotated[str, typer.Argument(help='What to find, such as "all runs above 14 GPa". Default: all spectra.')] = "",
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    parquet: ParquetOption = None,
+    columns: Annotated[str | None, typer.Option("--columns", help='Fields to show, with commas between; "*" for all.', show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.", show_default=False)] = None,
+    scans: Annotated[bool, typer.Option("--scans", help="Show scans that were merged into others too.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how the query was understood: conditions, SQL, plan.")] = False,
+) -> None:
+    """Find spectra, runs, samples, structures or literature values.
+
+    Examples: "Ni K spectra between 10 and 20 GPa below 80 K"; "calculated spectra with cluster_atoms >= 77";
+    "pressure > 140 kbar and not origin = synthetic"; "runs not above 14 GPa"; "pressure is missing".
+    """
+    opened = open_archive(archive, at)
+    if explain:
+        _explain(opened, text)
+        return
+    names = [name.strip() for name in columns.split(",")] if columns else None
+    with opened.ask(text, scans=scans, limit=limit, columns=names) as answer:
+        tell(answer, as_json=as_json, as_csv=as_csv, parquet=parquet)
+
+
+def tell(answer: Answer, *, as_json: bool = False, as_csv: bool = False, parquet: Path | None = None) -> None:
+    """Print an answer in the form asked for, and what it left out."""
+    if sum((as_json, as_csv, parquet is not None)) > 1:
+        raise CallError("choose one of --json, --csv and --parquet.")
+    if as_json:
+        write_object(head_of(answer), answer.columns, answer.rows)
+        return
+    if as_csv:
+        write_csv(answer.columns, answer.units, answer.rows)
+    elif parquet is not None:
+        from barospec.catalogs.index import write_parquet
+
+        write_parquet(answer._connection, answer.statement.sql, answer.statement.parameters, parquet)
+        print(f"{answer.count} {answer.noun} written to {parquet}")
+    else:
+        rows = []
+        for row in answer.rows:
+            if len(rows) == SHOWN:
+                break
+            rows.append(row)
+        kept = _informative(answer.columns, rows)
+        table([answer.columns[i] for i in kept], [[row[i] for i in kept] for row in rows], units=answer.units)
+        if answer.count > len(rows):
+            note(f"… {answer.count - len(rows)} more; --csv prints all.")
+        if answer.unlisted:
+            print(f"\n{answer.noun} that cannot be decided, for want of a value:")
+            kept = _informative(answer.columns, answer.unlisted)
+            table([answer.columns[i] for i in kept], [[row[i] for i in kept] for row in answer.unlisted], units=answer.units)
+    for line in remarks(answer):
+        note(line)
+
+
+def _informative(columns: list[str], rows: list[Any]) -> list[int]:
+    """Columns in which any row has something."""
+    return [i for i in range(len(columns)) if not rows or any(row[i] not in (None, []) for row in rows)]
+
+
+def head_of(answer: Answer) -> dict[str, Any]:
+    """What the JSON object says before its rows."""
+    return {
+        "snapshot": answer.snapshot,
+        "query": answer.canonical,
+        "noun": answer.noun,
+        "count": answer.count,
+        "missing": answer.missing,
+        "not_applicable": answer.not_applicable,
+        "withdrawn": answer.withdrawn,
+        "near_limit": answer.near_limit,
+        "units": answer.units,
+        "notes": answer.notes,
+        "unlisted": [dict(zip(answer.columns, row, strict=True)) for row in answer.unlisted],
+    }
+
+
+def remarks(answer: Answer) -> list[str]:
+    """How the query was understood and what the answer leaves out, in sentences."""
+    lines = [f"{answer.count} {answer.noun}: {answer.canonical}  (snapshot {answer.snapshot})"]
+    for name, count in answer.missing.items():
+        lines.append(f"{count} spectra without {name} could not be decided and are left out.")
+    for name, count in answer.not_applicable.items():
+        lines.append(f"{count} spectra to which {name} does not apply are left out.")
+    if answer.withdrawn:
+        lines.append(f"{answer.withdrawn} withdrawn spectra match and are left out.")
+    if answer.near_limit:
+        lines.append(f"{answer.near_limit} spectra lie within their uncertainty of a limit, {answer.near_inside} of them in the answer.")
+    return [*lines, *answer.notes]
+
+
+def _explain(opened: Any, text: str) -> None:
+    import json
+
+    from barospec.catalogs.answer import explain
+
+    with opened.connection() as connection:
+        found = explain(connection, text)
+    print(f"understood as   {found['canonical']}\n")
+    print("conditions\n" + json.dumps(found["predicates"], indent=2, ensure_ascii=False) + "\n")
+    print("SQL\n" + found["sql"] + "\n")
+    print(f"parameters\n{json.dumps(found['parameters'], default=str, ensure_ascii=False)}\n")
+    print("plan\n" + found["plan"])

@@ -1,0 +1,24 @@
+"""``barospec runs``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli.query import tell
+
+NAME = "runs"
+
+
+def command(
+    text: Annotated[str, typer.Argument(help='Narrows the runs, such as "above 14 GPa".')] = "",
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """List runs with their spectra, samples, edges and pressure range."""
+    with open_archive(archive, at).ask(f"runs {text}".strip()) as answer:
+        tell(answer, as_json=as_json, as_csv=as_csv)

@@ -1,0 +1,103 @@
+"""``barospec show``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli.output import plain, text_of
+
+NAME = "show"
+
+SECTIONS = (
+    ("what", ("title", "experiment", "run", "step", "sample", "material", "technique", "edge", "line", "origin", "time", "note")),
+    ("where it came from", ("source_file", "source_scan", "source_sha256", "signal", "reader", "run_sheet", "ingested")),
+)
+
+
+def command(
+    spectrum: Annotated[str, typer.Argument(help="spectrum_id, or a unique beginning of it.")],
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+    header: Annotated[bool, typer.Option("--header", help="Print the raw file's own header too.")] = False,
+) -> None:
+    """Print everything known about a spectrum, its provenance, and a small picture of it."""
+    import json
+
+    opened = open_archive(archive, at)
+    found = opened.show(spectrum)
+    if as_json:
+        record = {**found, "header": json.loads(found["header"] or "{}")}
+        rows = [record.pop("spectrum")]
+        print(json.dumps(plain({**record, "count": 1, "missing": {}, "rows": rows}), ensure_ascii=False))
+        return
+    fields, units = found["spectrum"], found["units"]
+    print(f"spectrum {fields['spectrum_id']}, revision {fields['revision']}, {fields['status']}  ({fields['origin'].upper()})")
+    told = {"spectrum_id", "revision", "status"}
+    middle = [name for name in fields if name not in told and not any(name in names for _, names in SECTIONS)]
+    for title, names in (SECTIONS[0], ("conditions and instrument", tuple(middle)), SECTIONS[1]):
+        lines = [(name, fields[name]) for name in names if name in fields]
+        if lines:
+            print(f"\n{title}")
+            for name, value in lines:
+                print(f"  {name:<22}{_with_unit(value, units.get(name, ''))}")
+    print(f"\n  {'channels in its group':<22}{', '.join(found['channels']) or 'none'}")
+    for row in found["revisions"][1:]:
+        print(f"  revision {row['revision']}: {row['status']}, ingested {text_of(row['ingested'])}")
+    for event in found["events"]:
+        print(f"  {text_of(event['time'])} {event['action']} by {event['actor']} {event['reason'] or ''} {event['details']}")
+    if header:
+        print("\nheader of the file")
+        for key, value in json.loads(found["header"] or "{}").items():
+            print(f"  {key}: {value}")
+    if fields["status"] == "active":
+        energy, curve = opened.curve(fields["spectrum_id"])
+        print()
+        print(picture(energy, curve))
+
+
+def _with_unit(value: Any, unit: str) -> str:
+    shown = text_of(value, 10)
+    return f"{shown} {unit}" if unit and unit != "1" else shown
+
+
+def picture(energy: Any, curve: Any, width: int = 72, height: int = 14) -> str:
+    """A curve in Braille dots, two by four to a character.
+
+    >>> print(picture([0.0, 1.0], [0.0, 1.0], width=2, height=1))
+    ⡠⠊
+          0 … 1 eV, from 0 to 1
+    """
+    import numpy as np
+
+    x, y = np.asarray(energy, dtype=float), np.asarray(curve, dtype=float)
+    good = np.isfinite(x) & np.isfinite(y)
+    x, y = x[good], y[good]
+    if x.size < 2:
+        return "too few points for a picture"
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    columns, rows = 2 * width, 4 * height
+    places = np.linspace(x[0], x[-1], columns)
+    values = np.interp(places, x, y)
+    low, high = float(y.min()), float(y.max())
+    level = np.clip(((values - low) / ((high - low) or 1.0) * (rows - 1)).round().astype(int), 0, rows - 1)
+    dots = np.zeros((rows, columns), dtype=bool)
+    for column in range(columns):
+        # Join to the next point, so that a steep edge is a line and not two dots.
+        ahead = level[min(column + 1, columns - 1)]
+        first, last = sorted((int(level[column]), (int(level[column]) + int(ahead)) // 2))
+        dots[rows - 1 - last : rows - first, column] = True
+    bits = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+    lines = []
+    for top in range(0, rows, 4):
+        line = ""
+        for left in range(0, columns, 2):
+            code = sum(bits[r][c] for r in range(4) for c in range(2) if dots[top + r, left + c])
+            line += chr(0x2800 + code)
+        lines.append(line.rstrip("\u2800"))
+    lines.append(f"      {x[0]:.6g} … {x[-1]:.6g} eV, from {low:.4g} to {high:.4g}")
+    return "\n".join(lines)

@@ -1,0 +1,48 @@
+"""Fixtures: an empty archive, the sample archive (built once), and the guard against bare imports."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import barospec
+from barospec.api import Archive
+
+BARE = ("archive", "catalogs", "cli", "schemas", "sample_data")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Archive:
+    """A new archive without spectra."""
+    return Archive.create(tmp_path / "archive")
+
+
+@pytest.fixture(scope="session")
+def sample_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample archive, ingested from its raw files; tests must not write to it."""
+    from barospec.sample_data import sheets
+
+    path = tmp_path_factory.mktemp("sample") / "archive"
+    archive = Archive.create(path, title="sample")
+    report = archive.ingest(sheets())
+    assert report.ok, "\n".join(map(str, report.problems))
+    return path
+
+
+@pytest.fixture
+def sample(sample_path: Path) -> Archive:
+    """The sample archive, opened."""
+    opened = barospec.open(sample_path)
+    assert isinstance(opened, Archive)
+    return opened
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_second_registry() -> Iterator[None]:
+    """A folder imported under its bare name would make a second copy of every table in it."""
+    yield
+    imported = [name for name in BARE if name in sys.modules]
+    assert not imported, f"imported under a bare name: {imported}"

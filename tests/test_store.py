@@ -1,0 +1,205 @@
+"""The store: atomic, exclusive, checked."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from barospec.api import Archive
+from barospec.archive.store import Store
+from barospec.catalogs import index
+from barospec.schemas.errors import BarospecError, Conflict, NotFound, StoreError
+
+from .files_made import SETTINGS, write_columns
+
+
+def test_create_refuses_a_folder_with_content(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(Conflict, match="not empty"):
+        Store.create(tmp_path)
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_open_names_the_next_command(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="barospec init"):
+        Store.open(tmp_path / "none")
+    Store.create(tmp_path / "barospec-archive")
+    with pytest.raises(NotFound, match="Did you mean barospec-archive"):
+        Store.open(tmp_path / "barospec-archiv")
+
+
+def test_newer_format_is_refused(tmp_path: Path) -> None:
+    Store.create(tmp_path / "a")
+    marker = tmp_path / "a" / "barospec.json"
+    marker.write_text(marker.read_text().replace('"barospec_format": 1', '"barospec_format": 99'))
+    with pytest.raises(BarospecError, match="Upgrade barospec"):
+        Store.open(tmp_path / "a")
+
+
+def test_history_and_resolve(empty: Archive) -> None:
+    store = Store(empty.location)
+    with store.transaction("test") as work:
+        work.root.attrs["x"] = 1
+        work.message = "first"
+    head = empty.location.head()
+    assert [commit.message for commit in store.history()] == ["first", "archive created"]
+    store.tag("v1", head)
+    assert store.resolve("v1") == store.resolve(None) == store.resolve(head) == store.resolve(head[:8]) == head
+    assert store.resolve("2999-01-01") == head
+    with pytest.raises(NotFound, match="did not exist"):
+        store.resolve("1999-01-01")
+    with pytest.raises(NotFound, match="no tag, snapshot or date"):
+        store.resolve("v2")
+    with pytest.raises(Conflict):
+        store.tag("v1", head)
+
+
+def test_an_error_inside_a_transaction_writes_nothing(empty: Archive) -> None:
+    store, before = Store(empty.location), empty.location.head()
+
+    def fail() -> None:
+        with store.transaction("test") as work:
+            work.root.attrs["x"] = 1
+            work.message = "never"
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert empty.location.head() == before
+    with store.transaction("test", wait=1):  # and the lock is free
+        pass
+
+
+def _hold(path: str, ready: str) -> None:
+    with Store.open(path).transaction("holding"):
+        Path(ready).touch()
+        time.sleep(60)
+
+
+def test_a_held_lock_says_who_holds_it(empty: Archive, tmp_path: Path) -> None:
+    holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(str(empty.location.root), str(tmp_path / "ready")))
+    holder.start()
+    try:
+        while not (tmp_path / "ready").exists():
+            assert holder.is_alive()
+            time.sleep(0.01)
+        with pytest.raises(StoreError, match=f"holding on .* pid {holder.pid}"), Store(empty.location).transaction("mine", wait=0.2):
+            pass
+    finally:
+        holder.kill()
+        holder.join()
+    with Store(empty.location).transaction("mine", wait=5):  # a killed holder's lock is gone
+        pass
+
+
+def command(archive: Path, *paths: Path, settings: list[str]) -> list[str]:
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return [sys.executable, "-m", "barospec.cli.main", "ingest", *map(str, paths), "--archive", str(archive), *sets]
+
+
+def test_kill_during_ingest_leaves_the_previous_snapshot(empty: Archive, tmp_path: Path) -> None:
+    first = [write_columns(tmp_path / "first.xdi")]
+    assert empty.ingest(first, SETTINGS).added == 1
+    before = empty.location.head()
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(40):
+        write_columns(folder / f"scan-{number:03}.xdi", seed=number + 1)
+    rng = random.Random(5)
+    killed = 0
+    for _ in range(6):
+        process = subprocess.Popen(command(empty.location.root, folder, settings=SETTINGS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Wait until it writes, then kill it at a random moment of the transaction.
+        while process.poll() is None and not (empty.location.root / "writer.json").exists():
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if empty.location.head() == before:
+            killed += 1
+            assert len(empty.query("spectra")) == 1
+        else:
+            break
+    assert killed, "no kill came before the commit"
+    report = empty.ingest([folder], SETTINGS)  # nothing of the wreck is in the way
+    assert report.ok
+    assert len(empty.query("spectra")) == 41
+
+
+def test_two_ingests_at_once_both_arrive(empty: Archive, tmp_path: Path) -> None:
+    processes = []
+    for number in range(3):
+        folder = tmp_path / f"writer-{number}"
+        folder.mkdir()
+        for scan in range(4):
+            write_columns(folder / f"scan-{number}-{scan}.xdi", seed=10 * number + scan)
+        processes.append(subprocess.Popen(command(empty.location.root, folder, settings=[f"run=run-{number}", *SETTINGS[1:]]), stdout=subprocess.PIPE))
+    for process in processes:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert len(empty.query("spectra")) == 12
+    assert {row["run"] for row in empty.runs()} == {"run-0", "run-1", "run-2"}
+
+
+def test_one_flipped_bit_in_a_chunk_is_an_error(empty: Archive, tmp_path: Path) -> None:
+    for number in range(4):
+        write_columns(tmp_path / f"s{number}.xdi", seed=number, points=300)
+    assert empty.ingest(sorted(tmp_path.glob("s*.xdi")), SETTINGS).added == 4
+    chunks = sorted(path for path in (empty.location.store / "chunks").rglob("*") if path.is_file())
+    assert len(chunks) > 20
+    store = Store(empty.location)
+    reference = _everything(store)
+    rng = random.Random(7)
+    noticed = 0
+    for path in chunks:
+        clean = path.read_bytes()
+        for _ in range(3):
+            position, bit = rng.randrange(len(clean)), rng.randrange(8)
+            damaged = bytearray(clean)
+            damaged[position] ^= 1 << bit
+            os.chmod(path, 0o644)
+            path.write_bytes(damaged)
+            try:
+                # A fresh store: icechunk caches chunks.
+                assert _everything(Store(empty.location)) == reference, f"wrong numbers from {path.name} at byte {position}"
+            except AssertionError:
+                raise
+            except Exception:
+                noticed += 1
+        path.write_bytes(clean)
+    assert noticed > 2 * len(chunks)  # a few bits of a frame's header carry nothing, and change nothing
+    assert _everything(Store(empty.location)) == reference
+
+
+def _everything(store: Store) -> list[bytes]:
+    from barospec.archive.layout import array
+
+    root = store.read(store.location.head())
+    return [repr(array(root, path)[...].tolist()).encode() for path in sorted(root_arrays(root))]
+
+
+def root_arrays(root: object) -> list[str]:
+    import zarr
+
+    assert isinstance(root, zarr.Group)
+    return [name for name, node in root.members(max_depth=None) if isinstance(node, zarr.Array)]
+
+
+def test_nothing_of_ours_is_on_stdout_at_open(empty: Archive) -> None:
+    code = f"from barospec.archive.store import Store; Store.open({str(empty.location.root)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+
+
+def test_index_is_published_with_the_commit(empty: Archive, tmp_path: Path) -> None:
+    report = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
+    assert report.snapshot
+    assert index.index_path(empty.location, report.snapshot).exists()
