@@ -71,7 +71,7 @@ class Archive:
     @contextmanager
     def connection(self) -> Iterator[Any]:
         """A read-only DuckDB connection to the index of this snapshot."""
-        with index.connect(find.index_of(self.location, self.snapshot)) as connection:
+        with find.opened(self.location, self.at) as (_, connection):
             yield connection
 
     # Find

@@ -5,18 +5,21 @@ Nothing here imports zarr, icechunk, xarray or pandas unless an index has to be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.head import Location
 from barospec.catalogs import index
+from barospec.schemas.errors import StoreError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from barospec.catalogs.selection import Selection
+
+RETRIES = 5
 
 
 def snapshot_of(location: Location, at: str | None) -> str:
@@ -29,14 +32,27 @@ def snapshot_of(location: Location, at: str | None) -> str:
     return found
 
 
-def index_of(location: Location, snapshot: str) -> Path:
-    """The index of a snapshot, made if it is not there."""
-    path = index.index_path(location, snapshot)
-    if not path.exists():
-        from barospec.archive.store import Store
+@contextmanager
+def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
+    """Snapshot and read-only connection to its index, made if it is not there.
 
-        path = index.publish(Store(location), snapshot)
-    return path
+    A writer may remove the index of an older snapshot between our look and our opening it; then we look again.
+    """
+    for _ in range(RETRIES):
+        snapshot = snapshot_of(location, at)
+        path = index.index_path(location, snapshot)
+        if not path.exists():
+            from barospec.archive.store import Store
+
+            path = index.publish(Store(location), snapshot)
+        try:
+            connection = index.connect(path)
+        except FileNotFoundError:
+            continue
+        with connection:
+            yield snapshot, connection
+        return
+    raise StoreError(f"the index of {location.root} disappears again and again; is something else cleaning up there?")
 
 
 def select(location: Location, at: str | None, question: str | Mapping[str, Any], **conditions: Any) -> Selection:
@@ -58,13 +74,12 @@ def select(location: Location, at: str | None, question: str | Mapping[str, Any]
     from barospec.catalogs.answer import spectra_of
     from barospec.catalogs.selection import Selection
 
-    snapshot = snapshot_of(location, at)
-    path = index_of(location, snapshot)
-    with index.connect(path) as connection:
+    with opened(location, at) as (snapshot, connection):
         found = spectra_of(connection, question, **conditions)
 
     def fetch(names: Sequence[str], groups: NDArray[Any], rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
-        return index.columns(path if path.exists() else index_of(location, snapshot), names, groups, rows)
+        with opened(location, snapshot) as (_, again):
+            return index.columns(again, names, groups, rows)
 
     return Selection(
         root=str(location.root),

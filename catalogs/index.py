@@ -69,17 +69,17 @@ def index_path(location: Location, snapshot: str) -> Path:
     return beside if beside.exists() else folder(location) / name
 
 
-@contextmanager
-def connect(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection to an index file."""
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to an index file; closes itself at the end of a ``with``.
+
+    Raises FileNotFoundError when it is not there (any more), StoreError when it is damaged.
+    """
     try:
-        connection = duckdb.connect(str(path), read_only=True)
+        return duckdb.connect(str(path), read_only=True)
     except duckdb.Error as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
         raise StoreError(f"{path} cannot be opened ({str(error).splitlines()[0]}). Run `barospec index rebuild`.") from None
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
@@ -103,7 +103,7 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     finally:
         for left in (part, part.with_name(part.name + ".wal")):
             left.unlink(missing_ok=True)
-    _prune(store, where)
+    _prune(store, where, snapshot)
     return target
 
 
@@ -297,9 +297,9 @@ def _stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -
     connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in rows.items()])
 
 
-def _prune(store: Store, where: Path) -> None:
-    """Keep the indexes of the head, the tags and the last three snapshots; others come back on demand."""
-    keep = {commit.snapshot for commit in store.history(limit=KEEP)} | set(store.location.tags().values())
+def _prune(store: Store, where: Path, made: str) -> None:
+    """Keep the indexes of the head, the tags, the last three snapshots and the one just made; others come back on demand."""
+    keep = {made, *(commit.snapshot for commit in store.history(limit=KEEP)), *store.location.tags().values()}
     for path in where.glob("index-*.duckdb"):
         if path.name.removeprefix("index-").removesuffix(".duckdb") not in keep:
             path.unlink(missing_ok=True)
@@ -334,13 +334,13 @@ def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any]
     return connection.execute(sql, list(bound)).fetchall()
 
 
-def columns(path: Path, names: Sequence[str], groups: Any, rows: Any) -> dict[str, Any]:
+def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups: Any, rows: Any) -> dict[str, Any]:
     """Metadata of some rows, in their order: float with NaN, or object with None, where not known.
 
     Parameters
     ----------
-    path : Path
-        The index file.
+    connection : duckdb connection
+        To the index.
     names : sequence of str
         Names of terms.
     groups, rows : ndarray, shape (n,)
@@ -349,12 +349,9 @@ def columns(path: Path, names: Sequence[str], groups: Any, rows: Any) -> dict[st
     import numpy as np
 
     terms = {term.name: term for term in SPECTRUM_TERMS}
-    with connect(path) as connection:
-        connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
-        selected = ", ".join(_fetched(name, terms[name].kind) for name in names)
-        found = connection.execute(
-            f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
-        ).fetchnumpy()
+    connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
+    selected = ", ".join(_fetched(name, terms[name].kind) for name in names)
+    found = connection.execute(f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place").fetchnumpy()
     return {name: _filled(found[name], terms[name].kind) for name in names}
 
 

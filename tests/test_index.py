@@ -1,0 +1,102 @@
+"""The index follows from the store, whichever way it was made."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barospec.api import Archive
+from barospec.archive.store import Store
+from barospec.catalogs import index
+from barospec.schemas.errors import StoreError
+
+from .files_made import SETTINGS, write_columns
+
+TABLES = ("spectra", "field_values", "structures", "sites", "bonds", "literature", "runs", "events")
+
+
+def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with index.connect(path) as connection:
+        return {name: sorted(index.values(connection, f"SELECT * FROM {name}"), key=repr) for name in TABLES}
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 5), st.sampled_from(["run-1", "run-2"])),
+        st.tuples(st.just("replace"), st.integers(0, 5), st.sampled_from(["run-1", "run-2"])),
+        st.tuples(st.just("skip index"), st.just(0), st.just("")),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_replayed_index_equals_a_rebuilt_one(plan: list[tuple[str, int, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Archive.create(Path(folder) / "a")
+        model: dict[int, tuple[str, float]] = {}
+        skip = False
+        for count, (verb, number, run) in enumerate(plan):
+            if verb == "skip index":
+                skip = True
+                continue
+            path = write_columns(Path(folder) / f"{number}.xdi", seed=number, points=60 + number)
+            given_settings = [f"run={run}", *SETTINGS[1:], f"pressure={count}"]
+            report = archive.ingest([path], given_settings, replace=verb == "replace")
+            if number not in model or verb == "replace":
+                model[number] = (run, float(count))
+                assert report.ok
+            else:
+                assert report.conflicts == 1
+            if skip and report.snapshot:
+                # A killed publisher leaves a commit without an index; the next one bridges it.
+                index.index_path(archive.location, report.snapshot).unlink()
+                skip = False
+        head = archive.location.head()
+        replayed = content(index.publish(Store(archive.location), head))
+        rebuilt = content(index.publish(Store(archive.location), head, rebuild=True))
+        assert replayed == rebuilt
+        found = archive.query().columns(["run", "pressure", "point_count"])
+        rows = zip(found["point_count"], found["run"], found["pressure"], strict=True)
+        assert {int(points) - 60: (run, pressure) for points, run, pressure in rows} == model
+
+
+def test_old_indexes_go_and_come_back_on_demand(empty: Archive, tmp_path: Path) -> None:
+    heads = []
+    for number in range(5):
+        report = empty.ingest([write_columns(tmp_path / f"{number}.xdi", seed=number)], SETTINGS)
+        heads.append(report.snapshot)
+        if number == 0:
+            assert report.snapshot
+            Store(empty.location).tag("first", report.snapshot)
+    kept = {path.name for path in index.folder(empty.location).glob("index-*.duckdb")}
+    assert kept == {f"index-{head}.duckdb" for head in (heads[0], *heads[2:])}
+    assert len(Archive(empty.location.root, at=heads[1]).query()) == 2
+    assert len(Archive(empty.location.root, at="first").query()) == 1
+
+
+def test_a_damaged_index_says_how_to_mend_it(empty: Archive) -> None:
+    path = index.index_path(empty.location, empty.location.head())
+    path.write_bytes(b"not a database")
+    with pytest.raises(StoreError, match="barospec index rebuild"):
+        empty.runs()
+    empty.rebuild_index()
+    assert empty.runs() == []
+
+
+def test_a_read_only_archive_is_indexed_in_the_cache(empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
+    shutil.rmtree(empty.location.index)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Tests may run as root, whom permissions do not stop.
+    monkeypatch.setattr(index.os, "access", lambda path, mode: False)
+    assert len(empty.query()) == 1
+    assert list((tmp_path / "cache" / "barospec" / empty.location.uuid).rglob("index-*.duckdb"))
+    assert not empty.location.index.exists()
