@@ -406,12 +406,12 @@ def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any
     ]
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, sql: str, bound: Sequence[Any], path: Path) -> None:
+def write_parquet(connection: duckdb.DuckDBPyConnection, sql: str, bound: Any, path: Path) -> None:
     """The rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete."""
     part = path.with_name(f".{path.name}.part")
     try:
-        relation = connection.sql(sql, params=list(bound))
-        relation.write_parquet(str(part), compression="zstd")
+        target = str(part).replace("'", "''")
+        connection.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
         part.replace(path)
     except duckdb.Error as error:
         raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0]}") from None

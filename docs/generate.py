@@ -1,0 +1,65 @@
+"""Write the pages that follow from the code: fields, operators, and the run sheet's schema.
+
+``make docs`` runs it; tests fail when a page is not current.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from barospec.archive.operators.registry import OPERATORS
+from barospec.schemas.sheet import SIGNALS, json_schema
+from barospec.schemas.units import UNITS
+from barospec.schemas.vocabulary import TERMS
+
+HERE = Path(__file__).parent
+
+
+def fields() -> str:
+    """The vocabulary as a page."""
+    lines = ["# Fields", "", "Made from `schemas/vocabulary.py` by `make docs`. Units of the same dimension convert everywhere.", ""]
+    for level in ("sample", "run", "spectrum", "structure", "bond", "literature"):
+        lines += [f"## {level}", "", "| field | unit | kind | stated | meaning |", "|---|---|---|---|---|"]
+        for term in TERMS:
+            if term.level == level:
+                allowed = f" One of: {', '.join(term.allowed)}." if term.allowed else ""
+                also = f" Also: {', '.join(term.aliases)}." if term.aliases else ""
+                applies = "".join(f" Only where {key} is {' or '.join(values)}." for key, values in term.applies.items())
+                private = " Left out of what is shared." if term.private else ""
+                meaning = f"{term.meaning}{allowed}{also}{applies}{private}"
+                lines.append(f"| `{term.name}` | {term.unit} | {term.kind} | {term.need} | {meaning} |")
+        lines.append("")
+    lines += ["## Units", "", "| unit | dimension | also |", "|---|---|---|"]
+    lines += [f"| {unit.symbol} | {unit.dimension} | {', '.join(filter(None, unit.aliases))} |" for unit in UNITS]
+    lines += ["", "## Signals", "", "| signal | formed as |", "|---|---|"]
+    lines += [f"| {name} | {formula} |" for name, formula in SIGNALS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def operators() -> str:
+    """The operators as a page."""
+    lines = ["# Operators", "", "Made from `archive/operators/registry.py` by `make docs`. `barospec operators NAME` prints the same.", ""]
+    for operator in OPERATORS.values():
+        lines += [f"## {operator.name}", "", f"{operator.summary} Version {operator.version}. Source: {operator.source}.", ""]
+        lines += [f"Needs: {', '.join(f'`{name}`' for name in operator.inputs)}.", ""]
+        lines += ["| output | unit | per | meaning |", "|---|---|---|---|"]
+        for name, output in operator.outputs.items():
+            lines.append(f"| `{name}` | {output.unit} | {'point' if output.per_point else 'spectrum'} | {output.meaning} |")
+        lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
+        lines += [f"| `{name}` | {operator.defaults[name]} | {meaning} |" for name, meaning in operator.parameters.items()]
+        lines += ["", "Quality codes: " + "; ".join(f"{code} {reason}" for code, reason in enumerate(operator.reasons)) + ".", ""]
+    return "\n".join(lines)
+
+
+PAGES = {
+    "fields.md": fields,
+    "operators.md": operators,
+    "run-sheet.schema.json": lambda: json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",
+}
+
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (HERE / name).write_text(make(), encoding="utf-8")
+        print(f"docs/{name}")
