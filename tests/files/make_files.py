@@ -1,6 +1,8 @@
-"""Makes the files beside it: one small file of each format, all of one invented curve. Run it after changing it.
+"""Makes the files beside it: one small file of each format, all of one invented curve. Run it after changing
+it.
 
-The curve is no measurement and no calculation: an arctan step at 8345 eV with a line on top, seen by counters.
+The curve is no measurement and no calculation: an arctan step at 8345 eV with a line on top, seen by
+counters.
 """
 
 from __future__ import annotations
@@ -12,7 +14,11 @@ import numpy as np
 
 HERE = Path(__file__).parent
 ENERGY = np.round(np.linspace(8300.0, 8400.0, 41), 3)
-MU = 0.2 + 1.5 * (np.arctan((ENERGY - 8345.0) / 2.0) / np.pi + 0.5) + 0.6 / (1 + ((ENERGY - 8350.0) / 3.0) ** 2)
+MU = (
+    0.2
+    + 1.5 * (np.arctan((ENERGY - 8345.0) / 2.0) / np.pi + 0.5)
+    + 0.6 / (1 + ((ENERGY - 8350.0) / 3.0) ** 2)
+)
 I0 = np.round(2.0e5 - 100.0 * np.arange(41))
 ITRANS = np.round(I0 * np.exp(-MU))
 
@@ -102,7 +108,13 @@ def bliss() -> None:
     with h5py.File(HERE / "invented-bliss.h5", "w", libver=("earliest", "v110")) as file:
         file.attrs.update({"creator": "Bliss", "NX_class": "NXroot", "default": "9.1"})
         fast = _entry(file, "1.1", "trigscan mono 8.3 8.4 41", "2026-01-31T23:30:00+02:00")
-        counters = {"energy_enc": ENERGY / 1000, "I0": I0, "I1": ITRANS, "I2": 0 * I0, "mu_trans": np.log(I0 / ITRANS)}
+        counters = {
+            "energy_enc": ENERGY / 1000,
+            "I0": I0,
+            "I1": ITRANS,
+            "I2": 0 * I0,
+            "mu_trans": np.log(I0 / ITRANS),
+        }
         for name, values in counters.items():
             fast["measurement"][name] = values
         fast["measurement/slow"] = np.arange(40.0)
@@ -110,7 +122,10 @@ def bliss() -> None:
         fast["instrument/positioners/mono"] = np.nan
         fast["instrument/positioners/samz"] = 1.25
         fast["instrument/positioners/samz"].attrs["units"] = "mm"
-        _entry(file, "1.2", "trigscan mono 8.3 8.4 41", "2026-01-31T23:30:00+02:00")["measurement/Tcryo"] = [10.0, 10.1]
+        _entry(file, "1.2", "trigscan mono 8.3 8.4 41", "2026-01-31T23:30:00+02:00")["measurement/Tcryo"] = [
+            10.0,
+            10.1,
+        ]
         emission = _entry(file, "2.1", "ascan xes_en 8.27 8.25 40 1", "2026-02-01T00:10:00+02:00")
         emission["measurement/xes_en"] = np.linspace(8.27, 8.25, 41)
         emission["measurement/roi"] = np.round(1e4 * MU)

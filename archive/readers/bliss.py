@@ -1,0 +1,290 @@
+"""ESRF BLISS HDF5 (NeXus): scans ``n.1``, ``n.2``, ... with counters under ``measurement``.
+
+An entry with an energy axis is a scan of ours; others (cameras, pyrometers, alignments) are passed over, with
+a note among the problems of the first scan. When no entry can be read, the error lists them with reasons.
+Which counter is what follows the tables of ``counters.py``, or the caller's ``channels``; the choice
+is kept in the scan's header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from barospec.archive.readers import counters, hdf5, scans
+from barospec.archive.readers.isolated import read_isolated
+from barospec.schemas.errors import InvalidData, did_you_mean
+from barospec.schemas.records import Problem, Scan
+from barospec.schemas.vocabulary import CHANNELS
+
+if TYPE_CHECKING:
+    import h5py
+
+name = "bliss"
+version = 1
+suffixes = (".h5", ".hdf5", ".nx", ".nxs")
+
+
+_SHOWN = 5
+
+
+def sniff(head: bytes, filename: str) -> bool:
+    """Whether an HDF5 file names BLISS, or has a ``measurement``, in its first megabytes.
+
+    The bytes are searched, without the HDF5 library: a damaged file may crash that.
+    """
+    if not head.startswith(hdf5.SIGNATURE):
+        return False
+    path = Path(filename)
+    return not path.is_file() or hdf5.mentions(path, rb"bliss|measurement")
+
+
+def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
+    """All spectra of a BLISS file, in the order of their numbers.
+
+    Parameters
+    ----------
+    path : Path
+        The file; links to other files are followed where these exist.
+    options : mapping
+        ``channels``: vocabulary channel, or ``energy``, to a counter's name, to a list of counters to be
+        summed, or to ``{counter: ..., unit: keV}``. What it leaves out follows the tables of ``counters.py``.
+
+    Returns
+    -------
+    list of Scan
+        Energy in eV, named like the entry ("39.1").
+
+    Raises
+    ------
+    UnreadableFile
+        For a damaged or truncated file, or one that is being written.
+    InvalidData
+        When no entry is a spectrum, or it is not clear which counters make one.
+    """
+    return read_isolated(__name__, path, options)
+
+
+def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
+    """What `read` does, in this process: for files that are known to be sound."""
+    file = hdf5.open_file(path)
+    notes: list[Problem] = []
+    refused: dict[str, list[str]] = {}
+    other: dict[str, list[str]] = {}
+    found = []
+    with file:
+        entries = _entries(file, path, notes)
+        for key, group in entries:
+            try:
+                found.append(_scan(key, group, path, options))
+            except counters.NoSpectrum as reason:
+                other.setdefault(str(reason), []).append(key)
+            except InvalidData as error:
+                message = str(error).removeprefix(f"{path} [{key}]: ")
+                notes.append(Problem("warning", f"not read: {message}", str(path), scan=key))
+                refused.setdefault(message, []).append(key)
+    if not found:
+        reasons = [f"{_names(keys)}: {why}" for why, keys in (refused | other).items()]
+        if len(reasons) > _SHOWN:
+            reasons[_SHOWN:] = [f"and {len(reasons) - _SHOWN} more"]
+        reasons += [note.message for note in notes if not note.scan]
+        listing = "\n  ".join(reasons) or "it has no entries"
+        raise InvalidData(f"{path}: no spectrum could be read:\n  {listing}")
+    for why, keys in other.items():
+        notes.append(Problem("note", f"no spectrum in {_names(keys)}: {why}", str(path)))
+    found[0].problems[:0] = notes
+    return found
+
+
+def _entries(file: h5py.File, path: Path, notes: list[Problem]) -> list[tuple[str, h5py.Group]]:
+    """Entries that can be opened, by number; one note for each file that links lead to in vain."""
+    import h5py
+
+    found = []
+    broken: dict[str, list[str]] = {}
+    for key in sorted(file, key=hdf5.by_number):
+        group = hdf5.get(file, key)
+        if isinstance(group, h5py.Group):
+            found.append((key, group))
+        elif group is None:
+            link = file.get(key, getlink=True)
+            target = link.filename if isinstance(link, h5py.ExternalLink) else "another place in this file"
+            broken.setdefault(target, []).append(key)
+    for target, keys in broken.items():
+        names = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
+        message = f"{len(keys)} entries ({names}) link to {target}, which is not there or cannot be read"
+        notes.append(Problem("note", message, str(path)))
+    default = hdf5.attribute(file, "default")
+    if default and default not in file:
+        notes.append(Problem("note", f'the default entry "{default}" is not in the file', str(path)))
+    return found
+
+
+def _names(keys: list[str]) -> str:
+    return ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+
+
+def _scan(key: str, group: h5py.Group, path: Path, options: Mapping[str, Any]) -> Scan:
+    entry = counters.Entry(key, group, path, _counters(group))
+    if not entry.counters:
+        raise counters.NoSpectrum("no 1-D counters under measurement")
+    status = entry.text("writer/status").upper()
+    if not entry.text("end_time"):
+        if status and status not in ("SUCCEEDED", "FAILED"):
+            raise counters.NoSpectrum(f"not finished (writer status {status}); read the file again later")
+        entry.tell("warning", "no end_time: the scan may be unfinished")
+    if (ended := entry.text("end_reason")) and ended.upper() != "SUCCESS":
+        entry.tell("warning", f"the scan ended with {ended}")
+    wanted = options.get("channels") or {}
+    if not isinstance(wanted, Mapping):
+        raise InvalidData(
+            f"{entry.place}: channels is {wanted!r}; write channels: {{energy: energy_enc, i0: I0}}."
+        )
+    for channel in wanted:
+        if channel != "energy" and channel not in CHANNELS:
+            known = ["energy", *CHANNELS]
+            raise InvalidData(
+                f'{entry.place}: channels: no channel "{channel}".{did_you_mean(channel, known)}'
+            )
+    technique, axis, unit = counters.find_axis(entry, wanted.get("energy"))
+    chosen = counters.choose(entry, technique, axis, wanted)
+    energy = _in_ev(entry, axis, unit)
+    arrays = {"energy": energy}
+    arrays |= {channel: counters.sum_of(entry, names) for channel, names in chosen.items()}
+    arrays = _same_length(entry, arrays)
+    conditions = {"technique": technique} | _conditions(entry, technique)
+    header = _header(entry, {"energy": [axis], **chosen})
+    return scans.make_scan(
+        path,
+        arrays.pop("energy"),
+        _alive(entry, arrays, chosen),
+        name=key,
+        title=entry.text("title"),
+        conditions=conditions,
+        header=header,
+        problems=entry.problems,
+    )
+
+
+def _counters(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """1-D numeric counters of an entry with at least two points, by name."""
+    import h5py
+
+    measurement = hdf5.get(group, "measurement")
+    if not isinstance(measurement, h5py.Group):
+        return {}
+    items = ((key, hdf5.get(measurement, key)) for key in measurement)
+    return {
+        key: item
+        for key, item in items
+        if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.size > 1 and item.dtype.kind in "fiu"
+    }
+
+
+def _in_ev(entry: counters.Entry, axis: str, unit: str) -> scans.Array:
+    """The energy axis in eV; where no unit is stated, the range decides, and a warning says so."""
+    values = counters.values_of(entry, axis)
+    unit = unit or hdf5.attribute(entry.counters[axis], "units")
+    if unit:
+        return scans.scale_to(values, unit, "eV", f"{entry.place}: {axis}")
+    finite = values[np.isfinite(values)]
+    middle = float(np.median(finite)) if finite.size else np.nan
+    span = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
+    # A scan of one edge or line does not span a factor of three; a counter taken by mistake may.
+    narrow = bool(finite.size) and 0 < finite.max() < 3 * finite.min()
+    if narrow and 1 <= middle <= 100:
+        agree = [
+            counter
+            for counter, item in entry.counters.items()
+            if counters.is_energy(counter) and hdf5.attribute(item, "units").casefold() == "kev"
+        ]
+        like = f", like {agree[0]}, which says keV" if agree else ""
+        entry.tell("warning", f"{axis} has no unit; {span} is taken as keV{like}")
+        return values * 1000.0
+    if narrow and 100 < middle <= scans.PLAUSIBLE_EV[1]:
+        entry.tell("warning", f"{axis} has no unit; {span} is taken as eV")
+        return values
+    raise InvalidData(
+        f"{entry.place}: {axis} has no unit, and {span} is neither keV nor eV of an x-ray energy. "
+        f"Say channels: {{energy: {{counter: {axis}, unit: keV}}}}, or name another counter."
+    )
+
+
+def _same_length(entry: counters.Entry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
+    """Fast and slow channels of one scan may differ by a point; then all are cut to the shortest."""
+    sizes = {channel: values.size for channel, values in arrays.items()}
+    shortest, longest = min(sizes.values()), max(sizes.values())
+    if shortest == longest:
+        return arrays
+    listing = ", ".join(f"{channel} {size}" for channel, size in sizes.items())
+    if longest - shortest > max(2, shortest // 100):
+        raise InvalidData(
+            f"{entry.place}: the channels differ in length ({listing} points), so which points belong "
+            "together is not "
+            "known. Choose counters of one length under channels:."
+        )
+    entry.tell("warning", f"lengths differ ({listing} points); all are cut to the first {shortest}")
+    return {channel: values[:shortest] for channel, values in arrays.items()}
+
+
+def _alive(
+    entry: counters.Entry, arrays: dict[str, scans.Array], chosen: Mapping[str, list[str]]
+) -> dict[str, scans.Array]:
+    """Channels without those whose counter was zero all along: nothing was connected."""
+    dead = [channel for channel, values in arrays.items() if not np.any(values)]
+    if dead and len(dead) < len(arrays):
+        names = ", ".join(f"{channel} ({'+'.join(chosen[channel])})" for channel in dead)
+        entry.tell("note", f"all values are zero, left out: {names}")
+        return {channel: values for channel, values in arrays.items() if channel not in dead}
+    return arrays
+
+
+def _conditions(entry: counters.Entry, technique: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if sample := entry.text("sample/name"):
+        found["sample"] = sample
+    instrument = hdf5.get(entry.group, "instrument/name")
+    full, short = hdf5.text_of(instrument), hdf5.attribute(instrument, "short_name")
+    facility = entry.text("instrument/machine/name") or (full.split("-")[0].upper() if "-" in full else "")
+    if facility:
+        found["facility"] = facility
+    if short:
+        found["beamline"] = short.upper()
+    start = entry.text("start_time")
+    if moment := scans.utc(start):
+        found["time"] = moment
+    elif start:
+        entry.tell("note", f'start_time "{start}" has no time zone; time (UTC) is left open')
+    if technique == "xes":
+        item = hdf5.get(entry.group, "instrument/positioners/energy")
+        unit = hdf5.attribute(item, "units").casefold()
+        value = hdf5.scalar(item)
+        if value is not None and np.isfinite(value) and unit in ("kev", "ev"):
+            found["excitation_energy"] = float(f"{value * (1000 if unit == 'kev' else 1):.10g}")
+    return found
+
+
+def _header(entry: counters.Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
+    """What the file says about the scan. Directories stay out: they hold proposal numbers and names."""
+    header = {key: entry.text(key) for key in ("title", "start_time", "end_time", "end_reason")}
+    header["creator"] = (
+        f"{hdf5.attribute(entry.group.file, 'creator')} {hdf5.attribute(entry.group.file, 'creator_version')}"
+    )
+    header["channels"] = ", ".join(f"{channel}: {'+'.join(names)}" for channel, names in chosen.items())
+    positioners = hdf5.get(entry.group, "instrument/positioners")
+    unknown = []
+    for key in positioners if positioners is not None and hasattr(positioners, "keys") else ():
+        item = hdf5.get(positioners, key)
+        if getattr(item, "shape", None) != ():
+            continue
+        value = hdf5.scalar(item)
+        if value is None or not np.isfinite(value):
+            unknown.append(key)
+            continue
+        header[f"positioners.{key}"] = f"{value:.10g} {hdf5.attribute(item, 'units')}".strip()
+    if unknown:
+        names = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
+        entry.tell("note", f"{len(unknown)} positioners have no value ({names})")
+    return {key: text for key, text in header.items() if text.strip()}
