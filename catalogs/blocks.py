@@ -31,7 +31,9 @@ def load_energy(root: str, snapshot: str, key: str, rows: NDArray[np.int64], wid
     return read_rows(array(group, "grid_energy"), distinct.astype(np.int64), width)[inverse]
 
 
-def load_curves(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+def load_curves(
+    root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int
+) -> NDArray[np.float64]:
     """Curves of some rows, shape (rows, width); NaN where a row has no such channel."""
     return read_rows(array(spectra_group(cached_reader(root, snapshot), key), name), rows, width)
 
@@ -52,7 +54,9 @@ def load_on_grid(
     return interpolate(energies, curves, target)
 
 
-def interpolate(energies: NDArray[np.float64], curves: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def interpolate(
+    energies: NDArray[np.float64], curves: NDArray[np.float64], target: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Each row of `curves` at the energies `target`, linear, NaN outside; rows may be padded and unsorted.
 
     >>> interpolate(np.array([[1.0, 2.0, np.nan]]), np.array([[0.0, 10.0, np.nan]]), np.array([1.5, 3.0]))
@@ -77,7 +81,13 @@ def blocks(count: int) -> tuple[int, ...]:
 
 
 def lazy(
-    root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, target: NDArray[np.float64] | None = None
+    root: str,
+    snapshot: str,
+    key: str,
+    name: str,
+    rows: NDArray[np.int64],
+    width: int,
+    target: NDArray[np.float64] | None = None,
 ) -> Array:
     """A dask array of one variable over the selected rows; nothing is read until it is computed."""
     lengths = blocks(len(rows))
@@ -93,4 +103,4 @@ def lazy(
         else:
             tasks[label, number, 0] = (load_on_grid, root, snapshot, key, name, part, width, target)
     graph = HighLevelGraph.from_collections(label, tasks, dependencies=[])
-    return Array(graph, label, (lengths, (columns,)), dtype=np.float64)
+    return Array(graph, label, (lengths, (columns,)), dtype=np.float64)  # type: ignore[no-untyped-call]

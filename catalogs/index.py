@@ -79,7 +79,9 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         if not path.exists():
             raise FileNotFoundError(path) from None
-        raise StoreError(f"{path} cannot be opened ({str(error).splitlines()[0]}). Run `barospec index rebuild`.") from None
+        raise StoreError(
+            f"{path} cannot be opened ({str(error).splitlines()[0]}). Run `barospec index rebuild`."
+        ) from None
 
 
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
@@ -149,7 +151,9 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
             _add_values(connection, group, first, last)
         for group, changed in edited.items():
             for row_start, row_stop in _spans(sorted(changed)):
-                connection.execute("DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop])
+                connection.execute(
+                    "DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop]
+                )
                 _insert_rows(connection, root, group, row_start, row_stop)
         if any(commit.metadata.get("tables") for commit in commits):
             _load_records(connection, root)
@@ -222,7 +226,9 @@ def _insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, sta
                 bound.append(words.setdefault(name, read_words(root, name)))  # type: ignore[arg-type]
         arrays["range"] = _arange(last - first)
         connection.register("block", arrays)
-        connection.execute(f"INSERT INTO spectra ({', '.join(map(_quoted, names))}) SELECT {', '.join(select)} FROM block", bound)
+        connection.execute(
+            f"INSERT INTO spectra ({', '.join(map(_quoted, names))}) SELECT {', '.join(select)} FROM block", bound
+        )
         connection.unregister("block")
 
 
@@ -253,7 +259,9 @@ def _load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
         kinds = TABLES[table]
         stored = read_table(root, table)
         arrays = {name: stored[name].astype(object) if kind == "text" else stored[name] for name, kind in kinds.items()}
-        select = ", ".join(f"({_decoded(name, kind)})::{SQL_TYPE[kind]} AS {_quoted(name)}" for name, kind in kinds.items())
+        select = ", ".join(
+            f"({_decoded(name, kind)})::{SQL_TYPE[kind]} AS {_quoted(name)}" for name, kind in kinds.items()
+        )
         connection.register("block", arrays)
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {select} FROM block")
         connection.unregister("block")
@@ -321,12 +329,15 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
         found = connection.execute(
             f"""SELECT {columns} FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) {newest}
             UNION
-            SELECT {columns} FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({', '.join(f'k{n}' for n in range(len(SOURCE)))})
+            SELECT {columns} FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({", ".join(f"k{n}" for n in range(len(SOURCE)))})
                 FROM (SELECT {wanted}))""",
             [list(ids), *map(list, by_source)],
         ).fetchall()
     cut = 7 + len(SOURCE)
-    return [Known(*row[:7], tuple(row[7:cut]), dict(zip(names, row[cut:], strict=True))) for row in found]
+    return [
+        Known(*row[:7], source=tuple(row[7:cut]), columns=dict(zip(names, row[cut:], strict=True)))  # type: ignore[call-arg, misc]
+        for row in found
+    ]
 
 
 def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
@@ -351,7 +362,9 @@ def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups:
     terms = {term.name: term for term in SPECTRUM_TERMS}
     connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
     selected = ", ".join(_fetched(name, terms[name].kind) for name in names)
-    found = connection.execute(f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place").fetchnumpy()
+    found = connection.execute(
+        f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
+    ).fetchnumpy()
     return {name: _filled(found[name], terms[name].kind) for name in names}
 
 
@@ -366,7 +379,11 @@ def _filled(values: Any, kind: Kind) -> Any:
         return np.ma.filled(values.astype(np.float64), np.nan)
     if kind == "time":
         return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT"))
-    return np.ma.filled(np.ma.asarray(values, dtype=object), None) if np.ma.is_masked(values) else np.asarray(values, dtype=object)
+    return (
+        np.ma.filled(np.ma.asarray(values, dtype=object), None)
+        if np.ma.is_masked(values)
+        else np.asarray(values, dtype=object)
+    )
 
 
 def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[dict[str, Any]]:
@@ -381,11 +398,17 @@ def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any
     parts, total = [], int(connection.execute("SELECT count(*) FROM spectra WHERE status = 'active'").fetchall()[0][0])
     for term in SPECTRUM_TERMS:
         name = _quoted(term.name)
-        ends = f"min({name})::VARCHAR, max({name})::VARCHAR" if term.kind in ("number", "integer", "time") else "NULL, NULL"
+        ends = (
+            f"min({name})::VARCHAR, max({name})::VARCHAR"
+            if term.kind in ("number", "integer", "time")
+            else "NULL, NULL"
+        )
         parts.append(f"SELECT '{term.name}', count({name}), {ends} FROM spectra WHERE status = 'active'")
     found = {row[0]: row[1:] for row in connection.execute(" UNION ALL ".join(parts)).fetchall()}
     top: dict[str, list[str]] = {}
-    for field_name, value, count in connection.execute("SELECT * FROM field_values ORDER BY field, count DESC, value").fetchall():
+    for field_name, value, count in connection.execute(
+        "SELECT * FROM field_values ORDER BY field, count DESC, value"
+    ).fetchall():
         top.setdefault(field_name, []).append(f"{value} ({count})")
     return [
         {

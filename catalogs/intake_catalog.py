@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class SelectionReader(BaseReader):
+class SelectionReader(BaseReader):  # type: ignore[misc]  # intake has no types
     """Reads one named selection: a lazy Dataset, or a DataTree when it holds several kinds of spectra."""
 
     output_instance = "xarray:Dataset"
@@ -48,7 +48,12 @@ def slug(text: str) -> str:
 
 
 def write_catalog(
-    path: Path, archive: str, entries: Mapping[str, tuple[str, Mapping[str, Any]]], *, title: str = "", at: str | None = None
+    path: Path,
+    archive: str,
+    entries: Mapping[str, tuple[str, Mapping[str, Any]]],
+    *,
+    title: str = "",
+    at: str | None = None,
 ) -> None:
     """Write a catalog file.
 
@@ -69,7 +74,9 @@ def write_catalog(
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
             raise CallError(f'entry name "{name}" must begin with a letter and have letters, digits and _ only.')
     if any("{" in value for _, predicates in entries.values() for value in _strings(predicates)):
-        raise InvalidData("a query with { in a value cannot be kept in an intake catalog, which would read it as a template.")
+        raise InvalidData(
+            "a query with { in a value cannot be kept in an intake catalog, which would read it as a template."
+        )
     described = {
         name: {
             "reader": "barospec.catalogs.intake_catalog:SelectionReader",

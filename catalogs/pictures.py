@@ -5,7 +5,6 @@ Each shows origin, units and the snapshot, so that a picture separated from the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MANY = 60
-STYLE: Mapping[str, Any] = {
+STYLE: Any = {  # rcParams, whose names matplotlib types one by one
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,7 +46,9 @@ def _sign(figure: Figure, selection: Selection) -> None:
     """Origin and source of the numbers, in the lower right corner."""
     origins = sorted({str(origin) for origin in selection.columns(["origin"])["origin"]})
     said = " and ".join(origin.upper() if origin != "measured" else origin for origin in origins)
-    figure.supxlabel(f"{said} · {selection.query} · snapshot {selection.snapshot[:8]}", fontsize=6, color="0.4", x=0.99, ha="right")
+    figure.supxlabel(
+        f"{said} · {selection.query} · snapshot {selection.snapshot[:8]}", fontsize=6, color="0.4", x=0.99, ha="right"
+    )
 
 
 def spectra(selection: Selection) -> Figure:
@@ -60,16 +61,22 @@ def spectra(selection: Selection) -> Figure:
 
     dataset = selection.to_xarray()
     if not isinstance(dataset, xr.Dataset) or not len(selection):
-        raise InvalidData(f"a picture shows one kind of spectra; this selection has {selection.counts() or 'none'}. Narrow the query.")
+        raise InvalidData(
+            f"a picture shows one kind of spectra; this selection has {selection.counts() or 'none'}. Narrow the query."
+        )
     data = "mu" if "mu" in dataset else "intensity"
-    with mpl.rc_context(dict(STYLE)):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(4.2)
         pressure = np.asarray(dataset["pressure"].values, dtype=float)
         known = pressure[np.isfinite(pressure)]
         scale = mpl.colors.Normalize(known.min(), known.max()) if known.size and np.ptp(known) > 0 else None
         step = max(1, len(selection) // MANY)
         for row in range(0, len(selection), step):
-            color = "0.6" if scale is None or not np.isfinite(pressure[row]) else mpl.colormaps["viridis"](scale(pressure[row]))
+            color = (
+                "0.6"
+                if scale is None or not np.isfinite(pressure[row])
+                else mpl.colormaps["viridis"](scale(pressure[row]))
+            )
             axes.plot(dataset["energy"][row], dataset[data][row], color=color, lw=0.8)
         if scale is not None:
             bar = figure.colorbar(mpl.cm.ScalarMappable(scale, "viridis"), ax=axes)
@@ -87,7 +94,7 @@ def conditions(selection: Selection) -> Figure:
     import matplotlib as mpl
 
     found = selection.columns(["run", "step", "pressure", "temperature"])
-    with mpl.rc_context(dict(STYLE)):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure()
         runs = sorted({str(run) for run in found["run"]})
         for number, run in enumerate(runs):
@@ -96,7 +103,9 @@ def conditions(selection: Selection) -> Figure:
                 continue
             order = np.argsort(np.nan_to_num(found["step"][mine]), kind="stable")
             style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-            axes.plot(found["pressure"][mine][order], found["temperature"][mine][order], lw=0.8, ms=4, label=run, **style)
+            axes.plot(
+                found["pressure"][mine][order], found["temperature"][mine][order], lw=0.8, ms=4, label=run, **style
+            )
         axes.set_xlabel("pressure (GPa)")
         axes.set_ylabel("temperature (K)")
         axes.set_ylim(bottom=0)
@@ -105,7 +114,9 @@ def conditions(selection: Selection) -> Figure:
     return figure
 
 
-def quantity(selection: Selection, operators: str, *, against: str = "pressure", relative: bool = False, **parameters: Any) -> Figure:
+def quantity(
+    selection: Selection, operators: str, *, against: str = "pressure", relative: bool = False, **parameters: Any
+) -> Figure:
     """The last operator's first output against a condition, with its uncertainty, one series per run and sample.
 
     Parameters
@@ -127,7 +138,9 @@ def quantity(selection: Selection, operators: str, *, against: str = "pressure",
         raise CallError(f'"{against}" is no number field to draw against.')
     result = selection.apply(operators, **parameters)
     if not isinstance(result, xr.Dataset):
-        raise InvalidData(f"a picture shows one kind of spectra; this selection has {selection.counts()}. Narrow the query.")
+        raise InvalidData(
+            f"a picture shows one kind of spectra; this selection has {selection.counts()}. Narrow the query."
+        )
     name = str(next(iter(result.data_vars)))
     wanted = [str(item) for item in (name, f"{name}_sigma") if item in result]
     computed = result[wanted].compute()
@@ -135,7 +148,7 @@ def quantity(selection: Selection, operators: str, *, against: str = "pressure",
     sigma = computed[wanted[1]].values if len(wanted) > 1 else np.full(y.shape, np.nan)
     found = selection.columns(["run", "sample", against])
     x = found[against]
-    with mpl.rc_context(dict(STYLE)):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure()
         series = sorted({(str(run), str(sample)) for run, sample in zip(found["run"], found["sample"], strict=True)})
         several = len({run for run, _ in series}) < len(series)
@@ -146,7 +159,9 @@ def quantity(selection: Selection, operators: str, *, against: str = "pressure",
             start = y[mine][x[mine] == x[mine].min()].mean() if relative else 0.0
             style = {"color": COLORS[number % len(COLORS)], "fmt": MARKERS[number % len(MARKERS)]}
             label = f"{run}, {sample}" if several else run
-            axes.errorbar(x[mine], y[mine] - start, yerr=np.nan_to_num(sigma[mine]), ms=4, lw=0.8, capsize=2, label=label, **style)
+            axes.errorbar(
+                x[mine], y[mine] - start, yerr=np.nan_to_num(sigma[mine]), ms=4, lw=0.8, capsize=2, label=label, **style
+            )
         unit = BY_NAME[against].unit
         axes.set_xlabel(f"{against.replace('_', ' ')} ({unit})" if unit else against.replace("_", " "))
         shown = f"{name.replace('_', ' ')} ({computed[name].attrs.get('units', '1')})"

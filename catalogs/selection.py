@@ -73,7 +73,9 @@ class Selection:
         """Metadata by name, each of shape (n,): float with NaN, or object with None, where not known."""
         for name in names:
             if name not in BY_NAME:
-                raise NotFound(f'"{name}" is no field.{did_you_mean(name, list(BY_NAME))} `barospec fields` lists them.')
+                raise NotFound(
+                    f'"{name}" is no field.{did_you_mean(name, list(BY_NAME))} `barospec fields` lists them.'
+                )
         return self._fetch(names, self.groups, self.rows)
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -184,7 +186,11 @@ class Selection:
                 name: (dims, lazy(self.root, self.snapshot, key, name, part.rows, width, target), _about(name))
                 for name in variables
             },
-            coords={name: (DIMENSION, known[name], _about(name)) for name in names if _any(known[name]) or name in coordinates},
+            coords={
+                name: (DIMENSION, known[name], _about(name))
+                for name in names
+                if _any(known[name]) or name in coordinates
+            },
             attrs=part._attributes(),
         )
         if target is not None:
@@ -255,9 +261,13 @@ def _matches(name: str, values: NDArray[Any], wanted: Any) -> NDArray[np.bool_]:
 def _described(name: str, wanted: Any) -> str:
     unit = BY_NAME[name].unit
     if isinstance(wanted, slice):
-        low, high = (None if end is None else f"{_number(name, end):g} {unit}".strip() for end in (wanted.start, wanted.stop))
+        low, high = (
+            None if end is None else f"{_number(name, end):g} {unit}".strip() for end in (wanted.start, wanted.stop)
+        )
         if low and high:
             return f"{name} between {low} and {high}"
         return f"{name} >= {low}" if low else f"{name} <= {high}" if high else f"{name} is known"
     options = list(wanted) if isinstance(wanted, list | tuple | set | np.ndarray) else [wanted]
-    return f"{name} in ({', '.join(str(option) for option in options)})" if len(options) > 1 else f"{name} = {options[0]}"
+    return (
+        f"{name} in ({', '.join(str(option) for option in options)})" if len(options) > 1 else f"{name} = {options[0]}"
+    )

@@ -1,0 +1,372 @@
+"""Asking an index, with honest counts.
+
+An answer tells how it was understood, how many rows match, how many were left out for want of a value,
+because a field does not apply or because they are withdrawn, and how many have an uncertainty that
+reaches over a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from barospec.catalogs import ast
+from barospec.catalogs.grouping import GROUPS, counted, grouped, keys_of, selected
+from barospec.catalogs.keywords import Question, query_of
+from barospec.catalogs.known import Connection, Known, known_from
+from barospec.catalogs.resolve import Resolved, resolve
+from barospec.catalogs.sql import Statement, Translator, columns_sql
+from barospec.catalogs.structured import to_dict
+from barospec.schemas.errors import QueryError, did_you_mean
+
+CHUNK = 10_000
+# What a table of spectra shows unless it is told otherwise; fields that are asked about join them.
+SHOWN = (
+    *("spectrum_id", "experiment", "run", "sample", "technique", "edge", "line", "origin"),
+    *("pressure", "pressure_sigma", "temperature", "source_file"),
+)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What was found, and what was not looked at.
+
+    Parameters
+    ----------
+    noun : str
+        What the rows are: ``spectra``, ``runs``, ...; ``counts`` when counting was asked for.
+    canonical : str
+        The query as it was understood; asking it again gives the same answer.
+    snapshot : str
+        The snapshot of the index.
+    count : int
+        How many match, whatever the limit.
+    columns : list of str
+    units : dict
+        Unit of each column that has one.
+    missing, not_applicable : dict of str to int
+        Rows that could not be decided, by the field that they lack or that does not apply to them.
+    withdrawn : int
+        Withdrawn rows that match.
+    near_limit : int
+        Rows whose uncertainty (one sigma, or the readings before and after) reaches over a limit;
+        `near_inside` of them match.
+    unlisted : list of tuple
+        For ``runs`` and ``samples``: those that lack the values that decide, in the columns of the rows.
+    notes : list of str
+        Sentences to show with the answer.
+    predicates : dict
+        The query in structured form, for catalogs.
+    """
+
+    noun: str
+    canonical: str
+    snapshot: str
+    count: int
+    columns: list[str]
+    units: dict[str, str]
+    missing: dict[str, int]
+    not_applicable: dict[str, int]
+    withdrawn: int
+    near_limit: int
+    near_inside: int
+    unlisted: list[tuple[Any, ...]]
+    notes: list[str]
+    predicates: dict[str, Any]
+    statement: Statement
+    connection: Connection = field(repr=False)
+    _held: list[tuple[Any, ...]] | None = field(default=None, repr=False)  # runs are few and known already
+
+    @property
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows one after the other, fetched in chunks; each use of this runs the query anew."""
+        for chunk in self.chunks():
+            yield from chunk
+
+    def chunks(self, size: int = CHUNK) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows in lists of at most `size`, so that a million of them never stand in memory together."""
+        if self._held is not None:
+            yield from (self._held[i : i + size] for i in range(0, len(self._held), size))
+            return
+        cursor = self.connection.cursor()
+        try:
+            result = cursor.execute(self.statement.sql, self.statement.parameters)
+            while chunk := result.fetchmany(size):
+                yield chunk
+        finally:
+            cursor.close()
+
+
+def ask(
+    connection: Connection,
+    question: Question = "",
+    *,
+    scans: bool = False,
+    limit: int | None = None,
+    columns: Sequence[str] | None = None,
+    saved: Mapping[str, Any] | None = None,
+    known: Known | None = None,
+    **conditions: Any,
+) -> Answer:
+    """Ask an index.
+
+    Parameters
+    ----------
+    connection : duckdb connection
+        See `known.known_from` for the tables it needs.
+    question : str, Query or dict
+        Query text, a parsed query, or its structured form.
+    scans : bool
+        Show spectra that were merged into others too.
+    limit : int, optional
+        At most so many rows.
+    columns : sequence of str, optional
+        Fields to show of each spectrum; ``["*"]`` for all.
+    saved : mapping, optional
+        Saved queries by name, for ``@name``.
+    known : Known, optional
+        What `known_from` found in this index, for those who ask again and again (it takes 2 ms).
+    **conditions
+        Further conditions by field, see `keywords.query_of`.
+
+    Returns
+    -------
+    Answer
+
+    Raises
+    ------
+    QueryError
+        When the question cannot be understood, with the place and the choices.
+
+    Examples
+    --------
+    >>> import duckdb
+    >>> index = duckdb.connect()
+    >>> _ = index.execute("CREATE TABLE spectra (grp TEXT, row BIGINT, status TEXT, run TEXT, pressure DOUBLE)")
+    >>> _ = index.execute("INSERT INTO spectra VALUES ('xas/Ni-K', 0, 'active', 'run-2', 15.6)")
+    >>> _ = index.execute("CREATE TABLE field_values AS SELECT 'run' field, 'run-2' AS value, 1 AS count")
+    >>> found = ask(index, "above 140 kbar")
+    >>> found.canonical, list(found.rows)
+    ('pressure > 14 GPa', [('run-2', 15.6)])
+    """
+    known = known or known_from(connection, saved)
+    resolved = resolve(query_of(question, limit=limit, **conditions), known, scans=scans)
+    return answer(connection, resolved, known, columns=columns)
+
+
+def answer(connection: Connection, resolved: Resolved, known: Known, *, columns: Sequence[str] | None = None) -> Answer:
+    """The answer to a resolved query; see `ask`."""
+    translator = Translator(resolved, known)
+    counts = _counts(connection, translator)
+    keys, limit = keys_of(resolved), resolved.query.limit
+    notes = [*resolved.notes, *_notes(translator, counts)]
+    held: list[tuple[Any, ...]] | None = None
+    unlisted: list[tuple[Any, ...]] = []
+    if resolved.query.count_by is not None:
+        statement, names = counted(translator, keys or ())
+        size = translator.statement(f"SELECT count(*) FROM ({statement.sql})")
+        count = connection.execute(size.sql, size.parameters).fetchone()[0]
+        statement.sql += f" LIMIT {limit:d}" if limit else ""
+    elif keys is not None:
+        statement, names = grouped(translator, keys)
+        groups = connection.execute(statement.sql, statement.parameters).fetchall()
+        listed = [group[:-1] for group in groups if group[-1]]
+        unlisted = [group[:-1] for group in groups if not group[-1]]
+        count, held = len(listed), listed[:limit]
+    else:
+        names = _columns(resolved, known, translator, columns)
+        statement = translator.statement(_rows_sql(translator, columns_sql(known.fields[resolved.table], names)))
+        count = counts["count"]
+    return Answer(
+        noun=resolved.noun if resolved.query.count_by is None else "counts",
+        canonical=ast.to_text(resolved.query),
+        snapshot=known.snapshot,
+        count=count,
+        columns=names,
+        units=_units(known, resolved.table, names),
+        missing=counts["missing"],
+        not_applicable=counts["not_applicable"],
+        withdrawn=counts["withdrawn"],
+        near_limit=counts["near_inside"] + counts["near_outside"],
+        near_inside=counts["near_inside"],
+        unlisted=unlisted,
+        notes=notes,
+        predicates=to_dict(resolved.query),
+        statement=statement,
+        connection=connection,
+        _held=held,
+    )
+
+
+def _counts(connection: Connection, translator: Translator) -> dict[str, Any]:
+    """All counts in one pass over the columns that the conditions use."""
+    resolved, fields = translator.resolved, translator.known.fields[translator.resolved.table]
+    hit, searched = translator.condition(), translator.searched()
+    names = [name for name in translator.conditioned() if not _asks_missing_only(resolved.query.where, name)]
+    select = [f"count(*) FILTER (WHERE {searched} AND {hit})"]
+    withdrawn = searched != "TRUE" and "status" in fields and "status" not in translator.conditioned()
+    select.append(f"count(*) FILTER (WHERE {translator.searched('withdrawn')} AND {hit})" if withdrawn else "0")
+    uncertain = translator.uncertain()
+    if uncertain:
+        strict, loose = translator.condition("strict"), translator.condition("loose")
+        select.append(f"count(*) FILTER (WHERE {searched} AND {hit} AND {strict} IS NOT TRUE)")
+        select.append(f"count(*) FILTER (WHERE {searched} AND NOT {hit} AND {loose})")
+    else:
+        select += ["0", "0"]
+    for name in names:
+        undecided = f"{searched} AND {hit} IS NULL AND {resolved.fields[name].sql} IS NULL"
+        applies = translator.applicable(resolved.fields[name])
+        select.append(f"count(*) FILTER (WHERE {undecided} AND {applies})")
+        select.append(f"count(*) FILTER (WHERE {undecided} AND NOT ({applies}))" if applies != "TRUE" else "0")
+    for found in uncertain:
+        sigma = translator.known.find(found.table, found.sigma)
+        select.append(f"count(*) FILTER (WHERE {searched} AND {hit} AND {sigma.sql} IS NULL)" if sigma else "0")
+    where = resolved.query.where
+    parts = where.items if isinstance(where, ast.And) else () if where is None else (where,)
+    rows = f"({searched} OR {translator.searched('withdrawn')})" if withdrawn else f"({searched})"
+    rows += f" AND {translator.possible(parts, near=True)}"
+    statement = translator.statement(f'SELECT {", ".join(select)} FROM "{resolved.table}" WHERE {rows}')
+    row = connection.execute(statement.sql, statement.parameters).fetchone()
+    pairs = {name: (row[4 + 2 * i], row[5 + 2 * i]) for i, name in enumerate(names)}
+    rest = row[4 + 2 * len(names) :]
+    return {
+        "count": row[0],
+        "withdrawn": row[1],
+        "near_inside": row[2],
+        "near_outside": row[3],
+        "missing": {name: pair[0] for name, pair in pairs.items() if pair[0]},
+        "not_applicable": {name: pair[1] for name, pair in pairs.items() if pair[1]},
+        "no_sigma": {found.name: n for found, n in zip(uncertain, rest, strict=True) if n},
+    }
+
+
+def _asks_missing_only(where: ast.Expr | None, name: str) -> bool:
+    """Whether the field occurs in "is missing" alone, so that its absence is an answer and no gap."""
+    if isinstance(where, ast.And | ast.Or):
+        return all(_asks_missing_only(item, name) for item in where.items)
+    if isinstance(where, ast.Not):
+        return _asks_missing_only(where.item, name)
+    return where is None or isinstance(where, ast.Missing) or getattr(where, "field", None) != (name,)
+
+
+def _notes(translator: Translator, counts: Mapping[str, Any]) -> list[str]:
+    notes = []
+    for name, number in counts["no_sigma"].items():
+        notes.append(f"{number} of {counts['count']} matching rows have no uncertainty of {name} recorded.")
+    for node in _exact_numbers(translator.resolved.query.where):
+        if not counts["count"]:
+            said = ast.value_text(node.value)
+            notes.append(f'"{ast.to_text(node)}" is exact; "{node.field[0]} at {said}" allows for the uncertainty.')
+    return notes
+
+
+def _exact_numbers(where: ast.Expr | None) -> list[Any]:
+    if isinstance(where, ast.And | ast.Or):
+        return [node for item in where.items for node in _exact_numbers(item)]
+    is_exact = isinstance(where, ast.Compare) and where.op == "=" and isinstance(where.value, ast.Number)
+    return [where] if is_exact else []
+
+
+def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Sequence[str] | None) -> list[str]:
+    """Which fields to show: those asked for, or the usual ones and those that the conditions are about."""
+    fields = known.fields[resolved.table]
+    if asked is not None and list(asked) != ["*"]:
+        for name in asked:
+            if known.find(resolved.table, name) is None:
+                raise QueryError(f'There is no field "{name}" of {resolved.noun}.{did_you_mean(name, list(fields))}')
+        return [found.name for name in asked if (found := known.find(resolved.table, name))]
+    if asked is not None or resolved.table != "spectra":
+        return list(fields)
+    names = [name for name in SHOWN if name in fields]
+    for name in [*translator.conditioned(), *(sort.field[0] for sort in resolved.query.sort)]:
+        names += [n for n in (name, resolved.fields[name].sigma) if n and n in fields and n not in names]
+    return names
+
+
+def _rows_sql(translator: Translator, select: str, also: str = "TRUE") -> str:
+    resolved = translator.resolved
+    conditions = [part for part in (translator.searched(), translator.condition(), also) if part != "TRUE"]
+    sql = f'SELECT {select} FROM "{resolved.table}"' + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+    if resolved.noun in GROUPS:  # order and limit are about the runs, see `grouping`
+        return f'{sql} ORDER BY "grp", "row"'
+    return sql + _order(translator) + (f" LIMIT {resolved.query.limit:d}" if resolved.query.limit else "")
+
+
+def _order(translator: Translator) -> str:
+    """The order asked for, then the order in the store, so that every answer has one."""
+    resolved = translator.resolved
+    keys = [
+        f"{resolved.fields[s.field[0]].sql} {'DESC' if s.descending else 'ASC'} NULLS LAST" for s in resolved.query.sort
+    ]
+    keys += ['"grp"', '"row"'] if resolved.table == "spectra" else ["rowid"]
+    return f" ORDER BY {', '.join(keys)}"
+
+
+def _units(known: Known, table: str, names: Sequence[str]) -> dict[str, str]:
+    units = {}
+    for name in names:
+        base = name.removesuffix("_min").removesuffix("_max")
+        found = known.fields[table].get(name) or known.fields[table].get(base)
+        if found and found.unit:
+            units[name] = found.unit
+    return units
+
+
+@dataclass(slots=True)
+class Found:
+    """The spectra that a question finds, as places in the store, in the order asked for."""
+
+    canonical: str
+    predicates: dict[str, Any]
+    groups: Any
+    rows: Any
+
+
+def rows_of(connection: Connection, resolved: Resolved, known: Known, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """Where the selected spectra lie: numpy arrays ``grp`` and ``row`` of shape (n,), and `extra` fields.
+
+    Only the lazy layer calls this; it brings numpy.
+    """
+    if resolved.table != "spectra" or resolved.query.count_by is not None:
+        asked = resolved.noun if resolved.table != "spectra" else "counts"
+        raise QueryError(f"A selection is made of spectra, not of {asked}.", resolved.query.text)
+    translator = Translator(resolved, known)
+    fields = known.fields["spectra"]
+    select = ", ".join(['"grp"', '"row"', *([columns_sql(fields, list(extra))] if extra else [])])
+    statement = translator.statement(_rows_sql(translator, select, selected(translator)))
+    return dict(connection.execute(statement.sql, statement.parameters).fetchnumpy())
+
+
+def spectra_of(
+    connection: Connection,
+    question: Question = "",
+    *,
+    scans: bool = False,
+    saved: Mapping[str, Any] | None = None,
+    **conditions: Any,
+) -> Found:
+    """The spectra that a question finds; with the noun "runs" the matching spectra of those runs."""
+    known = known_from(connection, saved)
+    resolved = resolve(query_of(question, **conditions), known, scans=scans)
+    found = rows_of(connection, resolved, known)
+    return Found(ast.to_text(resolved.query), to_dict(resolved.query), found["grp"], found["row"])
+
+
+def explain(
+    connection: Connection,
+    question: Question = "",
+    *,
+    saved: Mapping[str, Any] | None = None,
+    **conditions: Any,
+) -> dict[str, Any]:
+    """How a question is understood and answered: canonical text, predicates, SQL, parameters, plan."""
+    found = ask(connection, question, saved=saved, **conditions)
+    plan = connection.execute(f"EXPLAIN {found.statement.sql}", found.statement.parameters).fetchall()
+    return {
+        "canonical": found.canonical,
+        "predicates": found.predicates,
+        "sql": found.statement.sql,
+        "parameters": found.statement.parameters,
+        "plan": "\n".join(str(row[-1]) for row in plan),
+    }

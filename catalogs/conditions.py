@@ -1,0 +1,301 @@
+"""One test on one field: does it make sense, and which value is meant?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from barospec.catalogs import ast
+from barospec.catalogs.ast import Expr, Span
+from barospec.catalogs.known import Field
+from barospec.catalogs.language import of_year
+from barospec.catalogs.lexer import is_year
+from barospec.schemas.errors import QueryError, did_you_mean, nearest
+from barospec.schemas.units import BY_SYMBOL, UNITS, convert, find_unit
+from barospec.schemas.vocabulary import ELEMENTS, find_edge, find_line
+
+if TYPE_CHECKING:
+    from barospec.catalogs.resolve import Resolver
+
+# The field that a bare unit names. Other dimensions have several fields, none of which comes first.
+BARE = {"pressure": "pressure", "temperature": "temperature"}
+
+# "at 10 K": how far off a row may be whose own uncertainty is smaller or not recorded. Told in every answer.
+TOLERANCES = {"pressure": 0.5, "temperature": 2.0, "energy": 0.1, "length": 0.01}
+RELATIVE_TOLERANCE = 0.01
+
+_EXAMPLE = {
+    "pressure": '"pressure > 14 GPa"',
+    "temperature": '"temperature < 80 K"',
+    "time": '"time >= 2024-05-31"',
+}
+
+
+def tolerance(field: Field, value: float) -> float:
+    """How far from `value` a row may be to lie "at" it, in the field's unit.
+
+    >>> tolerance(Field("temperature", "number", '"temperature"', "K"), 10.0)
+    2.0
+    """
+    fixed = TOLERANCES.get(field.dimension)
+    if fixed is None:
+        return abs(value) * RELATIVE_TOLERANCE
+    base = next(unit.symbol for unit in UNITS if unit.dimension == field.dimension)
+    return abs(convert(fixed, base, field.unit))
+
+
+class Meaning:
+    """Turns tests as written into tests in normal form, for a `Resolver`."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    def _error(self, problem: str, span: Span, *hints: str) -> QueryError:
+        return self._resolver.error(problem, span, *hints)
+
+    def implied(self, item: Any) -> Field:
+        """The field of a test that names none: its unit tells, or nothing does."""
+        resolver = self._resolver
+        value: Any = (
+            getattr(item, "value", None) or getattr(item, "high", None) or (getattr(item, "values", None) or [None])[0]
+        )
+        if isinstance(value, ast.Date):
+            return resolver.field(("time",), item.span)
+        if not isinstance(value, ast.Number):
+            tail = "is missing" if isinstance(item, ast.Missing) else "= ..."
+            raise self._error("The field is not named.", item.span, f'Put it before: "medium {tail}".')
+        number = ast.number_text(value.value)
+        unit = find_unit(value.unit) if value.unit else None
+        if value.unit and unit is None:
+            raise self._error(f'"{value.unit}" is not a unit.{did_you_mean(value.unit, list(BY_SYMBOL))}', value.span)
+        following = resolver.text[value.span[1] :].split()[:1]
+        if unit is None and following and (close := same_unit(following[0])):
+            raise self._error(f'"{following[0]}" is not a unit. Did you mean {" or ".join(close)}?', value.span)
+        if unit is None or unit.dimension == "number":
+            raise self._error(
+                f"{number} of what? Name the field or write a unit.",
+                value.span,
+                f'For example "pressure > {number}", "{number} GPa" or "{number} K".',
+            )
+        name = BARE.get(unit.dimension)
+        field = resolver.known.find(resolver.table, name) if name else None
+        if field:
+            return field
+        fields = [f.name for f in resolver.known.of_dimension(resolver.table, unit.dimension)]
+        if not fields:
+            raise self._error(f"No field of {resolver.noun} is measured in {value.unit}.", value.span)
+        raise self._error(
+            f"Several fields are measured in {value.unit}; say which one is meant."
+            if len(fields) > 1
+            else f"Name the field that is measured in {value.unit}.",
+            item.span,
+            f"Fields in units of {unit.dimension}: {', '.join(fields)}.",
+        )
+
+    def test(self, item: Any, field: Field) -> tuple[Expr, ast.Name]:
+        """The test in normal form, and words after its value that do not belong to it."""
+        item = replace(item, field=(field.name,))
+        if isinstance(item, ast.Missing):
+            return item, ()
+        if isinstance(item, ast.Contains):
+            return self._contains(item, field)
+        if isinstance(item, ast.At) and field.kind in ("word", "text", "time"):
+            # "run 2": a number beside a name is that name's value.
+            item = ast.Compare(item.field, "=", item.value, item.span)
+        if field.kind in ("number", "integer"):
+            return self._numeric(item, field)
+        if field.kind == "time":
+            return self._temporal(item, field), ()
+        return self._verbal(item, field)
+
+    def _contains(self, item: ast.Contains, field: Field) -> tuple[Expr, ast.Name]:
+        if field.kind not in ("word", "text"):
+            raise self._error(f'{field.name} is no text: "contains" does not apply.', item.span, self._say(field))
+        return replace(item, words=ast.Words((" ".join(item.words.words),))), ()
+
+    def _say(self, field: Field) -> str:
+        example = _EXAMPLE.get(field.name)
+        unit = f" {field.unit}" if field.unit else ""
+        return f"For example {example}." if example else f'For example "{field.name} > 1{unit}".'
+
+    # Numbers
+
+    def _numeric(self, item: Any, field: Field) -> tuple[Expr, ast.Name]:
+        if isinstance(item, ast.Compare):
+            return replace(item, value=self._number(item.value, field)), ()
+        if isinstance(item, ast.In):
+            return replace(item, values=tuple(self._number(value, field) for value in item.values)), ()
+        if isinstance(item, ast.Between):
+            low, high = self._number(item.low, field), self._number(item.high, field)
+            if low.value > high.value:
+                wanted = ast.Between((), high, low)
+                raise self._error("The lower end comes first.", item.span, f'Write "{ast.to_text(wanted)}".')
+            return replace(item, low=low, high=high), ()
+        value = self._number(item.value, field)
+        if isinstance(item, ast.Within):
+            return replace(item, value=value, sigma=self._width(item, value, field)), ()
+        width = tolerance(field, value.value)
+        unit = f" {field.unit}" if field.unit else ""
+        own = f", or the row's own {field.sigma} where that is larger" if field.sigma else ""
+        allowed = f"±{ast.number_text(float(f'{width:.6g}'))}{unit}{own}"
+        self._resolver.notes.append(f'"{field.name} at {ast.value_text(value)}" allows {allowed}.')
+        return replace(item, value=value), ()
+
+    def _number(self, value: ast.Value, field: Field) -> ast.Number:
+        """The number in the field's own unit."""
+        if not isinstance(value, ast.Number):
+            raise self._not_a_number(value, field)
+        if math.isinf(value.value):
+            raise self._error(f"{value.raw or value.value} is too large a number.", value.span)
+        if not value.unit:
+            return ast.Number(value.value, field.unit, span=value.span)
+        unit, own = find_unit(value.unit), find_unit(field.unit or "1")
+        if unit is None:
+            raise self._error(f'"{value.unit}" is not a unit.{did_you_mean(value.unit, list(BY_SYMBOL))}', value.span)
+        if own is None or unit.dimension != own.dimension:
+            mine = f"is measured in {field.unit} ({field.dimension})" if field.dimension else "is a plain number"
+            others = [f.name for f in self._resolver.known.of_dimension(self._resolver.table, unit.dimension)]
+            hint = f"Fields in units of {unit.dimension}: {', '.join(others)}." if others else self._say(field)
+            raise self._error(f"{field.name} {mine}, but {value.unit} is a unit of {unit.dimension}.", value.span, hint)
+        converted = convert(value.value, value.unit, field.unit or "1")
+        if not math.isfinite(converted):
+            raise self._error(f"{value.raw or value.value} {value.unit} is too large a number.", value.span)
+        return ast.Number(converted, field.unit, span=value.span)
+
+    def _width(self, item: ast.Within, value: ast.Number, field: Field) -> ast.Number:
+        """The half width as a difference: the offset of degC does not apply to it."""
+        unit, own = find_unit(item.sigma.unit or field.unit or "1"), find_unit(field.unit or "1")
+        assert unit is not None  # the value has the same unit and was accepted
+        assert own is not None
+        width = float(f"{item.sigma.value * unit.factor / own.factor:.15g}")
+        if not math.isfinite(width):
+            raise self._error(f"{item.sigma.raw} is too large a number.", item.sigma.span)
+        return ast.Number(width, value.unit, span=item.sigma.span)
+
+    def _not_a_number(self, value: ast.Value, field: Field) -> QueryError:
+        said = ast.value_text(value).strip('"')
+        unit = f" {field.unit}" if field.unit else ""
+        digits = len(said) - len(said.lstrip("0123456789.+-eE"))
+        symbol = said[digits:].strip()
+        close = same_unit(symbol) or nearest(symbol, list(BY_SYMBOL))
+        if digits and symbol and close:
+            problem = f'"{symbol}" is not a unit. Did you mean {" or ".join(close[:3])}?'
+            return self._error(problem, value.span, f'Write "{said[:digits].strip()} {close[0]}".')
+        problem = f'{field.name} is a number, but "{said}" is none.'
+        return self._error(problem, value.span, f'For example "{field.name} > 14{unit}".')
+
+    # Dates
+
+    def _temporal(self, item: Any, field: Field) -> Expr:
+        if isinstance(item, ast.Compare):
+            if isinstance(item.value, ast.Number) and is_year(item.value.raw):
+                return of_year(item.field, item.op, item.value.raw, item.span)
+            return replace(item, value=self._date(item.value, field))
+        if isinstance(item, ast.In):
+            return replace(item, values=tuple(self._date(value, field) for value in item.values))
+        if isinstance(item, ast.Between):
+            low, high = self._date(item.low, field), self._date(item.high, field)
+            if low.interval()[0] > high.interval()[0]:
+                raise self._error("The earlier date comes first.", item.span, f"between {high.text} and {low.text}")
+            return replace(item, low=low, high=high)
+        raise self._error(f"{field.name} is a date; ± does not apply.", item.span, _EXAMPLE["time"])
+
+    def _date(self, value: ast.Value, field: Field) -> ast.Date:
+        if isinstance(value, ast.Date):
+            return value
+        said = ast.value_text(value)
+        hint = "Write a day, a month or an instant (UTC): 2024-05-31, 2024-05, 2024-05-31T12:00."
+        raise self._error(f"{field.name} is a date, but {said} is none.", value.span, hint)
+
+    # Names and texts
+
+    def _verbal(self, item: Any, field: Field) -> tuple[Expr, ast.Name]:
+        if isinstance(item, ast.Compare) and item.op in ("=", "!="):
+            if isinstance(item.value, ast.Words):
+                return self._words(item, item.value, field)
+            return replace(item, value=self._name(item.value, field)), ()
+        if isinstance(item, ast.In):
+            return replace(item, values=tuple(dict.fromkeys(self._name(v, field) for v in item.values))), ()
+        raise self._error(
+            f"{field.name} is a name and has no order.",
+            item.span,
+            f'Use "=", "in (...)" or "contains": {field.name} = "...".',
+        )
+
+    def _words(self, item: ast.Compare, value: ast.Words, field: Field) -> tuple[Expr, ast.Name]:
+        """The longest run of words that is a value; what is left belongs to what follows."""
+        for size in range(len(value.words), 0, -1) if field.kind == "word" else ():
+            found = self.value(field, " ".join(value.words[:size]))
+            if found is not None:
+                return replace(item, value=ast.Words((found,), value.span)), value.words[size:]
+        return replace(item, value=self._name(value, field)), ()
+
+    def _name(self, value: ast.Value, field: Field) -> ast.Words:
+        said = value.raw or ast.value_text(value) if isinstance(value, ast.Number) else ""
+        said = value.text if isinstance(value, ast.Date) else said
+        said = " ".join(value.words) if isinstance(value, ast.Words) else said
+        if field.kind == "text":
+            return ast.Words((said,), value.span)
+        found = self.value(field, said)
+        if found is None:
+            raise self.unknown_value(field, said, value.span)
+        return ast.Words((found,), value.span)
+
+    def value(self, field: Field, said: str) -> str | None:
+        """The value of the field as the archive spells it; None when no row has it."""
+        if field.name == "status":  # withdrawn rows are not among the values, but can be asked for
+            return next((status for status in field.allowed if status == said.casefold()), None)
+        spelled = spelling(field, said)
+        found = self._resolver.known.values.find(field, spelled or said)
+        if said in found or spelled in found:
+            return said if said in found else spelled
+        # Two values that differ in case only: the exact spelling is needed.
+        return found[0] if len(found) == 1 else None
+
+    def unknown_value(self, field: Field, said: str, span: Span) -> QueryError:
+        """What to say about a value that no row has."""
+        if field.name == "status":
+            return self._error(f'"{said}" is no status.', span, f"It is one of: {', '.join(field.allowed)}.")
+        spelled = spelling(field, said)
+        known = self._resolver.known.values
+        values = known.of(field, said)
+        noun = {"spectra": "spectrum", "literature": "literature value"}.get(field.table, field.table.rstrip("s"))
+        if spelled is not None:
+            problem = f'{field.name} "{spelled}" is a known value, but no {noun} in this archive has it.'
+        elif field.allowed:
+            problem = f'"{said}" is not a value of {field.name}.{did_you_mean(said, list(field.allowed))}'
+        else:
+            problem = f'No {noun} in this archive has {field.name} "{said}".{did_you_mean(said, values)}'
+        if not values:
+            return self._error(problem, span, f"No {noun} in this archive has a value of {field.name}.")
+        shown = sorted(values) if len(values) <= 12 else values[:8]
+        more = "" if len(values) <= 12 else f" and {'more' if len(values) >= 200 else len(values) - 8}"
+        hints = [f"In this archive: {', '.join(shown)}{' ...' if more else ''}{more}."]
+        if field.allowed and spelled is None:
+            hints.append(f"Possible values: {', '.join(field.allowed)}.")
+        return self._error(problem, span, *hints)
+
+
+def same_unit(word: str) -> list[str]:
+    """The units that differ from the word in case only.
+
+    >>> same_unit("gpa"), same_unit("MBAR")
+    (['GPa'], ['Mbar', 'mbar'])
+    """
+    return [symbol for symbol in BY_SYMBOL if symbol and symbol.casefold() == word.casefold()]
+
+
+def spelling(field: Field, said: str) -> str | None:
+    """How the vocabulary writes the value: "ni-k" is the edge "Ni K"; None when it does not know it.
+
+    >>> spelling(Field("edge", "word", '"edge"'), "ni-k")
+    'Ni K'
+    """
+    if field.name == "edge":
+        return find_edge(said)
+    if field.name == "line":
+        return find_line(said)
+    if field.name == "element":
+        return said.capitalize() if said.capitalize() in ELEMENTS else None
+    return next((value for value in field.allowed if value.casefold() == said.casefold()), None)

@@ -1,0 +1,299 @@
+"""What can be asked in one archive: its fields, the values they have, its saved queries.
+
+The vocabulary says what a field means; the index says which columns and values there are. Values are
+looked up when a query needs them, never loaded as a whole: an archive may have ten thousand runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as _default
+from typing import Any, Protocol
+
+from barospec.schemas.units import find_unit
+from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
+
+# Which table answers for which noun. A noun whose table is not in the index has nothing to offer yet.
+TABLES = {
+    "runs": "spectra",
+    "spectra": "spectra",
+    "scans": "spectra",
+    "samples": "spectra",
+    "structures": "structures",
+    "bonds": "bonds",
+    "literature": "literature",
+    "models": "models",
+}
+
+# Words for which several fields are meant in equal measure: asking back is the only honest answer.
+AMBIGUOUS: Mapping[str, tuple[str, ...]] = {
+    "spin": ("local_moment", "effective_spin", "formal_spin"),
+    "energy": ("edge_energy", "white_line_energy", "energy_min", "energy_max", "excitation_energy"),
+}
+
+MOST_VALUES = 200
+
+
+class Connection(Protocol):
+    """The part of a DuckDB connection that the query language uses."""
+
+    def execute(self, query: str, parameters: Any = None) -> Any:
+        """Run a statement."""
+
+    def cursor(self) -> Any:
+        """A second connection to the same database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Something that can be searched.
+
+    Parameters
+    ----------
+    name : str
+        As in answers.
+    kind : str
+        ``number``, ``integer``, ``word``, ``text`` or ``time``.
+    sql : str
+        The column, quoted, or an expression that the index itself supplies. Never made from query text.
+    unit, meaning : str
+    sigma : str
+        Name of the field that holds the standard uncertainty; empty when there is none.
+    applies : mapping
+        Other fields and the values they must have for this one to be applicable.
+    table : str
+        Table of the index.
+    allowed : tuple of str
+        All values the vocabulary knows for a word.
+    aliases : tuple of str
+    """
+
+    name: str
+    kind: str
+    sql: str
+    unit: str = ""
+    meaning: str = ""
+    sigma: str = ""
+    applies: Mapping[str, tuple[str, ...]] = _default(default_factory=dict)
+    table: str = "spectra"
+    allowed: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    derived: bool = False
+
+    @property
+    def dimension(self) -> str:
+        """What the unit measures; empty for plain numbers and strings."""
+        unit = find_unit(self.unit) if self.unit else None
+        return unit.dimension if unit and unit.dimension != "number" else ""
+
+
+class Values(Protocol):
+    """Where the values of word fields are looked up."""
+
+    def of(self, field: Field, like: str = "") -> list[str]:
+        """Values of the field, those most like `like` first, at most `MOST_VALUES`."""
+
+    def find(self, field: Field, word: str) -> list[str]:
+        """Values of the field that equal `word`, whatever the case."""
+
+    def close(self, fields: Sequence[Field], word: str) -> list[str]:
+        """Values of any of the fields that look most like `word`."""
+
+    def readings(self, fields: Sequence[Field], word: str) -> list[tuple[str, str]]:
+        """(field name, value) of every word field in which `word` occurs, whatever the case."""
+
+    def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
+        """Whether all rows of the narrow readings are among the rows of the wide one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that `resolve` knows about an archive; see `known_from`."""
+
+    fields: Mapping[str, Mapping[str, Field]]
+    values: Values
+    snapshot: str = ""
+    saved: Mapping[str, Any] = _default(default_factory=dict)
+    hides_parents: bool = False
+
+    def find(self, table: str, name: str) -> Field | None:
+        """The field of that name or alias, however capitalized; spaces and hyphens count as underscores."""
+        key = name.strip().casefold().replace(" ", "_").replace("-", "_")
+        fields = self.fields.get(table, {})
+        if key in fields:
+            return fields[key]
+        return next((f for f in fields.values() if key == f.name.casefold() or key in f.aliases), None)
+
+    def of_dimension(self, table: str, dimension: str) -> list[Field]:
+        """The fields that are measured in units of that dimension."""
+        return [f for f in self.fields.get(table, {}).values() if f.dimension == dimension]
+
+
+def quoted(name: str) -> str:
+    """A column name as SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -> Known:
+    """Read from an index what can be asked of it.
+
+    Parameters
+    ----------
+    connection : duckdb connection
+        To an index with the tables ``spectra``, ``field_values`` and ``meta``, and optionally ``structures``,
+        ``bonds``, ``literature``, ``models``, ``derived_fields``. Missing numbers are NULL, never NaN.
+    saved : mapping of str to (str or dict), optional
+        Saved queries: text, or the structured form of `structured.to_dict`.
+
+    Returns
+    -------
+    Known
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+        "WHERE NOT internal AND database_name = current_database() ORDER BY column_index"
+    ).fetchall():
+        columns.setdefault(table, {})[column] = kind
+    fields = {
+        table: {name: made for name, kind in columns[table].items() if (made := _field(table, name, kind, columns))}
+        for table in dict.fromkeys(TABLES.values())
+        if table in columns
+    }
+    if "derived_fields" in columns:
+        fields["spectra"].update(_derived(connection, columns))
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall()) if "meta" in columns else {}
+    return Known(
+        fields=fields,
+        values=IndexValues(connection),
+        snapshot=meta.get("snapshot", ""),
+        saved=saved or {},
+        hides_parents="merged_into" in columns.get("spectra", {}),
+    )
+
+
+def _field(table: str, name: str, kind: str, columns: dict[str, dict[str, str]]) -> Field | None:
+    term: Term | None = BY_NAME.get(name)
+    if table == "spectra" and (term is None or term.level not in SPECTRUM_LEVELS):
+        return None
+    if term is None:
+        return Field(name, _kind(kind), quoted(name), table=table)
+    return Field(
+        name=name,
+        kind=term.kind,
+        sql=quoted(name),
+        unit=term.unit,
+        meaning=term.meaning,
+        sigma=term.sigma if term.sigma in columns[table] else "",
+        applies=term.applies if table == "spectra" else {},
+        table=table,
+        allowed=term.allowed,
+        aliases=tuple(alias.casefold() for alias in term.aliases),
+    )
+
+
+def _kind(duckdb_type: str) -> str:
+    if duckdb_type in ("DOUBLE", "FLOAT"):
+        return "number"
+    if duckdb_type.startswith("TIMESTAMP"):
+        return "time"
+    return "integer" if "INT" in duckdb_type else "word"
+
+
+def _derived(connection: Connection, columns: dict[str, dict[str, str]]) -> dict[str, Field]:
+    """Derived values: fields of spectra like any other, with the operator's unit and uncertainty."""
+    technique = ", technique" if "technique" in columns["derived_fields"] else ", ''"
+    rows = connection.execute(
+        f"SELECT name, unit, sigma_column, meaning, sql{technique} FROM derived_fields"
+    ).fetchall()
+    found = {}
+    for name, unit, sigma, meaning, sql, technique in rows:
+        kind = _kind(columns["spectra"].get(name, "DOUBLE"))
+        found[name] = Field(
+            name=name,
+            kind=kind,
+            sql=sql or quoted(name),
+            unit="" if unit in (None, "1") else unit,
+            meaning=meaning or "",
+            sigma=sigma or "",
+            applies={"technique": (technique,)} if technique else {},
+            derived=True,
+        )
+    for made in list(found.values()):
+        if made.sigma and made.sigma not in found:
+            found[made.sigma] = Field(
+                made.sigma,
+                "number",
+                quoted(made.sigma),
+                made.unit,
+                f"Uncertainty of {made.name}.",
+                derived=True,
+            )
+    return found
+
+
+class IndexValues:
+    """Values of word fields, from ``field_values`` for spectra and from the table itself otherwise."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _fetch(self, sql: str, *parameters: Any) -> list[Any]:
+        return list(self._connection.execute(sql, list(parameters)).fetchall())
+
+    @staticmethod
+    def _source(field: Field) -> tuple[str, list[str]]:
+        if field.table == "spectra" and not field.derived:
+            return "(SELECT value, count FROM field_values WHERE field = ?)", [field.name]
+        inner = f"SELECT {field.sql} AS value, count(*) AS count FROM {quoted(field.table)} GROUP BY 1"
+        return f"(SELECT * FROM ({inner}) WHERE value IS NOT NULL)", []
+
+    def of(self, field: Field, like: str = "") -> list[str]:
+        """See `Values.of`."""
+        source, parameters = self._source(field)
+        order = "jaro_winkler_similarity(lower(value), ?) DESC, value" if like else "count DESC, value"
+        rows = self._fetch(
+            f"SELECT value FROM {source} ORDER BY {order} LIMIT {MOST_VALUES}",
+            *parameters,
+            *([like.lower()] if like else []),
+        )
+        return [row[0] for row in rows]
+
+    def find(self, field: Field, word: str) -> list[str]:
+        """See `Values.find`."""
+        source, parameters = self._source(field)
+        return [
+            r[0] for r in self._fetch(f"SELECT value FROM {source} WHERE lower(value) = lower(?)", *parameters, word)
+        ]
+
+    def close(self, fields: Sequence[Field], word: str) -> list[str]:
+        """See `Values.close`."""
+        found = [value for f in fields if f.table != "spectra" or f.derived for value in self.of(f, word)]
+        if any(f.table == "spectra" for f in fields):
+            order = "ORDER BY jaro_winkler_similarity(lower(value), ?) DESC, value LIMIT 20"
+            distinct = "SELECT DISTINCT value FROM field_values"
+            found += [row[0] for row in self._fetch(f"SELECT value FROM ({distinct}) {order}", word.lower())]
+        return found
+
+    def readings(self, fields: Sequence[Field], word: str) -> list[tuple[str, str]]:
+        """See `Values.readings`."""
+        found = []
+        if any(field.table == "spectra" for field in fields):
+            names = {field.name for field in fields}
+            rows = self._fetch("SELECT field, value FROM field_values WHERE lower(value) = lower(?)", word)
+            found += [(name, value) for name, value in rows if name in names]
+        for field in fields:
+            if field.table != "spectra" or field.derived:
+                found += [(field.name, value) for value in self.find(field, word)]
+        return found
+
+    def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
+        """See `Values.covers`."""
+        for field, value in narrow:
+            outside = f"{field.sql} = ? AND {wide[0].sql} IS DISTINCT FROM ?"
+            if field.table == "spectra":
+                outside += " AND status = 'active'"
+            if self._fetch(f"SELECT 1 FROM {quoted(field.table)} WHERE {outside} LIMIT 1", value, wide[1]):
+                return False
+        return True

@@ -1,0 +1,273 @@
+"""A resolved query to SQL with bound parameters.
+
+Column names come from the index's own fields (`known.Field.sql`), every value is a parameter; no
+character of a query text becomes SQL. A condition is written in three tempers: ``exact``; ``loose``, true
+also where the value's uncertainty (sigma, readings before and after) reaches over the limit; ``strict``,
+true only where it stays clear of it. Rows between loose and strict are the ones that an answer reports as
+near a limit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from barospec.catalogs import ast
+from barospec.catalogs.ast import Expr
+from barospec.catalogs.conditions import tolerance
+from barospec.catalogs.known import Field, Known, quoted
+from barospec.catalogs.resolve import Resolved
+
+Temper = Literal["exact", "loose", "strict"]
+_OPPOSITE: dict[Temper, Temper] = {"exact": "exact", "loose": "strict", "strict": "loose"}
+
+
+@dataclass(slots=True)
+class Statement:
+    """SQL with the parameters it names."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Translator:
+    """Writes the parts of statements about one resolved query; parameters are shared between them.
+
+    Parameters
+    ----------
+    resolved : Resolved
+    known : Known
+
+    Examples
+    --------
+    >>> from barospec.catalogs.known import Field, Known
+    >>> pressure = Field("pressure", "number", '"pressure"', "GPa")
+    >>> test = ast.Compare(("pressure",), ">", ast.Number(14.0, "GPa"))
+    >>> found = Resolved(ast.Query(where=test), "spectra", {"pressure": pressure})
+    >>> translator = Translator(found, Known({"spectra": {"pressure": pressure}}, values=None))
+    >>> translator.condition(), translator.parameters
+    ('("pressure" > $p0)', {'p0': 14.0})
+    """
+
+    resolved: Resolved
+    known: Known
+    parameters: dict[str, Any] = field(default_factory=dict)
+    _names: dict[Any, str] = field(default_factory=dict)
+
+    def statement(self, sql: str) -> Statement:
+        """The SQL with those parameters that occur in it; DuckDB refuses any others."""
+        used = dict.fromkeys(re.findall(r"\$(p\d+)\b", sql))
+        return Statement(sql, {name: self.parameters[name] for name in used})
+
+    def condition(self, temper: Temper = "exact") -> str:
+        """The whole condition as a three-valued expression; TRUE where nothing is asked."""
+        where = self.resolved.query.where
+        return "TRUE" if where is None else self.expression(where, temper)
+
+    def searched(self, status: str = "active") -> str:
+        """The rows that are looked at: active ones, no merged scans, unless the query says otherwise."""
+        fields, parts = self.known.fields[self.resolved.table], []
+        if "status" in fields and "status" not in self.conditioned():
+            parts.append(f"{fields['status'].sql} = {self.bind(status)}")
+        if self.resolved.table == "spectra" and self.known.hides_parents and not self.resolved.scans:
+            parts.append(f"{quoted('merged_into')} IS NULL")
+        return " AND ".join(parts) or "TRUE"
+
+    def possible(self, parts: Sequence[Expr], *, near: bool) -> str:
+        """A cheap condition, met wherever the parts are true or unknown (with `near`, or loosely true).
+
+        It is one test for each part, which DuckDB can push into the scan; the exact verdicts are then needed
+        for few rows only.
+        """
+        tests = []
+        for part in parts:
+            exact, loose = self.expression(part, "exact"), self.expression(part, "loose")
+            also = f" OR {loose}" if near and loose != exact else ""
+            if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing):
+                tests.append(f"({exact} IS NOT FALSE{also})")
+            else:
+                assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
+                tests.append(f"({exact} OR {self.resolved.fields[part.field[0]].sql} IS NULL{also})")
+        return " AND ".join(tests) or "TRUE"
+
+    def conditioned(self) -> list[str]:
+        """Names of the fields that conditions use, in order."""
+        return list(dict.fromkeys(node.field[0] for node in self.tests()))
+
+    def tests(self) -> list[ast.Condition]:
+        """The single conditions, in order."""
+        found: list[ast.Condition] = []
+        pending: list[Any] = [self.resolved.query.where]
+        while pending:
+            node = pending.pop(0)
+            if isinstance(node, ast.And | ast.Or):
+                pending[:0] = node.items
+            elif isinstance(node, ast.Not):
+                pending.insert(0, node.item)
+            elif node is not None:
+                found.append(node)
+        return found
+
+    def bind(self, value: Any) -> str:
+        """A parameter with that value."""
+        key = (type(value), value)
+        if key not in self._names:
+            self._names[key] = f"p{len(self._names)}"
+            self.parameters[self._names[key]] = value
+        return f"${self._names[key]}"
+
+    def applicable(self, field: Field) -> str:
+        """Where the field can have a value at all."""
+        fields = self.known.fields[self.resolved.table]
+        parts = [
+            f"coalesce({fields[name].sql} IN ({', '.join(map(self.bind, values))}), FALSE)"
+            for name, values in field.applies.items()
+            if name in fields
+        ]
+        return " AND ".join(parts) or "TRUE"
+
+    def expression(self, node: Expr, temper: Temper) -> str:
+        """One condition. NULL where a value that decides is missing."""
+        if isinstance(node, ast.And | ast.Or):
+            word = " AND " if isinstance(node, ast.And) else " OR "
+            return f"({word.join(self.expression(item, temper) for item in node.items)})"
+        if isinstance(node, ast.Not):
+            return f"(NOT {self.expression(node.item, _OPPOSITE[temper])})"
+        if isinstance(node, ast.Phrase | ast.Saved):
+            raise TypeError("only resolved queries can be translated")  # a mistake in our own code
+        found = self.resolved.fields[node.field[0]]
+        if isinstance(node, ast.Missing):
+            # Not applicable is neither missing nor known.
+            matters = f"{found.sql} IS NOT NULL OR {self.applicable(found)}"
+            return f"(CASE WHEN {matters} THEN {found.sql} IS NULL END)"
+        if isinstance(node, ast.Contains):
+            return f"contains(lower({found.sql}), lower({self.bind(node.words.words[0])}))"
+        if isinstance(node, ast.At):
+            return self._at(node, found)
+        if found.kind == "time":
+            return self._temporal(node, found)
+        if found.kind in ("number", "integer"):
+            return self._numeric(node, found, temper)
+        return self._verbal(node, found)
+
+    def _at(self, node: ast.At, found: Field) -> str:
+        value, own = node.value.value, self._sigma(found)
+        width = self.bind(tolerance(found, value))
+        reach = f"greatest({own}, {width})" if own else width
+        # A hair more than the width, so that 10.3 lies at 10 ± 0.3.
+        return f"(abs({found.sql} - {self.bind(value)}) <= {reach} * (1 + 1e-12))"
+
+    def _sigma(self, found: Field) -> str:
+        sigma = self.known.find(found.table, found.sigma) if found.sigma else None
+        return sigma.sql if sigma else ""
+
+    def _numeric(self, node: ast.Compare | ast.Between | ast.Within | ast.In, found: Field, temper: Temper) -> str:
+        if isinstance(node, ast.In):
+            return self._is_one_of(found, [_number(value) for value in node.values])
+        low, high = self.bounds(found, temper)
+        if isinstance(node, ast.Compare):
+            limit = self.bind(_number(node.value))
+            if node.op in ("=", "!="):
+                return f"({found.sql} {_sql_operator(node.op)} {limit})"
+            # Loose looks at the end of the value's interval that satisfies most easily.
+            side = high if node.op in (">", ">=") else low
+            return f"({side} {node.op} {limit})"
+        if isinstance(node, ast.Between):
+            ends = _number(node.low), _number(node.high)
+        else:
+            ends = _interval(node.value.value, node.sigma.value)
+        return f"({high} >= {self.bind(ends[0])} AND {low} <= {self.bind(ends[1])})"
+
+    def bounds(self, found: Field, temper: Temper) -> tuple[str, str]:
+        """The value as (side compared with upper limits, side compared with lower limits)."""
+        others = [other.sql for end in ("before", "after") if (other := self._reading(found, end))]
+        sigma = self._sigma(found)
+        if temper == "exact" or not (others or sigma):
+            return found.sql, found.sql
+        spread = f"coalesce({sigma}, 0)" if sigma else "0"
+        least = ", ".join([f"{found.sql} - {spread}", *others])
+        most = ", ".join([f"{found.sql} + {spread}", *others])
+        smallest, largest = f"least({least})", f"greatest({most})"
+        return (smallest, largest) if temper == "loose" else (largest, smallest)
+
+    def _reading(self, found: Field, end: str) -> Field | None:
+        return self.known.fields[found.table].get(f"{found.name}_{end}")
+
+    def uncertain(self) -> list[Field]:
+        """The fields in the conditions whose limits can be reached by an uncertainty."""
+        limited = [node for node in self.tests() if _has_limits(node)]
+        used = [self.resolved.fields[name] for name in dict.fromkeys(node.field[0] for node in limited)]
+        return [f for f in used if f.kind == "number" and self.bounds(f, "loose") != self.bounds(f, "exact")]
+
+    def _temporal(self, node: Any, found: Field) -> str:
+        if isinstance(node, ast.In):
+            dates: list[Any] = [value.interval() for value in node.values if isinstance(value, ast.Date)]
+            return "(" + " OR ".join(self._within(found, date, date) for date in dates) + ")"
+        if isinstance(node, ast.Between):
+            return self._within(found, node.low.interval(), node.high.interval())  # type: ignore[union-attr]
+        start, end = node.value.interval()
+        match node.op:
+            case "=":
+                return self._within(found, (start, end), (start, end))
+            case "!=":
+                return f"(NOT {self._within(found, (start, end), (start, end))})"
+            case ">":  # after 2024-05 means from June on
+                return f"({found.sql} >= {self.bind(end)})"
+            case ">=":
+                return f"({found.sql} >= {self.bind(start)})"
+            case "<":
+                return f"({found.sql} < {self.bind(start)})"
+        return f"({found.sql} < {self.bind(end)})"
+
+    def _within(self, found: Field, first: Any, last: Any) -> str:
+        return f"({found.sql} >= {self.bind(first[0])} AND {found.sql} < {self.bind(last[1])})"
+
+    def _verbal(self, node: Any, found: Field) -> str:
+        if isinstance(node, ast.In):
+            if found.name == "spectrum_id":
+                parts = [self._identity(found, value.words[0]) for value in node.values]  # type: ignore[union-attr]
+                return f"({' OR '.join(parts)})"
+            return self._is_one_of(found, [value.words[0] for value in node.values])  # type: ignore[union-attr]
+        said = node.value.words[0]
+        if found.name == "spectrum_id":
+            identity = self._identity(found, said)
+            return identity if node.op == "=" else f"(NOT {identity})"
+        return f"({found.sql} {_sql_operator(node.op)} {self.bind(said)})"
+
+    def _identity(self, found: Field, said: str) -> str:
+        """An identity may be shortened."""
+        if len(said) >= 16:
+            return f"({found.sql} = {self.bind(said.lower())})"
+        return f"starts_with({found.sql}, {self.bind(said.lower())})"
+
+    def _is_one_of(self, found: Field, values: list[Any]) -> str:
+        return f"({found.sql} IN ({', '.join(map(self.bind, values))}))"
+
+
+def _has_limits(node: ast.Condition) -> bool:
+    """Whether the condition has a limit that an uncertainty can reach over."""
+    if isinstance(node, ast.Compare):
+        return node.op not in ("=", "!=")
+    return isinstance(node, ast.Between | ast.Within)
+
+
+def _sql_operator(op: str) -> str:
+    return "<>" if op == "!=" else op
+
+
+def _number(value: ast.Value) -> float:
+    assert isinstance(value, ast.Number)  # resolved
+    return value.value
+
+
+def _interval(value: float, sigma: float) -> tuple[float, float]:
+    """The closed interval, in decimals as people write them: 0.1 ± 0.2 ends at 0.3."""
+    return float(f"{value - sigma:.14g}"), float(f"{value + sigma:.14g}")
+
+
+def columns_sql(fields: Mapping[str, Field], names: list[str]) -> str:
+    """The select list of these fields."""
+    return ", ".join(f"{fields[name].sql} AS {quoted(name)}" for name in names)
