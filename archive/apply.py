@@ -101,9 +101,16 @@ def _wrapped(dataset: xr.Dataset, plan: Plan) -> xr.Dataset:
     out = xr.Dataset({**dict(zip(names, variables, strict=True)), **keep}, attrs=dict(dataset.attrs))
     for operator in plan.operators:
         for name, output in operator.outputs.items():
-            out[name].attrs = {"long_name": output.meaning, "operator": operator.name, "operator_version": operator.version}
+            out[name].attrs = {
+                "long_name": output.meaning,
+                "operator": operator.name,
+                "operator_version": operator.version,
+            }
             if output.integer and name == operator.quality:
-                out[name].attrs |= {"flag_values": list(range(len(operator.reasons))), "flag_meanings": "; ".join(operator.reasons)}
+                out[name].attrs |= {
+                    "flag_values": list(range(len(operator.reasons))),
+                    "flag_meanings": "; ".join(operator.reasons),
+                }
             else:
                 out[name].attrs["units"] = output.unit
     out.attrs["provenance"] = json.dumps(provenance(plan, dataset.attrs), sort_keys=True, ensure_ascii=False)
@@ -112,15 +119,23 @@ def _wrapped(dataset: xr.Dataset, plan: Plan) -> xr.Dataset:
 
 def provenance(plan: Plan, attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """What makes a result repeatable: operators, versions, all parameters, query, snapshot, software version."""
-    import barospec
+    from importlib.metadata import version
 
     steps = [
-        {"operator": op.name, "version": op.version, "parameters": _jsonable(plan.parameters[op.name]), "source": op.source}
+        {
+            "operator": op.name,
+            "version": op.version,
+            "parameters": _jsonable(plan.parameters[op.name]),
+            "source": op.source,
+        }
         for op in plan.operators
     ]
     asked = {key: attributes[key] for key in ("query", "snapshot") if key in attributes}
-    return {"steps": steps, "barospec": barospec.__version__, **asked}
+    return {"steps": steps, "barospec": version("barospec"), **asked}
 
 
 def _jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: np.asarray(value).tolist() if isinstance(value, np.ndarray) else value for name, value in parameters.items()}
+    return {
+        name: np.asarray(value).tolist() if isinstance(value, np.ndarray) else value
+        for name, value in parameters.items()
+    }

@@ -127,7 +127,10 @@ def ingest(
         if work.changes.appended or work.changes.tables:
             _write_sheets(writer, work, prepared, plan, now)
             work.message = message or _summary(report)
-            work.metadata = {"counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v}, "runs": report.runs}
+            work.metadata = {
+                "counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v},
+                "runs": report.runs,
+            }
     report.snapshot = work.snapshot
     return report
 
@@ -156,10 +159,15 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
             _twin(entry, twin, report)
             continue
         old = by_id.get(entry.spectrum_id)
-        if old is not None and (old.content, old.conditions) == (check_number(entry.content), check_number(entry.conditions)):
+        if old is not None and (old.content, old.conditions) == (
+            check_number(entry.content),
+            check_number(entry.conditions),
+        ):
             report.unchanged += 1
             if old.status == "withdrawn":
-                report.problems.append(Problem("note", f"{old.spectrum_id} is in the archive, but withdrawn.", entry.where))
+                report.problems.append(
+                    Problem("note", f"{old.spectrum_id} is in the archive, but withdrawn.", entry.where)
+                )
             continue
         same_name = by_source.get(entry.source)
         old = old or same_name
@@ -182,11 +190,15 @@ def _twin(entry: Entry, twin: Entry, report: Report) -> None:
     """The same bytes and scan twice in one call: one spectrum, unless the conditions disagree."""
     if (entry.content, entry.conditions) == (twin.content, twin.conditions):
         report.unchanged += 1
-        report.problems.append(Problem("note", f"the same scan of the same file as {twin.where}; taken once.", entry.where))
+        report.problems.append(
+            Problem("note", f"the same scan of the same file as {twin.where}; taken once.", entry.where)
+        )
         return
     report.conflicts += 1
     differ = _differences(entry.columns, twin.columns)
-    report.problems.append(Problem("error", f"the same scan as {twin.where}, but with other conditions: {differ}.", entry.where))
+    report.problems.append(
+        Problem("error", f"the same scan as {twin.where}, but with other conditions: {differ}.", entry.where)
+    )
 
 
 def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
@@ -201,8 +213,12 @@ def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
 def _conflict(entry: Entry, old: Known) -> str:
     if old.spectrum_id == entry.spectrum_id:
         differ = _differences(entry.columns, old.columns)
-        what = f"is in the archive as {old.spectrum_id} with other conditions ({differ})" if differ else (
-            f"is in the archive as {old.spectrum_id}, but gives other numbers with this reader ({entry.columns['reader']})"
+        what = (
+            f"is in the archive as {old.spectrum_id} with other conditions ({differ})"
+            if differ
+            else (
+                f"is in the archive as {old.spectrum_id}, but gives other numbers with this reader ({entry.columns['reader']})"
+            )
         )
     else:
         what = f"has other bytes than the file of that name in the archive (spectrum {old.spectrum_id})"
@@ -235,7 +251,10 @@ def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: R
     for planned in plan:
         if planned.old is not None:
             superseded.setdefault(planned.old.group, []).append(planned.old.row)
-            details = {"revision": planned.revision, "changed": _differences(planned.entry.columns, planned.old.columns)}
+            details = {
+                "revision": planned.revision,
+                "changed": _differences(planned.entry.columns, planned.old.columns),
+            }
             events.append(event("replace", planned.old.spectrum_id, now, details=details))
     for group, rows in superseded.items():
         writer.edit_spectra(group, rows, {"status": "superseded"})
@@ -248,7 +267,9 @@ def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: R
         writer.append_table("events", events)
 
 
-def event(action: str, subject: str, now: int, *, reason: str = "", details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def event(
+    action: str, subject: str, now: int, *, reason: str = "", details: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """A record for the append-only ``events`` table."""
     return {
         "action": action,
@@ -260,7 +281,9 @@ def event(action: str, subject: str, now: int, *, reason: str = "", details: Map
     }
 
 
-def _new_structures(work: Transaction, records: Sequence[Structure], replace: bool, report: Report) -> list[tuple[Structure, int]]:
+def _new_structures(
+    work: Transaction, records: Sequence[Structure], replace: bool, report: Report
+) -> list[tuple[Structure, int]]:
     """Structures that the archive does not have, with their revision."""
     table = read_table(work.root, "structures", ["structure_id", "source_sha256", "status", "revision"])
     held = {
@@ -283,7 +306,10 @@ def _new_structures(work: Transaction, records: Sequence[Structure], replace: bo
         else:
             report.conflicts += 1
             report.problems.append(
-                Problem("error", f"structure {record.structure_id} is in the archive with other values; --replace makes a revision.")
+                Problem(
+                    "error",
+                    f"structure {record.structure_id} is in the archive with other values; --replace makes a revision.",
+                )
             )
             continue
         held[record.structure_id] = (digest, fresh[-1][1])
@@ -301,7 +327,9 @@ def _write_structures(writer: Writer, records: Sequence[tuple[Structure, int]], 
     replaced = {record.structure_id for record, revision in records if revision > 1}
     if replaced:
         ids = read_table(writer.root, "structures", ["structure_id"])["structure_id"]
-        writer.edit_table("structures", [row for row, name in enumerate(ids) if str(name) in replaced], {"status": "superseded"})
+        writer.edit_table(
+            "structures", [row for row, name in enumerate(ids) if str(name) in replaced], {"status": "superseded"}
+        )
     lattice = ("structure_id", "material", "space_group", "a", "b", "c", "alpha", "beta", "gamma", "volume")
     facts = (*lattice, "pressure", "pressure_sigma", "temperature", "source", "source_file", "origin", "note")
     rows = []
@@ -388,4 +416,3 @@ def _summary(report: Report) -> str:
 def _now() -> int:
     since = datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-

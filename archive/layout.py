@@ -111,15 +111,21 @@ class Batch:
 def row_sha256(energy: NDArray[np.float64], signals: Mapping[str, NDArray[np.float64]]) -> bytes:
     """Fingerprint of a spectrum's numbers: shape, energy and every signal by name."""
     digest = hashlib.sha256(str(energy.shape).encode())
-    digest.update(np.ascontiguousarray(energy, dtype="<f8"))
+    digest.update(np.ascontiguousarray(energy, dtype="<f8").tobytes())
     for name in sorted(signals):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(signals[name], dtype="<f8"))
+        digest.update(np.ascontiguousarray(signals[name], dtype="<f8").tobytes())
     return digest.digest()
 
 
 def create(
-    group: zarr.Group, name: str, dtype: Any, fill: Any, shape: Sequence[int], chunks: Sequence[int], dims: Sequence[str]
+    group: zarr.Group,
+    name: str,
+    dtype: Any,
+    fill: Any,
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dims: Sequence[str],
 ) -> zarr.Array[Any]:
     """An array as all of ours are: zstd with a checksum in every chunk."""
     return group.create_array(
@@ -161,6 +167,12 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return node
 
 
+def first_dim(node: zarr.Array[Any]) -> str:
+    """Name of an array's first dimension, such as ``spectrum``."""
+    names = getattr(node.metadata, "dimension_names", None)
+    return str(names[0]) if names else ""
+
+
 class Writer:
     """Appends rows inside a transaction and keeps account of them in `changes`."""
 
@@ -187,13 +199,13 @@ class Writer:
         for name, values in columns.items():
             self._append_column(group, name, SPECTRUM_KINDS[name], values, start, "spectrum", COLUMN_ROWS)
         for name, digests in batch.hashes.items():
-            values = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+            stored = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
             if name not in group:
                 create(group, name, "uint8", 0, (0, 32), (COLUMN_ROWS, 32), ("spectrum", "byte"))
-            _write(array(group, name), start, values)
+            _write(array(group, name), start, stored)
         # Every other array follows to the common length; nothing is written for the fill.
         for _, node in group.arrays():
-            if node.metadata.dimension_names[0] == "spectrum" and node.shape[0] < stop:
+            if first_dim(node) == "spectrum" and node.shape[0] < stop:
                 node.resize((stop, *node.shape[1:]))
         self.changes.append(f"spectra/{key}", start, stop)
         return start, stop
@@ -227,7 +239,13 @@ class Writer:
         self.changes.tables.add(name)
 
     def _append_curves(
-        self, group: zarr.Group, name: str, rows: Sequence[NDArray[np.float64] | None], start: int, stop: int, width: int
+        self,
+        group: zarr.Group,
+        name: str,
+        rows: Sequence[NDArray[np.float64] | None],
+        start: int,
+        stop: int,
+        width: int,
     ) -> None:
         if name not in group:
             made = create(group, name, "float64", np.nan, (start, width), (ROWS, POINTS), ("spectrum", "point"))
@@ -243,7 +261,9 @@ class Writer:
     def _append_grids(self, group: zarr.Group, energies: Sequence[NDArray[np.float64]]) -> list[int]:
         width = max(len(energy) for energy in energies)
         if "grid_energy" not in group:
-            create(group, "grid_energy", "float64", np.nan, (0, width), (ROWS, POINTS), ("grid", "point")).attrs["units"] = "eV"
+            create(group, "grid_energy", "float64", np.nan, (0, width), (ROWS, POINTS), ("grid", "point")).attrs[
+                "units"
+            ] = "eV"
             create(group, "grid_sha256", "uint8", 0, (0, 32), (COLUMN_ROWS, 32), ("grid", "byte"))
         hashes = array(group, "grid_sha256")
         known = {bytes(row): index for index, row in enumerate(np.asarray(hashes[:], dtype=np.uint8))}
@@ -354,7 +374,7 @@ def read_columns(group: zarr.Group, start: int, stop: int) -> dict[str, NDArray[
     return {
         name: np.asarray(node[start:stop])
         for name, node in group.arrays()
-        if node.metadata.dimension_names[0] == "spectrum" and (node.ndim == 1 or name in HASH_COLUMNS)
+        if first_dim(node) == "spectrum" and (node.ndim == 1 or name in HASH_COLUMNS)
     }
 
 

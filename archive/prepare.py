@@ -55,6 +55,7 @@ class Entry:
         return tuple(str(self.columns.get(name) or "") for name in SOURCE)
 
 
+ANY_ROW: Sequence[Row | None] = (None,)
 SOURCE = ("experiment", "run", "source_file", "source_scan", "signal")
 
 
@@ -105,7 +106,9 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
         if not equals:
             raise CallError(f'--set "{pair}" has no "=". Write --set FIELD=VALUE, such as --set pressure="15.6 GPa".')
         if key not in known:
-            raise CallError(f'--set {name}: there is no such field to set.{did_you_mean(name, known)} `barospec fields` lists them.')
+            raise CallError(
+                f"--set {name}: there is no such field to set.{did_you_mean(name, known)} `barospec fields` lists them."
+            )
         found[key] = value
     return found
 
@@ -151,7 +154,7 @@ def _set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
     conditions: dict[str, Any] = {}
     for name in sorted(settings, key=lambda name: (name != "element", name.endswith("_sigma"))):
         if name == "signal" and settings[name] not in SIGNALS:
-            raise CallError(f'--set signal={settings[name]}: choose from {", ".join(SIGNALS)}.')
+            raise CallError(f"--set signal={settings[name]}: choose from {', '.join(SIGNALS)}.")
         if name not in SETTINGS:
             try:
                 if name == "edge":  # may be completed by the element that the file states
@@ -202,7 +205,9 @@ def _literature(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_file(file: Path, run: SheetRun, sheet: Sheet | None, prepared: Prepared, used: set[int]) -> None:
-    rows = None if run.rows is None else [row for row in run.rows if row.file is None or _same_file(row.file, file, sheet)]
+    rows = (
+        None if run.rows is None else [row for row in run.rows if row.file is None or _same_file(row.file, file, sheet)]
+    )
     if rows is not None and not rows and not run.take_rest:
         prepared.problems.append(Problem("note", "no row of the scan table names this file; left out.", str(file)))
         return
@@ -220,7 +225,7 @@ def _read_file(file: Path, run: SheetRun, sheet: Sheet | None, prepared: Prepare
         if rows is not None and not matching and not run.take_rest:
             continue
         # Two rows for one scan are two signals of it, such as the sample and its foil.
-        for row in matching or [None]:
+        for row in matching or ANY_ROW:
             _take(scan, file, digest, f"{reader.name} {reader.version}", run, row, sheet, prepared)
     if rows is not None and any(row.scan is None for row in rows) and len(scans) > 1:
         names = ", ".join(scan.name for scan in scans[:6])
@@ -241,7 +246,14 @@ def _unused_rows(run: SheetRun, used: set[int], prepared: Prepared) -> None:
 
 
 def _take(
-    scan: Scan, file: Path, digest: str, reader: str, run: SheetRun, row: Row | None, sheet: Sheet | None, prepared: Prepared
+    scan: Scan,
+    file: Path,
+    digest: str,
+    reader: str,
+    run: SheetRun,
+    row: Row | None,
+    sheet: Sheet | None,
+    prepared: Prepared,
 ) -> None:
     """One scan with one row of conditions: an entry, or a problem."""
     prepared.problems += [problem for problem in scan.problems if problem not in prepared.problems]
@@ -337,7 +349,9 @@ def _curves(
     curve = form_signal(scan.channels, signal)
     keep = np.isfinite(scan.energy)
     if not keep.any() or not np.isfinite(curve[keep]).any():
-        raise InvalidData(f"the {signal} signal has no finite value in {len(curve)} points; the scan is empty or aborted.")
+        raise InvalidData(
+            f"the {signal} signal has no finite value in {len(curve)} points; the scan is empty or aborted."
+        )
     lost = int(np.count_nonzero(~np.isfinite(curve)))
     if lost:
         message = f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN."

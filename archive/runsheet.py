@@ -18,7 +18,15 @@ import yaml
 
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
-from barospec.schemas.sheet import LITERATURE_KEYS, ROW_KEYS, RUN_KEYS, SIGNALS, STRUCTURE_KEYS, TOP_KEYS, names
+from barospec.schemas.sheet import (
+    LITERATURE_KEYS,
+    ROW_KEYS,
+    RUN_KEYS,
+    SIGNALS,
+    STRUCTURE_KEYS,
+    TOP_KEYS,
+    names,
+)
 from barospec.schemas.units import find_unit
 from barospec.schemas.values import NOT_KNOWN, parse_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
@@ -124,12 +132,16 @@ class _Reading:
         self.sheet = sheet
         self.folder = sheet.path.parent
 
-    def problem(self, message: str, line: int, column: int = 0, *, file: str | None = None, severity: Any = "error") -> None:
+    def problem(
+        self, message: str, line: int, column: int = 0, *, file: str | None = None, severity: Any = "error"
+    ) -> None:
         self.sheet.problems.append(Problem(severity, message, file or str(self.sheet.path), line, column))
 
     def top(self, node: Any) -> None:
         if not isinstance(node, yaml.MappingNode):
-            self.problem("a run sheet is a mapping of fields. The shortest has run, sample, technique, edge, origin, files.", 1)
+            self.problem(
+                "a run sheet is a mapping of fields. The shortest has run, sample, technique, edge, origin, files.", 1
+            )
             return
         items = self.items(node, (*TOP_KEYS, *(term.name for term in SETTABLE)))
         shared, ok = self.conditions(items, {})
@@ -142,8 +154,12 @@ class _Reading:
             self.problem("runs is a list: begin each run with a dash.", runs.start_mark.line + 1)
         elif "files" in items or "scans" in items:
             self.run(items, shared, ok, 1)
-        self.records(items.get("structures"), "structures", (*names("structure"), *STRUCTURE_KEYS), self.sheet.structures)
-        self.records(items.get("literature"), "literature", (*names("literature"), *LITERATURE_KEYS), self.sheet.literature)
+        self.records(
+            items.get("structures"), "structures", (*names("structure"), *STRUCTURE_KEYS), self.sheet.structures
+        )
+        self.records(
+            items.get("literature"), "literature", (*names("literature"), *LITERATURE_KEYS), self.sheet.literature
+        )
         if not (self.sheet.runs or self.sheet.structures or self.sheet.literature or self.sheet.problems):
             self.problem("the sheet names no files, structures or literature values.", 1)
 
@@ -222,7 +238,9 @@ class _Reading:
                 choices = {"signal": tuple(SIGNALS), "scans_not_listed": ("take", "skip")}.get(key)
                 if choices and value.text not in choices:
                     close = did_you_mean(value.text, choices)
-                    self.problem(f'{key} "{value.text}" is not one of {", ".join(choices)}.{close}', value.line, value.column)
+                    self.problem(
+                        f'{key} "{value.text}" is not one of {", ".join(choices)}.{close}', value.line, value.column
+                    )
                 elif key == "scans_not_listed":
                     run.take_rest = value.text == "take"
                 else:
@@ -262,14 +280,16 @@ class _Reading:
                     cells = {key: value for key, item in items.items() if (value := self.scalar(item, key)) is not None}
                     yield self.row(cells, run, str(self.sheet.path), entry.start_mark.line + 1)
                 else:
-                    self.problem("a row of scans is a mapping, such as {scan: 1.1, pressure: 1 bar}.", entry.start_mark.line + 1)
+                    self.problem(
+                        "a row of scans is a mapping, such as {scan: 1.1, pressure: 1 bar}.", entry.start_mark.line + 1
+                    )
             return
         value = self.scalar(node, "scans")
         if value is not None:
             path = self.folder / value.text
             try:
-                for line, cells in read_table(path):
-                    yield self.row(self.columns(cells, str(path), line), run, str(path), line)
+                for line, record in read_table(path):
+                    yield self.row(self.columns(record, str(path), line), run, str(path), line)
             except BarospecError as error:
                 self.problem(f'scans "{value.text}": {error}', value.line, value.column)
 
@@ -285,7 +305,11 @@ class _Reading:
                 found[name] = _Value(f"{text} {unit}" if unit and plain else text, line, 0)
             elif line == 2 and key:  # once per table
                 known = [*ROW_KEYS, *(t.name for t in SETTABLE)]
-                self.problem(f'column "{header}" is not a field.{did_you_mean(key, known)} Write [{key}] to ignore it.', 1, file=file)
+                self.problem(
+                    f'column "{header}" is not a field.{did_you_mean(key, known)} Write [{key}] to ignore it.',
+                    1,
+                    file=file,
+                )
         return found
 
     def row(self, cells: Mapping[str, _Value], run: SheetRun, file: str, line: int) -> Row:
@@ -359,7 +383,9 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if repeated:
                 raise InvalidData(f"{path}:{line}: column {', '.join(sorted(repeated))} stands twice.")
         elif len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
-            raise InvalidData(f"{path}:{line}: {len(cells)} cells under {len(header)} headers. Quote cells that hold the separator.")
+            raise InvalidData(
+                f"{path}:{line}: {len(cells)} cells under {len(header)} headers. Quote cells that hold the separator."
+            )
         else:
             yield line, dict(zip(header, cells, strict=False))
 

@@ -128,7 +128,7 @@ class Store:
         root.mkdir(parents=True, exist_ok=True)
         uuid = str(uuids.uuid4())
         storage = icechunk.local_filesystem_storage(str(root / "store"))
-        options = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
+        options: dict[str, Any] = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
         repo = icechunk.Repository.create(storage, config=_config(), **options)
         repo.save_config()
         session = repo.writable_session(BRANCH)
@@ -233,7 +233,9 @@ class Store:
         try:
             lock.acquire(timeout=wait)
         except Timeout:
-            raise StoreError(f"another writer has held the archive for {wait:g} s: {_holder(holder)}. Try again later.") from None
+            raise StoreError(
+                f"another writer has held the archive for {wait:g} s: {_holder(holder)}. Try again later."
+            ) from None
         except OSError as error:
             raise StoreError(f"{root} cannot be written: {error.strerror or error}.") from error
         try:

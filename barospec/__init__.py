@@ -27,7 +27,7 @@ _PUBLIC = {
     "Selection": "barospec.catalogs.selection",
     "open": "barospec.api",
 }
-__all__ = ["Archive", "BarospecError", "Selection", "__version__", "open"]  # noqa: F822
+__all__ = ["Archive", "BarospecError", "Selection", "__version__", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -122,12 +122,16 @@ class Archive:
         wanted = beginning.strip().lower()
         with self.connection() as connection:
             found = index.values(
-                connection, "SELECT DISTINCT spectrum_id FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 4", [wanted]
+                connection,
+                "SELECT DISTINCT spectrum_id FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 4",
+                [wanted],
             )
         if not wanted or not found:
             raise NotFound(f'no spectrum_id begins with "{beginning}". `barospec query` lists them.')
         if len(found) > 1:
-            raise NotFound(f'"{beginning}" begins several: {", ".join(str(row[0]) for row in found)}. Write more of it.')
+            raise NotFound(
+                f'"{beginning}" begins several: {", ".join(str(row[0]) for row in found)}. Write more of it.'
+            )
         return str(found[0][0])
 
     def show(self, spectrum_id: str) -> dict[str, Any]:
@@ -145,7 +149,9 @@ class Archive:
         snapshot = self.snapshot
         with self.connection() as connection:
             names = [term.name for term in SPECTRUM_TERMS]
-            rows = index.dicts(connection, "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY revision DESC", [identifier])
+            rows = index.dicts(
+                connection, "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY revision DESC", [identifier]
+            )
             events = index.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
         newest = rows[0]
         root = self._store.read(snapshot)
@@ -159,7 +165,10 @@ class Archive:
             "units": {name: BY_NAME[name].unit for name in names if BY_NAME[name].unit and newest[name] is not None},
             "header": header,
             "channels": [name for name in CHANNELS if name in group],
-            "revisions": [{key: row[key] for key in ("revision", "status", "ingested", "source_file", "source_sha256")} for row in rows],
+            "revisions": [
+                {key: row[key] for key in ("revision", "status", "ingested", "source_file", "source_sha256")}
+                for row in rows
+            ],
             "events": events,
         }
 
@@ -189,7 +198,9 @@ class Archive:
 
     # Put in
 
-    def prepare(self, paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None) -> Prepared:
+    def prepare(
+        self, paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None
+    ) -> Prepared:
         """Read run sheets and files without writing anything; `settings` are ``FIELD=VALUE`` texts."""
         return prepare(paths, settings, progress)
 
@@ -273,11 +284,15 @@ class Archive:
         if entries is None:
             entries = {"all_spectra": "spectra"}
             with self.connection() as connection:
-                for (key,) in index.values(connection, "SELECT DISTINCT grp FROM spectra WHERE status = 'active' ORDER BY 1"):
+                for (key,) in index.values(
+                    connection, "SELECT DISTINCT grp FROM spectra WHERE status = 'active' ORDER BY 1"
+                ):
                     technique, kind = key.split("/")
                     edge = kind.replace("-", " ")
                     entries[slug(f"{technique} {edge}")] = f"{technique} {edge}"
-                for (run,) in index.values(connection, "SELECT DISTINCT run FROM spectra WHERE status = 'active' ORDER BY 1"):
+                for (run,) in index.values(
+                    connection, "SELECT DISTINCT run FROM spectra WHERE status = 'active' ORDER BY 1"
+                ):
                     entries[slug(f"run {run}" if not run.startswith("run") else run)] = f'run = "{run}"'
         with self.connection() as connection:
             understood = {name: spectra_of(connection, text) for name, text in entries.items()}
@@ -318,5 +333,3 @@ def open(path: PathLike, at: str | None = None) -> Archive:
         There is no archive at `path`; the message names the next command.
     """
     return Archive(path, at=at)
-
-

@@ -20,20 +20,40 @@ if TYPE_CHECKING:
     from barospec.catalogs.selection import Selection
 
 NAME = "apply"
-LABELS = ("spectrum_id", "source_file", "source_scan", "run", "step", "sample", "edge", "line", "origin", "energy_calibration", "pressure", "temperature")
+LABELS = (
+    "spectrum_id",
+    "source_file",
+    "source_scan",
+    "run",
+    "step",
+    "sample",
+    "edge",
+    "line",
+    "origin",
+    "energy_calibration",
+    "pressure",
+    "temperature",
+)
 SHOWN = ("spectrum_id", "run", "step", "sample", "origin", "pressure", "temperature")
 BLOCK = 4096
 
 
 def command(
-    operators: Annotated[str, typer.Argument(help='An operator or a chain: edge_energy, "normalize(pre1=-100) | edge_energy".')],
+    operators: Annotated[
+        str, typer.Argument(help='An operator or a chain: edge_energy, "normalize(pre1=-100) | edge_energy".')
+    ],
     text: Annotated[str, typer.Argument(help='Which spectra, such as "Ni K above 14 GPa". Default: all.')] = "",
-    parameter: Annotated[list[str] | None, typer.Option("--with", "-w", help="A parameter, such as --with fraction=0.5.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--with", "-w", help="A parameter, such as --with fraction=0.5.")
+    ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all outputs, curves too, to a zarr folder.", show_default=False)] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write all outputs, curves too, to a zarr folder.", show_default=False),
+    ] = None,
 ) -> None:
     """Compute an operator over what a query finds, lazily, block by block.
 
@@ -89,7 +109,10 @@ def _of_technique(selection: Selection, technique: str) -> Selection:
     """Without a word about technique, an operator for absorption means the absorption spectra, and says so."""
     others = {key: count for key, count in selection.counts().items() if technique and not key.startswith(technique)}
     if others and len(others) < len(selection.counts()):
-        note(f"left out, since the operator is for {technique}: " + ", ".join(f"{n} of {key}" for key, n in others.items()))
+        note(
+            f"left out, since the operator is for {technique}: "
+            + ", ".join(f"{n} of {key}" for key, n in others.items())
+        )
         return selection.sel(technique=technique)
     return selection
 
@@ -107,7 +130,9 @@ def _parameters(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def _rows(selection: Selection, operators: str, parameters: dict[str, Any], scalars: list[str], missing: dict[str, int]) -> Iterator[list[Any]]:
+def _rows(
+    selection: Selection, operators: str, parameters: dict[str, Any], scalars: list[str], missing: dict[str, int]
+) -> Iterator[list[Any]]:
     """Rows in the selection's order, computed a few blocks at a time."""
     from dataclasses import replace
 
@@ -122,7 +147,9 @@ def _rows(selection: Selection, operators: str, parameters: dict[str, Any], scal
             values = {name: np.full(len(part), np.nan) for name in scalars}
             for key in part.counts():
                 mine = part.groups == key
-                computed = _datasets(replace(part, groups=part.groups[mine], rows=part.rows[mine]).apply(operators, **parameters))[0]
+                computed = _datasets(
+                    replace(part, groups=part.groups[mine], rows=part.rows[mine]).apply(operators, **parameters)
+                )[0]
                 for name, found in computed[scalars].compute().items():
                     values[str(name)][mine] = found.values
             for name in scalars:

@@ -18,7 +18,11 @@ def command(
     file: Annotated[Path, typer.Argument(help="The catalog file to write.")] = Path("catalog.yaml"),
     entry: Annotated[
         list[str] | None,
-        typer.Option("--entry", "-e", help='A named selection: --entry ni_k_above_14gpa="xas Ni K above 14 GPa". May be repeated.'),
+        typer.Option(
+            "--entry",
+            "-e",
+            help='A named selection: --entry ni_k_above_14gpa="xas Ni K above 14 GPa". May be repeated.',
+        ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from barospec.cli.common import JsonOption, SetOption
 from barospec.cli.ingest import tell_problems
 from barospec.cli.output import progress, table, write_object
+
+if TYPE_CHECKING:
+    from barospec.archive.prepare import Entry
 
 NAME = "check"
 
@@ -44,16 +47,24 @@ def command(
             print()
             rows = [[name, have, of, f"{100 * have // of} %"] for name, (have, of) in lacking.items()]
             table(["recommended, not always stated", "stated", "of", "share"], rows)
-        extra = [f"{n} {what}" for n, what in ((len(prepared.structures), "structures"), (len(prepared.literature), "literature values")) if n]
-        print(f"\n{len(prepared.entries)} spectra can be ingested, {prepared.refused} refused" + "".join(f", {text}" for text in extra) + ".")
+        extra = [
+            f"{n} {what}"
+            for n, what in ((len(prepared.structures), "structures"), (len(prepared.literature), "literature values"))
+            if n
+        ]
+        print(
+            f"\n{len(prepared.entries)} spectra can be ingested, {prepared.refused} refused"
+            + "".join(f", {text}" for text in extra)
+            + "."
+        )
     raise typer.Exit(1 if prepared.refused else 0)
 
 
-def _tell_runs(entries: list[object]) -> None:
+def _tell_runs(entries: list[Entry]) -> None:
     found: dict[tuple[str, str], list[float | None]] = {}
     for entry in entries:
-        columns = entry.columns  # type: ignore[attr-defined]
-        found.setdefault((columns["run"], entry.group), []).append(columns.get("pressure"))  # type: ignore[attr-defined]
+        columns = entry.columns
+        found.setdefault((columns["run"], entry.group), []).append(columns.get("pressure"))
     rows = []
     for (run, group), pressures in found.items():
         known = [p for p in pressures if p is not None]

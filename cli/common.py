@@ -22,14 +22,18 @@ ArchiveOption = Annotated[
 ]
 AtOption = Annotated[
     str | None,
-    typer.Option("--at", help="A tag, snapshot or date (UTC): answer as of then. Default: the newest.", show_default=False),
+    typer.Option(
+        "--at", help="A tag, snapshot or date (UTC): answer as of then. Default: the newest.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 ParquetOption = Annotated[Path | None, typer.Option("--parquet", help="Write a Parquet file.", show_default=False)]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help='A field for files without a run sheet, such as --set pressure="15.6 GPa". May be repeated.'),
+    typer.Option(
+        "--set", help='A field for files without a run sheet, such as --set pressure="15.6 GPa". May be repeated.'
+    ),
 ]
 
 

@@ -17,7 +17,7 @@ NAME = "demo"
 
 SERIES = "La3Ni2O7 Ni K run in (run-2, run-3)"
 
-PYTHON = '''
+PYTHON = """
 import barospec
 
 archive = barospec.open("{archive}")
@@ -27,16 +27,16 @@ spectra = selection.to_xarray()            # lazy: nothing is read yet
 print(spectra.sizes, type(spectra.mu.data).__name__)
 edges = selection.apply("edge_energy")     # lazy too
 print(edges.edge_energy.compute().to_series().describe()[["count", "mean", "min", "max"]].round(3).to_string())
-'''
+"""
 
-INTAKE = '''
+INTAKE = """
 import intake
 
 catalog = intake.open_catalog("{catalog}")
 print(list(catalog))
 spectra = catalog["ni_k_above_14gpa"].read()   # the same lazy Dataset
 print(spectra.sizes, sorted(set(spectra.run.values)))
-'''
+"""
 
 
 def command(
@@ -71,9 +71,20 @@ def command(
     execute(PYTHON.format(archive=folder))
     say("5. The same through intake, for colleagues who keep catalogs.")
     catalog = folder / "catalog.yaml"
-    run("catalog", str(catalog), "-e", "ni_k_above_14gpa=xas Ni K above 14 GPa", "-e", "nio=xas of NiO", "--archive", str(folder))
+    run(
+        "catalog",
+        str(catalog),
+        "-e",
+        "ni_k_above_14gpa=xas Ni K above 14 GPa",
+        "-e",
+        "nio=xas of NiO",
+        "--archive",
+        str(folder),
+    )
     execute(INTAKE.format(catalog=catalog))
-    print(f"\nThe archive stays at {folder}; set BAROSPEC_ARCHIVE={archive} to leave out --archive. Next: docs/run-sheets.md, for your own data.")
+    print(
+        f"\nThe archive stays at {folder}; set BAROSPEC_ARCHIVE={archive} to leave out --archive. Next: docs/run-sheets.md, for your own data."
+    )
 
 
 def _shown(path: Path) -> Path:

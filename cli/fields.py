@@ -13,13 +13,28 @@ def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOpt
     opened = open_archive(archive, at)
     found = opened.fields()
     if as_json:
-        columns = ["field", "unit", "kind", "level", "meaning", "count", "total", "min", "max", "values", "allowed", "aliases"]
+        columns = [
+            "field",
+            "unit",
+            "kind",
+            "level",
+            "meaning",
+            "count",
+            "total",
+            "min",
+            "max",
+            "values",
+            "allowed",
+            "aliases",
+        ]
         head = {"snapshot": opened.snapshot, "count": len(found), "missing": {}, "units": {}}
         write_object(head, columns, ([row[name] for name in columns] for row in found))
         return
     rows = []
     for row in found:
-        here = ", ".join(row["values"][:4]) or (f"{_short(row['min'])} … {_short(row['max'])}" if row["min"] is not None else "")
+        here = ", ".join(row["values"][:4]) or (
+            f"{_short(row['min'])} … {_short(row['max'])}" if row["min"] is not None else ""
+        )
         rows.append([row["field"], row["unit"], row["count"], here, row["meaning"]])
     table(["field", "unit", "spectra", "here", "meaning"], rows)
 

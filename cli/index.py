@@ -6,7 +6,9 @@ import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, open_archive
 
-app = typer.Typer(no_args_is_help=True, help="Care of the metadata index, which follows from the store and can always be made again.")
+app = typer.Typer(
+    no_args_is_help=True, help="Care of the metadata index, which follows from the store and can always be made again."
+)
 
 
 @app.command("rebuild")

@@ -22,7 +22,9 @@ SHOWN = 40
 def command(
     paths: Annotated[list[Path], typer.Argument(help="Run sheets, data files, or folders of them.")],
     settings: SetOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Take what contradicts the archive as a new revision.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take what contradicts the archive as a new revision.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing if anything is refused.")] = False,
     message: Annotated[str, typer.Option("--message", "-m", help="What this is, for the history.")] = "",
     archive: ArchiveOption = None,

@@ -14,7 +14,10 @@ NAME = "init"
 
 
 def command(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of the new archive. Default: as --archive elsewhere.", show_default=False)] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of the new archive. Default: as --archive elsewhere.", show_default=False),
+    ] = None,
     title: Annotated[str, typer.Option("--title", help="What the archive is about.")] = "",
 ) -> None:
     """Make an empty archive."""
@@ -24,7 +27,9 @@ def command(
     warning = network_warning(archive.location.root)
     if warning:
         note(warning)
-    print(f"An empty archive is at {archive.location.root}. Next: barospec ingest RUN-SHEET.yaml --archive {archive.location.root}")
+    print(
+        f"An empty archive is at {archive.location.root}. Next: barospec ingest RUN-SHEET.yaml --archive {archive.location.root}"
+    )
 
 
 def network_warning(path: Path) -> str:

@@ -15,7 +15,9 @@ NAME = "log"
 def command(
     archive: ArchiveOption = None,
     at: AtOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the newest entries.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Only the newest entries.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the history: who, when, what came in."""

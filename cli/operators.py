@@ -29,7 +29,10 @@ def command(
                 op.technique,
                 op.summary,
                 list(op.inputs),
-                {key: {"unit": out.unit, "meaning": out.meaning, "per_point": out.per_point} for key, out in op.outputs.items()},
+                {
+                    key: {"unit": out.unit, "meaning": out.meaning, "per_point": out.per_point}
+                    for key, out in op.outputs.items()
+                },
                 {key: {"default": op.defaults[key], "meaning": meaning} for key, meaning in op.parameters.items()},
                 op.source,
             ]
@@ -38,13 +41,22 @@ def command(
         write_object({"count": len(rows)}, columns, rows)
         return
     if not name:
-        table(["operator", "version", "for", "gives"], [[op.name, op.version, op.technique or "both", op.summary] for op in chosen])
+        table(
+            ["operator", "version", "for", "gives"],
+            [[op.name, op.version, op.technique or "both", op.summary] for op in chosen],
+        )
         return
     operator = chosen[0]
     print(f"{operator.name}, version {operator.version}: {operator.summary}\n")
     print(f"needs    {', '.join(operator.inputs)}")
     print(f"source   {operator.source}\n")
-    table(["output", "unit", "per", "meaning"], [[key, o.unit, "point" if o.per_point else "spectrum", o.meaning] for key, o in operator.outputs.items()])
+    table(
+        ["output", "unit", "per", "meaning"],
+        [[key, o.unit, "point" if o.per_point else "spectrum", o.meaning] for key, o in operator.outputs.items()],
+    )
     print()
-    table(["parameter", "default", "meaning"], [[key, text_of(operator.defaults[key]), text] for key, text in operator.parameters.items()])
+    table(
+        ["parameter", "default", "meaning"],
+        [[key, text_of(operator.defaults[key]), text] for key, text in operator.parameters.items()],
+    )
     print("\nquality: " + "; ".join(f"{code} {text}" for code, text in enumerate(operator.reasons)))

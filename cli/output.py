@@ -36,7 +36,9 @@ def plain(value: Any) -> Any:
     return plain(value.item()) if hasattr(value, "item") else str(value)
 
 
-def write_object(head: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Row], out: TextIO | None = None) -> None:
+def write_object(
+    head: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Row], out: TextIO | None = None
+) -> None:
     """One JSON object with `head` and then ``rows``, streamed: a million rows are never held at once."""
     out = out or sys.stdout
     encoder = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
@@ -81,7 +83,9 @@ def heading(name: str, units: Mapping[str, str]) -> str:
     return f"{name} ({unit})" if unit and unit != "1" else name
 
 
-def table(columns: Sequence[str], rows: Iterable[Row], *, units: Mapping[str, str] | None = None, title: str = "") -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Row], *, units: Mapping[str, str] | None = None, title: str = ""
+) -> None:
     """A table on stdout: drawn by rich on a terminal, aligned columns otherwise."""
     units = units or {}
     # More than two digits of an uncertainty say nothing.

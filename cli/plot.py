@@ -23,13 +23,23 @@ class Kind(StrEnum):
 
 
 def command(
-    kind: Annotated[Kind, typer.Argument(help="spectra, conditions (the P-T routes), or quantity (an operator's result).")],
+    kind: Annotated[
+        Kind, typer.Argument(help="spectra, conditions (the P-T routes), or quantity (an operator's result).")
+    ],
     text: Annotated[str, typer.Argument(help="Which spectra. Default: all.")] = "",
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .png, .pdf or .svg.")] = Path("barospec.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .png, .pdf or .svg.")] = Path(
+        "barospec.png"
+    ),
     operator: Annotated[str, typer.Option("--operator", help="For quantity: the operator or chain.")] = "edge_energy",
-    against: Annotated[str, typer.Option("--against", help="For quantity: the field on the horizontal axis.")] = "pressure",
-    relative: Annotated[bool, typer.Option("--relative", help="For quantity: change since the start of each series.")] = False,
-    parameter: Annotated[list[str] | None, typer.Option("--with", "-w", help="For quantity: a parameter, --with fraction=0.5.")] = None,
+    against: Annotated[
+        str, typer.Option("--against", help="For quantity: the field on the horizontal axis.")
+    ] = "pressure",
+    relative: Annotated[
+        bool, typer.Option("--relative", help="For quantity: change since the start of each series.")
+    ] = False,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--with", "-w", help="For quantity: a parameter, --with fraction=0.5.")
+    ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
@@ -38,7 +48,9 @@ def command(
 
     selection = open_archive(archive, at).query(text)
     if kind is Kind.quantity:
-        figure = pictures.quantity(selection, operator, against=against, relative=relative, **_parameters(parameter or []))
+        figure = pictures.quantity(
+            selection, operator, against=against, relative=relative, **_parameters(parameter or [])
+        )
     else:
         figure = {Kind.spectra: pictures.spectra, Kind.conditions: pictures.conditions}[kind](selection)
     pictures.save(figure, output)

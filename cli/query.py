@@ -19,16 +19,25 @@ SHOWN = 60
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='What to find, such as "all runs above 14 GPa". Default: all spectra.')] = "",
+    text: Annotated[
+        str, typer.Argument(help='What to find, such as "all runs above 14 GPa". Default: all spectra.')
+    ] = "",
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     parquet: ParquetOption = None,
-    columns: Annotated[str | None, typer.Option("--columns", help='Fields to show, with commas between; "*" for all.', show_default=False)] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.", show_default=False)] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", help='Fields to show, with commas between; "*" for all.', show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.", show_default=False)
+    ] = None,
     scans: Annotated[bool, typer.Option("--scans", help="Show scans that were merged into others too.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show how the query was understood: conditions, SQL, plan.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show how the query was understood: conditions, SQL, plan.")
+    ] = False,
 ) -> None:
     """Find spectra, runs, samples, structures or literature values.
 
@@ -56,10 +65,10 @@ def tell(answer: Answer, *, as_json: bool = False, as_csv: bool = False, parquet
     elif parquet is not None:
         from barospec.catalogs.index import write_parquet
 
-        write_parquet(answer._connection, answer.statement.sql, answer.statement.parameters, parquet)
+        write_parquet(answer.connection, answer.statement.sql, answer.statement.parameters, parquet)
         print(f"{answer.count} {answer.noun} written to {parquet}")
     else:
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for row in answer.rows:
             if len(rows) == SHOWN:
                 break
@@ -71,7 +80,11 @@ def tell(answer: Answer, *, as_json: bool = False, as_csv: bool = False, parquet
         if answer.unlisted:
             print(f"\n{answer.noun} that cannot be decided, for want of a value:")
             kept = _informative(answer.columns, answer.unlisted)
-            table([answer.columns[i] for i in kept], [[row[i] for i in kept] for row in answer.unlisted], units=answer.units)
+            table(
+                [answer.columns[i] for i in kept],
+                [[row[i] for i in kept] for row in answer.unlisted],
+                units=answer.units,
+            )
     for line in remarks(answer):
         note(line)
 
@@ -108,7 +121,9 @@ def remarks(answer: Answer) -> list[str]:
     if answer.withdrawn:
         lines.append(f"{answer.withdrawn} withdrawn spectra match and are left out.")
     if answer.near_limit:
-        lines.append(f"{answer.near_limit} spectra lie within their uncertainty of a limit, {answer.near_inside} of them in the answer.")
+        lines.append(
+            f"{answer.near_limit} spectra lie within their uncertainty of a limit, {answer.near_inside} of them in the answer."
+        )
     return [*lines, *answer.notes]
 
 

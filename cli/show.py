@@ -12,8 +12,27 @@ from barospec.cli.output import plain, text_of
 NAME = "show"
 
 SECTIONS = (
-    ("what", ("title", "experiment", "run", "step", "sample", "material", "technique", "edge", "line", "origin", "time", "note")),
-    ("where it came from", ("source_file", "source_scan", "source_sha256", "signal", "reader", "run_sheet", "ingested")),
+    (
+        "what",
+        (
+            "title",
+            "experiment",
+            "run",
+            "step",
+            "sample",
+            "material",
+            "technique",
+            "edge",
+            "line",
+            "origin",
+            "time",
+            "note",
+        ),
+    ),
+    (
+        "where it came from",
+        ("source_file", "source_scan", "source_sha256", "signal", "reader", "run_sheet", "ingested"),
+    ),
 )
 
 
@@ -35,7 +54,9 @@ def command(
         print(json.dumps(plain({**record, "count": 1, "missing": {}, "rows": rows}), ensure_ascii=False))
         return
     fields, units = found["spectrum"], found["units"]
-    print(f"spectrum {fields['spectrum_id']}, revision {fields['revision']}, {fields['status']}  ({fields['origin'].upper()})")
+    print(
+        f"spectrum {fields['spectrum_id']}, revision {fields['revision']}, {fields['status']}  ({fields['origin'].upper()})"
+    )
     told = {"spectrum_id", "revision", "status"}
     middle = [name for name in fields if name not in told and not any(name in names for _, names in SECTIONS)]
     for title, names in (SECTIONS[0], ("conditions and instrument", tuple(middle)), SECTIONS[1]):
@@ -48,7 +69,9 @@ def command(
     for row in found["revisions"][1:]:
         print(f"  revision {row['revision']}: {row['status']}, ingested {text_of(row['ingested'])}")
     for event in found["events"]:
-        print(f"  {text_of(event['time'])} {event['action']} by {event['actor']} {event['reason'] or ''} {event['details']}")
+        print(
+            f"  {text_of(event['time'])} {event['action']} by {event['actor']} {event['reason'] or ''} {event['details']}"
+        )
     if header:
         print("\nheader of the file")
         for key, value in json.loads(found["header"] or "{}").items():

@@ -18,14 +18,21 @@ HERE = Path(__file__).parent
 
 def fields() -> str:
     """The vocabulary as a page."""
-    lines = ["# Fields", "", "Made from `schemas/vocabulary.py` by `make docs`. Units of the same dimension convert everywhere.", ""]
+    lines = [
+        "# Fields",
+        "",
+        "Made from `schemas/vocabulary.py` by `make docs`. Units of the same dimension convert everywhere.",
+        "",
+    ]
     for level in ("sample", "run", "spectrum", "structure", "bond", "literature"):
         lines += [f"## {level}", "", "| field | unit | kind | stated | meaning |", "|---|---|---|---|---|"]
         for term in TERMS:
             if term.level == level:
                 allowed = f" One of: {', '.join(term.allowed)}." if term.allowed else ""
                 also = f" Also: {', '.join(term.aliases)}." if term.aliases else ""
-                applies = "".join(f" Only where {key} is {' or '.join(values)}." for key, values in term.applies.items())
+                applies = "".join(
+                    f" Only where {key} is {' or '.join(values)}." for key, values in term.applies.items()
+                )
                 private = " Left out of what is shared." if term.private else ""
                 meaning = f"{term.meaning}{allowed}{also}{applies}{private}"
                 lines.append(f"| `{term.name}` | {term.unit} | {term.kind} | {term.need} | {meaning} |")
@@ -39,16 +46,34 @@ def fields() -> str:
 
 def operators() -> str:
     """The operators as a page."""
-    lines = ["# Operators", "", "Made from `archive/operators/registry.py` by `make docs`. `barospec operators NAME` prints the same.", ""]
+    lines = [
+        "# Operators",
+        "",
+        "Made from `archive/operators/registry.py` by `make docs`. `barospec operators NAME` prints the same.",
+        "",
+    ]
     for operator in OPERATORS.values():
-        lines += [f"## {operator.name}", "", f"{operator.summary} Version {operator.version}. Source: {operator.source}.", ""]
+        lines += [
+            f"## {operator.name}",
+            "",
+            f"{operator.summary} Version {operator.version}. Source: {operator.source}.",
+            "",
+        ]
         lines += [f"Needs: {', '.join(f'`{name}`' for name in operator.inputs)}.", ""]
         lines += ["| output | unit | per | meaning |", "|---|---|---|---|"]
         for name, output in operator.outputs.items():
-            lines.append(f"| `{name}` | {output.unit} | {'point' if output.per_point else 'spectrum'} | {output.meaning} |")
+            lines.append(
+                f"| `{name}` | {output.unit} | {'point' if output.per_point else 'spectrum'} | {output.meaning} |"
+            )
         lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
-        lines += [f"| `{name}` | {operator.defaults[name]} | {meaning} |" for name, meaning in operator.parameters.items()]
-        lines += ["", "Quality codes: " + "; ".join(f"{code} {reason}" for code, reason in enumerate(operator.reasons)) + ".", ""]
+        lines += [
+            f"| `{name}` | {operator.defaults[name]} | {meaning} |" for name, meaning in operator.parameters.items()
+        ]
+        lines += [
+            "",
+            "Quality codes: " + "; ".join(f"{code} {reason}" for code, reason in enumerate(operator.reasons)) + ".",
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -30,7 +30,7 @@ def parse_value(term: Term, text: str, *, element: str = "") -> dict[str, Any]:
     {'edge': 'Ni K'}
     """
     text = text.strip()
-    if text.casefold() in NOT_KNOWN and not (term.name in ("medium", "direction", "energy_calibration")):
+    if text.casefold() in NOT_KNOWN and term.name not in ("medium", "direction", "energy_calibration"):
         return {term.name: None}
     if term.name == "pressure" and text.casefold() in ("ambient", "ambient pressure"):
         return {"pressure": AMBIENT_PRESSURE, "pressure_method": "ambient"}
@@ -64,7 +64,9 @@ def _number(term: Term, text: str) -> dict[str, Any]:
     stated: dict[str, Any] = {term.name: quantity.value}
     if quantity.sigma is not None:
         if not term.sigma:
-            raise InvalidData(f'{term.name} "{text}": an uncertainty cannot be kept for {term.name}; write the value alone.')
+            raise InvalidData(
+                f'{term.name} "{text}": an uncertainty cannot be kept for {term.name}; write the value alone.'
+            )
         stated[term.sigma] = abs(quantity.sigma)
     return stated
 
@@ -104,7 +106,9 @@ def parse_time(text: str, name: str = "time") -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InvalidData(f'{name} "{text}" is not a time. Write it like 2024-05-03 or 2024-05-03T14:20:00+02:00.') from None
+        raise InvalidData(
+            f'{name} "{text}" is not a time. Write it like 2024-05-03 or 2024-05-03T14:20:00+02:00.'
+        ) from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

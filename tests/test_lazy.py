@@ -43,7 +43,7 @@ def test_to_xarray_reads_nothing(sample: Archive, reads: list[str]) -> None:
     gridded = dataset_of(selection.on_grid(np.arange(8320.0, 8380.0)))
     edges = dataset_of(selection.apply("edge_energy"))
     assert not reads
-    assert dask.is_dask_collection(dataset) and dask.is_dask_collection(gridded) and dask.is_dask_collection(edges)
+    assert all(dask.is_dask_collection(item) for item in (dataset, gridded, edges))
     edges.edge_energy.compute()
     assert reads
 
@@ -117,7 +117,9 @@ def test_sel_combines_any_fields(sample: Archive) -> None:
     asked = sample.query("xas Ni K pressure >= 14 GPa run in (run-2, run-3) temperature <= 80 K")
     assert len(narrowed) == len(asked) > 0
     assert set(narrowed.columns(["spectrum_id"])["spectrum_id"]) == set(asked.columns(["spectrum_id"])["spectrum_id"])
-    assert len(selection.sel(pressure=slice(None, None))) == int(np.isfinite(selection.columns(["pressure"])["pressure"]).sum())
+    assert len(selection.sel(pressure=slice(None, None))) == int(
+        np.isfinite(selection.columns(["pressure"])["pressure"]).sum()
+    )
     with pytest.raises(NotFound, match="Did you mean pressure"):
         selection.sel(presure=14)
     with pytest.raises(CallError, match="slice needs a number"):

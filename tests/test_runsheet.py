@@ -31,7 +31,11 @@ def sheet(folder: Path, text: str, files: int = 1) -> Path:
 
 
 def said(path: Path) -> list[str]:
-    return [str(problem).replace(str(path.parent) + "/", "") for problem in prepare([path]).problems if problem.severity == "error"]
+    return [
+        str(problem).replace(str(path.parent) + "/", "")
+        for problem in prepare([path]).problems
+        if problem.severity == "error"
+    ]
 
 
 def test_the_minimal_sheet(tmp_path: Path) -> None:
@@ -71,7 +75,9 @@ runs:
 
 
 def test_scalars_are_taken_as_written(tmp_path: Path) -> None:
-    found = read_sheet(sheet(tmp_path, MINIMAL.replace("NiO", "no") + "scans:\n  - {file: 0.xdi, scan: 1.10, note: 010}\n"))
+    found = read_sheet(
+        sheet(tmp_path, MINIMAL.replace("NiO", "no") + "scans:\n  - {file: 0.xdi, scan: 1.10, note: 010}\n")
+    )
     row = (found.runs[0].rows or [])[0]
     assert (row.scan, row.conditions["sample"], row.conditions["note"]) == ("1.10", "no", "010")
 
@@ -105,7 +111,9 @@ def test_mistakes_are_told_with_their_place(text: str, expected: str, tmp_path: 
 
 def test_a_mistake_spoils_its_row_only(tmp_path: Path) -> None:
     path = sheet(tmp_path, MINIMAL + "scans: scans.csv\n", files=3)
-    (tmp_path / "scans.csv").write_text('file,pressure (kbar),[comment]\n0.xdi,10,first\n1.xdi,"1,5",typed badly\n2.xdi,-,\n')
+    (tmp_path / "scans.csv").write_text(
+        'file,pressure (kbar),[comment]\n0.xdi,10,first\n1.xdi,"1,5",typed badly\n2.xdi,-,\n'
+    )
     found = prepare([path])
     assert [entry.columns.get("pressure") for entry in found.entries] == [1.0, None]
     assert found.refused == 1
@@ -144,7 +152,9 @@ def test_sheet_overrules_the_file_and_says_so(tmp_path: Path) -> None:
 
 
 def test_yaml_bombs_and_cycles_do_no_harm(tmp_path: Path) -> None:
-    bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(20))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(20)
+    )
     assert said(sheet(tmp_path, bomb))
     assert said(sheet(tmp_path, "run: &r {x: *r}\nfiles: '*.xdi'\n"))
     with pytest.raises(UnreadableFile):
@@ -163,4 +173,4 @@ def test_written_schema_is_current() -> None:
 def test_sample_is_complete(sample: Archive) -> None:
     assert len(sample.query()) == 106
     with sample.ask("count by origin") as answer:
-        assert dict((row[0], row[1]) for row in answer.rows) == {"synthetic": 93, "calculated": 13}
+        assert {row[0]: row[1] for row in answer.rows} == {"synthetic": 93, "calculated": 13}
