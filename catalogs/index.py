@@ -335,7 +335,7 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
         ).fetchall()
     cut = 7 + len(SOURCE)
     return [
-        Known(*row[:7], source=tuple(row[7:cut]), columns=dict(zip(names, row[cut:], strict=True)))  # type: ignore[call-arg, misc]
+        Known(*row[:7], source=tuple(row[7:cut]), columns=dict(zip(names, row[cut:], strict=True)))  # type: ignore[misc]
         for row in found
     ]
 
@@ -429,7 +429,7 @@ def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any
     ]
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, sql: str, bound: Any, path: Path) -> None:
+def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
     """The rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete."""
     part = path.with_name(f".{path.name}.part")
     try:

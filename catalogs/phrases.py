@@ -29,6 +29,23 @@ _LONGEST_VALUE = 6  # words of a value that may be written without quotes
 _LONGEST_NAME = 3  # words of a field name
 
 
+# Words of the language that a misspelled word may have been meant to be.
+OFTEN_MISTYPED = (
+    "above",
+    "below",
+    "under",
+    "between",
+    "since",
+    "before",
+    "after",
+    "sorted",
+    "missing",
+    "latest",
+    "without",
+    "contains",
+)
+
+
 class Phrases:
     """Finds the conditions that words stand for, for a `Resolver`."""
 
@@ -192,7 +209,8 @@ class Phrases:
         other = self._elsewhere(word)
         if other:
             return self.unknown_field(word, place)
-        choices = self._choices(word)
+        # A misspelled word of the language itself is as likely as one of the archive's.
+        choices = [*self._choices(word), *OFTEN_MISTYPED]
         hint = "`barospec fields` lists the fields and their values; a value of several words goes in quotes."
         if word.casefold() in STATUSES:
             hint = f'Only active rows are searched, unless you ask for "status = {word.casefold()}".'

@@ -180,10 +180,16 @@ class Resolver:
         if isinstance(node, ast.Or):
             return ast.either([self._alone(item, "or") for item in node.items], node.span)
         if isinstance(node, ast.Not):
-            return ast.negate(self._alone(node.item, "not"), node.span)
+            return self._denied(node)
         if isinstance(node, ast.Saved):
             return self._saved(node)
         return ast.both(self._conjunction((node,)), node.span)
+
+    def _denied(self, node: ast.Not) -> Expr:
+        """ "is known" and "not in" deny their own test, and not the words before it; "not" denies what it stands before."""
+        if _is_negative_test(node):
+            return ast.both(self._conjunction((node,)), node.span)
+        return ast.negate(self._alone(node.item, "not"), node.span)
 
     def _alone(self, node: Expr, after: str) -> Expr:
         """What "not" or "or" applies to. One thing as typed must not become two without parentheses."""
@@ -218,6 +224,9 @@ class Resolver:
                 result += self.phrases.conditions(words, item.span) if words else []
             elif isinstance(item, _TESTS):
                 result += self._test(item, queue)
+            elif _is_negative_test(item):
+                *before, test = self._test(item.item, queue)
+                result += [*before, ast.negate(test, item.span)]
             else:
                 result.append(self.whole(item))
         return result
@@ -265,6 +274,11 @@ class Resolver:
         if field:
             return field
         raise self.phrases.unknown_field(said, span)
+
+
+def _is_negative_test(item: Any) -> bool:
+    """Whether the negation is part of one test, as in "pressure is known": then both stand at the same place."""
+    return isinstance(item, ast.Not) and isinstance(item.item, _TESTS) and item.span == item.item.span
 
 
 def _bare(item: Expr) -> Any:
