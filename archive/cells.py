@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from barospec.schemas.errors import InvalidData
 from numpy.typing import NDArray
+
+from barospec.schemas.errors import InvalidData
 
 Array = NDArray[np.float64]
 
@@ -122,9 +123,7 @@ def volume(cell: Mapping[str, float], place: str) -> float:
     cosines = [round(math.cos(math.radians(cell[angle])), 15) for angle in ANGLES]
     square = 1 - sum(cosine**2 for cosine in cosines) + 2 * math.prod(cosines)
     if square <= 0:
-        raise InvalidData(
-            f"{place}: the angles {', '.join(f'{cell[key]:g}' for key in ANGLES)} span no cell."
-        )
+        raise InvalidData(f"{place}: the angles {', '.join(f'{cell[key]:g}' for key in ANGLES)} span no cell.")
     return cell["a"] * cell["b"] * cell["c"] * math.sqrt(square)
 
 

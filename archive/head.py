@@ -70,9 +70,13 @@ def _ref(path: Path, root: Path) -> str:
     try:
         return str(json.loads(path.read_text())["snapshot"])
     except FileNotFoundError:
-        raise NotFound(f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`.") from None
+        raise NotFound(
+            f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`."
+        ) from None
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{path} is damaged. Restore it from a backup; nothing else refers to the newest snapshot.") from None
+        raise StoreError(
+            f"{path} is damaged. Restore it from a backup; nothing else refers to the newest snapshot."
+        ) from None
 
 
 def locate(path: str | os.PathLike[str]) -> Location:

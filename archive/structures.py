@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from barospec.archive import cells, cif
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem
@@ -303,9 +304,7 @@ def _finish(draft: _Draft, cell: Mapping[str, float], **terms: Any) -> Structure
     """Check what every structure must have, and add the volume."""
     sites = terms["sites"]
     if not sites:
-        raise InvalidData(
-            f"{draft.place}: no sites; bond lengths follow from them. Give label, element, x, y, z."
-        )
+        raise InvalidData(f"{draft.place}: no sites; bond lengths follow from them. Give label, element, x, y, z.")
     labels = [site.label for site in sites]
     for label in {label for label in labels if labels.count(label) > 1}:
         raise InvalidData(f'{draft.place}: two sites are called "{label}"; give each its own label.')
@@ -351,9 +350,7 @@ def _sites(record: Mapping[str, Any], draft: _Draft) -> tuple[Site, ...]:
         occupancy = _number(row, "occupancy", "1", place)
         numbers = [value for value in xyz if value is not None]
         sites.append(
-            _site(
-                label, str(row.get("element") or ""), numbers, 1.0 if occupancy is None else occupancy, draft
-            )
+            _site(label, str(row.get("element") or ""), numbers, 1.0 if occupancy is None else occupancy, draft)
         )
     return tuple(sites)
 

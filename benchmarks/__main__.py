@@ -31,7 +31,9 @@ def main() -> None:
 def _keep(name: str, tables: str) -> None:
     """Replace the benchmark's section of the page; the others stay as they were measured."""
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
-    machine = f"{platform.machine()}, {_cores()} cores, Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in PACKAGES)
+    machine = f"{platform.machine()}, {_cores()} cores, Python {platform.python_version()}, " + ", ".join(
+        f"{p} {version(p)}" for p in PACKAGES
+    )
     said = f"Measured {datetime.now(UTC):%Y-%m-%d} with `make bench ARGS={name}` on {machine}."
     section = f"<!-- {name} -->\n{tables}\n{said}\n<!-- end {name} -->\n"
     pattern = re.compile(rf"<!-- {name} -->.*?<!-- end {name} -->\n", re.DOTALL)

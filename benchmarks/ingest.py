@@ -32,7 +32,9 @@ def _files(folder: Path) -> Result:
     head = "# XDI/1.0 generated/1\n# Element.symbol: Ni\n# Element.edge: K\n# Column.1: energy eV\n# Column.2: mutrans\n# ///\n# generated\n#----\n# energy mutrans\n"
     for number in range(FILES):
         mu = np.arctan(energy - 8340) / np.pi + rng.normal(scale=1e-3, size=POINTS)
-        (raw / f"scan-{number:05}.xdi").write_text(head + "".join(f"{e:.4f} {m:.8f}\n" for e, m in zip(energy, mu, strict=True)))
+        (raw / f"scan-{number:05}.xdi").write_text(
+            head + "".join(f"{e:.4f} {m:.8f}\n" for e, m in zip(energy, mu, strict=True))
+        )
     paths = sorted(raw.iterdir())
     parse = seconds(lambda: [read_file(path) for path in paths], 1)
     archive = Archive.create(folder / "archive")
@@ -57,7 +59,16 @@ def _store(folder: Path) -> Result:
     for number in range(SPECTRA):
         batch.energies.append(energy)
         batch.signals.append({"mu": curves[number]})
-        batch.columns.append({"spectrum_id": f"{number:016x}", "revision": 1, "status": "active", "run": "r", "pressure": 1.0, "point_count": POINTS})
+        batch.columns.append(
+            {
+                "spectrum_id": f"{number:016x}",
+                "revision": 1,
+                "status": "active",
+                "run": "r",
+                "pressure": 1.0,
+                "point_count": POINTS,
+            }
+        )
         for name in batch.hashes:
             batch.hashes[name].append(os.urandom(32))
     store = Store.create(folder / "store")

@@ -20,7 +20,7 @@ from benchmarks.rows import add_rows, archive_of_rows
 ROWS = 1_000_000
 QUESTIONS = (
     "all runs above 39.9 GPa",
-    'Ni K spectra between 10 and 10.01 GPa below 80 K',
+    "Ni K spectra between 10 and 10.01 GPa below 80 K",
     "xas of NiO pressure > 399 kbar and run in (run-2, run-3, run-1500)",
 )
 
@@ -70,7 +70,9 @@ def _run(path: Path, rows: int) -> list[Result]:
             warm, bare = alternating(ours, raw, repeat=15)
             count = found.count
         cold, floor = alternating(
-            lambda question=question: _process("-m", "barospec.cli.main", "query", question, "--archive", str(path), "--json"),  # type: ignore[misc]
+            lambda question=question: _process(
+                "-m", "barospec.cli.main", "query", question, "--archive", str(path), "--json"
+            ),  # type: ignore[misc]
             lambda statement=statement: _process("-c", FLOOR, str(file), statement),  # type: ignore[misc]
             repeat=9,
         )

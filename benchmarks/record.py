@@ -21,7 +21,14 @@ class Result:
 
     def markdown(self) -> str:
         """The table as Markdown."""
-        lines = [f"## {self.title}", "", self.text, "", f"| {' | '.join(self.columns)} |", "|---" * len(self.columns) + "|"]
+        lines = [
+            f"## {self.title}",
+            "",
+            self.text,
+            "",
+            f"| {' | '.join(self.columns)} |",
+            "|---" * len(self.columns) + "|",
+        ]
         lines += [f"| {' | '.join(shown(cell) for cell in row)} |" for row in self.rows]
         return "\n".join(lines) + "\n"
 

@@ -63,7 +63,10 @@ def main(
 def run() -> None:
     """Entry point: errors become messages on stderr, without traceback unless BAROSPEC_DEBUG is set."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, and not at exit, where a closed pipe could only be complained about
     except BarospecError as error:
         if os.environ.get("BAROSPEC_DEBUG"):
             raise

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from barospec.sample_data import RAW
 from barospec.sample_data.spectra import Array, emission, normalized
 from barospec.sample_data.truth import (
@@ -79,14 +80,11 @@ def route(truth: dict[str, Any], run: str) -> list[Point]:
     """
     held = truth["edge_shift"]["cooling"].get(run)
     points = []
-    for step, (repeats, pressure, temperature, direction, method) in enumerate(
-        truth["routes"][run]["points"], start=1
-    ):
+    for step, (repeats, pressure, temperature, direction, method) in enumerate(truth["routes"][run]["points"], start=1):
         # While a run cools nothing changes, although its pressure drifts.
         shape = held if direction == "cooling" else pressure
         points += [
-            Point(step, repeat, pressure, shape, temperature, direction, method)
-            for repeat in range(1, repeats + 1)
+            Point(step, repeat, pressure, shape, temperature, direction, method) for repeat in range(1, repeats + 1)
         ]
     return points
 
@@ -100,9 +98,7 @@ def generator(truth: dict[str, Any], label: str) -> np.random.Generator:
     return np.random.default_rng([truth["seed"], zlib.crc32(label.encode())])
 
 
-def absorbance(
-    truth: dict[str, Any], kind: str, material: str, pressure: float, run: str, energy: Array
-) -> Array:
+def absorbance(truth: dict[str, Any], kind: str, material: str, pressure: float, run: str, energy: Array) -> Array:
     """Noise-free absorbance of sample and anvils: edge step times the normalized edge, on a line.
 
     Parameters
@@ -219,9 +215,7 @@ def _write_run(truth: dict[str, Any], run: str, folder: Path, clock: _Clock) -> 
     scans = [_scan(truth, run, kind, beamline, material, point, clock.tick()) for point in points]
     if run in ("run-2", "run-3"):
         # In run-3 one reference channel lost its last point, as happens when a trigger is missed.
-        write_bliss(
-            folder / run / f"{run}_SYNTHETIC.h5", scans, short_reference=4 if run == "run-3" else None
-        )
+        write_bliss(folder / run / f"{run}_SYNTHETIC.h5", scans, short_reference=4 if run == "run-3" else None)
         rows = [[f"{i}.1", *_row(truth, point)] for i, point in enumerate(points, start=1)]
         suffix = "xlsx" if run == "run-3" else "csv"
         write_table(folder / f"{run}-scans.{suffix}", ["scan", *_HEADER], rows)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from barospec.sample_data.spectra import Array, Edge, Emission, Peak, Shell, murnaghan_length, normalized
 from scipy.optimize import brentq
+
+from barospec.sample_data.spectra import Array, Edge, Emission, Peak, Shell, murnaghan_length, normalized
 
 TRUTH_FILE = Path(__file__).parent / "truth.yaml"
 
@@ -64,9 +65,7 @@ def edge_shift(truth: dict[str, Any], material: str, pressure: float) -> float:
     if material == "NiO":
         solid = shifts["NiO"]
         ratio = murnaghan_length(pressure, solid["bulk_modulus"]["value"], solid["derivative"]["value"])
-        return float(
-            shifts["per_bond_length"]["value"] * truth["bond_length"]["NiO"]["value"] * (ratio - 1.0)
-        )
+        return float(shifts["per_bond_length"]["value"] * truth["bond_length"]["NiO"]["value"] * (ratio - 1.0))
     if material == "La3Ni2O7":
         rows = shifts["La3Ni2O7"]
         return float(np.interp(pressure, [r["pressure"] for r in rows], [r["shift"] for r in rows]))
@@ -177,9 +176,7 @@ def la_l3_edge(truth: dict[str, Any], pressure: float) -> Edge:
         energy = ambient.energy + change("shift")
         return replace(ambient, energy=energy, moving=(replace(white, height=height), moved))
 
-    height = brentq(
-        lambda h: _highest(with_white_line(h)) - target, 0.8 * white.height, 1.3 * white.height, xtol=1e-7
-    )
+    height = brentq(lambda h: _highest(with_white_line(h)) - target, 0.8 * white.height, 1.3 * white.height, xtol=1e-7)
     return with_white_line(float(height))
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import h5py
 import numpy as np
 import openpyxl
-from barospec.sample_data.spectra import Array
 from numpy.typing import NDArray
+
+from barospec.sample_data.spectra import Array
 
 SYNTHETIC = "SYNTHETIC: made by barospec.sample_data.generate, not measured"
 

@@ -21,7 +21,9 @@ def write_columns(path: Path, *, points: int = 120, e0: float = 8340.0, seed: in
     """A plain column file of energy and mutrans with a header that says so."""
     energy = np.linspace(8250.0, 8500.0, points)
     lines = "\n".join(f"{e:.4f} {m:.8f}" for e, m in zip(energy, edge(energy, e0, seed), strict=True))
-    path.write_text(f"# XDI/1.0 made/1\n# Element.symbol: Ni\n# Element.edge: K\n# Column.1: energy eV\n# Column.2: mutrans\n# ///\n# test\n#----\n# energy mutrans\n{lines}\n")
+    path.write_text(
+        f"# XDI/1.0 made/1\n# Element.symbol: Ni\n# Element.edge: K\n# Column.1: energy eV\n# Column.2: mutrans\n# ///\n# test\n#----\n# energy mutrans\n{lines}\n"
+    )
     return path
 
 

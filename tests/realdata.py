@@ -1,4 +1,4 @@
-"""Where the real files lie that nobody here wrote; tests that need them are skipped where the folder is absent."""
+"""Where the real files lie that nobody here wrote; without the folder, tests that need them are skipped."""
 
 from __future__ import annotations
 

@@ -78,7 +78,12 @@ def test_all_runs_above_14_gpa(sample_path: Path) -> None:
         assert row["pressure_max"] >= row["pressure_min"]
     assert found["missing"] == {"pressure": 19}
     assert found["units"]["pressure_min"] == "GPa"
-    assert {row["run"] for row in found["unlisted"]} == {"run-1", "run-4", "calculated-clusters", "calculated-references"}
+    assert {row["run"] for row in found["unlisted"]} == {
+        "run-1",
+        "run-4",
+        "calculated-clusters",
+        "calculated-references",
+    }
 
 
 def test_show_prints_everything_and_a_picture(sample: Archive, sample_path: Path) -> None:
@@ -98,7 +103,9 @@ def test_csv_and_parquet_hold_the_same(sample_path: Path, tmp_path: Path) -> Non
     done = call("query", text, "-a", sample_path, "--parquet", tmp_path / "t.parquet")
     assert done.returncode == 0, done.stderr
     with duckdb.connect() as connection:
-        found = connection.execute("SELECT spectrum_id, pressure FROM read_parquet(?)", [str(tmp_path / "t.parquet")]).fetchall()
+        found = connection.execute(
+            "SELECT spectrum_id, pressure FROM read_parquet(?)", [str(tmp_path / "t.parquet")]
+        ).fetchall()
     assert [(row["spectrum_id"], float(row["pressure"])) for row in rows] == found
     assert len(found) == 9
 
@@ -123,7 +130,9 @@ def test_csv_and_parquet_hold_the_same(sample_path: Path, tmp_path: Path) -> Non
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
-def test_mistakes_end_in_a_message_and_the_right_exit_code(words: list[str], code: int, said: str, sample_path: Path, tmp_path: Path) -> None:
+def test_mistakes_end_in_a_message_and_the_right_exit_code(
+    words: list[str], code: int, said: str, sample_path: Path, tmp_path: Path
+) -> None:
     done = call(*words, cwd=tmp_path, BAROSPEC_ARCHIVE=str(sample_path))
     assert done.returncode == code, done.stderr
     assert said in done.stderr
@@ -187,7 +196,9 @@ def test_json_of_strange_values() -> None:
 def test_real_files_give_the_edge_energies_of_facts_json(tmp_path: Path) -> None:
     facts = json.loads((REALDATA / "facts.json").read_text())
     call("init", tmp_path / "a")
-    xdi = call("ingest", REALDATA / "xdi", "-a", tmp_path / "a", "--set", "run=library", "--set", "origin=measured", "--json")
+    xdi = call(
+        "ingest", REALDATA / "xdi", "-a", tmp_path / "a", "--set", "run=library", "--set", "origin=measured", "--json"
+    )
     found = json.loads(xdi.stdout)
     assert (found["added"], found["refused"], xdi.returncode) == (11, 1, 1)  # nonxafs_1d.xdi is no spectrum
     bliss = call(
@@ -196,7 +207,11 @@ def test_real_files_give_the_edge_energies_of_facts_json(tmp_path: Path) -> None
     )  # fmt: skip
     assert (json.loads(bliss.stdout)["added"], bliss.returncode) == (1, 0)
     rows = json.loads(call("apply", "edge_energy", "xas", "-a", tmp_path / "a", "--json").stdout)["rows"]
-    expected = {name.removeprefix("xdi/"): fact["e_08"] for name, fact in facts.items() if name.startswith("xdi/") and "e_08" in fact}
+    expected = {
+        name.removeprefix("xdi/"): fact["e_08"]
+        for name, fact in facts.items()
+        if name.startswith("xdi/") and "e_08" in fact
+    }
     expected["id24_laser_heated_Fe.h5"] = facts["bliss/id24_laser_heated_Fe.h5"]["spectra"]["39.1"]["e_08"]
     compared = {row["source_file"]: row["edge_energy"] for row in rows}
     assert set(expected) <= set(compared)

@@ -91,7 +91,9 @@ def test_a_damaged_index_says_how_to_mend_it(empty: Archive) -> None:
     assert empty.runs() == []
 
 
-def test_a_read_only_archive_is_indexed_in_the_cache(empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_archive_is_indexed_in_the_cache(
+    empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
     shutil.rmtree(empty.location.index)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -98,7 +98,13 @@ def test_what_is_required_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [("presure=3", "Did you mean pressure"), ("pressure", 'no "="'), ("pressure=23,7", "23.7 (GPa)"), ("spectrum_id=1", "no such field"), ("signal=mu", "choose from")],
+    [
+        ("presure=3", "Did you mean pressure"),
+        ("pressure", 'no "="'),
+        ("pressure=23,7", "23.7 (GPa)"),
+        ("spectrum_id=1", "no such field"),
+        ("signal=mu", "choose from"),
+    ],
 )
 def test_a_wrong_setting_is_a_wrong_call(setting: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(CallError) as caught:
@@ -124,7 +130,7 @@ def test_channels_and_values_come_back_bit_for_bit(empty: Archive, tmp_path: Pat
 
 
 def test_structures_and_literature_are_found(sample: Archive) -> None:
-    with sample.ask('structures of NiO') as answer:
+    with sample.ask("structures of NiO") as answer:
         rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     assert rows
     assert all(row["material"] == "NiO" for row in rows)

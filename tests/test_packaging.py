@@ -15,7 +15,12 @@ import pytest
 import barospec
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"archive": "barospec.archive", "catalogs": "barospec.catalogs", "cli": "barospec.cli", "schemas": "barospec.schemas"}
+FOLDERS = {
+    "archive": "barospec.archive",
+    "catalogs": "barospec.catalogs",
+    "cli": "barospec.cli",
+    "schemas": "barospec.schemas",
+}
 HEAVY = ("pandas", "xarray", "zarr", "icechunk", "dask", "intake", "numpy", "scipy", "matplotlib", "h5py", "yaml")
 
 
@@ -54,7 +59,10 @@ def test_bare_import_is_banned_by_ruff(tmp_path: Path) -> None:
     probe.write_text("import archive\n")
     config = str(ROOT / "pyproject.toml")
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--config", config, "--select", "TID251", str(probe)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ruff", "check", "--config", config, "--select", "TID251", str(probe)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "TID251" in done.stdout

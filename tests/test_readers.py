@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from barospec.archive.readers import bliss, isolated, registry, scans, tables
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, UnreadableFile
 from barospec.schemas.records import Scan
 from barospec.schemas.units import find_unit
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FILES = Path(__file__).parent / "files"
 # A reader without a row here fails test_every_reader_has_a_sample.
@@ -133,9 +134,7 @@ def test_flipped_bytes_of_hdf5_are_read_or_refused(data: st.DataObject) -> None:
 
 def _flip(name: str, data: st.DataObject) -> None:
     content = bytearray(SAMPLES[name].read_bytes())
-    places = st.lists(
-        st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=8
-    )
+    places = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=8)
     for place, value in data.draw(places):
         content[place] = value
     with tempfile.TemporaryDirectory() as folder:
@@ -146,9 +145,7 @@ def _flip(name: str, data: st.DataObject) -> None:
 
 
 @each_reader
-@pytest.mark.parametrize(
-    "content", [b"", b"\0" * 100, b"\x89HDF\r\n\x1a\n", b"# XDI/1.0\n", b"1 2\n", b"\xff\xfe"]
-)
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\x89HDF\r\n\x1a\n", b"# XDI/1.0\n", b"1 2\n", b"\xff\xfe"])
 def test_rubbish_is_refused_by_every_reader(name: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "rubbish"
     path.write_bytes(content)
@@ -156,9 +153,7 @@ def test_rubbish_is_refused_by_every_reader(name: str, content: bytes, tmp_path:
         registry.read_file(path, format=name)
 
 
-def test_a_crash_of_the_library_is_an_error_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_of_the_library_is_an_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / "crashing.py"
     module.write_text("import os\ndef read_scans(path, options):\n    os.abort()\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

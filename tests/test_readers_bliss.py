@@ -12,10 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+
 from barospec.archive.readers import bliss, hdf5, registry
 from barospec.schemas.errors import InvalidData, UnreadableFile
 from barospec.schemas.records import Scan
-
 from tests.realdata import REALDATA, needs_realdata
 
 SAMPLE = Path(__file__).parent / "files" / "invented-bliss.h5"
@@ -52,10 +52,7 @@ def test_sample_has_an_absorption_and_an_emission_scan() -> None:
     ratio = np.log(absorption.channels["i0"] / absorption.channels["itrans"])
     np.testing.assert_allclose(absorption.channels["mutrans"], ratio)
     assert absorption.conditions["time"] == "2026-01-31T21:30:00Z"
-    assert (
-        absorption.header["channels"]
-        == "energy: energy_enc, i0: I0, itrans: I1, irefer: I2, mutrans: mu_trans"
-    )
+    assert absorption.header["channels"] == "energy: energy_enc, i0: I0, itrans: I1, irefer: I2, mutrans: mu_trans"
     assert absorption.header["positioners.samz"] == "1.25 mm"
     assert "energy_enc has no unit; 8.3 to 8.4 is taken as keV" in told(absorption)
     assert "2 positioners have no value (cryo, mono)" in told(absorption)
@@ -210,9 +207,7 @@ def test_search_in_a_file_finds_what_lies_across_blocks(tmp_path: Path) -> None:
 
 @needs_realdata
 def test_real_laser_heating_file() -> None:
-    fact = json.loads((REALDATA / "facts.json").read_text())["bliss/id24_laser_heated_Fe.h5"]["spectra"][
-        "39.1"
-    ]
+    fact = json.loads((REALDATA / "facts.json").read_text())["bliss/id24_laser_heated_Fe.h5"]["spectra"]["39.1"]
     _, found = registry.read_file(REALDATA / "bliss" / "id24_laser_heated_Fe.h5")
     (scan,) = found
     assert scan.name == "39.1"
@@ -226,9 +221,7 @@ def test_real_laser_heating_file() -> None:
     assert scan.energy[np.argmax(slope[10:-10]) + 10] == pytest.approx(fact["e0"], abs=3.0)
     by_hand = registry.read_file(
         REALDATA / "bliss" / "id24_laser_heated_Fe.h5",
-        options={
-            "channels": {"energy": {"counter": "mtraj_center", "unit": "keV"}, "i0": "I0", "itrans": "I1"}
-        },
+        options={"channels": {"energy": {"counter": "mtraj_center", "unit": "keV"}, "i0": "I0", "itrans": "I1"}},
     )[1][0]
     assert by_hand.energy.size == 410
     assert "lengths differ (energy 410, i0 411" in told(by_hand)

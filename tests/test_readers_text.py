@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from barospec.archive.readers import registry, scans, xdi
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, Unsupported
 from barospec.schemas.records import Scan
-
 from tests.realdata import REALDATA, needs_realdata
 
 FILES = Path(__file__).parent / "files"
@@ -73,9 +73,7 @@ def test_xdi_states_its_conditions() -> None:
         ("20 GPa", None),
     ],
 )
-def test_xdi_temperature_is_a_number_with_a_unit_or_a_note(
-    text: str, kelvin: float | None, tmp_path: Path
-) -> None:
+def test_xdi_temperature_is_a_number_with_a_unit_or_a_note(text: str, kelvin: float | None, tmp_path: Path) -> None:
     scan = read_one(edited(tmp_path, ("temperature: 10 K", f"temperature: {text}")))
     assert scan.conditions.get("temperature") == kelvin
     assert scan.header["Sample.temperature"] == text
@@ -88,9 +86,7 @@ def test_xdi_energy_in_kev_and_unknown_units(tmp_path: Path) -> None:
         read_one(kev)
     with pytest.raises(InvalidData, match='column 1: the unit "pixel" is none of eV'):
         read_one(edited(tmp_path, ("energy eV", "energy pixel")))
-    small = edited(
-        tmp_path, ("energy eV", "energy"), *((f"\n{e:.3f} ", f"\n{e / 1000:.6f} ") for e in (8300.0,))
-    )
+    small = edited(tmp_path, ("energy eV", "energy"), *((f"\n{e:.3f} ", f"\n{e / 1000:.6f} ") for e in (8300.0,)))
     assert read_one(small).energy.size == 41  # one odd point does not make the axis keV
     assert "not plausible" in told(read_one(small))
 

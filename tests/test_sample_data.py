@@ -12,6 +12,7 @@ import numpy as np
 import openpyxl
 import pytest
 import yaml
+
 from barospec.archive import structures
 from barospec.archive.readers.registry import read_file
 from barospec.archive.runsheet import read_sheet
@@ -235,17 +236,14 @@ def test_printed_shifts() -> None:
     assert truth.edge_shift(TRUTH, "La3Ni2O7", 15.6) == pytest.approx(0.5)
     assert truth.edge_shift(TRUTH, "La3Ni2O7", 23.7) == pytest.approx(0.8)
     slopes = [
-        np.diff([truth.edge_shift(TRUTH, "La3Ni2O7", p) for p in pair])[0]
-        for pair in ((6, 7), (13, 14), (20, 21))
+        np.diff([truth.edge_shift(TRUTH, "La3Ni2O7", p) for p in pair])[0] for pair in ((6, 7), (13, 14), (20, 21))
     ]
     assert slopes[1] > 1.5 * max(slopes[0], slopes[2])
 
 
 def test_pre_edge_stays_and_feature_c_grows_most_above_14_gpa() -> None:
     energy = np.arange(8330.0, 8362.0, 0.02)
-    curves = {
-        p: spectra.normalized(energy, truth.ni_k_edge(TRUTH, "La3Ni2O7", p)) for p in (0.0, 12.0, 16.0, 23.7)
-    }
+    curves = {p: spectra.normalized(energy, truth.ni_k_edge(TRUTH, "La3Ni2O7", p)) for p in (0.0, 12.0, 16.0, 23.7)}
     pre = energy < 8336.0
     tops = {p: energy[pre][np.argmax(curve[pre])] for p, curve in curves.items()}
     assert max(tops.values()) - min(tops.values()) < 0.1
@@ -283,10 +281,7 @@ def kb25(material: str, pressure: float) -> tuple[float, float]:
 
 def test_emission_of_the_three_compounds() -> None:
     energy = np.arange(8230.0, 8300.0, 0.01)
-    main = {
-        m: spectra.emission(energy, truth.ni_kb_emission(TRUTH, m, 0.0))
-        for m in TRUTH["ambient"]["materials"]
-    }
+    main = {m: spectra.emission(energy, truth.ni_kb_emission(TRUTH, m, 0.0)) for m in TRUTH["ambient"]["materials"]}
     assert all(curve.max() == pytest.approx(1.0, abs=1e-4) for curve in main.values())
     assert energy[np.argmax(main["La3Ni2O7"])] == pytest.approx(8264.7, abs=0.1)
     np.testing.assert_allclose(main["La3Ni2O7"], main["LaNiO3"], atol=1e-4)
@@ -383,12 +378,7 @@ def test_structures_have_the_bond_lengths_of_the_calculations() -> None:
         atoms = (RAW / "feff" / run / "feff.inp").read_text("utf-8").split("ATOMS\n")[1].splitlines()
         oxygen = sorted(float(line.split()[-1]) for line in atoms if " O" in line)[:6]
         bonds = structures.bonds(found[name], cutoff=2.5)
-        lengths = [
-            b.bond_length
-            for b in bonds
-            if b.site == "Ni1" and b.bond == "Ni-O"
-            for _ in range(b.multiplicity)
-        ]
+        lengths = [b.bond_length for b in bonds if b.site == "Ni1" and b.bond == "Ni-O" for _ in range(b.multiplicity)]
         assert sorted(lengths) == pytest.approx(oxygen, abs=2e-4)
 
 

@@ -85,13 +85,18 @@ def _hold(path: str, ready: str) -> None:
 
 
 def test_a_held_lock_says_who_holds_it(empty: Archive, tmp_path: Path) -> None:
-    holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(str(empty.location.root), str(tmp_path / "ready")))
+    holder = multiprocessing.get_context("spawn").Process(
+        target=_hold, args=(str(empty.location.root), str(tmp_path / "ready"))
+    )
     holder.start()
     try:
         while not (tmp_path / "ready").exists():
             assert holder.is_alive()
             time.sleep(0.01)
-        with pytest.raises(StoreError, match=f"holding on .* pid {holder.pid}"), Store(empty.location).transaction("mine", wait=0.2):
+        with (
+            pytest.raises(StoreError, match=f"holding on .* pid {holder.pid}"),
+            Store(empty.location).transaction("mine", wait=0.2),
+        ):
             pass
     finally:
         holder.kill()
@@ -116,7 +121,11 @@ def test_kill_during_ingest_leaves_the_previous_snapshot(empty: Archive, tmp_pat
     rng = random.Random(5)
     killed = 0
     for _ in range(6):
-        process = subprocess.Popen(command(empty.location.root, folder, settings=SETTINGS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(empty.location.root, folder, settings=SETTINGS),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         # Wait until it writes, then kill it at a random moment of the transaction.
         while process.poll() is None and not (empty.location.root / "writer.json").exists():
             time.sleep(0.002)
@@ -141,7 +150,12 @@ def test_two_ingests_at_once_both_arrive(empty: Archive, tmp_path: Path) -> None
         folder.mkdir()
         for scan in range(4):
             write_columns(folder / f"scan-{number}-{scan}.xdi", seed=10 * number + scan)
-        processes.append(subprocess.Popen(command(empty.location.root, folder, settings=[f"run=run-{number}", *SETTINGS[1:]]), stdout=subprocess.PIPE))
+        processes.append(
+            subprocess.Popen(
+                command(empty.location.root, folder, settings=[f"run=run-{number}", *SETTINGS[1:]]),
+                stdout=subprocess.PIPE,
+            )
+        )
     for process in processes:
         process.communicate(timeout=120)
         assert process.returncode == 0
@@ -169,7 +183,9 @@ def test_one_flipped_bit_in_a_chunk_is_an_error(empty: Archive, tmp_path: Path) 
             path.write_bytes(damaged)
             try:
                 # A fresh store: icechunk caches chunks.
-                assert _everything(Store(empty.location)) == reference, f"wrong numbers from {path.name} at byte {position}"
+                assert _everything(Store(empty.location)) == reference, (
+                    f"wrong numbers from {path.name} at byte {position}"
+                )
             except AssertionError:
                 raise
             except Exception:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from barospec.archive.structures import Bond, Structure, bonds, from_mapping, read_cif
-from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barospec.archive.structures import Bond, Structure, bonds, from_mapping, read_cif
+from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
 from tests.realdata import REALDATA, needs_realdata
 
 NIO: dict[str, Any] = {
@@ -91,9 +91,7 @@ def test_rock_salt() -> None:
         ("Ni-O", 8),
         ("Ni-Ni", 6),
     ]
-    np.testing.assert_allclose(
-        [bond.bond_length for bond in found], 4.177 * np.sqrt([0.25, 0.5, 0.75, 1.0]), atol=1e-9
-    )
+    np.testing.assert_allclose([bond.bond_length for bond in found], 4.177 * np.sqrt([0.25, 0.5, 0.75, 1.0]), atol=1e-9)
     assert around(nio, "O1", 2.2) == [Bond("O1", "Ni1", "O-Ni", pytest.approx(2.0885), 6)]
 
 
@@ -168,9 +166,7 @@ def test_triclinic_cell_against_brute_force() -> None:
     steps = np.array([0.6, -0.6, 1.6]) + np.array(np.meshgrid(*[np.arange(-6, 7)] * 3)).reshape(3, -1).T
     lengths = np.sqrt(np.einsum("ni,ij,nj->n", steps, metric, steps))
     found = [bond for bond in around(structure, "A", 6.0) if bond.neighbor == "B"]
-    np.testing.assert_allclose(
-        [bond.bond_length for bond in found], np.sort(lengths[lengths <= 6.0]), atol=1e-9
-    )
+    np.testing.assert_allclose([bond.bond_length for bond in found], np.sort(lengths[lengths <= 6.0]), atol=1e-9)
 
 
 def test_sites_on_one_place_are_not_bonded() -> None:

@@ -21,9 +21,13 @@ PINT_NAMES = {
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.symbol)
 def test_every_unit_agrees_with_pint(unit: object) -> None:
     registry = pint.UnitRegistry()
-    base = next(other for other in UNITS if other.dimension == unit.dimension and other.factor == 1 and other.offset == 0)  # type: ignore[attr-defined]
+    base = next(
+        other for other in UNITS if other.dimension == unit.dimension and other.factor == 1 and other.offset == 0
+    )  # type: ignore[attr-defined]
     symbol: str = unit.symbol  # type: ignore[attr-defined]
-    theirs = registry.Quantity(7.25, PINT_NAMES.get(symbol, symbol)).to(PINT_NAMES.get(base.symbol, base.symbol)).magnitude
+    theirs = (
+        registry.Quantity(7.25, PINT_NAMES.get(symbol, symbol)).to(PINT_NAMES.get(base.symbol, base.symbol)).magnitude
+    )
     assert convert(7.25, symbol, base.symbol) == pytest.approx(theirs, rel=1e-12)
 
 
@@ -35,7 +39,9 @@ def test_conversion_goes_there_and_back(value: float, one: object, other: object
         return
     there = convert(value, one.symbol, other.symbol)  # type: ignore[attr-defined]
     back = convert(there, other.symbol, one.symbol)  # type: ignore[attr-defined]
-    assert back == pytest.approx(value, rel=1e-9, abs=1e-9 + 1e-12 * abs(one.offset / one.factor) + abs(other.offset) * 1e-9)  # type: ignore[attr-defined]
+    assert back == pytest.approx(
+        value, rel=1e-9, abs=1e-9 + 1e-12 * abs(one.offset / one.factor) + abs(other.offset) * 1e-9
+    )  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
