@@ -270,7 +270,7 @@ def bonds(structure: Structure, cutoff: float = 3.2) -> list[Bond]:
         By site as listed, then by length. Lengths within 1e-4 Å to the same neighboring site are one bond.
         Both directions are there: six "Ni-O" around nickel and six "O-Ni" around oxygen. Partly occupied
         sites count as full ones; sites that share one position (mixed occupancy) are not bonded to each
-        other.
+        other. None for a structure of which the lattice alone is known.
 
     Raises
     ------
@@ -287,6 +287,8 @@ def bonds(structure: Structure, cutoff: float = 3.2) -> list[Bond]:
     """
     cell = {key: getattr(structure, key) for key in (*cells.LENGTHS, *cells.ANGLES)}
     sites = structure.sites
+    if not sites:
+        return []
     found = cells.neighbors(
         cells.to_cartesian(cell),
         np.array([[site.x, site.y, site.z] for site in sites], dtype=np.float64),
@@ -304,7 +306,8 @@ def _finish(draft: _Draft, cell: Mapping[str, float], **terms: Any) -> Structure
     """Check what every structure must have, and add the volume."""
     sites = terms["sites"]
     if not sites:
-        raise InvalidData(f"{draft.place}: no sites; bond lengths follow from them. Give label, element, x, y, z.")
+        # A diffraction paper often prints the lattice alone; it is worth keeping, and says what it lacks.
+        draft.warn("no sites, so no bond lengths follow. Give label, element, x, y, z if they are known")
     labels = [site.label for site in sites]
     for label in {label for label in labels if labels.count(label) > 1}:
         raise InvalidData(f'{draft.place}: two sites are called "{label}"; give each its own label.')

@@ -206,7 +206,6 @@ def test_rounded_special_positions_are_one_atom() -> None:
         ({"a": "4 GPa"}, "structure NiO-ambient: a: .*GPa is a unit of pressure"),
         ({"a": -1}, "a is -1.0; expected a number between 0 and 1000"),
         ({"a": None}, "a is missing"),
-        ({"sites": []}, "no sites"),
         ({"sites": "Ni 0 0 0"}, "write a list of"),
         ({"sites": ["Ni"]}, "is no mapping"),
         (
@@ -334,3 +333,18 @@ def test_damaged_cif_is_read_or_refused(flips: list[tuple[int, int]], cut: int) 
         except BarospecError:
             return
     assert all(0 < bond.bond_length <= 3.2 and bond.multiplicity >= 1 for bond in found)
+
+
+def test_a_lattice_alone_is_kept_and_says_what_it_lacks() -> None:
+    lattice = {
+        "structure_id": "La3Ni2O7-ambient",
+        "space_group": "C m m m",
+        "a": 5.38902,
+        "b": 5.44791,
+        "c": 20.50644,
+        "source": "x",
+    }
+    found = from_mapping(lattice)
+    assert found.volume == pytest.approx(5.38902 * 5.44791 * 20.50644)
+    assert bonds(found) == []
+    assert any("no sites" in str(problem) for problem in found.problems)
