@@ -77,6 +77,14 @@ def text_of(value: Any, digits: int = 7) -> str:
     return str(value)
 
 
+WIDEST = 60
+
+
+def shortened(text: str) -> str:
+    """A cell that leaves room for its neighbors; --csv and --json have the whole."""
+    return text if len(text) <= WIDEST else text[: WIDEST - 1].rstrip() + "…"
+
+
 def heading(name: str, units: Mapping[str, str]) -> str:
     """A column's name with its unit."""
     unit = units.get(name, "")
@@ -90,7 +98,7 @@ def table(
     units = units or {}
     # More than two digits of an uncertainty say nothing.
     digits = [2 if "_sigma" in name else 7 for name in columns]
-    cells = [[text_of(cell, count) for cell, count in zip(row, digits, strict=True)] for row in rows]
+    cells = [[shortened(text_of(cell, count)) for cell, count in zip(row, digits, strict=True)] for row in rows]
     heads = [heading(name, units) for name in columns]
     numeric = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(heads))]
     if sys.stdout.isatty():

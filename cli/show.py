@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -64,7 +65,8 @@ def command(
         if lines:
             print(f"\n{title}")
             for name, value in lines:
-                print(f"  {name:<22}{_with_unit(value, units.get(name, ''))}")
+                shown = textwrap.wrap(_with_unit(value, units.get(name, "")), 96) or [""]
+                print(f"  {name:<22}" + f"\n{'':24}".join(shown))
     print(f"\n  {'channels in its group':<22}{', '.join(found['channels']) or 'none'}")
     for row in found["revisions"][1:]:
         print(f"  revision {row['revision']}: {row['status']}, ingested {text_of(row['ingested'])}")
@@ -91,7 +93,7 @@ def picture(energy: Any, curve: Any, width: int = 72, height: int = 14) -> str:
     """A curve in Braille dots, two by four to a character.
 
     >>> print(picture([0.0, 1.0], [0.0, 1.0], width=2, height=1))
-    ⡠⠊
+    ⣠⠞
           0 … 1 eV, from 0 to 1
     """
     import numpy as np
@@ -109,10 +111,11 @@ def picture(energy: Any, curve: Any, width: int = 72, height: int = 14) -> str:
     low, high = float(y.min()), float(y.max())
     level = np.clip(((values - low) / ((high - low) or 1.0) * (rows - 1)).round().astype(int), 0, rows - 1)
     dots = np.zeros((rows, columns), dtype=bool)
+    # Each column reaches half way to its neighbors, so that a steep edge is a line and not a few dots.
+    ends = np.concatenate([level[:1], (level[:-1] + level[1:]) // 2, level[-1:]])
     for column in range(columns):
-        # Join to the next point, so that a steep edge is a line and not two dots.
-        ahead = level[min(column + 1, columns - 1)]
-        first, last = sorted((int(level[column]), (int(level[column]) + int(ahead)) // 2))
+        first, last = sorted((int(ends[column]), int(ends[column + 1])))
+        first, last = min(first, int(level[column])), max(last, int(level[column]))
         dots[rows - 1 - last : rows - first, column] = True
     bits = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
     lines = []

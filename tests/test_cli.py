@@ -90,7 +90,17 @@ def test_show_prints_everything_and_a_picture(sample: Archive, sample_path: Path
     identifier = str(sample.query("run = run-2", limit=1).columns(["spectrum_id"])["spectrum_id"][0])
     done = call("show", identifier[:10], "--archive", sample_path, "--header")
     assert done.returncode == 0, done.stderr
-    for word in (identifier, "SYNTHETIC", "run-2_SYNTHETIC.h5", "0.9 GPa", "sha256", "silicone oil", "⠒", "eV, from"):
+    for word in (
+        identifier,
+        "SYNTHETIC",
+        "run-2_SYNTHETIC.h5",
+        "0.9 GPa",
+        "sha256",
+        "silicone oil",
+        "⠒",
+        "⡇",
+        "eV, from",
+    ):
         assert word in done.stdout
     found = json.loads(call("show", identifier, "--archive", sample_path, "--json").stdout)
     assert found["rows"][0]["spectrum_id"] == identifier
