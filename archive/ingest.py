@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from barospec.archive.layout import Batch, Writer, count_records, read_table
+from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Store, Transaction, actor
 from barospec.archive.structures import Structure, bonds
@@ -55,9 +56,11 @@ class Report:
     skipped: int = 0
     structures: int = 0
     literature: int = 0
+    models: int = 0
     snapshot: str | None = None
     groups: dict[str, int] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
+    spectrum_ids: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -67,7 +70,17 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        counted = ("added", "unchanged", "replaced", "conflicts", "refused", "skipped", "structures", "literature")
+        counted = (
+            "added",
+            "unchanged",
+            "replaced",
+            "conflicts",
+            "refused",
+            "skipped",
+            "structures",
+            "literature",
+            "models",
+        )
         return {
             **{name: getattr(self, name) for name in counted},
             "snapshot": self.snapshot,
@@ -108,7 +121,7 @@ def ingest(
     report = Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
     if strict and prepared.refused:
         return report
-    if not (prepared.entries or prepared.structures or prepared.literature):
+    if not (prepared.entries or prepared.structures or prepared.literature or prepared.models):
         return report
     with store.transaction("ingest") as work:
         writer = Writer(work.root, work.changes)
@@ -116,6 +129,7 @@ def ingest(
         plan = _compare(prepared.entries, known, work.parent, replace, report)
         fresh_structures = _new_structures(work, prepared.structures, replace, report)
         fresh_literature = _new_literature(work, prepared.literature)
+        report.models = add_models(writer, prepared.models, replace, now, report)
         if strict and report.conflicts:
             report.added = report.replaced = 0
             return report
@@ -158,7 +172,9 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
         if twin is not None:
             _twin(entry, twin, report)
             continue
-        old = by_id.get(entry.spectrum_id)
+        same_name = by_source.get(entry.source)
+        # A file that grew by a scan has other bytes; its earlier scans are what they were.
+        old = by_id.get(entry.spectrum_id) or same_name
         if old is not None and (old.content, old.conditions) == (
             check_number(entry.content),
             check_number(entry.conditions),
@@ -169,8 +185,6 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
                     Problem("note", f"{old.spectrum_id} is in the archive, but withdrawn.", entry.where)
                 )
             continue
-        same_name = by_source.get(entry.source)
-        old = old or same_name
         if old is not None and not replace:
             report.conflicts += 1
             report.problems.append(Problem("error", _conflict(entry, old), entry.where))
@@ -225,27 +239,62 @@ def _conflict(entry: Entry, old: Known) -> str:
     return f"{what}. Nothing was changed; --replace makes it revision {old.revision + 1}."
 
 
+# Spectra that are held in memory at a time; a multiple of the rows of a chunk, so that few chunks are written twice.
+BATCH = 2048
+
+
 def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: Report) -> None:
-    batches: dict[str, Batch] = {}
-    first_header: dict[str, int] = {}
-    headers: list[dict[str, str]] = []
-    base = count_records(writer.root, "headers")
+    """All planned spectra, a batch at a time: memory does not grow with their number, and the commit is still one."""
+    by_group: dict[str, list[_Planned]] = {}
+    for planned in plan:
+        by_group.setdefault(planned.entry.group, []).append(planned)
+        run = str(planned.entry.columns["run"])
+        report.runs[run] = report.runs.get(run, 0) + 1
+        report.spectrum_ids.append(planned.entry.spectrum_id)
+    header_rows = _write_headers(writer, plan)
+    _supersede(writer, plan, now)
+    for group, members in sorted(by_group.items()):
+        for start in range(0, len(members), BATCH):
+            writer.append_spectra(group, _batch(members[start : start + BATCH], header_rows, now))
+        report.groups[group] = len(members)
+
+
+def _batch(plan: Sequence[_Planned], header_rows: Mapping[bytes, int], now: int) -> Batch:
+    batch = Batch()
     for planned in plan:
         entry = planned.entry
-        digest = hashlib.sha256(entry.header.encode()).hexdigest()
-        if digest not in first_header:
-            first_header[digest] = base + len(headers)
-            headers.append({"sha256": digest, "text": entry.header})
         columns = {term.name: entry.columns.get(term.name) for term in SPECTRUM_TERMS}
-        columns |= {"revision": planned.revision, "status": "active", "ingested": now, "header": first_header[digest]}
-        batch = batches.setdefault(entry.group, Batch())
-        batch.energies.append(entry.energy)
-        batch.signals.append(entry.signals)
+        header = header_rows[_header_key(entry)]
+        columns |= {"revision": planned.revision, "status": "active", "ingested": now, "header": header}
+        energy, signals = entry.curves.load()
+        batch.energies.append(energy)
+        batch.signals.append(signals)
         batch.columns.append(columns)
         batch.hashes["row_sha256"].append(entry.content)
         batch.hashes["conditions_sha256"].append(entry.conditions)
-        run = str(entry.columns["run"])
-        report.runs[run] = report.runs.get(run, 0) + 1
+    return batch
+
+
+def _header_key(entry: Entry) -> bytes:
+    return hashlib.sha256(entry.header.encode()).digest()
+
+
+def _write_headers(writer: Writer, plan: Sequence[_Planned]) -> dict[bytes, int]:
+    """Each distinct header once; returns its row by its digest."""
+    rows: dict[bytes, int] = {}
+    headers: list[dict[str, str]] = []
+    base = count_records(writer.root, "headers")
+    for planned in plan:
+        key = _header_key(planned.entry)
+        if key not in rows:
+            rows[key] = base + len(headers)
+            headers.append({"sha256": key.hex(), "text": planned.entry.header})
+    if headers:
+        writer.append_table("headers", headers)
+    return rows
+
+
+def _supersede(writer: Writer, plan: Sequence[_Planned], now: int) -> None:
     superseded: dict[str, list[int]] = {}
     events: list[dict[str, Any]] = []
     for planned in plan:
@@ -258,11 +307,6 @@ def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: R
             events.append(event("replace", planned.old.spectrum_id, now, details=details))
     for group, rows in superseded.items():
         writer.edit_spectra(group, rows, {"status": "superseded"})
-    if headers:
-        writer.append_table("headers", headers)
-    for group, batch in sorted(batches.items()):
-        writer.append_spectra(group, batch)
-        report.groups[group] = len(batch)
     if events:
         writer.append_table("events", events)
 
@@ -409,6 +453,8 @@ def _summary(report: Report) -> str:
         parts.append(f"{report.structures} structures")
     if report.literature:
         parts.append(f"{report.literature} literature values")
+    if report.models:
+        parts.append(f"{report.models} models")
     runs = ", ".join(sorted(report.runs)[:8]) + (", …" if len(report.runs) > 8 else "")
     return "; ".join(parts) + (f" ({runs})" if runs else "")
 

@@ -78,12 +78,37 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         **dict.fromkeys(("status", "run_sheet"), _text),
         "ingested": "time",
     },
+    "models": {
+        **dict.fromkeys(("model_id", "material", "structure", "stack", "scale", "standing", "hamiltonian", "phase"), _text),
+        **dict.fromkeys(("pressure", "temperature"), _number),
+        **dict.fromkeys(("pressure_method", "fermi_level_reference", "hund_convention", "e_ct_reference"), _text),
+        **dict.fromkeys(("state_selection", "operator_basis", "note", "source", "source_file"), _text),
+        **dict.fromkeys(("source_sha256", "content_sha256", "origin", "status"), _text),
+        "revision": "integer",
+        "ingested": "time",
+    },
+    "model_outputs": {
+        **dict.fromkeys(("entry", "operator", "models", "query", "input_snapshot", "provenance"), _text),
+        "version": "integer",
+        "ingested": "time",
+    },
+    "model_parameters": {
+        **dict.fromkeys(("model_id", "name", "layer", "bond", "unit", "quote", "note"), _text),
+        **dict.fromkeys(("value", "sigma", "low", "high"), _number),
+        "revision": "integer",
+    },
     "runs": {
         **dict.fromkeys(("experiment", "run", "note", "run_sheet", "sheet_sha256"), _text),
         "ingested": "time",
     },
     "sheets": {**dict.fromkeys(("name", "sha256", "text"), _text), "ingested": "time"},
     "headers": dict.fromkeys(("sha256", "text"), _text),
+    # Append-only: the newest revision of a name counts; removing is a revision too.
+    "saved": {
+        **dict.fromkeys(("name", "query", "text", "noun", "status", "author", "reason"), _text),
+        "revision": "integer",
+        "time": "time",
+    },
     "events": {
         **dict.fromkeys(("action", "actor", "subject", "reason", "details"), _text),
         "time": "time",
@@ -167,10 +192,14 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return node
 
 
+def dims_of(node: zarr.Array[Any]) -> tuple[str, ...]:
+    """Names of an array's dimensions."""
+    return tuple(str(name) for name in getattr(node.metadata, "dimension_names", None) or ())
+
+
 def first_dim(node: zarr.Array[Any]) -> str:
     """Name of an array's first dimension, such as ``spectrum``."""
-    names = getattr(node.metadata, "dimension_names", None)
-    return str(names[0]) if names else ""
+    return next(iter(dims_of(node)), "")
 
 
 class Writer:

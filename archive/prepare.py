@@ -11,20 +11,25 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive import structures
+from barospec.archive.conditions import applies, fill_between, scan_conditions
 from barospec.archive.layout import row_sha256
-from barospec.archive.readers import registry
-from barospec.archive.runsheet import Row, Sheet, SheetRun, is_sheet, read_sheet
+from barospec.archive.modelstore import is_model_sheet
+from barospec.archive.parallel import Job, Parsed, parse
+from barospec.archive.runsheet import read_sheet
+from barospec.archive.sheet_records import Row, Sheet, SheetRun, is_sheet
 from barospec.archive.signals import choose_signal, form_signal
+from barospec.archive.spins.records import ModelRecord, read_models
+from barospec.archive.spool import Curves, Spool
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, did_you_mean
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.sheet import SIGNALS
-from barospec.schemas.values import coerce, parse_value, show_value
+from barospec.schemas.values import parse_value
 from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SETTABLE, TERMS, find_term, group_key
 
 Progress = Callable[[str, int, int], None]
@@ -33,16 +38,20 @@ SETTINGS = ("format", "signal")
 
 @dataclass(slots=True)
 class Entry:
-    """A spectrum on its way in."""
+    """A spectrum on its way in; its numbers wait in a spool."""
 
     group: str
-    energy: NDArray[np.float64]
-    signals: dict[str, NDArray[np.float64]]
+    curves: Curves
     columns: dict[str, Any]
     header: str
     content: bytes
-    conditions: bytes
     where: str
+
+    @property
+    def conditions(self) -> bytes:
+        """Fingerprint of all that people may state about it."""
+        settable = {term.name: self.columns.get(term.name) for term in SETTABLE}
+        return hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest()
 
     @property
     def spectrum_id(self) -> str:
@@ -67,14 +76,22 @@ class Prepared:
     structures: list[structures.Structure] = field(default_factory=list)
     literature: list[dict[str, Any]] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
+    models: list[ModelRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     refused: int = 0
     skipped: int = 0
+    unfinished: int = 0
+    spool: Spool = field(default_factory=Spool)
 
     def error(self, message: str, file: object = "", line: int = 0, scan: str = "") -> None:
         """Note something that is refused."""
         self.problems.append(Problem("error", message, str(file), line, scan=scan))
         self.refused += 1
+
+    def tell(self, problems: Iterable[Problem]) -> None:
+        """Add problems that were not told before: several rows of one scan would repeat them."""
+        last = self.problems[-64:]
+        self.problems += [problem for problem in problems if problem not in last]
 
     def completeness(self) -> dict[str, tuple[int, int]]:
         """How many entries state each recommended term, of those to which it applies."""
@@ -87,9 +104,24 @@ class Prepared:
         return counts
 
 
-def applies(needed: Mapping[str, tuple[str, ...]], columns: Mapping[str, Any]) -> bool:
-    """Whether a term with these conditions is applicable to a row."""
-    return all(columns.get(name) in values for name, values in needed.items())
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A measurement that goes on: only these files are read, only finished scans taken, and what is missing is awaited.
+
+    ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing.
+    """
+
+    ready: Mapping[Path, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file with what is said about it."""
+
+    file: Path
+    run: SheetRun
+    sheet: Sheet | None
+    rows: list[Row] | None
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
@@ -113,25 +145,79 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def prepare(paths: Iterable[Path], settings: Mapping[str, str], progress: Progress | None = None) -> Prepared:
-    """Read run sheets and files; `settings` are fields for files that no sheet describes."""
+def prepare(
+    paths: Iterable[Path], settings: Mapping[str, str], progress: Progress | None = None, live: Live | None = None
+) -> Prepared:
+    """Read run sheets and files.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Run sheets, files, and folders of them.
+    settings : mapping of str to str
+        Fields of files that no sheet describes.
+    progress : callable, optional
+        Called as ``progress(name, done, total)``.
+    live : Live, optional
+        Restricts what is read, while a measurement goes on.
+
+    Returns
+    -------
+    Prepared
+    """
     prepared = Prepared()
+    sources = _sources(paths, settings, prepared, live)
+    jobs = [_job(source, live) for source in sources]
+    used: set[int] = set()
+    members: dict[int, list[dict[str, Any]]] = {}
+    for done, (source, parsed) in enumerate(zip(sources, parse(jobs), strict=True)):
+        if progress:
+            progress(source.file.name, done, len(jobs))
+        first = len(prepared.entries)
+        _take_file(source, parsed, prepared, used, live is not None)
+        members.setdefault(id(source.run), []).extend(entry.columns for entry in prepared.entries[first:])
+    for sheet in prepared.sheets:
+        for run in sheet.runs:
+            if live is None and not run.broken:
+                _unused_rows(run, used, prepared)
+            for message in fill_between(run, members.get(id(run), [])):
+                prepared.problems.append(Problem("warning", message + ".", str(sheet.path), run.line))
+    return prepared
+
+
+def _sources(
+    paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None
+) -> list[_Source]:
+    """All files that are to be read, each with its run and the rows of the scan table that may concern it."""
     conditions = _set_conditions(settings)
-    jobs: list[tuple[Path, SheetRun, Sheet | None]] = []
+    found: list[_Source] = []
+    described: list[tuple[Sheet | None, SheetRun, Path]]
     for path in expand(paths, prepared):
+        if is_sheet(path) and is_model_sheet(path):
+            _model_sheet(path, prepared)
+            continue
         if is_sheet(path):
-            jobs += [(file, run, sheet) for sheet, run, file in _sheet_files(path, prepared)]
+            described = list(_sheet_files(path, prepared, live))
         else:
             run = SheetRun(dict(conditions), (path,), format=settings.get("format"), signal=settings.get("signal"))
-            jobs.append((path, run, None))
-    used: set[int] = set()
-    for done, (file, run, sheet) in enumerate(jobs):
-        if progress:
-            progress(file.name, done, len(jobs))
-        _read_file(file, run, sheet, prepared, used)
-    for run in {id(run): run for _, run, sheet in jobs if sheet is not None}.values():
-        _unused_rows(run, used, prepared)
-    return prepared
+            described = [(None, run, path)]
+        for sheet, run, file in described:
+            if live is not None and file.resolve() not in live.ready:
+                continue
+            rows = run.rows
+            if rows is not None:
+                rows = [row for row in rows if row.file is None or _same_file(row.file, file, sheet)]
+            if rows is not None and not rows and not run.take_rest:
+                note = "no row of the scan table names this file; left out."
+                prepared.problems.append(Problem("note", note, str(file)))
+                continue
+            found.append(_Source(file, run, sheet, rows))
+    return found
+
+
+def _job(source: _Source, live: Live | None) -> Job:
+    growing = live is not None and live.ready[source.file.resolve()]
+    return Job(source.file, source.run.format, source.run.options, growing)
 
 
 def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
@@ -150,6 +236,14 @@ def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
             prepared.error(f"there is no such file.{near}", path)
 
 
+def _model_sheet(path: Path, prepared: Prepared) -> None:
+    try:
+        prepared.models += read_models(path)
+    except BarospecError as error:
+        for line in str(error).splitlines():  # one problem to a line, each with its place
+            prepared.error(line)
+
+
 def _set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
     conditions: dict[str, Any] = {}
     for name in sorted(settings, key=lambda name: (name != "element", name.endswith("_sigma"))):
@@ -166,9 +260,9 @@ def _set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
     return conditions
 
 
-def _sheet_files(path: Path, prepared: Prepared) -> Iterator[tuple[Sheet, SheetRun, Path]]:
+def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[tuple[Sheet | None, SheetRun, Path]]:
     try:
-        sheet = read_sheet(path)
+        sheet = read_sheet(path, awaited=live is not None)
     except BarospecError as error:
         prepared.error(str(error))
         return
@@ -204,32 +298,29 @@ def _literature(record: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _read_file(file: Path, run: SheetRun, sheet: Sheet | None, prepared: Prepared, used: set[int]) -> None:
-    rows = (
-        None if run.rows is None else [row for row in run.rows if row.file is None or _same_file(row.file, file, sheet)]
-    )
-    if rows is not None and not rows and not run.take_rest:
-        prepared.problems.append(Problem("note", "no row of the scan table names this file; left out.", str(file)))
-        return
-    try:
-        reader, scans = registry.read_file(file, run.format, run.options)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    except BarospecError as error:
+def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: bool) -> None:
+    """The scans of a file, each with the rows that name it."""
+    file, run, rows = source.file, source.run, source.rows
+    if parsed.error is not None:
+        message = str(parsed.error)
         # A reader's message may name the file already.
-        prepared.error(str(error), "" if str(file) in str(error) else file)
+        prepared.error(message, "" if str(file) in message else file)
         used.update(id(row) for row in rows or [])
         return
-    for scan in scans:
+    for scan in parsed.scans:
         matching = [row for row in rows or [] if row.scan is None or row.scan == scan.name]
         used.update(id(row) for row in matching)
         if rows is not None and not matching and not run.take_rest:
             continue
+        if live and parsed.reader.startswith("bliss ") and not scan.header.get("end_time"):
+            prepared.unfinished += 1
+            continue
         # Two rows for one scan are two signals of it, such as the sample and its foil.
         for row in matching or ANY_ROW:
-            _take(scan, file, digest, f"{reader.name} {reader.version}", run, row, sheet, prepared)
-    if rows is not None and any(row.scan is None for row in rows) and len(scans) > 1:
-        names = ", ".join(scan.name for scan in scans[:6])
-        prepared.error(f"holds {len(scans)} scans ({names}, …): rows for it must name the scan.", file)
+            _take(scan, source, parsed, row, prepared)
+    if rows is not None and any(row.scan is None for row in rows) and len(parsed.scans) > 1:
+        names = ", ".join(scan.name for scan in parsed.scans[:6])
+        prepared.error(f"holds {len(parsed.scans)} scans ({names}, …): rows for it must name the scan.", file)
 
 
 def _same_file(name: str, file: Path, sheet: Sheet | None) -> bool:
@@ -245,34 +336,31 @@ def _unused_rows(run: SheetRun, used: set[int], prepared: Prepared) -> None:
             prepared.error(f"{what} was not found in the run's files.", row.where, row.line)
 
 
-def _take(
-    scan: Scan,
-    file: Path,
-    digest: str,
-    reader: str,
-    run: SheetRun,
-    row: Row | None,
-    sheet: Sheet | None,
-    prepared: Prepared,
-) -> None:
+def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared: Prepared) -> None:
     """One scan with one row of conditions: an entry, or a problem."""
-    prepared.problems += [problem for problem in scan.problems if problem not in prepared.problems]
+    file, run, sheet = source.file, source.run, source.sheet
+    prepared.tell(scan.problems)
     if row is not None and row.skip:
         prepared.skipped += 1
         return
     if row is not None and row.broken:
         return  # told with the sheet's problems, and counted there
+    place, line = (row.where, row.line) if row is not None else (str(file), 0)
+
+    def tell(severity: Literal["warning", "note"], message: str) -> None:
+        prepared.problems.append(
+            Problem(severity, message, place if severity == "warning" else str(file), scan=scan.name)
+        )
+
     try:
-        stated = row.conditions if row is not None else run.conditions
-        columns = _conditions(scan, stated, file, prepared)
+        columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, tell)
         signal = choose_signal(scan.channels, columns["technique"], (row and row.signal) or run.signal)
         energy, signals = _curves(scan, columns["technique"], signal, file, prepared)
     except BarospecError as error:
-        place, line = (row.where, row.line) if row is not None else (str(file), 0)
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
     columns |= {
-        "spectrum_id": hashlib.sha256(f"{digest}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
+        "spectrum_id": hashlib.sha256(f"{parsed.sha256}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
         "element": columns["edge"].split(" ")[0],
         "signal": signal,
         "point_count": len(energy),
@@ -280,67 +368,20 @@ def _take(
         "energy_max": float(energy.max()),
         "source_file": _source_name(file, sheet),
         "source_scan": scan.name,
-        "source_sha256": digest,
-        "reader": reader,
+        "source_sha256": parsed.sha256,
+        "reader": parsed.reader,
         "run_sheet": sheet.name if sheet else None,
     }
-    settable = {term.name: columns.get(term.name) for term in SETTABLE}
     prepared.entries.append(
         Entry(
             group=group_key(columns["technique"], columns["edge"], columns.get("line") or ""),
-            energy=energy,
-            signals=signals,
+            curves=prepared.spool.put(energy, signals),
             columns=columns,
             header=json.dumps(scan.header, ensure_ascii=False, sort_keys=True),
             content=row_sha256(energy, signals),
-            conditions=hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest(),
             where=f"{file} [{scan.name}]",
         )
     )
-
-
-def _conditions(scan: Scan, stated: Mapping[str, Any], file: Path, prepared: Prepared) -> dict[str, Any]:
-    """What the file says, overruled by what people say; checked for what must be there."""
-    columns: dict[str, Any] = {}
-    for name, value in scan.conditions.items():
-        if name in BY_NAME and name != "element":
-            columns.update(coerce(BY_NAME[name], value))
-    element = (columns.get("edge") or "").split(" ")[0] or str(scan.conditions.get("element") or "")
-    for name, value in stated.items():
-        if value is None:
-            continue
-        if name == "edge":
-            value = parse_value(BY_NAME["edge"], value, element=element)["edge"]
-        before = columns.get(name)
-        if before is not None and before != value and name not in ("title", "note", "sample", "material"):
-            term = BY_NAME[name]
-            message = f"{name} is {show_value(term, before)} in the file, {show_value(term, value)} as stated; the latter is kept."
-            prepared.problems.append(Problem("note", message, str(file), scan=scan.name))
-        columns[name] = value
-    if columns.get("title") is None and scan.title:
-        columns["title"] = scan.title
-    lacking = [t.name for t in SETTABLE if t.need == "required" and columns.get(t.name) is None]
-    if columns.get("technique") == "xes" and columns.get("line") is None:
-        lacking.append("line")
-    if lacking:
-        raise InvalidData(
-            f"{', '.join(lacking)} not stated, neither by the file nor by you. Say so in the run sheet, or with "
-            + " ".join(f"--set {name}={EXAMPLES.get(name, '...')}" for name in lacking)
-        )
-    for term in SETTABLE:
-        if term.applies and columns.get(term.name) is not None and not applies(term.applies, columns):
-            del columns[term.name]
-    return columns
-
-
-EXAMPLES = {
-    "run": "run-2",
-    "sample": '"La3Ni2O7 batch 3"',
-    "technique": "xas",
-    "edge": '"Ni K"',
-    "line": "Kb",
-    "origin": "measured",
-}
 
 
 def _curves(

@@ -6,19 +6,23 @@ A mistake spoils what it stands in and nothing else: a row, a run, or at the top
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from barospec.archive.scan_table import read_table, split_header
+from barospec.archive.sheet_records import Row, Sheet, SheetRun, drop_inherited
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
 from barospec.schemas.sheet import (
+    BETWEEN,
     LITERATURE_KEYS,
     ROW_KEYS,
     RUN_KEYS,
@@ -27,58 +31,10 @@ from barospec.schemas.sheet import (
     TOP_KEYS,
     names,
 )
-from barospec.schemas.units import find_unit
-from barospec.schemas.values import NOT_KNOWN, parse_value
+from barospec.schemas.values import NOT_KNOWN, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 
 MAX_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class Row:
-    """Conditions of one scan."""
-
-    file: str | None
-    scan: str | None
-    conditions: dict[str, Any]
-    skip: str | None
-    signal: str | None
-    where: str
-    line: int
-    broken: bool = False
-
-
-@dataclass(slots=True)
-class SheetRun:
-    """One run of a sheet: what its scans inherit, its files, and the rows of its scan table (None: take all)."""
-
-    conditions: dict[str, Any]
-    files: tuple[Path, ...] = ()
-    rows: list[Row] | None = None
-    take_rest: bool = False
-    format: str | None = None
-    signal: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    line: int = 0
-    broken: bool = False
-
-
-@dataclass(slots=True)
-class Sheet:
-    """A run sheet as read, with everything found wrong in it."""
-
-    path: Path
-    sha256: str
-    text: str
-    runs: list[SheetRun] = field(default_factory=list)
-    structures: list[dict[str, Any]] = field(default_factory=list)
-    literature: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """File name of the sheet."""
-        return self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +46,15 @@ class _Value:
     column: int
 
 
-def is_sheet(path: Path) -> bool:
-    """Whether a path is a run sheet by its name."""
-    return path.suffix.lower() in (".yaml", ".yml")
-
-
-def read_sheet(path: Path) -> Sheet:
+def read_sheet(path: Path, *, awaited: bool = False) -> Sheet:
     """Read a run sheet.
+
+    Parameters
+    ----------
+    path : Path
+        The YAML file.
+    awaited : bool
+        Files may still come: a glob that matches nothing yet is no mistake.
 
     Raises
     ------
@@ -121,16 +79,18 @@ def read_sheet(path: Path) -> Sheet:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UnreadableFile(f"{path}: not YAML: {str(error).splitlines()[0]}.") from None
     sheet = Sheet(path, hashlib.sha256(raw).hexdigest(), text)
-    _Reading(sheet).top(node)
+    _Reading(sheet, awaited).top(node)
     return sheet
 
 
 class _Reading:
     """One pass over the node tree of a sheet; problems go into the sheet."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, awaited: bool) -> None:
         self.sheet = sheet
+        self.awaited = awaited
         self.folder = sheet.path.parent
+        self.zone: ZoneInfo | None = None
 
     def problem(
         self, message: str, line: int, column: int = 0, *, file: str | None = None, severity: Any = "error"
@@ -144,6 +104,7 @@ class _Reading:
             )
             return
         items = self.items(node, (*TOP_KEYS, *(term.name for term in SETTABLE)))
+        self.set_zone(items)
         shared, ok = self.conditions(items, {})
         ok = ok and not self.sheet.problems
         runs = items.get("runs")
@@ -190,23 +151,46 @@ class _Reading:
     def conditions(self, items: Mapping[str, Any], inherited: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Vocabulary fields among `items`, on top of what is inherited; False when one of them is wrong."""
         merged, ok = dict(inherited), True
+        drop_inherited(merged, items)
         for key in sorted(items, key=lambda key: key.endswith("_sigma")):  # an explicit sigma beats one behind ±
             if key in BY_NAME:
                 value = self.scalar(items[key], key)
                 ok = value is not None and self.set_value(merged, key, value, str(self.sheet.path)) and ok
         return merged, ok
 
+    def set_zone(self, items: Mapping[str, Any]) -> None:
+        """The zone of times that are written without one."""
+        value = self.scalar(items["time_zone"], "time_zone") if "time_zone" in items else None
+        if value is not None:
+            try:
+                self.zone = ZoneInfo(value.text)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                self.problem(
+                    f'time_zone "{value.text}" is not known. Write it like Europe/Paris, or UTC.',
+                    value.line,
+                    value.column,
+                )
+
     def set_value(self, merged: dict[str, Any], key: str, value: _Value, file: str) -> bool:
+        text = self.zoned(value.text) if key == "time" else value.text
         try:
-            # Inherited sigma, before and after belong to the inherited value.
-            if key == "pressure":
-                for other in ("pressure_sigma", "pressure_before", "pressure_after"):
-                    merged.pop(other, None)
-            merged.update(parse_value(BY_NAME[key], value.text, element=(merged.get("edge") or "").split(" ")[0]))
+            found = parse_value(BY_NAME[key], text, element=(merged.get("edge") or "").split(" ")[0])
         except InvalidData as error:
             self.problem(str(error), value.line, value.column, file=file)
             return False
+        merged.update(found)
+        if BY_NAME[key].kind == "number" and re.fullmatch(r"[\s0-9.eE+-]*", value.text) is None:
+            shown = [f"{name} {show_value(BY_NAME[name], item)}" for name, item in found.items() if name != key]
+            self.sheet.understood[key, value.text.strip()] = ", ".join([show_value(BY_NAME[key], found[key]), *shown])
         return True
+
+    def zoned(self, text: str) -> str:
+        """A time with the sheet's zone behind it, where it has none of its own."""
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError:
+            return text  # told when the value is read
+        return moment.replace(tzinfo=self.zone).isoformat() if self.zone and moment.tzinfo is None else text
 
     def listed_run(self, node: Any, shared: Mapping[str, Any], above: Mapping[str, Any], ok: bool) -> None:
         """An entry of ``runs``: its own keys, on top of those above it."""
@@ -215,6 +199,7 @@ class _Reading:
             return
         before = len(self.sheet.problems)
         items = self.items(node, (*RUN_KEYS, *(term.name for term in SETTABLE)))
+        self.set_zone({**above, **items})
         conditions, good = self.conditions(items, shared)
         inherited = {key: above[key] for key in RUN_KEYS if key in above and key not in ("files", "scans")}
         good = good and len(self.sheet.problems) == before
@@ -229,13 +214,13 @@ class _Reading:
 
     def _only_rows(self, before: int, run: SheetRun) -> bool:
         """Whether all problems since `before` are about rows of the scan table, which carry their own mark."""
-        lines = {(row.where, row.line) for row in run.rows or [] if row.broken}
+        lines = {(row.where, row.line) for row in (*(run.rows or ()), *run.log) if row.broken}
         return all((p.file, p.line) in lines for p in self.sheet.problems[before:] if p.severity == "error")
 
     def run_keys(self, run: SheetRun, items: Mapping[str, Any]) -> None:
-        for key in ("format", "signal", "scans_not_listed"):
+        for key in ("format", "signal", "scans_not_listed", "interpolate_pressure"):
             if key in items and (value := self.scalar(items[key], key)) is not None:
-                choices = {"signal": tuple(SIGNALS), "scans_not_listed": ("take", "skip")}.get(key)
+                choices = CHOICES.get(key)
                 if choices and value.text not in choices:
                     close = did_you_mean(value.text, choices)
                     self.problem(
@@ -243,6 +228,8 @@ class _Reading:
                     )
                 elif key == "scans_not_listed":
                     run.take_rest = value.text == "take"
+                elif key == "interpolate_pressure":
+                    run.between = value.text
                 else:
                     setattr(run, key, value.text)
         for key in ("columns", "channels"):
@@ -253,7 +240,15 @@ class _Reading:
         elif items.get("scans") is None:
             self.problem("a run without files. Say files: NAME or a glob, relative to the sheet.", run.line)
         if "scans" in items:
-            run.rows = list(self.rows(items["scans"], run))
+            run.rows = list(self.rows(items["scans"], run, "scans"))
+        if "ruby_log" in items and (value := self.scalar(items["ruby_log"], "ruby_log")) is not None:
+            run.log = list(self.rows(items["ruby_log"], run, "ruby_log"))
+            if run.between is None:
+                self.problem(
+                    "ruby_log wants interpolate_pressure: time, or step: along what are pressures interpolated?",
+                    value.line,
+                    value.column,
+                )
 
     def files(self, node: Any) -> tuple[Path, ...]:
         entries = node.value if isinstance(node, yaml.SequenceNode) else [node]
@@ -262,18 +257,16 @@ class _Reading:
             value = self.scalar(entry, "files")
             if value is None:
                 continue
-            if Path(value.text).is_absolute():
-                matches = [Path(value.text)] if Path(value.text).is_file() else []
-            else:
-                matches = sorted(p for p in self.folder.glob(value.text) if p.is_file()) if value.text else []
-            if not matches:
+            matches = _matches(self.folder, value.text)
+            if not matches and not self.awaited:
                 near = did_you_mean(value.text, [p.name for p in self.folder.iterdir()])
                 self.problem(f'files "{value.text}" matches nothing in {self.folder}.{near}', value.line, value.column)
             found += [match for match in matches if match not in found]
         return tuple(found)
 
-    def rows(self, node: Any, run: SheetRun) -> Iterator[Row]:
-        if isinstance(node, yaml.SequenceNode):
+    def rows(self, node: Any, run: SheetRun, key: str) -> Iterator[Row]:
+        """Rows of ``scans`` or ``ruby_log``: a list, or a table beside the sheet."""
+        if isinstance(node, yaml.SequenceNode) and key == "scans":
             for entry in node.value:
                 if isinstance(entry, yaml.MappingNode):
                     items = self.items(entry, (*ROW_KEYS, *(term.name for term in SETTABLE)))
@@ -284,17 +277,21 @@ class _Reading:
                         "a row of scans is a mapping, such as {scan: 1.1, pressure: 1 bar}.", entry.start_mark.line + 1
                     )
             return
-        value = self.scalar(node, "scans")
+        value = self.scalar(node, key)
         if value is not None:
             path = self.folder / value.text
+            unknown: set[str] = set()
             try:
                 for line, record in read_table(path):
-                    yield self.row(self.columns(record, str(path), line), run, str(path), line)
+                    yield self.row(self.columns(record, str(path), line, unknown), run, str(path), line)
             except BarospecError as error:
-                self.problem(f'scans "{value.text}": {error}', value.line, value.column)
+                self.problem(f'{key} "{value.text}": {error}', value.line, value.column)
 
-    def columns(self, cells: Mapping[str, str], file: str, line: int) -> dict[str, _Value]:
-        """Cells of a table's row under canonical keys, the header's unit put behind each number."""
+    def columns(self, cells: Mapping[str, str], file: str, line: int, unknown: set[str]) -> dict[str, _Value]:
+        """Cells of a table's row under canonical keys, the header's unit put behind each number.
+
+        Headers that are no fields are told once, and collected in `unknown`.
+        """
         found: dict[str, _Value] = {}
         for header, text in cells.items():
             key, unit = split_header(header)
@@ -303,7 +300,8 @@ class _Reading:
             if name in ROW_KEYS or (name in BY_NAME and BY_NAME[name] in SETTABLE):
                 plain = re.fullmatch(r"[\s0-9.eE+±-]+", text) is not None and text.strip() not in NOT_KNOWN
                 found[name] = _Value(f"{text} {unit}" if unit and plain else text, line, 0)
-            elif line == 2 and key:  # once per table
+            elif key and header not in unknown:
+                unknown.add(header)
                 known = [*ROW_KEYS, *(t.name for t in SETTABLE)]
                 self.problem(
                     f'column "{header}" is not a field.{did_you_mean(key, known)} Write [{key}] to ignore it.',
@@ -318,9 +316,11 @@ class _Reading:
             return value.text.strip() or None if value else None
 
         row = Row(text("file"), text("scan"), dict(run.conditions), text("skip"), text("signal"), file, line)
-        for key in sorted((key for key in cells if key in BY_NAME), key=lambda key: key.endswith("_sigma")):
-            # An empty cell says nothing: the run's value stays.
-            if cells[key].text.strip() and not self.set_value(row.conditions, key, cells[key], file):
+        # An empty cell says nothing: the run's value stays.
+        stated = [key for key in cells if key in BY_NAME and cells[key].text.strip()]
+        drop_inherited(row.conditions, stated)
+        for key in sorted(stated, key=lambda key: key.endswith("_sigma")):
+            if not self.set_value(row.conditions, key, cells[key], file):
                 row.broken = True
         if row.signal and row.signal not in SIGNALS:
             self.problem(f'signal "{row.signal}" is not one of {", ".join(SIGNALS)}.', line, file=file)
@@ -343,6 +343,25 @@ class _Reading:
                 into.append({**record, "__line__": entry.start_mark.line + 1})
 
 
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "signal": tuple(SIGNALS),
+    "scans_not_listed": ("take", "skip"),
+    "interpolate_pressure": BETWEEN,
+}
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    """Files that a name or glob means: relative to the folder, or absolute."""
+    if not pattern:
+        return []
+    if Path(pattern).is_absolute():
+        anchor = Path(pattern).anchor
+        found = Path(anchor).glob(str(Path(pattern).relative_to(anchor)))
+    else:
+        found = folder.glob(pattern)
+    return sorted(path for path in found if path.is_file())
+
+
 def _plain(node: Any) -> Any:
     """A node as lists, dicts and strings, scalars as written."""
     if isinstance(node, yaml.MappingNode):
@@ -350,81 +369,3 @@ def _plain(node: Any) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(value) for value in node.value]
     return str(node.value)
-
-
-def split_header(header: str) -> tuple[str, str]:
-    """``pressure (GPa)`` -> ("pressure", "GPa"); a header that is only ``[comment]`` -> ("", "").
-
-    >>> split_header("pressure [kbar]")
-    ('pressure', 'kbar')
-    """
-    header = header.strip()
-    if header.startswith("[") or not header:
-        return "", ""
-    match = re.fullmatch(r"(.*?)\s*[(\[]([^)\]]+)[)\]]", header)
-    if match and find_unit(match[2].strip()):
-        return match[1].strip(), match[2].strip()
-    return header, ""
-
-
-def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV or xlsx table as (line, {header: text}); empty rows are passed over."""
-    if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-        raise UnreadableFile(f"{path} is not there.{near}")
-    rows = _xlsx(path) if path.suffix.lower() == ".xlsx" else _csv(path)
-    header: list[str] | None = None
-    for line, cells in rows:
-        if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
-            continue
-        if header is None:
-            header = [cell.strip() for cell in cells]
-            repeated = {name for name in header if name and header.count(name) > 1}
-            if repeated:
-                raise InvalidData(f"{path}:{line}: column {', '.join(sorted(repeated))} stands twice.")
-        elif len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
-            raise InvalidData(
-                f"{path}:{line}: {len(cells)} cells under {len(header)} headers. Quote cells that hold the separator."
-            )
-        else:
-            yield line, dict(zip(header, cells, strict=False))
-
-
-def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableFile(f"{path} is not UTF-8. Save it as UTF-8.") from None
-    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    for cells in reader:
-        if cells:
-            yield reader.line_num, cells
-
-
-def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
-    import zipfile
-
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=False, data_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} is not a readable xlsx file ({error}).") from None
-    try:
-        for line, cells in enumerate(book.worksheets[0].iter_rows(), start=1):
-            yield line, [_cell(cell) for cell in cells]
-    finally:
-        book.close()
-
-
-def _cell(cell: Any) -> str:
-    """A cell's text as the sheet shows it: 1.10 formatted 0.00 stays 1.10."""
-    value = cell.value
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        places = re.fullmatch(r"0\.(0+)", str(cell.number_format))
-        return f"{value:.{len(places[1])}f}" if places else f"{value:.15g}"
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -265,6 +265,11 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def microseconds() -> int:
+    """This moment as stored: microseconds since 1970, UTC."""
+    return int(datetime.now(UTC).timestamp() * 1e6)
+
+
 def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)

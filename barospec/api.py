@@ -7,6 +7,7 @@ methods, so that a query never pays for what it does not use.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from barospec.archive.prepare import Prepared
     from barospec.archive.store import Commit, Store
     from barospec.catalogs.answer import Answer
+    from barospec.catalogs.saved import SavedQuery
+    from barospec.catalogs.model_selection import ModelSelection
     from barospec.catalogs.selection import Selection
 
 PathLike = str | os.PathLike[str]
@@ -108,6 +111,64 @@ class Archive:
         """The runs, each with its spectra, samples, edges and ranges; `text` narrows them ("above 14 GPa")."""
         with self.ask(f"runs {text}".strip()) as answer:
             return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    def save(
+        self,
+        name: str,
+        text: str | Mapping[str, Any],
+        *,
+        reason: str = "",
+        replace: bool = False,
+        **conditions: Any,
+    ) -> SavedQuery:
+        """Save a query under a name, in a commit of its own; ``@name`` then stands for it in every query.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``_`` and ``-``.
+        text : str
+            The query; `conditions` join it as in `query`.
+        reason : str
+            For the history.
+        replace : bool
+            Give another meaning to a name that is in use.
+        """
+        from barospec.catalogs.saved import save
+
+        self._must_be_newest()
+        record, snapshot = save(
+            self._store, self._look, name, text, reason=reason, replacing=replace, **conditions
+        )
+        if snapshot:
+            index.publish(self._store, snapshot)
+        return record
+
+    def unsave(self, name: str, *, reason: str = "") -> SavedQuery:
+        """Remove a saved query, in a commit of its own; earlier snapshots keep it."""
+        from barospec.catalogs.saved import remove
+
+        self._must_be_newest()
+        record, snapshot = remove(self._store, self._look, name, reason=reason)
+        if snapshot:
+            index.publish(self._store, snapshot)
+        return record
+
+    def saved(self, *, history: bool = False) -> list[SavedQuery]:
+        """The saved queries by name; with `history` also what they were before, and the removed ones."""
+        from barospec.catalogs.saved import saved_queries
+
+        with self.connection() as connection:
+            return saved_queries(connection, history=history)
+
+    @contextmanager
+    def _look(self, snapshot: str) -> Iterator[Any]:
+        with index.connect(index.publish(self._store, snapshot)) as connection:
+            yield connection
+
+    def _must_be_newest(self) -> None:
+        if self.at is not None:
+            raise CallError("an archive opened at an earlier state cannot be written; open it without at.")
 
     def fields(self) -> list[dict[str, Any]]:
         """Every field that can be searched, with unit, meaning, and count, range or commonest values here."""
@@ -196,6 +257,54 @@ class Archive:
         """Run an operator or a chain lazily over what a query finds. See `Selection.apply`."""
         return self.query(text).apply(operators, **parameters)
 
+    # Models
+
+    def models(self, text: str = "") -> ModelSelection:
+        """The models that a query finds, such as ``"La4Ni3O10 above 40 GPa"`` or ``"with J_ZZ > 0.5 eV"``."""
+        from barospec.archive.modelstore import read_models
+        from barospec.catalogs.model_selection import ModelSelection
+
+        question = text if re.search(r"\bmodels?\b", text) else f"models {text}".strip()
+        with self.ask(question, columns=["model_id"]) as answer:
+            if answer.noun != "models":
+                raise CallError(f"the query is about {answer.noun}, not about models.")
+            found, query, snapshot = [str(row[0]) for row in answer.rows], answer.canonical, answer.snapshot
+        return ModelSelection(str(self.location.root), snapshot, query, tuple(read_models(self._store.read(snapshot), found)))
+
+    def together(self, text: str) -> xr.DataTree:
+        """Spectra and models that meet the same conditions, as one tree: ``/spectra/...`` and ``/models``.
+
+        Raises QueryError for a condition that only one of them has, such as an edge.
+        """
+        import xarray as xr
+
+        spectra, models = self.query(text), self.models(text)
+        tree: dict[str, xr.Dataset] = {"/models": models.to_xarray()} if len(models) else {}
+        for key in spectra.counts():
+            part = spectra.sel(technique=key.split("/")[0]).to_xarray()
+            tree[f"/spectra/{key}"] = part if isinstance(part, xr.Dataset) else part[key].to_dataset()
+        return xr.DataTree.from_dict(tree, name="together")
+
+    def store_output(self, dataset: xr.Dataset, message: str = "") -> str:
+        """Keep an output of `ModelSelection.apply` in the archive, in one commit; returns the entry's name."""
+        from barospec.archive.layout import Writer
+        from barospec.archive.modelstore import store_output
+        from barospec.archive.store import microseconds
+
+        store = self._store
+        with store.transaction("apply") as work:
+            entry = store_output(Writer(work.root, work.changes), dataset, microseconds())
+            work.message = message or f"{entry} of {dataset.sizes['model']} models stored"
+        if work.snapshot:
+            index.publish(store, work.snapshot)
+        return entry
+
+    def output(self, entry: str) -> xr.Dataset:
+        """A stored output of models, lazily."""
+        from barospec.archive.modelstore import read_output
+
+        return read_output(self._store.read(self.snapshot), entry)
+
     # Put in
 
     def prepare(
@@ -238,8 +347,7 @@ class Archive:
         """
         from barospec.archive.ingest import Known, ingest
 
-        if self.at is not None:
-            raise CallError("an archive opened at an earlier state cannot be written; open it without at.")
+        self._must_be_newest()
         prepared = prepare(paths, settings, progress)
         store = self._store
 
@@ -273,12 +381,14 @@ class Archive:
         path : path-like
             The catalog file; the archive is named relative to it.
         entries : mapping of str to str, optional
-            Name -> query. Without it: everything, each kind of spectrum and each run.
+            Name -> query. Without it: everything, each kind of spectrum, each run, and the saved queries that find
+            spectra.
         pin : bool
             Hold the entries at this snapshot instead of following the archive.
         """
         from barospec.catalogs.answer import spectra_of
         from barospec.catalogs.intake_catalog import slug, write_catalog
+        from barospec.catalogs.saved import SELECTABLE
 
         target = Path(path)
         if entries is None:
@@ -294,6 +404,10 @@ class Archive:
                     connection, "SELECT DISTINCT run FROM spectra WHERE status = 'active' ORDER BY 1"
                 ):
                     entries[slug(f"run {run}" if not run.startswith("run") else run)] = f'run = "{run}"'
+            for saved in self.saved():
+                if saved.noun in SELECTABLE:
+                    name = slug(saved.name)
+                    entries[f"saved_{name}" if name in entries else name] = f"@{saved.name}"
         with self.connection() as connection:
             understood = {name: spectra_of(connection, text) for name, text in entries.items()}
         place = os.path.relpath(self.location.root.resolve(), target.resolve().parent)

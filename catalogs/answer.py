@@ -16,11 +16,12 @@ from barospec.catalogs.grouping import GROUPS, counted, grouped, keys_of, select
 from barospec.catalogs.keywords import Question, query_of
 from barospec.catalogs.known import Connection, Known, known_from
 from barospec.catalogs.resolve import Resolved, resolve
-from barospec.catalogs.sql import Statement, Translator, columns_sql
+from barospec.catalogs.sql import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, Statement, Translator, columns_sql
 from barospec.catalogs.structured import to_dict
 from barospec.schemas.errors import QueryError, did_you_mean
 
 CHUNK = 10_000
+FEW = 1_000  # so many rows at most are fetched by their place, without a second look at the table
 # What a table of spectra shows unless it is told otherwise; fields that are asked about join them.
 SHOWN = (
     *("spectrum_id", "experiment", "run", "sample", "technique", "edge", "line", "origin"),
@@ -76,7 +77,7 @@ class Answer:
     predicates: dict[str, Any]
     statement: Statement
     connection: Connection = field(repr=False)
-    _held: list[tuple[Any, ...]] | None = field(default=None, repr=False)  # runs are few and known already
+    _held: list[tuple[Any, ...]] | None = field(default=None, repr=False)  # few rows, known already
 
     @property
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -146,6 +147,7 @@ def ask(
     >>> _ = index.execute("CREATE TABLE spectra (grp TEXT, row BIGINT, status TEXT, run TEXT, pressure DOUBLE)")
     >>> _ = index.execute("INSERT INTO spectra VALUES ('xas/Ni-K', 0, 'active', 'run-2', 15.6)")
     >>> _ = index.execute("CREATE TABLE field_values AS SELECT 'run' field, 'run-2' AS value, 1 AS count")
+    >>> _ = index.execute("CREATE TABLE meta AS SELECT 'snapshot' AS key, 'S0' AS value")
     >>> found = ask(index, "above 140 kbar")
     >>> found.canonical, list(found.rows)
     ('pressure > 14 GPa', [('run-2', 15.6)])
@@ -176,8 +178,11 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
         count, held = len(listed), listed[:limit]
     else:
         names = _columns(resolved, known, translator, columns)
-        statement = translator.statement(_rows_sql(translator, columns_sql(known.fields[resolved.table], names)))
-        count = counts["count"]
+        select = columns_sql(known.fields[resolved.table], names)
+        statement = translator.statement(_rows_sql(translator, select))
+        count, places = counts["count"], counts["places"]
+        if places is not None:
+            held = _few(connection, translator, select, places)
     return Answer(
         noun=resolved.noun if resolved.query.count_by is None else "counts",
         canonical=ast.to_text(resolved.query),
@@ -200,45 +205,61 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
 
 
 def _counts(connection: Connection, translator: Translator) -> dict[str, Any]:
-    """All counts in one pass over the columns that the conditions use."""
-    resolved, fields = translator.resolved, translator.known.fields[translator.resolved.table]
-    hit, searched = translator.condition(), translator.searched()
-    names = [name for name in translator.conditioned() if not _asks_missing_only(resolved.query.where, name)]
-    select = [f"count(*) FILTER (WHERE {searched} AND {hit})"]
-    withdrawn = searched != "TRUE" and "status" in fields and "status" not in translator.conditioned()
-    select.append(f"count(*) FILTER (WHERE {translator.searched('withdrawn')} AND {hit})" if withdrawn else "0")
+    """All counts, and where the matching rows are if they are few.
+
+    Two statements: one over the rows that meet the conditions or come near a limit, one over those that lack a
+    value. Each starts from plain comparisons, which skip most of the table.
+    """
     uncertain = translator.uncertain()
-    if uncertain:
-        strict, loose = translator.condition("strict"), translator.condition("loose")
-        select.append(f"count(*) FILTER (WHERE {searched} AND {hit} AND {strict} IS NOT TRUE)")
-        select.append(f"count(*) FILTER (WHERE {searched} AND NOT {hit} AND {loose})")
-    else:
-        select += ["0", "0"]
-    for name in names:
-        undecided = f"{searched} AND {hit} IS NULL AND {resolved.fields[name].sql} IS NULL"
-        applies = translator.applicable(resolved.fields[name])
-        select.append(f"count(*) FILTER (WHERE {undecided} AND {applies})")
-        select.append(f"count(*) FILTER (WHERE {undecided} AND NOT ({applies}))" if applies != "TRUE" else "0")
-    for found in uncertain:
-        sigma = translator.known.find(found.table, found.sigma)
-        select.append(f"count(*) FILTER (WHERE {searched} AND {hit} AND {sigma.sql} IS NULL)" if sigma else "0")
-    where = resolved.query.where
-    parts = where.items if isinstance(where, ast.And) else () if where is None else (where,)
-    rows = f"({searched} OR {translator.searched('withdrawn')})" if withdrawn else f"({searched})"
-    rows += f" AND {translator.possible(parts, near=True)}"
-    statement = translator.statement(f'SELECT {", ".join(select)} FROM "{resolved.table}" WHERE {rows}')
-    row = connection.execute(statement.sql, statement.parameters).fetchone()
-    pairs = {name: (row[4 + 2 * i], row[5 + 2 * i]) for i, name in enumerate(names)}
-    rest = row[4 + 2 * len(names) :]
+    verdict = translator.verdict()
+    sigmas = [translator.known.find(found.table, found.sigma) for found in uncertain]
+    bare = "".join(f", {sigma.sql} IS NULL AS bare{i}" for i, sigma in enumerate(sigmas) if sigma)
+    inner = f'SELECT rowid AS place, {verdict} AS verdict{bare} FROM "{translator.resolved.table}"'
+    inner += f" WHERE {translator.searched()} AND {translator.reachable(translator.parts())}"
+    select = [f"verdict, count(*), min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
+    select += [f"count(*) FILTER (WHERE bare{i})" if sigma else "0" for i, sigma in enumerate(sigmas)]
+    statement = translator.statement(f"SELECT {', '.join(select)} FROM ({inner}) GROUP BY verdict")
+    found = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}
+    hits = [found[verdict] for verdict in (NEAR_INSIDE, CLEAR) if verdict in found]
+    count = sum(row[0] for row in hits)
+    no_sigma = [sum(row[2 + i] for row in hits) for i in range(len(uncertain))]
+    withdrawn, missing, not_applicable = _left_out(connection, translator)
     return {
-        "count": row[0],
-        "withdrawn": row[1],
-        "near_inside": row[2],
-        "near_outside": row[3],
-        "missing": {name: pair[0] for name, pair in pairs.items() if pair[0]},
-        "not_applicable": {name: pair[1] for name, pair in pairs.items() if pair[1]},
-        "no_sigma": {found.name: n for found, n in zip(uncertain, rest, strict=True) if n},
+        "count": count,
+        "places": [place for row in hits for place in row[1]] if count <= FEW else None,
+        "withdrawn": withdrawn,
+        "near_inside": found.get(NEAR_INSIDE, (0,))[0],
+        "near_outside": found.get(NEAR_OUTSIDE, (0,))[0],
+        "missing": missing,
+        "not_applicable": not_applicable,
+        "no_sigma": {found.name: n for found, n in zip(uncertain, no_sigma, strict=True) if n},
     }
+
+
+def _left_out(connection: Connection, translator: Translator) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Withdrawn rows that match; rows that cannot be decided, by the field that they lack or that does not apply."""
+    resolved, parts = translator.resolved, translator.parts()
+    searched, hit, table = translator.searched(), translator.condition(), f'FROM "{translator.resolved.table}"'
+    selects = []
+    status = "status" in translator.known.fields[resolved.table] and "status" not in translator.conditioned()
+    if status and not (resolved.table == "spectra" and translator.known.all_active):
+        selects.append(f"SELECT '', count(*), 0 {table} WHERE {translator.searched('withdrawn')} AND {hit}")
+    for name in translator.conditioned():
+        always_there = resolved.table == "spectra" and name in translator.known.complete
+        if always_there or _asks_missing_only(resolved.query.where, name):
+            continue
+        column, applies = resolved.fields[name].sql, translator.applicable(resolved.fields[name])
+        fitting = f"count(*) FILTER (WHERE {applies})" if applies != "TRUE" else "count(*)"
+        others = [part for part in parts if getattr(part, "field", None) != (name,)]
+        where = f"{searched} AND {column} IS NULL AND {translator.possible(others)} AND {hit} IS NULL"
+        selects.append(f"SELECT {translator.bind(name)}, count(*), {fitting} {table} WHERE {where}")
+    if not selects:
+        return 0, {}, {}
+    statement = translator.statement(" UNION ALL ".join(selects))
+    found = {name: pair for name, *pair in connection.execute(statement.sql, statement.parameters).fetchall()}
+    withdrawn = found.pop("", [0, 0])[0]
+    missing = {name: fitting for name, (_, fitting) in found.items() if fitting}
+    return withdrawn, missing, {name: whole - fitting for name, (whole, fitting) in found.items() if whole > fitting}
 
 
 def _asks_missing_only(where: ast.Expr | None, name: str) -> bool:
@@ -291,6 +312,17 @@ def _rows_sql(translator: Translator, select: str, also: str = "TRUE") -> str:
     if resolved.noun in GROUPS:  # order and limit are about the runs, see `grouping`
         return f'{sql} ORDER BY "grp", "row"'
     return sql + _order(translator) + (f" LIMIT {resolved.query.limit:d}" if resolved.query.limit else "")
+
+
+def _few(connection: Connection, translator: Translator, select: str, places: list[int]) -> list[tuple[Any, ...]]:
+    """The rows at these places of the table, in the order and number asked for."""
+    if not places:
+        return []
+    limit = translator.resolved.query.limit
+    sql = f'SELECT {select} FROM "{translator.resolved.table}" WHERE rowid IN (SELECT unnest($places))'
+    sql += _order(translator) + (f" LIMIT {limit:d}" if limit else "")
+    found: list[tuple[Any, ...]] = connection.execute(sql, {"places": places}).fetchall()
+    return found
 
 
 def _order(translator: Translator) -> str:

@@ -84,7 +84,7 @@ def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) 
     columns = [f"{fields[name].sql} AS {quoted(name)}" for name in dict.fromkeys(needed) if name in fields]
     verdicts = f"({translator.condition()}) AS hit, ({met}) AS met, ({met} AND {wrong}) AS wrong"
     return f"SELECT {', '.join([*columns, verdicts])} FROM {quoted(resolved.table)} WHERE {translator.searched()}" + (
-        f" AND {translator.possible(positive, near=False)}" if prune else ""
+        f" AND {translator.possible(positive)}" if prune else ""
     )
 
 

@@ -13,18 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import duckdb
 
 from barospec.archive.head import Location
 from barospec.schemas.errors import StoreError
-from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS, Kind
+from barospec.schemas.vocabulary import BY_NAME, SETTABLE, SPECTRUM_TERMS, TERMS, Kind
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known
     from barospec.archive.store import Store
 
-VERSION = 1
+VERSION = 2
 KEEP = 3
 BLOCK = 200_000
 SQL_TYPE: Mapping[Kind, str] = {
@@ -42,7 +43,9 @@ PLACE: Mapping[str, str] = {
     "content": "UBIGINT",
     "conditions": "UBIGINT",
 }
-RECORDS = ("structures", "sites", "literature", "runs", "events")
+# DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
+QUIET = "SET enable_progress_bar = false"
+RECORDS = ("structures", "sites", "literature", "runs", "events", "saved", "models", "model_parameters")
 
 
 def fingerprint() -> str:
@@ -75,7 +78,9 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
     Raises FileNotFoundError when it is not there (any more), StoreError when it is damaged.
     """
     try:
-        return duckdb.connect(str(path), read_only=True)
+        connection = duckdb.connect(str(path), read_only=True)
+        connection.execute(QUIET)
+        return connection
     except duckdb.Error as error:
         if not path.exists():
             raise FileNotFoundError(path) from None
@@ -119,6 +124,7 @@ def _build(store: Store, snapshot: str, path: Path) -> None:
             _insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
         _load_records(connection, root)
         _count_values(connection)
+        _measure(connection)
         _stamp(connection, store, snapshot)
 
 
@@ -149,12 +155,14 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
             _insert_rows(connection, root, group, first, last)
             edited[group] = {row for row in edited.get(group, ()) if row < first}
             _add_values(connection, group, first, last)
+            _measure(connection, group, range(first, last))
         for group, changed in edited.items():
             for row_start, row_stop in _spans(sorted(changed)):
                 connection.execute(
                     "DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop]
                 )
                 _insert_rows(connection, root, group, row_start, row_stop)
+            _measure(connection, group, sorted(changed))
         if any(commit.metadata.get("tables") for commit in commits):
             _load_records(connection, root)
         if any(edited.values()):
@@ -181,6 +189,7 @@ def _spans(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
 def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(str(path))
     try:
+        connection.execute(QUIET)
         connection.execute("BEGIN")
         yield connection
         connection.execute("COMMIT")
@@ -252,7 +261,7 @@ def _decoded(name: str, kind: Kind) -> str:
 
 
 def _load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
-    """The small tables, whole: structures, their sites and bonds, literature values, runs, events."""
+    """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries."""
     from barospec.archive.layout import TABLES, read_table
 
     for table in (*RECORDS, "bonds"):
@@ -265,12 +274,38 @@ def _load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
         connection.register("block", arrays)
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {select} FROM block")
         connection.unregister("block")
+    _widen_models(connection)
     # A bond is searched by the conditions of its structure.
     connection.execute(
         """CREATE OR REPLACE TABLE bonds AS
         SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
         FROM bonds b JOIN structures s USING (structure_id, revision)"""
     )
+
+
+def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
+    """One column for each parameter that any model has, beside what describes the model."""
+    from barospec.archive.modelstore import symbol
+
+    rows = connection.execute("SELECT DISTINCT name, layer, unit FROM model_parameters ORDER BY ALL").fetchall()
+    connection.execute("CREATE OR REPLACE TABLE model_fields (name VARCHAR, unit VARCHAR)")
+    taken = {row[0] for row in connection.execute("DESCRIBE models").fetchall()}
+    units: dict[str, str] = {}
+    for name, layer, unit in rows:
+        column = symbol(name, layer or "")
+        if column in taken or units.setdefault(column, unit) != unit:
+            continue  # a name that means something else already, or comes in two units: model_parameters still has it
+        layers = "layer IS NULL" if layer is None else "layer = $layer"
+        bound = {"name": name, "unit": unit, **({} if layer is None else {"layer": layer})}
+        connection.execute(f"ALTER TABLE models ADD COLUMN IF NOT EXISTS {_quoted(column)} DOUBLE")
+        connection.execute(
+            f"""UPDATE models SET {_quoted(column)} = p.value FROM model_parameters p
+            WHERE p.model_id = models.model_id AND p.revision = models.revision
+            AND p.name = $name AND p.unit = $unit AND {layers}""",
+            bound,
+        )
+    if units:
+        connection.executemany("INSERT INTO model_fields VALUES (?, ?)", [list(item) for item in units.items()])
 
 
 _WORDS = tuple(term.name for term in SPECTRUM_TERMS if term.kind == "word" and term.name != "status")
@@ -299,9 +334,56 @@ def _add_values(connection: duckdb.DuckDBPyConnection, group: str, start: int, s
     )
 
 
-def _stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
+_UNCERTAIN = tuple(
+    (term.name, term.sigma, [name for end in ("before", "after") if (name := f"{term.name}_{end}") in BY_NAME])
+    for term in SPECTRUM_TERMS
+    if term.sigma
+)
+
+
+def _measure(connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequence[int] | None = None) -> None:
+    """What lets queries skip work, among all rows or, besides what is known, among some rows of a group.
+
+    How far uncertainties reach at most (see `known.Known`), which fields no row lacks, whether all rows are active. Of
+    rows that were edited the old values stay accounted for: the bounds are right, if wider than need be.
+    """
+    if rows is not None and not rows:
+        return
+    select = []
+    for name, sigma, readings in _UNCERTAIN:
+        value, spread = _quoted(name), f"coalesce({_quoted(sigma)}, 0)"
+        others = "".join(f", {_quoted(reading)}" for reading in readings)
+        select += [
+            f"max({value} - least({value} - {spread}{others}))",
+            f"max(greatest({value} + {spread}{others}) - {value})",
+        ]
+    names = [term.name for term in SPECTRUM_TERMS]
+    select += [f"count({_quoted(name)})" for name in names]
+    select += ["count(*)", "count(*) FILTER (WHERE status = 'active')"]
+    where = f"WHERE grp = '{group}' AND row >= {rows[0]:d} AND row <= {rows[-1]:d}" if rows else ""
+    found = connection.execute(f"SELECT {', '.join(select)} FROM spectra {where}").fetchall()[0]
+    before = dict(connection.execute("SELECT key, value FROM meta").fetchall()) if rows is not None else {}
+    told: dict[str, str] = {}
+    for number, (name, _, _) in enumerate(_UNCERTAIN):
+        ends = [float(end or 0.0) for end in found[2 * number : 2 * number + 2]]
+        known = map(float, before.get(f"reach:{name}", "0 0").split())
+        told[f"reach:{name}"] = " ".join(repr(max(pair)) for pair in zip(ends, known, strict=True))
+    *counts, every, active = found[2 * len(_UNCERTAIN) :]
+    complete = {name for name, count in zip(names, counts, strict=True) if count == every}
+    empty = {name for name, count in zip(names, counts, strict=True) if count == 0}
+    if before:
+        complete &= set(before["complete"].split())
+        empty &= set(before["empty"].split())
+    told["complete"], told["empty"] = " ".join(sorted(complete)), " ".join(sorted(empty))
+    told["all_active"] = "yes" if active == every and before.get("all_active", "yes") == "yes" else "no"
     connection.execute("DELETE FROM meta")
-    rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION)}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in told.items()])
+
+
+def _stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
+    # `made` differs for every file, so that nothing read from one file is taken for another's.
+    rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
+    connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(rows)])
     connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in rows.items()])
 
 

@@ -7,7 +7,7 @@ looked up when a query needs them, never loaded as a whole: an archive may have 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as _default
 from typing import Any, Protocol
 
@@ -109,13 +109,22 @@ class Values(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All that `resolve` knows about an archive; see `known_from`."""
+    """All that `resolve` knows about an archive; see `known_from`.
+
+    ``reach`` tells how far at most the uncertainty of any row reaches below and above the value of a field,
+    ``complete`` which fields no spectrum lacks, ``empty`` which none has, ``all_active`` that none was withdrawn or superseded. Where
+    nothing is told, answers are the same and take longer.
+    """
 
     fields: Mapping[str, Mapping[str, Field]]
     values: Values
     snapshot: str = ""
     saved: Mapping[str, Any] = _default(default_factory=dict)
     hides_parents: bool = False
+    reach: Mapping[str, tuple[float, float]] = _default(default_factory=dict)
+    complete: frozenset[str] = frozenset()
+    empty: frozenset[str] = frozenset()
+    all_active: bool = False
 
     def find(self, table: str, name: str) -> Field | None:
         """The field of that name or alias, however capitalized; spaces and hyphens count as underscores."""
@@ -144,12 +153,33 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
         To an index with the tables ``spectra``, ``field_values`` and ``meta``, and optionally ``structures``,
         ``bonds``, ``literature``, ``models``, ``derived_fields``. Missing numbers are NULL, never NaN.
     saved : mapping of str to (str or dict), optional
-        Saved queries: text, or the structured form of `structured.to_dict`.
+        Saved queries, instead of those in the index: text, or the structured form of `structured.to_dict`.
 
     Returns
     -------
     Known
     """
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    key = (meta.get("uuid"), meta.get("snapshot"), meta.get("made"))
+    if None in key:
+        return _read(connection, meta, saved)
+    if key not in _KNOWN:
+        while len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+        _KNOWN[key] = (_read(connection, meta, None), {})
+    found, looked_up = _KNOWN[key]
+    return replace(
+        found, values=IndexValues(connection, looked_up), saved=found.saved if saved is None else saved
+    )
+
+
+# An index never changes: what was read of it, and looked up in it, holds for every connection to it.
+_KNOWN: dict[tuple[Any, ...], tuple[Known, dict[Any, Any]]] = {}
+MOST_KNOWN = 8
+MOST_LOOKED_UP = 10_000
+
+
+def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, Any] | None) -> Known:
     columns: dict[str, dict[str, str]] = {}
     for table, column, kind in connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() "
@@ -161,16 +191,35 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
         for table in dict.fromkeys(TABLES.values())
         if table in columns
     }
+    if "model_fields" in columns and "models" in fields:
+        for name, unit in connection.execute("SELECT name, unit FROM model_fields").fetchall():
+            fields["models"][name] = Field(name, "number", quoted(name), "" if unit == "1" else unit, table="models")
     if "derived_fields" in columns:
         fields["spectra"].update(_derived(connection, columns))
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall()) if "meta" in columns else {}
+    reach = {}
+    for key, value in meta.items():
+        if key.startswith("reach:"):
+            below, above = map(float, value.split())
+            reach[key.removeprefix("reach:")] = (below, above)
     return Known(
         fields=fields,
-        values=IndexValues(connection),
+        values=IndexValues(connection, {}),
         snapshot=meta.get("snapshot", ""),
-        saved=saved or {},
+        saved=_saved(connection, columns) if saved is None else saved,
         hides_parents="merged_into" in columns.get("spectra", {}),
+        reach=reach,
+        complete=frozenset(meta.get("complete", "").split()),
+        empty=frozenset(meta.get("empty", "").split()),
+        all_active=meta.get("all_active") == "yes",
     )
+
+
+def _saved(connection: Connection, columns: Mapping[str, Any]) -> dict[str, str]:
+    """The queries saved in the archive, by name: of each the newest revision, unless that removed it."""
+    if "saved" not in columns:
+        return {}
+    newest = "SELECT name, arg_max(query, revision) FROM saved GROUP BY name HAVING arg_max(status, revision) = ?"
+    return dict(connection.execute(newest, ["active"]).fetchall())
 
 
 def _field(table: str, name: str, kind: str, columns: dict[str, dict[str, str]]) -> Field | None:
@@ -236,11 +285,18 @@ def _derived(connection: Connection, columns: dict[str, dict[str, str]]) -> dict
 class IndexValues:
     """Values of word fields, from ``field_values`` for spectra and from the table itself otherwise."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, looked_up: dict[Any, Any]) -> None:
         self._connection = connection
+        self._looked_up = looked_up
 
     def _fetch(self, sql: str, *parameters: Any) -> list[Any]:
-        return list(self._connection.execute(sql, list(parameters)).fetchall())
+        key = (sql, *parameters)
+        found: list[Any] | None = self._looked_up.get(key)
+        if found is None:
+            found = list(self._connection.execute(sql, list(parameters)).fetchall())
+            if len(self._looked_up) < MOST_LOOKED_UP:
+                self._looked_up[key] = found
+        return found
 
     @staticmethod
     def _source(field: Field) -> tuple[str, list[str]]:

@@ -52,7 +52,7 @@ class Resolved:
         return self.query.noun
 
 
-def resolve(query: ast.Query, known: Known, *, scans: bool = False) -> Resolved:
+def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: bool = False) -> Resolved:
     """Find out what a query means in an archive.
 
     Parameters
@@ -63,6 +63,8 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False) -> Resolved:
         From `known.known_from`.
     scans : bool
         Also show spectra that were merged into others; the noun "scans" says the same.
+    keep_saved : bool
+        Check ``@name`` but leave it as it stands, so that a query saved on top of it follows it.
 
     Returns
     -------
@@ -80,7 +82,8 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False) -> Resolved:
     >>> ast.to_text(resolve(parse("runs above 140 kbar"), known).query)
     'runs where pressure > 14 GPa'
     """
-    query = _inherit(query, known)
+    whole = _inherit(query, known)
+    query = replace(query, noun=whole.noun, noun_given=whole.noun_given) if keep_saved else whole
     table = TABLES.get(query.noun, "")
     if not known.fields.get(table):
         there = [noun for noun, name in TABLES.items() if known.fields.get(name)]
@@ -92,7 +95,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False) -> Resolved:
             max(place, 0) + len(query.noun),
             (f"It can be asked for {', '.join(there)}.",),
         )
-    resolver = Resolver(known, query.text, query.noun, table)
+    resolver = Resolver(known, query.text, query.noun, table, keep_saved=keep_saved)
     resolver.only = query.where
     where = None if query.where is None else resolver.whole(query.where)
     normal = replace(
@@ -153,8 +156,18 @@ def _cycle(names: list[str], text: str, span: Span) -> QueryError:
 class Resolver:
     """The walk over one query text."""
 
-    def __init__(self, known: Known, text: str, noun: str, table: str, inside: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        known: Known,
+        text: str,
+        noun: str,
+        table: str,
+        inside: tuple[str, ...] = (),
+        *,
+        keep_saved: bool = False,
+    ) -> None:
         self.known, self.text, self.noun, self.table, self.inside = known, text, noun, table, inside
+        self.keep_saved = keep_saved
         self.fields: dict[str, Field] = {}
         self.notes: list[str] = []
         self.only: Expr | None = None  # the whole condition, when a saved query may bring its limit
@@ -186,7 +199,7 @@ class Resolver:
         return ast.both(self._conjunction((node,)), node.span)
 
     def _denied(self, node: ast.Not) -> Expr:
-        """ "is known" and "not in" deny their own test, and not the words before it; "not" denies what it stands before."""
+        """The tests "is known" and "not in" deny themselves, and not the words before; "not" denies what follows it."""
         if _is_negative_test(node):
             return ast.both(self._conjunction((node,)), node.span)
         return ast.negate(self._alone(node.item, "not"), node.span)
@@ -253,12 +266,14 @@ class Resolver:
             self.known, inner.text or ast.to_text(inner), self.noun, self.table, (*self.inside, node.name)
         )
         if inner.where is None:
+            if self.keep_saved and node is self.only:  # "all runs" under a second name
+                return node
             raise self.error(f"@{node.name} holds no condition.", node.span)
         deeper.only = inner.where if node is self.only else None
         result = deeper.whole(inner.where)
         self.fields.update(deeper.fields)
         self.notes += deeper.notes
-        return result
+        return node if self.keep_saved else result
 
     def key(self, name: ast.Name, span: Span = (0, 0)) -> Field:
         """The field to sort or count by."""

@@ -145,16 +145,46 @@ class Selection:
         parts = {key: self._dataset(key, False, (), target) for key in self.counts()}
         return self._joined(parts)
 
-    def apply(self, operators: str, **parameters: Any) -> xr.Dataset | xr.DataTree:
+    def apply(self, operators: str, *, mixed: bool = False, **parameters: Any) -> xr.Dataset | xr.DataTree:
         """Run an operator or a chain such as ``"normalize | edge_energy(fraction=0.5)"`` lazily over the spectra.
 
-        Keyword parameters go to the last operator of the chain. See ``barospec operators``.
+        Parameters
+        ----------
+        operators : str
+            See ``barospec operators``.
+        mixed : bool
+            Allow references of another origin (measured, calculated, synthetic) than the spectra.
+        **parameters
+            For whichever operator of the chain has them. ``reference`` and ``references`` are queries, answered at the
+            snapshot of this selection among spectra of the same kind: ``reference="NiO at 1 bar"``,
+            ``references="2: NiO at 1 bar; 3: LaNiO3 at 1 bar"``, ``references={2: ..., 3: ...}``; selections do as well.
         """
         from barospec.archive.apply import apply, needed_channels
 
-        wanted = needed_channels(operators)
-        parts = {key: apply(self._dataset(key, wanted, (), None), operators, **parameters) for key in self.counts()}
+        parts = {}
+        for key in self.counts():
+            wanted = needed_channels(operators, self._channels(key, True))
+            dataset = self._dataset(key, wanted, (), None)
+
+            def find(text: str, key: str = key, wanted: Sequence[str] = wanted) -> xr.Dataset:
+                return self._reference(text, key, wanted)
+
+            parts[key] = apply(dataset, operators, find=find, mixed=mixed, **parameters)
         return self._joined(parts)
+
+    def _reference(self, text: str, key: str, channels: Sequence[str]) -> xr.Dataset:
+        """The spectra of one kind that a query finds at this snapshot, as a Dataset."""
+        import xarray as xr
+
+        from barospec.archive.head import locate
+        from barospec.catalogs.find import select
+
+        found = select(locate(self.root), self.snapshot, text)
+        mine = found.groups == key
+        if not mine.any():
+            return xr.Dataset(attrs=found._attributes())
+        part = replace(found, groups=found.groups[mine], rows=found.rows[mine])
+        return part._dataset(key, channels, (), None)
 
     def _joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset | xr.DataTree:
         import xarray as xr

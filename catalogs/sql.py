@@ -21,6 +21,7 @@ from barospec.catalogs.known import Field, Known, quoted
 from barospec.catalogs.resolve import Resolved
 
 Temper = Literal["exact", "loose", "strict"]
+NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = 1, 2, 3
 _OPPOSITE: dict[Temper, Temper] = {"exact": "exact", "loose": "strict", "strict": "loose"}
 
 
@@ -76,22 +77,75 @@ class Translator:
             parts.append(f"{quoted('merged_into')} IS NULL")
         return " AND ".join(parts) or "TRUE"
 
-    def possible(self, parts: Sequence[Expr], *, near: bool) -> str:
-        """A cheap condition, met wherever the parts are true or unknown (with `near`, or loosely true).
+    def verdict(self) -> str:
+        """What a row that is `reachable` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, or 0.
+
+        Only the conditions that an uncertainty can sway need a look: the others hold for every reachable row.
+        """
+        swayed = [p for p in self.parts() if self.expression(p, "loose") != self.expression(p, "exact")]
+        if not swayed:
+            return str(CLEAR)
+        hit, strict, loose = (
+            " AND ".join(self.expression(part, temper) for part in swayed) for temper in ("exact", "strict", "loose")
+        )
+        inside = f"CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END"
+        # A plain test is false here where it is not true; a compound one may be undecided.
+        plain = not any(isinstance(part, ast.And | ast.Or | ast.Not) for part in swayed)
+        outside = loose if plain else f"NOT ({hit}) AND {loose}"
+        return f"CASE WHEN {hit} THEN {inside} WHEN {outside} THEN {NEAR_OUTSIDE} ELSE 0 END"
+
+    def parts(self) -> Sequence[Expr]:
+        """The conditions that must all hold."""
+        where = self.resolved.query.where
+        return where.items if isinstance(where, ast.And) else () if where is None else (where,)
+
+    def possible(self, parts: Sequence[Expr]) -> str:
+        """A cheap condition, met wherever the parts are true or unknown.
 
         It is one test for each part, which DuckDB can push into the scan; the exact verdicts are then needed
         for few rows only.
         """
         tests = []
         for part in parts:
-            exact, loose = self.expression(part, "exact"), self.expression(part, "loose")
-            also = f" OR {loose}" if near and loose != exact else ""
+            exact = self.expression(part, "exact")
             if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing):
-                tests.append(f"({exact} IS NOT FALSE{also})")
+                tests.append(f"({exact} IS NOT FALSE)")
             else:
                 assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
-                tests.append(f"({exact} OR {self.resolved.fields[part.field[0]].sql} IS NULL{also})")
+                tests.append(f"({exact} OR {self.resolved.fields[part.field[0]].sql} IS NULL)")
         return " AND ".join(tests) or "TRUE"
+
+    def reachable(self, parts: Sequence[Expr]) -> str:
+        """A condition met wherever the parts are all true, exactly or loosely; rows without a value are left out.
+
+        Where the index tells how far uncertainties reach at most, the limits are moved by that much: a plain
+        comparison, which DuckDB decides from a column's zone maps, in place of arithmetic for every row.
+        """
+        return " AND ".join(self._widened(part) or self.expression(part, "loose") for part in parts) or "TRUE"
+
+    def _widened(self, part: Expr) -> str:
+        if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in self.known.reach:
+            return ""
+        found, (below, above) = self.resolved.fields[part.field[0]], self.known.reach[part.field[0]]
+        if isinstance(part, ast.Compare):
+            if part.op in ("=", "!="):
+                return ""
+            limit = _number(part.value)
+            low, high = (limit, None) if part.op in (">", ">=") else (None, limit)
+        else:
+            low, high = self._ends(part)
+        tests = []
+        if low is not None:
+            tests.append(f"{found.sql} >= {self.bind(_outside(low, above, -1))}")
+        if high is not None:
+            tests.append(f"{found.sql} <= {self.bind(_outside(high, below, 1))}")
+        return f"({' AND '.join(tests)})"
+
+    @staticmethod
+    def _ends(node: ast.Between | ast.Within) -> tuple[float, float]:
+        if isinstance(node, ast.Between):
+            return _number(node.low), _number(node.high)
+        return _interval(node.value.value, node.sigma.value)
 
     def conditioned(self) -> list[str]:
         """Names of the fields that conditions use, in order."""
@@ -175,10 +229,7 @@ class Translator:
             # Loose looks at the end of the value's interval that satisfies most easily.
             side = high if node.op in (">", ">=") else low
             return f"({side} {node.op} {limit})"
-        if isinstance(node, ast.Between):
-            ends = _number(node.low), _number(node.high)
-        else:
-            ends = _interval(node.value.value, node.sigma.value)
+        ends = self._ends(node)
         return f"({high} >= {self.bind(ends[0])} AND {low} <= {self.bind(ends[1])})"
 
     def bounds(self, found: Field, temper: Temper) -> tuple[str, str]:
@@ -187,14 +238,18 @@ class Translator:
         sigma = self._sigma(found)
         if temper == "exact" or not (others or sigma):
             return found.sql, found.sql
-        spread = f"coalesce({sigma}, 0)" if sigma else "0"
-        least = ", ".join([f"{found.sql} - {spread}", *others])
-        most = ", ".join([f"{found.sql} + {spread}", *others])
-        smallest, largest = f"least({least})", f"greatest({most})"
+        whole = found.table == "spectra" and found.sigma in self.known.complete
+        spread = sigma if whole else f"coalesce({sigma}, 0)" if sigma else "0"
+        smallest, largest = f"({found.sql} - {spread})", f"({found.sql} + {spread})"
+        if others:
+            smallest, largest = f"least({', '.join([smallest, *others])})", f"greatest({', '.join([largest, *others])})"
         return (smallest, largest) if temper == "loose" else (largest, smallest)
 
     def _reading(self, found: Field, end: str) -> Field | None:
-        return self.known.fields[found.table].get(f"{found.name}_{end}")
+        name = f"{found.name}_{end}"
+        if found.table == "spectra" and name in self.known.empty:
+            return None
+        return self.known.fields[found.table].get(name)
 
     def uncertain(self) -> list[Field]:
         """The fields in the conditions whose limits can be reached by an uncertainty."""
@@ -266,6 +321,11 @@ def _number(value: ast.Value) -> float:
 def _interval(value: float, sigma: float) -> tuple[float, float]:
     """The closed interval, in decimals as people write them: 0.1 ± 0.2 ends at 0.3."""
     return float(f"{value - sigma:.14g}"), float(f"{value + sigma:.14g}")
+
+
+def _outside(limit: float, reach: float, sign: int) -> float:
+    """The limit moved outwards by the reach, and by a hair more, since sums are rounded."""
+    return limit + sign * (reach * (1 + 1e-9) + abs(limit) * 1e-12)
 
 
 def columns_sql(fields: Mapping[str, Field], names: list[str]) -> str:

@@ -54,14 +54,26 @@ def command(
         Path | None,
         typer.Option("--output", "-o", help="Write all outputs, curves too, to a zarr folder.", show_default=False),
     ] = None,
+    store: Annotated[bool, typer.Option("--store", help="Keep the outputs in the archive (operators over models).")] = False,
 ) -> None:
     """Compute an operator over what a query finds, lazily, block by block.
 
     The table shows one value per spectrum; curves such as norm go to a zarr folder with --output, or are used in Python.
+
+    Operators over models take a query of models, and temperatures, pressures or swept parameters as lists:
+    barospec apply spin_correlations "models of La4Ni3O10" --with temperature="0;300" --with sweep.J_ZZ=0.2:0.8:0.1
     """
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
+    from barospec.cli import models
 
+    if models.handles(operators):
+        given = models.parameters(parameter or [])
+        opened = open_archive(archive, at)
+        models.run(opened, operators.strip(), text, given, as_json=as_json, as_csv=as_csv, store=store)
+        return
+    if store:
+        raise CallError("--store keeps the outputs of models; this version does not store values of spectra.")
     last = find_operator(parse_chain(operators)[-1][0])
     selection = open_archive(archive, at).query(text)
     selection = _of_technique(selection, last.technique)
@@ -117,7 +129,8 @@ def _of_technique(selection: Selection, technique: str) -> Selection:
     return selection
 
 
-def _parameters(pairs: list[str]) -> dict[str, Any]:
+def parse_parameters(pairs: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as parameters; what follows ``reference=`` is a query, taken as it stands."""
     from barospec.archive.operators.chain import parse_chain
 
     found: dict[str, Any] = {}
@@ -126,8 +139,14 @@ def _parameters(pairs: list[str]) -> dict[str, Any]:
         if not equals:
             raise CallError(f'--with "{pair}": write NAME=VALUE, such as --with fraction=0.5.')
         prefix, _, last = name.strip().rpartition(".")
+        if last in ("reference", "references"):
+            found[name.strip()] = value.strip()
+            continue
         found[name.strip()] = parse_chain(f"{prefix or 'x'}({last}={value})")[0][1][last]
     return found
+
+
+_parameters = parse_parameters
 
 
 def _rows(

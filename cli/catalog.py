@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, open_archive
-from barospec.cli.output import table
+from barospec.cli.output import note, table
 from barospec.schemas.errors import CallError
 
 NAME = "catalog"
@@ -29,9 +29,11 @@ def command(
 ) -> None:
     """Write an intake catalog whose entries are named selections of the archive.
 
-    Without --entry: everything, each kind of spectrum and each run. The archive is named relative to the file. With --at
+    Without --entry: everything, each kind of spectrum, each run and each saved query. The archive is named relative to the file. With --at
     the entries are held at that snapshot; otherwise they follow the archive.
     """
+    from barospec.catalogs.saved import SELECTABLE
+
     entries: dict[str, str] | None = None
     if entry:
         entries = {}
@@ -40,6 +42,11 @@ def command(
             if not equals or not query.strip():
                 raise CallError(f'--entry "{text}": write NAME=QUERY.')
             entries[name.strip()] = query.strip()
-    written = open_archive(archive, at).catalog(file, entries, pin=at is not None)
+    opened = open_archive(archive, at)
+    written = opened.catalog(file, entries, pin=at is not None)
     table(["entry", "selection"], list(written.items()))
+    if entries is None:
+        for saved in opened.saved():
+            if saved.noun not in SELECTABLE:
+                note(f"@{saved.name} is no entry: it asks for {saved.noun}, and entries hold spectra.")
     print(f'\nOpen it: intake.open_catalog("{file}")["{next(iter(written))}"].read()')

@@ -60,6 +60,7 @@ def _summary(found: dict[str, object], stopped: bool) -> str:
         "refused": "refused",
         "structures": "structures",
         "literature": "literature values",
+        "models": "models",
     }
     parts = [f"{found[key]} {text}" for key, text in names.items() if found[key]]
     if stopped:

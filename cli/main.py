@@ -22,6 +22,8 @@ from barospec.cli import (
     plot,
     query,
     runs,
+    saved,
+    sheet,
     show,
 )
 from barospec.cli.output import note
@@ -38,8 +40,10 @@ app = typer.Typer(
     "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then ask: "
     'barospec query "all runs above 14 GPa".',
 )
-for module in (demo, init, ingest, check, query, show, runs, fields, apply, operators, plot, catalog, log):
+for module in (demo, init, ingest, check, sheet, query, show, runs, fields, apply, operators, plot, catalog, log):
     app.command(module.NAME)(module.command)
+for verb, function in saved.COMMANDS.items():
+    app.command(verb)(function)
 app.add_typer(index.app, name="index")
 
 

@@ -22,7 +22,10 @@ SIGNALS = {
     "normfluor": "as recorded",
     "mucalc": "as calculated",
 }
-RUN_KEYS = ("files", "scans", "format", "signal", "columns", "channels", "scans_not_listed")
+RUN_KEYS = (
+    "files", "scans", "format", "signal", "columns", "channels", "scans_not_listed", "ruby_log", "interpolate_pressure", "time_zone",
+)  # fmt: skip
+BETWEEN = ("time", "step")
 TOP_KEYS = (*RUN_KEYS, "runs", "structures", "literature")
 ROW_KEYS = ("file", "scan", "skip", "signal")
 STRUCTURE_KEYS = ("cif", "sites", "material", "pressure", "pressure_sigma", "temperature", "origin", "note", "source")
@@ -67,6 +70,9 @@ def json_schema() -> dict[str, Any]:
         "columns": {"type": "object"},
         "channels": {"type": "object"},
         "scans_not_listed": {"enum": ["take", "skip"]},
+        "ruby_log": {"type": "string"},
+        "interpolate_pressure": {"enum": [*BETWEEN]},
+        "time_zone": {"type": "string"},
     }
     run = {"type": "object", "properties": {**fields, **shared}, "additionalProperties": False}
     sites = {"type": "array", "items": {"type": "object", "required": ["element", "x", "y", "z"]}}

@@ -86,6 +86,8 @@ def _word(term: Term, text: str, element: str) -> str:
         raise InvalidData(f'element "{text}" is not a chemical symbol.{did_you_mean(text, ELEMENTS)}')
     if term.allowed:
         by_key = {_key(choice): choice for choice in term.allowed}
+        if term.name == "pressure_scale":  # "Mao 1986" means the ruby
+            by_key |= {_key(choice).removeprefix("ruby "): choice for choice in term.allowed}
         if _key(text) not in by_key:
             close = did_you_mean(text, term.allowed)
             raise InvalidData(f'{term.name} "{text}" is not one of {", ".join(term.allowed)}.{close}')

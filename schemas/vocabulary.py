@@ -77,6 +77,7 @@ ORIGINS = ("measured", "calculated", "synthetic")
 STATUSES = ("active", "superseded", "withdrawn")
 PRESSURE_METHODS = ("measured", "interpolated", "carried over", "nominal", "ambient")
 PRESSURE_SCALES = ("ruby Mao 1978", "ruby Mao 1986", "ruby Dewaele 2004", "ruby Chijioke 2005", "Ruby2020", "other")
+RUBY_CORRECTIONS = ("Datchi 2007", "Ragan 1992")
 DIRECTIONS = ("compression", "decompression", "cooling", "warming", "none")
 CALIBRATIONS = ("none", "foil", "reference", "calculated")
 MODES = ("transmission", "fluorescence", "herfd", "electron yield", "emission", "calculation")
@@ -102,9 +103,15 @@ TERMS: tuple[Term, ...] = (
     Term("pressure_after", "number", "Pressure read after the scan.", "GPa"),
     Term("pressure_method", "word", "How the pressure is known at the scan.", need="recommended", allowed=PRESSURE_METHODS),
     Term("pressure_scale", "word", "Calibration that turned the gauge reading into a pressure.", need="recommended", allowed=PRESSURE_SCALES),
-    Term("ruby_wavelength", "number", "Wavelength of the ruby R1 line at pressure.", "nm"),
-    Term("ruby_reference", "number", "Wavelength of the ruby R1 line at ambient pressure and the reference temperature.", "nm"),
+    Term("ruby_wavelength", "number", "Wavelength of the ruby R1 line at pressure.", "nm", sigma="ruby_wavelength_sigma"),
+    Term("ruby_wavelength_sigma", "number", "Standard uncertainty of each ruby wavelength.", "nm"),
+    Term("ruby_wavelength_before", "number", "Wavelength of the ruby R1 line before the scan.", "nm"),
+    Term("ruby_wavelength_after", "number", "Wavelength of the ruby R1 line after the scan.", "nm"),
+    Term("ruby_reference", "number", "Wavelength of the ruby R1 line at ambient pressure and the reference temperature.", "nm", sigma="ruby_reference_sigma"),
+    Term("ruby_reference_sigma", "number", "Standard uncertainty of the ruby reference.", "nm"),
+    Term("ruby_reference_temperature", "number", "Temperature at which the ruby reference was read; 300 K where not stated.", "K"),
     Term("ruby_temperature", "number", "Temperature of the ruby when its line was read.", "K"),
+    Term("ruby_correction", "word", "How the ruby line was corrected for temperature.", allowed=RUBY_CORRECTIONS),
     Term("temperature", "number", "Temperature of the sample.", "K", need="recommended", aliases=("T",), sigma="temperature_sigma"),
     Term("temperature_sigma", "number", "Standard uncertainty of the temperature.", "K"),
     Term("temperature_sensor", "word", "Where and with what the temperature was read.", level="run"),
@@ -150,6 +157,8 @@ TERMS: tuple[Term, ...] = (
     Term("source_sha256", "text", "sha256 of the raw file.", need="system"),
     Term("reader", "word", "Reader that parsed the file, with its version.", need="system"),
     Term("run_sheet", "word", "Run sheet that gave the conditions.", need="system"),
+    Term("parents", "text", "Spectra that were averaged into this one.", need="system"),
+    Term("merged_into", "text", "The average that this spectrum is part of; hidden unless scans are asked for.", need="system"),
     Term("ingested", "time", "When the row entered the archive (UTC).", need="system"),
     # Structures (one row each) and their bonds
     Term("structure_id", "text", "Identifier of the structure.", level="structure", need="required"),

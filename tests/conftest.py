@@ -23,11 +23,11 @@ def empty(tmp_path: Path) -> Archive:
 @pytest.fixture(scope="session")
 def sample_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample archive, ingested from its raw files; tests must not write to it."""
-    from barospec.sample_data import sheets
+    from barospec.sample_data import RAW
 
     path = tmp_path_factory.mktemp("sample") / "archive"
     archive = Archive.create(path, title="sample")
-    report = archive.ingest(sheets())
+    report = archive.ingest([RAW])
     assert report.ok, "\n".join(map(str, report.problems))
     return path
 

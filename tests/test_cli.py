@@ -227,3 +227,16 @@ def test_real_files_give_the_edge_energies_of_facts_json(tmp_path: Path) -> None
     assert set(expected) <= set(compared)
     for name, value in expected.items():
         assert compared[name] == pytest.approx(value, abs=0.002), name
+
+
+def test_at_answers_as_of_then(tmp_path: Path) -> None:
+    archive = Archive.create(tmp_path / "a")
+    first = archive.ingest([write_columns(tmp_path / "one.xdi", seed=1)], [*SETTINGS, "pressure=1"]).snapshot
+    archive.ingest([write_columns(tmp_path / "two.xdi", seed=2)], [*SETTINGS, "pressure=2"])
+    assert first is not None
+    for at, count in ((None, 2), (first, 1), (first[:8], 1), ("2999-01-01", 2)):
+        option = ["--at", at] if at else []
+        for verb in (["query", "spectra"], ["apply", "edge_energy(ensemble=0)"]):
+            found = json.loads(call(*verb, "-a", tmp_path / "a", "--json", *option).stdout)
+            assert found["count"] == count, (verb, at)
+    assert len(json.loads(call("log", "-a", tmp_path / "a", "--json", "--at", first).stdout)["rows"]) == 2

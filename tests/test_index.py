@@ -17,7 +17,7 @@ from barospec.schemas.errors import StoreError
 
 from .files_made import SETTINGS, write_columns
 
-TABLES = ("spectra", "field_values", "structures", "sites", "bonds", "literature", "runs", "events")
+TABLES = ("spectra", "field_values", "structures", "sites", "bonds", "literature", "runs", "events", "saved")
 
 
 def content(path: Path) -> dict[str, list[tuple[object, ...]]]:

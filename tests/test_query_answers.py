@@ -158,7 +158,7 @@ def test_exact_equality_that_finds_nothing_points_to_at(index: Any) -> None:
 
 
 def test_scans_show_what_was_merged(own: Any) -> None:
-    own.execute("ALTER TABLE spectra ADD COLUMN merged_into VARCHAR")
+    own.execute("ALTER TABLE spectra ADD COLUMN IF NOT EXISTS merged_into VARCHAR")
     own.execute("UPDATE spectra SET merged_into = 'x' WHERE run = 'run-2' AND pressure < 10")
     assert ask(own, "spectra in run-2").count == 4
     assert ask(own, "scans in run-2").count == 6

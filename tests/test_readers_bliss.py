@@ -158,6 +158,64 @@ def test_time_without_a_zone_is_no_instant(changed: Any) -> None:
     assert "has no time zone" in told(scan)
 
 
+def test_slow_thermometer_gives_the_temperature_only_with_a_unit_and_alone(changed: Any) -> None:
+    plain = bliss.read_scans(SAMPLE, {})[0]
+    assert "temperature" not in plain.conditions
+    assert "temperature is left open; thermometers are Tcryo in 1.2, without unit" in told(plain)
+
+    def kelvin(file: h5py.File) -> None:
+        file["1.2/measurement/Tcryo"].attrs["units"] = "K"
+
+    scan, emission = bliss.read_scans(changed(kelvin), {})
+    assert scan.conditions["temperature"] == pytest.approx(10.05)
+    assert scan.conditions["temperature_sigma"] == pytest.approx(0.1 / np.sqrt(2), rel=1e-5)
+    assert scan.conditions["temperature_sensor"] == "Tcryo"
+    assert "temperature" not in emission.conditions  # 1.2 belongs to 1.1
+
+    def two(file: h5py.File) -> None:
+        kelvin(file)
+        file["1.2/measurement/Tsample"] = [12.0, 12.1]
+
+    assert "thermometers are Tcryo in 1.2, Tsample in 1.2, without unit" in told(bliss.read_scans(changed(two), {})[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "kelvin"),
+    [([26.85, 26.95], "degC", 300.05), ([10.0], "K", 10.0), ([np.nan, np.nan], "K", None), ([9e9, 9e9], "K", None)],
+)
+def test_temperatures_are_converted_and_checked(
+    value: list[float], unit: str, kelvin: float | None, changed: Any
+) -> None:
+    def action(file: h5py.File) -> None:
+        replace(file, "1.2/measurement/Tcryo", value)
+        file["1.2/measurement/Tcryo"].attrs["units"] = unit
+
+    scan = bliss.read_scans(changed(action), {})[0]
+    assert scan.conditions.get("temperature") == (kelvin if kelvin is None else pytest.approx(kelvin))
+    assert ("temperature_sigma" in scan.conditions) == (kelvin is not None and len(value) > 1)
+    assert ("temperature is left open" in told(scan)) == (kelvin is None)
+
+
+def test_the_caller_names_the_thermometer() -> None:
+    scan = bliss.read_scans(SAMPLE, {"channels": {"temperature": "Tcryo"}})[0]
+    assert scan.conditions["temperature"] == pytest.approx(10.05)
+    with pytest.raises(InvalidData, match=r"temperature: no 1-D counter Tnowhere in 1\.1, 1\.2"):
+        bliss.read_scans(SAMPLE, {"channels": {"temperature": "Tnowhere"}})
+
+
+def test_dead_time_counters_are_recorded_and_not_applied(changed: Any) -> None:
+    def action(file: h5py.File) -> None:
+        file["1.1/measurement/iff"] = np.arange(1.0, 42.0)
+        file["1.1/measurement/fx_icr_det0"] = np.full(41, 2e5)
+        file["1.1/measurement/fx_ocr_det0"] = np.full(41, 1e5)
+
+    scan = bliss.read_scans(changed(action), {})[0]
+    np.testing.assert_array_equal(scan.channels["ifluor"], np.arange(1.0, 42.0))
+    assert scan.header["dead_time"] == "not corrected; recorded: fx_icr_det0 (mean 200000), fx_ocr_det0 (mean 100000)"
+    assert "dead time is recorded (2 counters" in told(scan)
+    assert "dead_time" not in bliss.read_scans(SAMPLE, {})[0].header
+
+
 def test_entries_come_in_numeric_order(changed: Any) -> None:
     def action(file: h5py.File) -> None:
         for name in ("10.1", "9.1"):

@@ -1,4 +1,4 @@
-"""XDI, column files and FEFF: known answers, and the official bad files."""
+"""XDI and column files: known answers, and the official bad files."""
 
 from __future__ import annotations
 
@@ -282,6 +282,38 @@ def test_real_beamline_layouts(name: str) -> None:
     assert "read as" in told(scan, "note")
 
 
+# The same files as a run sheet would describe them: keV, a clock first, falling angles, sums.
+DESCRIBED: dict[str, dict[str, Any]] = {
+    "APS12BM_2019": {"energy": {"column": 1, "unit": "keV"}, "i0": 4, "itrans": 5, "irefer": 6},
+    "ESRF_BM08_LISA_2021": {"energy": 1, "i0": 2, "itrans": 3, "irefer": 6},
+    "Hematite_pt1_01": {"energy": "Energy", "i0": "Io", "ifluor": "FY_c"},
+    "NSLS_XDAC_2011": {"energy": {"column": "1", "unit": "eV"}, "i0": "I0", "itrans": "3", "irefer": "16"},
+    "PFBL12C_2005": {"angle": {"column": 2, "unit": "deg"}, "d_spacing": "3.13551 Å", "i0": 4, "itrans": 5},
+    "SSRL1_2006": {"energy": 3, "i0": 4, "itrans": 5, "irefer": 6},
+}
+
+
+@needs_realdata
+@pytest.mark.parametrize("name", sorted(DESCRIBED))
+def test_real_files_described_by_a_run_sheet_are_as_their_layout(name: str) -> None:
+    path = REALDATA / "columns" / f"{name}.dat"
+    known, described = read_one(path), read_one(path, columns=DESCRIBED[name])
+    np.testing.assert_allclose(described.energy, known.energy, rtol=1e-12)
+    for channel, values in described.channels.items():
+        np.testing.assert_array_equal(values, known.channels[channel])
+    if name == "NSLS_XDAC_2011":
+        summed = read_one(path, columns={"energy": 1, "i0": 2, "ifluor": ["Ifch1", "Ifch2", "6", 7]})
+        assert summed.channels["ifluor"][0] == 845 + 509 + 708 + 362
+
+
+@needs_realdata
+def test_real_dead_time_column_is_recorded_and_not_applied() -> None:
+    scan = read_one(REALDATA / "columns" / "Hematite_pt1_01.dat", columns={"energy": 1, "i0": 2, "ifluor": "FY"})
+    assert scan.header["dead_time"] == "not corrected here; recorded in columns DeadTime"
+    assert scan.channels["ifluor"][0] == 5027
+    assert "dead_time" not in read_one(REALDATA / "columns" / "SSRL1_2006.dat").header
+
+
 @needs_realdata
 def test_real_9809_file_tells_that_its_angles_disagree() -> None:
     scan = read_one(REALDATA / "columns" / "PFBL12C_2005.dat")
@@ -303,75 +335,18 @@ def test_real_file_without_header_is_read_with_a_layout_only() -> None:
 
 
 @needs_realdata
-def test_real_files_of_other_formats_are_claimed_by_nobody() -> None:
-    for folder in ("athena", "fdmnes", "spec", "wannier90"):
+def test_real_files_have_one_claimant() -> None:
+    claimants = {
+        "athena": "athena",
+        "fdmnes": "fdmnes",
+        "spec": "spec",
+        "wannier90": None,
+        "feff": "feff",
+        "xdi": "xdi",
+    }
+    for folder, reader in claimants.items():
         for path in (REALDATA / folder).iterdir():
-            assert set(registry.claims(path)) <= {*registry.READERS} - {"xdi", "columns", "feff", "bliss"}
-
-
-def test_feff_counts_the_cluster_beside_it(tmp_path: Path) -> None:
-    scan = read_one(FILES / "feff" / "xmu.dat")
-    assert scan.conditions["cluster_atoms"] == 7
-    assert scan.conditions["cluster_radius"] == 2.5
-    assert scan.conditions["edge"] == "Ni K"
-    assert scan.conditions["code_version"] == "10.0.0"
-    assert "feff.inp" in scan.header["cluster_atoms_from"]
-    alone = tmp_path / "xmu.dat"
-    alone.write_bytes((FILES / "feff" / "xmu.dat").read_bytes())
-    assert "cluster_atoms" not in read_one(alone).conditions
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("FMS 2.5", "FMS 3.5", "FMS radius 3.5 0, but xmu.dat was made with 2.5"),
-        ("0 0 0 0 Ni", "0 0 0 1 Ni", "8 atoms, of which 0 are the absorber"),
-        ("  2.9000", "  1.9000", "its farthest atom is at 2.000 Å"),
-        ("FMS 2.5 0", "", "FMS radius is missing"),
-    ],
-)
-def test_feff_input_that_does_not_fit(old: str, new: str, message: str, tmp_path: Path) -> None:
-    for name in ("xmu.dat", "feff.inp"):
-        (tmp_path / name).write_bytes((FILES / "feff" / name).read_bytes())
-    text = (tmp_path / "feff.inp").read_text()
-    assert old in text
-    (tmp_path / "feff.inp").write_text(text.replace(old, new))
-    scan = read_one(tmp_path / "xmu.dat")
-    assert "cluster_atoms" not in scan.conditions
-    assert message in told(scan)
-
-
-def test_feff_coordinates_are_scaled_by_rmultiplier(tmp_path: Path) -> None:
-    for name in ("xmu.dat", "feff.inp"):
-        (tmp_path / name).write_bytes((FILES / "feff" / name).read_bytes())
-    text = (tmp_path / "feff.inp").read_text()
-    (tmp_path / "feff.inp").write_text(f"RMULTIPLIER 0.85\n{text.replace('2.9000', '3.0000')}")
-    assert read_one(tmp_path / "xmu.dat").conditions["cluster_atoms"] == 7
-    (tmp_path / "feff.inp").write_text(f"RMULTIPLIER 1.3\n{text}")
-    assert read_one(tmp_path / "xmu.dat").conditions["cluster_atoms"] == 1
-
-
-@needs_realdata
-def test_real_feff_series() -> None:
-    folders = sorted((REALDATA / "feff10-computed").iterdir())
-    assert len(folders) == 13
-    methods = set()
-    for folder in folders:
-        scan = read_one(folder / "xmu.dat")
-        assert scan.energy.size == 109
-        assert scan.conditions["origin"] == "calculated"
-        assert scan.conditions["edge"] == "Ni K"
-        if folder.name.startswith(("hp_", "ap_")):
-            assert scan.conditions["cluster_atoms"] == int(folder.name[3:])
-        if folder.name.startswith("hp_"):
-            methods.add(scan.conditions["method"])
-    assert len(methods) == 1
-    nio = read_one(REALDATA / "feff" / "xmu.dat")
-    assert nio.conditions["code_version"] == "8.50L"
-    assert nio.energy[0] == 8338.447
-    assert nio.channels["mucalc"][0] == pytest.approx(-0.184933)
-    assert "cluster_radius" not in nio.conditions
-    assert "paths up to 5.900 Å" in nio.conditions["method"]
+            assert registry.claims(path) == ([reader] if reader else [])
 
 
 def test_no_library_error_leaves_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ block of spectra to `run`, and finds units and kinds of the results in ``Plan.ou
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from barospec.archive.operators._chain_text import Step, parse_chain
+from barospec.archive.operators._references import Reference, arrays_for
 from barospec.archive.operators.record import Operator, Output
 from barospec.archive.operators.registry import OPERATORS, find_operator
 from barospec.schemas.errors import CallError, Conflict, NotFound, did_you_mean
@@ -35,12 +36,30 @@ class Plan:
         Arrays that must be supplied.
     outputs : dict of str to Output
         Everything that comes out, with units; those of the last step first.
+    references : dict of str to dict
+        Arrays of the references of each operator that has some; see `bind`.
     """
 
     operators: tuple[Operator, ...]
     parameters: dict[str, dict[str, Any]]
     inputs: tuple[str, ...]
     outputs: dict[str, Output]
+    references: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+
+    def asked_references(self) -> dict[str, Any]:
+        """Operator -> what was written for its references."""
+        asked = {
+            operator.name: self.parameters[operator.name].get(operator.references.name)
+            for operator in self.operators
+            if operator.references is not None
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def length(self, output: str) -> int:
+        """Number of references along an output that has a value for each."""
+        owner = next(operator for operator in self.operators if output in operator.outputs)
+        arrays = self.references.get(owner.name, {})
+        return min((len(array) for array in arrays.values()), default=0)
 
 
 def output_dtype(name: str, output: Output) -> DTypeLike:
@@ -106,7 +125,21 @@ def plan(names: Iterable[str], available: Collection[str]) -> list[Operator]:
                 other = "the data have it already" if name in available else f"{owner[name]} makes it too"
                 raise Conflict(f'{operator.name} would make "{name}", but {other}. Leave one of them out.')
             owner[name] = operator.name
+    _check_replacements(ordered)
     return ordered
+
+
+def _check_replacements(ordered: list[Operator]) -> None:
+    """An operator that gives new energies or curves must come before all that read the old ones."""
+    for position, operator in enumerate(ordered):
+        for name in operator.replaces:
+            for earlier in ordered[:position]:
+                feeds = set(earlier.outputs) & set(operator.inputs)
+                if name in earlier.inputs and name not in earlier.replaces and not feeds:
+                    raise Conflict(
+                        f"{operator.name} gives a new {name}, but {earlier.name} has read the old one before it. "
+                        f"Write {operator.name} first."
+                    )
 
 
 def route(operators: Sequence[Operator], parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -130,7 +163,7 @@ def route(operators: Sequence[Operator], parameters: Mapping[str, Any]) -> dict[
     >>> routed["normalize"]["pre1"], routed["edge_energy"]["fraction"]
     (-150, 0.5)
     """
-    out = {operator.name: operator.defaults for operator in operators}
+    out = {operator.name: _all_parameters(operator) for operator in operators}
     for full, value in parameters.items():
         prefix, _, name = full.rpartition(".")
         owners = [owner for owner in out if name in out[owner] and prefix in ("", owner)]
@@ -147,6 +180,11 @@ def route(operators: Sequence[Operator], parameters: Mapping[str, Any]) -> dict[
             raise CallError(f"{' and '.join(owners)} both have a parameter {name}. Write {choices}.")
         out[owners[0]][name] = value
     return out
+
+
+def _all_parameters(operator: Operator) -> dict[str, Any]:
+    named = {} if operator.references is None else {operator.references.name: None}
+    return {**operator.defaults, **named}
 
 
 def prepare(
@@ -194,6 +232,72 @@ def prepare(
     return Plan(tuple(operators), routed, tuple(inputs), outputs)
 
 
+def bind(ready: Plan, found: Mapping[str, Sequence[Reference]]) -> Plan:
+    """Take the references of each operator through the steps before it, and keep what it needs of them.
+
+    Parameters
+    ----------
+    ready : Plan
+    found : mapping of str to sequence of Reference
+        Operator -> its references, in the order in which they were named.
+
+    Returns
+    -------
+    Plan
+        Ready to run; references of earlier operators are used for those of later ones.
+
+    Raises
+    ------
+    CallError
+        For an operator that needs references and has none.
+    NotFound
+        For a reference that lacks an array.
+    InvalidData
+        For a reference from which the steps before give nothing.
+    """
+    bound: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for position, operator in enumerate(ready.operators):
+        wanted = operator.references
+        if wanted is None:
+            continue
+        given = found.get(operator.name, ())
+        if len(given) < wanted.fewest:
+            raise CallError(
+                f"{operator.name} needs {wanted.name}: {wanted.meaning}. "
+                f'Give a query, such as --with {wanted.name}="...".'
+            )
+        if not given:
+            continue
+        before = replace(ready, operators=ready.operators[:position], references=bound)
+        made = [_before(before, reference, operator) for reference in given]
+        bound[operator.name] = arrays_for(operator, given, made)
+    return replace(ready, references=bound)
+
+
+def _before(ready: Plan, reference: Reference, operator: Operator) -> dict[str, Any]:
+    values: dict[str, Any] = dict(reference.arrays)
+    for step in ready.operators:
+        lacking = [name for name in step.inputs if name not in values]
+        if lacking:
+            raise NotFound(f"a reference of {operator.name} has no {', '.join(lacking)}, which {step.name} needs.")
+        run_step(ready, step, values)
+    assert operator.references is not None
+    for name in operator.references.arrays.values():
+        if name not in values:
+            raise NotFound(f"a reference of {operator.name} has no {name}; it has {', '.join(sorted(values))}.")
+    return values
+
+
+def run_step(ready: Plan, operator: Operator, values: dict[str, Any]) -> None:
+    """Run one operator on `values` and put its outputs there; what it replaces means the new from then on."""
+    hidden = None if operator.references is None else operator.references.name
+    parameters = {name: value for name, value in ready.parameters[operator.name].items() if name != hidden}
+    parameters.update(ready.references.get(operator.name, {}))
+    values.update(operator.func(*(values[name] for name in operator.inputs), **parameters))
+    for name, output in operator.replaces.items():
+        values[name] = values[output]
+
+
 def run(
     ready: Plan, arrays: Mapping[str, ArrayLike], wanted: Collection[str] | None = None
 ) -> dict[str, NDArray[Any]]:
@@ -227,7 +331,7 @@ def run(
     inputs, leading, points = _flat_inputs(ready, arrays)
     rows = int(np.prod(leading))
     results = {
-        name: np.empty((rows, points) if output.per_point else (rows,), dtype=output_dtype(name, output))
+        name: np.empty((rows, *_tail(ready, name, points)), dtype=output_dtype(name, output))
         for name, output in keep.items()
     }
     block = max(1, POINTS_PER_BLOCK // max(points, 1))
@@ -235,13 +339,17 @@ def run(
         part = slice(start, start + block)
         values: dict[str, Any] = {name: array[part] for name, array in inputs.items()}
         for operator in ready.operators:
-            made = operator.func(
-                *(values[name] for name in operator.inputs), **ready.parameters[operator.name]
-            )
-            values.update(made)
+            run_step(ready, operator, values)
         for name, result in results.items():
             result[part] = values[name]
     return {name: result.reshape((*leading, *result.shape[1:])) for name, result in results.items()}
+
+
+def _tail(ready: Plan, name: str, points: int) -> tuple[int, ...]:
+    output = ready.outputs[name]
+    if output.per_reference:
+        return (ready.length(name),)
+    return (points,) if output.per_point else ()
 
 
 def _kept(ready: Plan, wanted: Collection[str] | None) -> dict[str, Output]:
@@ -288,6 +396,7 @@ def run_chain(
     arrays: Mapping[str, ArrayLike],
     parameters: Mapping[str, Any] | None = None,
     wanted: Collection[str] | None = None,
+    references: Mapping[str, Sequence[Reference]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Prepare a chain for these arrays and run it in one pass.
 
@@ -300,6 +409,8 @@ def run_chain(
         For whichever operator of the chain has them.
     wanted : collection of str, optional
         Outputs to keep; all by default.
+    references : mapping of str to sequence of Reference, optional
+        Operator -> its references; see `bind`.
 
     Returns
     -------
@@ -313,7 +424,20 @@ def run_chain(
     >>> round(float(out["edge_energy"]), 2), int(out["nnorm"]), int(out["edge_energy_quality"])
     (8345.01, 1, 0)
     """
-    return run(prepare(steps, list(arrays), parameters), arrays, wanted)
+    ready = prepare(steps, list(arrays), parameters)
+    return run(bind(ready, references or {}), arrays, wanted)
 
 
-__all__ = ["Plan", "Step", "output_dtype", "parse_chain", "plan", "prepare", "route", "run", "run_chain"]
+__all__ = [
+    "Plan",
+    "Reference",
+    "Step",
+    "bind",
+    "output_dtype",
+    "parse_chain",
+    "plan",
+    "prepare",
+    "route",
+    "run",
+    "run_chain",
+]

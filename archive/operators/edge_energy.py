@@ -262,6 +262,57 @@ def _point_noise(energy: Floats, norm: Floats, start: Ints, stop: Ints) -> Float
     return np.where(able, np.sqrt(mean), np.nan)
 
 
+def member_crossings(
+    energy: ArrayLike,
+    norm: ArrayLike,
+    e0: ArrayLike,
+    pre1: ArrayLike,
+    pre2: ArrayLike,
+    norm1: ArrayLike,
+    norm2: ArrayLike,
+    nnorm: ArrayLike,
+    nvict: ArrayLike,
+    *,
+    fraction: float,
+    ensemble: int,
+) -> Floats:
+    """Edge energy with every set of windows of the ensemble, in eV, shape (..., ensemble); NaN where there is none.
+
+    Arguments as `edge_energy`. Members of one number stand for the same windows in every spectrum that has the
+    same windows to begin with: differences between spectra are member by member.
+    """
+    rows = _grid.make_rows(energy, norm)
+    given = {"e0": e0, "pre1": pre1, "pre2": pre2, "norm1": norm1, "norm2": norm2, "nnorm": nnorm, "nvict": nvict}
+    numbers = {name: _grid.per_spectrum(value, rows.leading, name) for name, value in given.items()}
+    out = np.full((len(rows.count), ensemble), np.nan)
+    able = np.nonzero((rows.count >= 2) & np.isfinite(numbers["e0"]))[0]
+    if able.size and ensemble:
+        with np.errstate(all="ignore"):
+            x, hopeless = _grid.nudge(rows.energy[able])
+            x, again = _grid.nudge(x)
+            y, count = rows.signals[0][able], rows.count[able]
+            part = {name: value[able] for name, value in numbers.items()}
+            left, found, _ = find_crossing(x, y, count, part["e0"], fraction)
+            crossings = _members(x, y, count, part, _known_windows(part), left, fraction, ensemble)
+            out[able] = np.where((found & ~hopeless & ~again)[:, None], crossings, np.nan)
+    return out.reshape(*rows.leading, ensemble)
+
+
+def _members(
+    energy: Floats,
+    norm: Floats,
+    count: Ints,
+    part: dict[str, Floats],
+    windows: Windows,
+    left: Ints,
+    fraction: float,
+    ensemble: int,
+) -> Floats:
+    baselines = Baselines(energy, norm, count, part["nvict"])
+    lines, steps = baselines.edges(part["e0"], ensemble_windows(windows, ensemble))
+    return baselines.crossings(lines, steps, left, fraction)
+
+
 def _sigma_norm(
     energy: Floats,
     norm: Floats,
@@ -275,9 +326,7 @@ def _sigma_norm(
     """Standard deviation of the crossing over the ensemble of windows, in eV, and how many gave one."""
     if ensemble == 0:
         return np.full(len(count), np.nan), np.zeros(len(count), dtype=np.intp)
-    baselines = Baselines(energy, norm, count, part["nvict"])
-    lines, steps = baselines.edges(part["e0"], ensemble_windows(windows, ensemble))
-    crossings = baselines.crossings(lines, steps, left, fraction)
+    crossings = _members(energy, norm, count, part, windows, left, fraction, ensemble)
     good = np.isfinite(crossings)
     used = good.sum(axis=1)
     # One column after the other: the order of addition must not depend on the batch.

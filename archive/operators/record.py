@@ -7,15 +7,57 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+OUTPUT_UNITS = ("1/eV", "1/GPa", "unit of mu", "unit of intensity")
+"""Units of results beside those of `barospec.schemas.units`; scales of a curve as recorded have no unit of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One result: its unit, its meaning, and whether it has a value per point or one per spectrum."""
+    """One result: its unit, its meaning, and whether it has a value per point, per reference, or per spectrum."""
 
     unit: str
     meaning: str
     per_point: bool = False
     integer: bool = False
+    per_reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The reference spectra that an operator compares with, and how they reach its function as arrays.
+
+    A person names them by queries; whoever runs the chain finds the spectra, takes them through the operators
+    that run before this one, merges what one query finds, and hands the function plain arrays.
+
+    Parameters
+    ----------
+    arrays : mapping of str to str
+        Keyword of the function -> array of the reference that fills it, such as
+        ``{"reference_energy": "energy", "reference_norm": "norm"}``.
+    meaning : str
+        What has to be named.
+    several : bool
+        Any number of references, stacked on the first axis of each array (shorter curves padded with NaN);
+        otherwise one.
+    labels : str
+        Keyword that takes the number written before each query (``2: NiO; 3: LaNiO3``); empty for names.
+    fewest : int
+        References needed; 0 where the operator also works without.
+    absolute : bool
+        Whether absolute energies of spectrum and reference are compared, so that their calibration matters.
+    """
+
+    arrays: Mapping[str, str]
+    meaning: str
+    several: bool = False
+    labels: str = ""
+    fewest: int = 1
+    absolute: bool = True
+
+    @property
+    def name(self) -> str:
+        """The parameter that people write: ``reference``, or ``references`` where several may be given."""
+        return "references" if self.several else "reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +82,15 @@ class Operator:
     technique : str
         ``xas``, ``xes``, or empty for both.
     parameters : mapping of str to str
-        Meaning (with unit) of each keyword of `func`.
+        Meaning (with unit) of each keyword of `func`, those of `references` left out.
     reasons : tuple of str
         What the code in the output ``<name>_quality`` means: 0 is always "ok".
+    references : References, optional
+        Spectra that it compares with.
+    replaces : mapping of str to str
+        Array -> output that stands in its place for every operator that follows in the chain.
+    example : mapping
+        Values of the parameters that have no default, as an example; help and tests use them.
     """
 
     name: str
@@ -55,6 +103,9 @@ class Operator:
     technique: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     reasons: tuple[str, ...] = ("ok",)
+    references: References | None = None
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def quality(self) -> str:
@@ -63,10 +114,11 @@ class Operator:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Every keyword of the function with its default value."""
+        """Every keyword of the function with its default value; arrays of references are no such keywords."""
+        hidden = set() if self.references is None else {*self.references.arrays, self.references.labels}
         signature = inspect.signature(self.func)
         return {
             name: parameter.default
             for name, parameter in signature.parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in hidden
         }

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
-from barospec.archive.operators import edge_energy, normalize
+from barospec.archive.operators import (
+    agreement,
+    align,
+    background,
+    deglitch,
+    derivative,
+    difference,
+    edge_energy,
+    edge_shift,
+    feature,
+    find_e0,
+    foil,
+    iad,
+    kbeta,
+    lcf,
+    normalize,
+    normalize_emission,
+    pre_edge_peak,
+    spin_state,
+    track_peak,
+    valence,
+    valence_to_core,
+    white_line,
+    whole_edge_shift,
+)
 from barospec.archive.operators.record import Operator
 from barospec.schemas.errors import NotFound, did_you_mean
 
 OPERATORS: dict[str, Operator] = {
     operator.name: operator
     for operator in (
+        foil.OPERATOR,
+        align.OPERATOR,
+        align.TO_OPERATOR,
+        deglitch.OPERATOR,
         normalize.OPERATOR,
+        find_e0.OPERATOR,
         edge_energy.OPERATOR,
+        edge_shift.OPERATOR,
+        whole_edge_shift.OPERATOR,
+        derivative.OPERATOR,
+        derivative.FEATURE_OPERATOR,
+        pre_edge_peak.OPERATOR,
+        white_line.OPERATOR,
+        feature.OPERATOR,
+        track_peak.OPERATOR,
+        difference.OPERATOR,
+        lcf.OPERATOR,
+        agreement.OPERATOR,
+        valence.OPERATOR,
+        background.OPERATOR,
+        normalize_emission.OPERATOR,
+        kbeta.POSITION_OPERATOR,
+        kbeta.PRIME_OPERATOR,
+        kbeta.MOMENT_OPERATOR,
+        iad.OPERATOR,
+        spin_state.OPERATOR,
+        valence_to_core.OPERATOR,
+        valence.VTC_OPERATOR,
     )
 }
 

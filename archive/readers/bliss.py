@@ -8,26 +8,36 @@ is kept in the scan's header.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from barospec.archive.readers import counters, hdf5, scans
+
+from barospec.archive.readers import counters, environment, hdf5, scans
+from barospec.archive.readers.hdf5 import NXXAS
 from barospec.archive.readers.isolated import read_isolated
-from barospec.schemas.errors import InvalidData, did_you_mean
+from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
-from barospec.schemas.vocabulary import CHANNELS
 
 if TYPE_CHECKING:
     import h5py
 
 name = "bliss"
-version = 1
+version = 2
 suffixes = (".h5", ".hdf5", ".nx", ".nxs")
 
 
-_SHOWN = 5
+@dataclass(slots=True)
+class _Entry(counters.Entry):
+    """An entry with the group it came from."""
+
+    group: Any = None
+
+    def text(self, key: str) -> str:
+        """A string of the entry, "" when missing or unreadable."""
+        return hdf5.text_of(hdf5.get(self.group, key))
 
 
 def sniff(head: bytes, filename: str) -> bool:
@@ -38,7 +48,10 @@ def sniff(head: bytes, filename: str) -> bool:
     if not head.startswith(hdf5.SIGNATURE):
         return False
     path = Path(filename)
-    return not path.is_file() or hdf5.mentions(path, rb"bliss|measurement")
+    if not path.is_file():
+        return NXXAS not in head
+    # Converters to NXxas keep names of the BLISS file they began with.
+    return hdf5.mentions(path, rb"bliss|measurement") and not hdf5.mentions(path, NXXAS)
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
@@ -78,7 +91,7 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         entries = _entries(file, path, notes)
         for key, group in entries:
             try:
-                found.append(_scan(key, group, path, options))
+                found.append(_scan(key, group, _slow(key, entries, path), path, options))
             except counters.NoSpectrum as reason:
                 other.setdefault(str(reason), []).append(key)
             except InvalidData as error:
@@ -86,14 +99,9 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
                 notes.append(Problem("warning", f"not read: {message}", str(path), scan=key))
                 refused.setdefault(message, []).append(key)
     if not found:
-        reasons = [f"{_names(keys)}: {why}" for why, keys in (refused | other).items()]
-        if len(reasons) > _SHOWN:
-            reasons[_SHOWN:] = [f"and {len(reasons) - _SHOWN} more"]
-        reasons += [note.message for note in notes if not note.scan]
-        listing = "\n  ".join(reasons) or "it has no entries"
-        raise InvalidData(f"{path}: no spectrum could be read:\n  {listing}")
+        raise InvalidData(counters.nothing_read(path, refused | other, notes))
     for why, keys in other.items():
-        notes.append(Problem("note", f"no spectrum in {_names(keys)}: {why}", str(path)))
+        notes.append(Problem("note", f"no spectrum in {counters.names_of(keys)}: {why}", str(path)))
     found[0].problems[:0] = notes
     return found
 
@@ -122,12 +130,33 @@ def _entries(file: h5py.File, path: Path, notes: list[Problem]) -> list[tuple[st
     return found
 
 
-def _names(keys: list[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+def _slow(key: str, entries: Sequence[tuple[str, h5py.Group]], path: Path) -> list[counters.Entry]:
+    """The other parts of a scan: ``n.2``, with channels that are recorded slowly, for ``n.1``."""
+    number, _, _ = key.rpartition(".")
+    others = ((other, group) for other, group in entries if other != key and other.rpartition(".")[0] == number)
+    return [_entry(other, group, path, 1) for other, group in others if number]
 
 
-def _scan(key: str, group: h5py.Group, path: Path, options: Mapping[str, Any]) -> Scan:
-    entry = counters.Entry(key, group, path, _counters(group))
+def _entry(key: str, group: h5py.Group, path: Path, least: int = 2) -> _Entry:
+    found = _counters(group, least)
+    # Attributes cost as much as small arrays; only units that decide something are read.
+    telling = {name for name in found if counters.is_energy(name)} | set(environment.like_thermometers(found))
+    data = hdf5.get(group, hdf5.attribute(group, "default") or "plotselect")
+    names = hdf5.get(group, "techniques/names")
+    emission = names is not None and b"XES" in np.asarray(names[()]).astype(bytes).ravel()
+    return _Entry(
+        key,
+        path,
+        found,
+        units={name: unit for name in telling if (unit := hdf5.attribute(found[name], "units"))},
+        technique="xes" if emission else "",
+        plotted=(hdf5.attribute(data, "axes"), hdf5.attribute(data, "signal")),
+        group=group,
+    )
+
+
+def _scan(key: str, group: h5py.Group, slow: Sequence[counters.Entry], path: Path, options: Mapping[str, Any]) -> Scan:
+    entry = _entry(key, group, path)
     if not entry.counters:
         raise counters.NoSpectrum("no 1-D counters under measurement")
     status = entry.text("writer/status").upper()
@@ -137,29 +166,20 @@ def _scan(key: str, group: h5py.Group, path: Path, options: Mapping[str, Any]) -
         entry.tell("warning", "no end_time: the scan may be unfinished")
     if (ended := entry.text("end_reason")) and ended.upper() != "SUCCESS":
         entry.tell("warning", f"the scan ended with {ended}")
-    wanted = options.get("channels") or {}
-    if not isinstance(wanted, Mapping):
-        raise InvalidData(
-            f"{entry.place}: channels is {wanted!r}; write channels: {{energy: energy_enc, i0: I0}}."
-        )
-    for channel in wanted:
-        if channel != "energy" and channel not in CHANNELS:
-            known = ["energy", *CHANNELS]
-            raise InvalidData(
-                f'{entry.place}: channels: no channel "{channel}".{did_you_mean(channel, known)}'
-            )
+    wanted = counters.wanted_channels(options, entry.place)
     technique, axis, unit = counters.find_axis(entry, wanted.get("energy"))
     chosen = counters.choose(entry, technique, axis, wanted)
-    energy = _in_ev(entry, axis, unit)
+    energy = counters.in_ev(entry, axis, unit or hdf5.attribute(entry.counters[axis], "units"))
     arrays = {"energy": energy}
     arrays |= {channel: counters.sum_of(entry, names) for channel, names in chosen.items()}
     arrays = _same_length(entry, arrays)
     conditions = {"technique": technique} | _conditions(entry, technique)
-    header = _header(entry, {"energy": [axis], **chosen})
+    conditions |= environment.temperature(entry, slow, wanted.get("temperature"))
+    header = _header(entry, {"energy": [axis], **chosen}) | environment.dead_time(entry, chosen)
     return scans.make_scan(
         path,
         arrays.pop("energy"),
-        _alive(entry, arrays, chosen),
+        counters.alive(entry, arrays, chosen),
         name=key,
         title=entry.text("title"),
         conditions=conditions,
@@ -168,8 +188,8 @@ def _scan(key: str, group: h5py.Group, path: Path, options: Mapping[str, Any]) -
     )
 
 
-def _counters(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """1-D numeric counters of an entry with at least two points, by name."""
+def _counters(group: h5py.Group, least: int) -> dict[str, h5py.Dataset]:
+    """1-D numeric counters of an entry with at least `least` points, by name."""
     import h5py
 
     measurement = hdf5.get(group, "measurement")
@@ -179,37 +199,8 @@ def _counters(group: h5py.Group) -> dict[str, h5py.Dataset]:
     return {
         key: item
         for key, item in items
-        if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.size > 1 and item.dtype.kind in "fiu"
+        if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.size >= least and item.dtype.kind in "fiu"
     }
-
-
-def _in_ev(entry: counters.Entry, axis: str, unit: str) -> scans.Array:
-    """The energy axis in eV; where no unit is stated, the range decides, and a warning says so."""
-    values = counters.values_of(entry, axis)
-    unit = unit or hdf5.attribute(entry.counters[axis], "units")
-    if unit:
-        return scans.scale_to(values, unit, "eV", f"{entry.place}: {axis}")
-    finite = values[np.isfinite(values)]
-    middle = float(np.median(finite)) if finite.size else np.nan
-    span = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
-    # A scan of one edge or line does not span a factor of three; a counter taken by mistake may.
-    narrow = bool(finite.size) and 0 < finite.max() < 3 * finite.min()
-    if narrow and 1 <= middle <= 100:
-        agree = [
-            counter
-            for counter, item in entry.counters.items()
-            if counters.is_energy(counter) and hdf5.attribute(item, "units").casefold() == "kev"
-        ]
-        like = f", like {agree[0]}, which says keV" if agree else ""
-        entry.tell("warning", f"{axis} has no unit; {span} is taken as keV{like}")
-        return values * 1000.0
-    if narrow and 100 < middle <= scans.PLAUSIBLE_EV[1]:
-        entry.tell("warning", f"{axis} has no unit; {span} is taken as eV")
-        return values
-    raise InvalidData(
-        f"{entry.place}: {axis} has no unit, and {span} is neither keV nor eV of an x-ray energy. "
-        f"Say channels: {{energy: {{counter: {axis}, unit: keV}}}}, or name another counter."
-    )
 
 
 def _same_length(entry: counters.Entry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
@@ -229,19 +220,7 @@ def _same_length(entry: counters.Entry, arrays: dict[str, scans.Array]) -> dict[
     return {channel: values[:shortest] for channel, values in arrays.items()}
 
 
-def _alive(
-    entry: counters.Entry, arrays: dict[str, scans.Array], chosen: Mapping[str, list[str]]
-) -> dict[str, scans.Array]:
-    """Channels without those whose counter was zero all along: nothing was connected."""
-    dead = [channel for channel, values in arrays.items() if not np.any(values)]
-    if dead and len(dead) < len(arrays):
-        names = ", ".join(f"{channel} ({'+'.join(chosen[channel])})" for channel in dead)
-        entry.tell("note", f"all values are zero, left out: {names}")
-        return {channel: values for channel, values in arrays.items() if channel not in dead}
-    return arrays
-
-
-def _conditions(entry: counters.Entry, technique: str) -> dict[str, Any]:
+def _conditions(entry: _Entry, technique: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if sample := entry.text("sample/name"):
         found["sample"] = sample
@@ -266,7 +245,7 @@ def _conditions(entry: counters.Entry, technique: str) -> dict[str, Any]:
     return found
 
 
-def _header(entry: counters.Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
+def _header(entry: _Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
     """What the file says about the scan. Directories stay out: they hold proposal numbers and names."""
     header = {key: entry.text(key) for key in ("title", "start_time", "end_time", "end_reason")}
     header["creator"] = (
@@ -285,6 +264,6 @@ def _header(entry: counters.Entry, chosen: Mapping[str, list[str]]) -> dict[str,
             continue
         header[f"positioners.{key}"] = f"{value:.10g} {hdf5.attribute(item, 'units')}".strip()
     if unknown:
-        names = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
+        names = ", ".join(unknown[: counters.SHOWN]) + (", ..." if len(unknown) > counters.SHOWN else "")
         entry.tell("note", f"{len(unknown)} positioners have no value ({names})")
     return {key: text for key, text in header.items() if text.strip()}

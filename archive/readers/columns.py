@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from barospec.archive.readers import layouts, scans, tables
+
+from barospec.archive.readers import environment, layouts, scans, tables
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.vocabulary import CHANNELS
@@ -61,18 +62,15 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         layout = layouts.Layout(first, layouts.labels_above(lines, first), {})
     given = options.get("columns") or _present(layout)
     if not given:
-        raise InvalidData(
-            f"{path}: {_describe(lines, layout)} Say which column is what in the run sheet: {_HOW}."
-        )
+        raise InvalidData(f"{path}: {_describe(lines, layout)} Say which column is what in the run sheet: {_HOW}.")
     table = tables.parse_table(lines[layout.first :], layout.first + 1, path, cut=not text.endswith("\n"))
     problems += table.problems
     energy, channels = channels_from_options(table.values, layout.labels, {**options, "columns": given}, path)
     if known and not options.get("columns"):
-        problems.append(
-            Problem("note", f"read as {known[0]}" + (f": {layout.note}" if layout.note else ""), str(path))
-        )
+        problems.append(Problem("note", f"read as {known[0]}" + (f": {layout.note}" if layout.note else ""), str(path)))
         problems += _against_request(table.values, layout, energy, options, path)
     header = {"header": "\n".join(lines[: layout.first]).rstrip()}
+    header |= environment.dead_time_columns(layout.labels, channels)
     return [
         scans.make_scan(
             path,
@@ -81,7 +79,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
             lines=table.lines,
             title=layout.title,
             conditions=layout.conditions,
-            header=({"layout": known[0]} if known else {}) | (header if header["header"] else {}),
+            header=({"layout": known[0]} if known else {}) | {key: text for key, text in header.items() if text},
             problems=problems,
         )
     ]
@@ -124,9 +122,7 @@ def channels_from_options(
     """
     columns = options["columns"]
     _check_layout(columns, path)
-    channels = {
-        key: _column(columns[key], key, values, labels, path)[0] for key in columns if key in CHANNELS
-    }
+    channels = {key: _column(columns[key], key, values, labels, path)[0] for key in columns if key in CHANNELS}
     if "energy" in columns:
         energy, unit = _column(columns["energy"], "energy", values, labels, path)
         if unit:
@@ -136,9 +132,7 @@ def channels_from_options(
         angle, unit = _column(columns["angle"], "angle", values, labels, path)
         d_spacing = scans.d_spacing_from(options, path)
         if d_spacing is None:
-            raise InvalidData(
-                f"{path}: columns: an angle needs d_spacing, in Å; write d_spacing: 3.1356 beside it."
-            )
+            raise InvalidData(f"{path}: columns: an angle needs d_spacing, in Å; write d_spacing: 3.1356 beside it.")
         degrees = scans.scale_to(angle, unit or "deg", "deg", f"{path}: columns: angle")
         return scans.energy_from_angle(degrees, d_spacing), channels
     raise InvalidData(f"{path}: columns has neither energy nor angle. Write {_HOW}.")
@@ -154,9 +148,7 @@ def _check_layout(columns: Any, path: Path) -> None:
             raise InvalidData(f'{path}: columns: no channel "{key}".{did_you_mean(str(key), known)}')
 
 
-def _column(
-    entry: Any, key: str, values: tables.Array, labels: list[str], path: Path
-) -> tuple[tables.Array, str]:
+def _column(entry: Any, key: str, values: tables.Array, labels: list[str], path: Path) -> tuple[tables.Array, str]:
     """The column that an entry names, or the sum of those, and the unit stated for it ("" when none is)."""
     unit, wanted = "", entry
     if isinstance(entry, Mapping):
@@ -187,14 +179,10 @@ def _number(wanted: Any, key: str, width: int, labels: list[str], path: Path) ->
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise InvalidData(
-                f'{path}: columns: {key}: {len(matches)} columns are called "{text}"; give its number.'
-            )
+            raise InvalidData(f'{path}: columns: {key}: {len(matches)} columns are called "{text}"; give its number.')
     if text.isdigit() and 1 <= int(text) <= width:
         return int(text)
-    there = f"There are columns 1 to {width}" + (
-        f", called {', '.join(labels)}." if labels else ", without labels."
-    )
+    there = f"There are columns 1 to {width}" + (f", called {', '.join(labels)}." if labels else ", without labels.")
     raise InvalidData(f'{path}: columns: {key}: there is no column "{text}". {there}')
 
 
@@ -214,9 +202,7 @@ def _describe(lines: list[str], layout: layouts.Layout) -> str:
     width = len(tables.split_cells(lines[layout.first]))
     names = f" labelled {', '.join(layout.labels)}" if layout.labels else " without labels"
     sample = " ".join(lines[layout.first].split())[:80]
-    return (
-        f'{width} columns{names}, from line {layout.first + 1} on ("{sample}"); which is what is not known.'
-    )
+    return f'{width} columns{names}, from line {layout.first + 1} on ("{sample}"); which is what is not known.'
 
 
 def _against_request(

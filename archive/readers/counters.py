@@ -1,19 +1,19 @@
-"""Counters of a BLISS scan: which of them is the energy, and which is what channel."""
+"""Counters of a scan (BLISS, SPEC): which of them is the energy, and which is what channel."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from barospec.archive.readers import hdf5, scans
-from barospec.schemas.errors import InvalidData
-from barospec.schemas.records import Problem
 
-if TYPE_CHECKING:
-    import h5py
+from barospec.archive.readers import scans
+from barospec.schemas.errors import InvalidData, did_you_mean
+from barospec.schemas.records import Problem
+from barospec.schemas.vocabulary import CHANNELS
 
 # Counters that hold the energy of the incident beam, nearest to what the crystal did first: encoder before
 # set value.
@@ -34,18 +34,28 @@ COUNTERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# How many names a message lists.
+SHOWN = 5
+
+
 class NoSpectrum(Exception):
     """An entry without an energy axis: nothing is wrong with it, it is only not ours."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One entry of the file with its 1-D counters, opened but not read."""
+    """One scan of a file with its 1-D counters: arrays, or datasets that are opened but not read.
+
+    `units` are those that the file states, `technique` likewise; `plotted` is the axis and the signal that the
+    file shows by default.
+    """
 
     name: str
-    group: h5py.Group
     path: Path
-    counters: dict[str, h5py.Dataset]
+    counters: Mapping[str, Any]
+    units: Mapping[str, str] = field(default_factory=dict)
+    technique: str = ""
+    plotted: tuple[str, str] = ("", "")
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -55,22 +65,30 @@ class Entry:
     def tell(self, severity: Literal["warning", "note"], message: str) -> None:
         self.problems.append(Problem(severity, message, str(self.path), scan=self.name))
 
-    def text(self, key: str) -> str:
-        """A string of the entry, "" when missing or unreadable."""
-        return hdf5.text_of(hdf5.get(self.group, key))
-
     def find(self, wanted: str) -> str | None:
         """The counter of that name, in any capitalization if only one has it."""
         if wanted in self.counters:
             return wanted
-        alike = [counter for counter in self.counters if counter.casefold() == wanted.casefold()]
-        return alike[0] if len(alike) == 1 else None
+        for fold in (str.casefold, plain):
+            alike = [counter for counter in self.counters if fold(counter) == fold(wanted)]
+            if alike:
+                return alike[0] if len(alike) == 1 else None
+        return None
+
+
+def plain(counter: str) -> str:
+    """A counter's name for comparison: without capitals and without a unit in brackets.
+
+    >>> plain("Energy (keV)")
+    'energy'
+    """
+    return re.sub(r"\s*[(\[][^)\]]*[)\]]$", "", counter).casefold()
 
 
 def find_axis(entry: Entry, given: Any) -> tuple[str, str, str]:
     """Technique, counter of the energy axis, and the unit that the caller states for it."""
     if given is not None:
-        names, unit = _named(entry, "energy", given)
+        names, unit = named(entry, "energy", given)
         missing = [one for one in names if entry.find(one) is None]
         if missing or len(names) != 1:
             raise NoSpectrum(f"no counter {' or '.join(names)}")
@@ -79,7 +97,7 @@ def find_axis(entry: Entry, given: Any) -> tuple[str, str, str]:
     for table in (EMISSION, INCIDENT):
         for wanted in table:
             for counter in entry.counters:
-                folded = counter.casefold()
+                folded = plain(counter)
                 if folded != wanted and not (wanted == "xes_en" and folded.startswith("xes_en")):
                     continue
                 if _moves(entry, counter):
@@ -91,19 +109,18 @@ def find_axis(entry: Entry, given: Any) -> tuple[str, str, str]:
 
 
 def is_energy(counter: str) -> bool:
-    folded = counter.casefold()
+    folded = plain(counter)
     return folded in INCIDENT or folded in EMISSION or folded.startswith("xes_en")
 
 
 def _technique(entry: Entry, axis: str) -> str:
     """By the axis: emission is resolved with the spectrometer, absorption with the incident beam."""
-    folded = axis.casefold()
+    folded = plain(axis)
     if folded in EMISSION or folded.startswith("xes_en"):
         return "xes"
     if folded in INCIDENT:
         return "xas"
-    names = hdf5.get(entry.group, "techniques/names")
-    return "xes" if names is not None and b"XES" in np.asarray(names[()]).astype(bytes).ravel() else "xas"
+    return entry.technique or "xas"
 
 
 def _moves(entry: Entry, counter: str) -> bool:
@@ -117,9 +134,9 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
     """Counters of each channel; InvalidData when those that make a curve are missing or ambiguous."""
     chosen: dict[str, list[str]] = {}
     for channel, given in wanted.items():
-        if channel == "energy":
+        if channel in ("energy", "temperature"):
             continue
-        names, _ = _named(entry, channel, given)
+        names, _ = named(entry, channel, given)
         found = [entry.find(one) for one in names]
         if None in found:
             raise InvalidData(
@@ -130,21 +147,15 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
     for channel, counters in COUNTERS.items():
         if channel in chosen:
             continue
-        matches = [
-            counter for counter in entry.counters if counter.casefold() in counters and counter != axis
-        ]
+        matches = [counter for counter in entry.counters if plain(counter) in counters and counter != axis]
         if len(matches) > 1:
-            raise InvalidData(
-                f"{entry.place}: {' and '.join(matches)} could both be {channel}. {_remedy(entry)}"
-            )
+            raise InvalidData(f"{entry.place}: {' and '.join(matches)} could both be {channel}. {_remedy(entry)}")
         if matches:
             chosen[channel] = matches
     if technique == "xes" and "iemission" not in chosen:
         signal = _plotted(entry, axis)
         if signal:
-            entry.tell(
-                "warning", f"iemission is {signal}, which the file plots by default; say channels: if not so"
-            )
+            entry.tell("warning", f"iemission is {signal}, which the file plots by default; say channels: if not so")
             chosen["iemission"] = [signal]
     needed = (
         [("i0", "iemission")]
@@ -164,7 +175,7 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
     return chosen
 
 
-def _named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
+def named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
     """Names and unit from a caller's entry: "I0", ["el1", "el2"], "
     "{"counter": "energy_enc", "unit": "keV"}.
     """
@@ -182,10 +193,8 @@ def _named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
 
 def _plotted(entry: Entry, axis: str) -> str | None:
     """The counter that the entry's default plot shows over `axis`."""
-    data = hdf5.get(entry.group, hdf5.attribute(entry.group, "default") or "plotselect")
-    if data is None or hdf5.attribute(data, "axes") != axis:
-        return None
-    return entry.find(hdf5.attribute(data, "signal"))
+    plotted, signal = entry.plotted
+    return entry.find(signal) if plotted == axis and signal else None
 
 
 def listing(entry: Entry, most: int = 60) -> str:
@@ -209,3 +218,71 @@ def sum_of(entry: Entry, counters: list[str]) -> scans.Array:
     arrays = [values_of(entry, counter) for counter in counters]
     shortest = min(values.size for values in arrays)
     return np.asarray(np.sum([values[:shortest] for values in arrays], axis=0), dtype=np.float64)
+
+
+def wanted_channels(options: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    """The caller's ``channels``, checked: channels of the vocabulary, ``energy`` and ``temperature``."""
+    wanted = options.get("channels") or {}
+    if not isinstance(wanted, Mapping):
+        raise InvalidData(f"{place}: channels is {wanted!r}; write channels: {{energy: energy_enc, i0: I0}}.")
+    for channel in wanted:
+        if channel not in ("energy", "temperature") and channel not in CHANNELS:
+            known = ["energy", "temperature", *CHANNELS]
+            raise InvalidData(f'{place}: channels: no channel "{channel}".{did_you_mean(str(channel), known)}')
+    return wanted
+
+
+def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:
+    """The energy axis in eV; where no unit is stated, the range decides, and a warning says so."""
+    values = values_of(entry, axis)
+    unit = unit or entry.units.get(axis, "")
+    if unit:
+        return scans.scale_to(values, unit, "eV", f"{entry.place}: {axis}")
+    finite = values[np.isfinite(values)]
+    middle = float(np.median(finite)) if finite.size else np.nan
+    span = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
+    # A scan of one edge or line does not span a factor of three; a counter taken by mistake may.
+    narrow = bool(finite.size) and 0 < finite.max() < 3 * finite.min()
+    if narrow and 1 <= middle <= 100:
+        agree = [
+            counter
+            for counter in entry.counters
+            if is_energy(counter) and entry.units.get(counter, "").casefold() == "kev"
+        ]
+        like = f", like {agree[0]}, which says keV" if agree else ""
+        entry.tell("warning", f"{axis} has no unit; {span} is taken as keV{like}")
+        return values * 1000.0
+    if narrow and 100 < middle <= scans.PLAUSIBLE_EV[1]:
+        entry.tell("warning", f"{axis} has no unit; {span} is taken as eV")
+        return values
+    raise InvalidData(
+        f"{entry.place}: {axis} has no unit, and {span} is neither keV nor eV of an x-ray energy. "
+        f"Say channels: {{energy: {{counter: {axis}, unit: keV}}}}, or name another counter."
+    )
+
+
+def alive(entry: Entry, arrays: dict[str, scans.Array], chosen: Mapping[str, list[str]]) -> dict[str, scans.Array]:
+    """Channels without those whose counter was zero all along: nothing was connected."""
+    dead = [channel for channel, values in arrays.items() if not np.any(values)]
+    if dead and len(dead) < len(arrays):
+        names = ", ".join(f"{channel} ({'+'.join(chosen[channel])})" for channel in dead)
+        entry.tell("note", f"all values are zero, left out: {names}")
+        return {channel: values for channel, values in arrays.items() if channel not in dead}
+    return arrays
+
+
+def nothing_read(path: Path, reasons: Mapping[str, list[str]], notes: Sequence[Problem]) -> str:
+    """The message for a file none of whose scans is a spectrum."""
+    lines = [f"{names_of(keys)}: {why}" for why, keys in reasons.items()]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"and {len(lines) - SHOWN} more"]
+    lines += [note.message for note in notes if not note.scan]
+    if any(why.startswith("no energy axis") for why in reasons):
+        lines.append("If one of them is a spectrum, say so: channels: {energy: LABEL, i0: LABEL, itrans: LABEL}.")
+    listed = "\n  ".join(lines) or "it has no entries"
+    return f"{path}: no spectrum could be read:\n  {listed}"
+
+
+def names_of(keys: Sequence[str]) -> str:
+    """The first few names of scans, and how many more there are."""
+    return ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from barospec.archive.readers import scans, tables
 from barospec.schemas.errors import InvalidData, UnreadableFile
 from barospec.schemas.records import Problem, Scan
@@ -62,15 +63,12 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     plain = [re.sub(r"^[\s#]+", "", line).rstrip() for line in lines]
     end = next((i for i, line in enumerate(plain) if _COLUMNS.match(line)), None)
     if end is None:
-        raise UnreadableFile(
-            f'{path}: no line "omega e k mu mu0 chi" before the numbers: truncated, or no xmu.dat?'
-        )
+        raise UnreadableFile(f'{path}: no line "omega e k mu mu0 chi" before the numbers: truncated, or no xmu.dat?')
     table = tables.parse_table(lines[end + 1 :], end + 2, path, cut=not text.endswith("\n"))
     problems += table.problems
     if table.values.shape[1] != 6:
         raise InvalidData(
-            f"{path}:{end + 2}: rows have {table.values.shape[1]} columns; xmu.dat has 6 (omega e k mu "
-            "mu0 chi)."
+            f"{path}:{end + 2}: rows have {table.values.shape[1]} columns; xmu.dat has 6 (omega e k mu mu0 chi)."
         )
     energy = table.values[:, 0]
     header = _header(plain[:end])
@@ -162,9 +160,7 @@ def _method(plain: list[str]) -> str:
     return "; ".join(parts)
 
 
-def _add_cluster(
-    conditions: dict[str, Any], header: dict[str, str], path: Path, problems: list[Problem]
-) -> None:
+def _add_cluster(conditions: dict[str, Any], header: dict[str, str], path: Path, problems: list[Problem]) -> None:
     """Count the atoms within the full-multiple-scattering radius from the ``feff.inp`` beside the file."""
     radius = conditions.get("cluster_radius")
     beside = path.with_name("feff.inp")

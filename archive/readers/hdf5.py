@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from barospec.schemas.errors import UnreadableFile
 
 if TYPE_CHECKING:
     import h5py
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# In every file of that application definition, in none of BLISS's own.
+NXXAS = b"NXxas"
 
 
 # Names and attributes of BLISS and NeXus files lie before the data of the first scans.
@@ -85,9 +88,7 @@ def open_file(path: Path) -> h5py.File:
 
 def by_number(key: str) -> list[tuple[int, int, str]]:
     """Sort key that puts 9.1 before 10.1."""
-    return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", key) if part
-    ]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", key) if part]
 
 
 def get(group: Any, key: str) -> Any:

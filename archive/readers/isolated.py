@@ -71,9 +71,7 @@ def read_isolated(module: str, path: Path, options: Mapping[str, Any]) -> list[S
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, BarospecError):
         raise known(content)
-    raise UnreadableFile(
-        f"{path}: cannot be read ({kind}: {content}). Damaged, truncated or still being written?"
-    )
+    raise UnreadableFile(f"{path}: cannot be read ({kind}: {content}). Damaged, truncated or still being written?")
 
 
 def _serve() -> None:

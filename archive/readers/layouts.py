@@ -162,8 +162,7 @@ def _pf_9809(lines: list[str]) -> Layout:
         ["Angle(c)", "Angle(o)", "time/s", *detectors],
         columns,
         title=head[2].strip() if len(head) > 2 else "",
-        conditions=conditions
-        | ({"d_spacing": float(spacing)} if spacing.count(".") <= 1 and spacing else {}),
+        conditions=conditions | ({"d_spacing": float(spacing)} if spacing.count(".") <= 1 and spacing else {}),
         note="energy from the attained angle, Angle(o); dark offsets are not subtracted",
         requested="Angle(c)",
     )

@@ -8,14 +8,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+from barospec.archive.readers.models_registry import MODEL_READERS, model_claims
 from barospec.schemas.errors import BarospecError, CallError, UnreadableFile, did_you_mean
 from barospec.schemas.records import Reader, Scan
 
 # One line a format: the module of that name beside this one.
 _MODULES = (
+    "athena",
     "bliss",
     "columns",
+    "fdmnes",
     "feff",
+    "nxxas",
+    "quanty",
+    "spec",
     "xdi",
 )
 
@@ -58,17 +64,25 @@ def claims(path: Path) -> list[str]:
     UnreadableFile
         When the file cannot be opened.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise UnreadableFile(f"{path}: cannot be opened: {error.strerror or error}.") from None
+    head = _head(path)
     return [name for name, reader in READERS.items() if reader.sniff(head, str(path))]
 
 
-def find_reader(
-    path: str | Path, format: str | None = None, options: Mapping[str, Any] = _NO_OPTIONS
-) -> Reader:
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise UnreadableFile(f"{path}: cannot be opened: {error.strerror or error}.") from None
+
+
+def _not_a_spectrum(models: list[str]) -> str:
+    """What a model file holds, and how to read it."""
+    holds = " or ".join(MODEL_READERS[name].holds for name in models)
+    return f"it holds {holds}. Leave it out of files:, and read it with models_registry.read_model(path)."
+
+
+def find_reader(path: str | Path, format: str | None = None, options: Mapping[str, Any] = _NO_OPTIONS) -> Reader:
     """The one reader for a file.
 
     Parameters
@@ -99,6 +113,8 @@ def find_reader(
     path = Path(path)
     if format is not None:
         if format not in READERS:
+            if format in MODEL_READERS:
+                raise CallError(f"{format} is a format of models, not of spectra: {_not_a_spectrum([format])}")
             known = ", ".join(READERS)
             raise CallError(f'no format "{format}"; there are {known}.{did_you_mean(format, list(READERS))}')
         return READERS[format]
@@ -113,6 +129,8 @@ def find_reader(
             "run sheet, "
             f"or --format {names[0]}."
         )
+    if models := model_claims(_head(path), str(path)):
+        raise UnreadableFile(f"{path}: a model file, no spectrum: {_not_a_spectrum(models)}")
     raise UnreadableFile(
         f"{path}: of no known format ({', '.join(READERS)}). If one of them fits nevertheless, say "
         "format: NAME in the "

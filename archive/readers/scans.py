@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.units import find_unit, parse_quantity
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -91,9 +92,21 @@ def d_spacing_from(options: Mapping[str, Any], path: Path) -> float | None:
         return None
     value = parse_quantity(str(given), "Å").value
     if not 0.1 < value < 100:
-        raise InvalidData(
-            f'{path}: d_spacing "{given}" is {value} Å; a monochromator crystal has 0.5 to 10 Å.'
-        )
+        raise InvalidData(f'{path}: d_spacing "{given}" is {value} Å; a monochromator crystal has 0.5 to 10 Å.')
+    return value
+
+
+def edge_energy_from(options: Mapping[str, Any], path: Path) -> float | None:
+    """The edge energy in eV that the caller adds to relative energies, ``columns: {E_edge: 8333}``; None without one."""
+    columns = options.get("columns")
+    if not isinstance(columns, Mapping):
+        return None
+    given = next((columns[key] for key in columns if str(key).casefold() == "e_edge"), None)
+    if given is None:
+        return None
+    value = parse_quantity(str(given), "eV").value
+    if not PLAUSIBLE_EV[0] <= value <= PLAUSIBLE_EV[1]:
+        raise InvalidData(f'{path}: columns: E_edge "{given}" is {value:.6g} eV, which is no edge of an element.')
     return value
 
 
@@ -161,13 +174,9 @@ def make_scan(
         lines = lines[keep] if lines is not None else None
     energy = np.ascontiguousarray(energy[keep])
     if energy.size < 2:
-        raise InvalidData(
-            f"{place}: {energy.size} point(s) with an energy; a spectrum has at least two. Truncated?"
-        )
+        raise InvalidData(f"{place}: {energy.size} point(s) with an energy; a spectrum has at least two. Truncated?")
     found += _check_axis(energy, lines, place, path, scan)
-    taken = _channels(
-        {name: values[keep] for name, values in channels.items()}, lines is None, path, scan, found
-    )
+    taken = _channels({name: values[keep] for name, values in channels.items()}, lines is None, path, scan, found)
     if not taken:
         raise InvalidData(f"{place}: no channel with a finite value; nothing can be formed from it.")
     return Scan(name, energy, taken, title, dict(conditions or {}), dict(header or {}), found)
@@ -190,9 +199,7 @@ def _channels(
     return taken
 
 
-def _check_axis(
-    energy: Array, lines: NDArray[np.int64] | None, place: str, path: Path, scan: str
-) -> list[Problem]:
+def _check_axis(energy: Array, lines: NDArray[np.int64] | None, place: str, path: Path, scan: str) -> list[Problem]:
     low, high = PLAUSIBLE_EV
     outside = (energy < low) | (energy > high)
     if np.median(outside) > 0:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from barospec.schemas.errors import UnreadableFile
 from barospec.schemas.records import Problem
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -92,6 +93,17 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
 
 
+def require_line_end(text: str, path: Path) -> None:
+    """Refuse a text whose last line is not ended: its last number may be cut, and nothing would tell.
+
+    For files of programs that end every line and whose numbers are used without a person looking at a curve.
+    """
+    if not text.endswith("\n"):
+        raise UnreadableFile(
+            f"{path}: its last line has no line end: truncated, or still being written? If it is whole, add one."
+        )
+
+
 def parse_table(lines: Sequence[str], first: int, path: Path, cut: bool = False) -> Table:
     """Parse the rows of a table; what is no number becomes NaN and is reported with its line.
 
@@ -119,9 +131,7 @@ def parse_table(lines: Sequence[str], first: int, path: Path, cut: bool = False)
     """
     rows = [(first + i, split_cells(line)) for i, line in enumerate(lines) if line.strip()]
     if not rows:
-        raise UnreadableFile(
-            f"{path}: no rows of numbers after line {first - 1}: truncated, or still being written?"
-        )
+        raise UnreadableFile(f"{path}: no rows of numbers after line {first - 1}: truncated, or still being written?")
     width = Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
     problems: list[Problem] = []
     if cut:
@@ -132,8 +142,7 @@ def parse_table(lines: Sequence[str], first: int, path: Path, cut: bool = False)
         values, bad = _careful(rows, width)
         if len(bad) * 2 > len(rows):
             raise UnreadableFile(
-                f"{path}:{bad[0][0]}: {bad[0][1]}; so it is in {len(bad)} of {len(rows)} rows. Not a "
-                "table of numbers."
+                f"{path}:{bad[0][0]}: {bad[0][1]}; so it is in {len(bad)} of {len(rows)} rows. Not a table of numbers."
             )
         problems += [Problem("warning", message, str(path), number) for number, message in bad[:_SHOWN]]
         if len(bad) > _SHOWN:
@@ -176,14 +185,10 @@ def _careful(rows: list[tuple[int, list[str]]], width: int) -> tuple[Array, list
         parsed = [numeric(cell) for cell in cells]
         if len(cells) != width:
             values[i, 0] = np.nan if parsed[0] is None else parsed[0]
-            bad.append(
-                (number, f"{len(cells)} cells where other rows have {width}; the row's signals become NaN")
-            )
+            bad.append((number, f"{len(cells)} cells where other rows have {width}; the row's signals become NaN"))
             continue
         values[i] = [np.nan if value is None else value for value in parsed]
-        odd = [
-            cell for cell, value in zip(cells, parsed, strict=True) if value is None or not np.isfinite(value)
-        ]
+        odd = [cell for cell, value in zip(cells, parsed, strict=True) if value is None or not np.isfinite(value)]
         if odd:
             bad.append((number, ", ".join(f'"{cell[:30]}"' for cell in odd[:3]) + " is not a finite number"))
     return values, bad

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from barospec.archive.readers import scans, tables
+
+from barospec.archive.readers import environment, scans, tables
 from barospec.archive.readers.columns import channels_from_options
 from barospec.schemas.errors import InvalidData, UnreadableFile, Unsupported
 from barospec.schemas.records import Problem, Scan
@@ -28,9 +29,7 @@ suffixes = (".xdi",)
 _VERSION = re.compile(r"#\s*XDI/(\d+)\.(\d+)", re.IGNORECASE)
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9_-]*\.[A-Za-z0-9_-]+)\s*:(.*)")
 _LIKE_XDI = re.compile(rb"^#\s*Column\.1\s*:", re.IGNORECASE | re.MULTILINE)
-_FORMULA = re.compile(
-    rf"(?=.*[A-Z])(?:[\[(){{}}\]\s.,+\-\d]|{'|'.join(sorted(ELEMENTS, key=len, reverse=True))})+"
-)
+_FORMULA = re.compile(rf"(?=.*[A-Z])(?:[\[(){{}}\]\s.,+\-\d]|{'|'.join(sorted(ELEMENTS, key=len, reverse=True))})+")
 # Labels of the dictionary are the vocabulary's channels; these are in use beside them.
 _SYNONYMS = {"it": "itrans", "if": "ifluor", "ifl": "ifluor", "ir": "irefer", "iref": "irefer"}
 _TEXT_TERMS = {
@@ -61,9 +60,7 @@ class _Header:
     @property
     def declared(self) -> dict[int, str]:
         """Columns by number, as ``Column.N`` fields declare them."""
-        pairs = (
-            (key.removeprefix("column."), value) for key, value in self.lower.items() if "column." in key
-        )
+        pairs = ((key.removeprefix("column."), value) for key, value in self.lower.items() if "column." in key)
         return {int(number): value for number, value in pairs if number.isdigit() and int(number) > 0}
 
 
@@ -105,6 +102,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     fields = dict(header.fields)
     if header.comments:
         fields["comments"] = "\n".join(header.comments)
+    fields |= environment.dead_time_columns((value.split(" ")[0] for value in columns.values()), channels)
     return [
         scans.make_scan(
             path,
@@ -152,15 +150,11 @@ def _read_header(lines: list[str], path: Path) -> _Header:
         elif content:
             _read_field(header, content, index + 1, warn)
     if not ended:
-        warn(
-            'no line "#----" ends the header; it is taken to end before the first row of numbers', header.end
-        )
+        warn('no line "#----" ends the header; it is taken to end before the first row of numbers', header.end)
         if header.comments:
             header.labels = header.comments.pop().split()
     if header.end == len(lines):
-        raise UnreadableFile(
-            f"{path}: ends within its header (line {len(lines)}): truncated, or still being written?"
-        )
+        raise UnreadableFile(f"{path}: ends within its header (line {len(lines)}): truncated, or still being written?")
     return header
 
 
@@ -208,9 +202,7 @@ def _columns(header: _Header, table: tables.Table, path: Path, problems: list[Pr
 def _energy(
     header: _Header, columns: dict[int, str], values: tables.Array, options: Mapping[str, Any], path: Path
 ) -> tables.Array:
-    named = {
-        value.split()[0].casefold(): (number, value.split()[1:]) for number, value in columns.items() if value
-    }
+    named = {value.split()[0].casefold(): (number, value.split()[1:]) for number, value in columns.items() if value}
     if "energy" in named:
         number, unit = named["energy"]
         place = f"{path}: column {number}"
@@ -219,9 +211,7 @@ def _energy(
         return scans.scale_to(values[:, number - 1], " ".join(unit), "eV", place)
     if "angle" in named:
         number, unit = named["angle"]
-        angle = scans.scale_to(
-            values[:, number - 1], " ".join(unit) or "deg", "deg", f"{path}: column {number}"
-        )
+        angle = scans.scale_to(values[:, number - 1], " ".join(unit) or "deg", "deg", f"{path}: column {number}")
         d_spacing = scans.d_spacing_from(options, path) or _d_spacing(header)
         if d_spacing is None:
             raise InvalidData(
@@ -251,9 +241,7 @@ def _channels(
         elif label and label not in ("energy", "angle"):
             left.append(value.split()[0])
     if left:
-        problems.append(
-            Problem("note", f"columns that are not channels are not kept: {', '.join(left)}", str(path))
-        )
+        problems.append(Problem("note", f"columns that are not channels are not kept: {', '.join(left)}", str(path)))
     if not channels:
         raise InvalidData(
             f"{path}: none of its columns ({', '.join(columns.values())}) is a channel. Say which are: "

@@ -7,6 +7,8 @@ counters.
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import h5py
@@ -14,11 +16,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 ENERGY = np.round(np.linspace(8300.0, 8400.0, 41), 3)
-MU = (
-    0.2
-    + 1.5 * (np.arctan((ENERGY - 8345.0) / 2.0) / np.pi + 0.5)
-    + 0.6 / (1 + ((ENERGY - 8350.0) / 3.0) ** 2)
-)
+MU = 0.2 + 1.5 * (np.arctan((ENERGY - 8345.0) / 2.0) / np.pi + 0.5) + 0.6 / (1 + ((ENERGY - 8350.0) / 3.0) ** 2)
 I0 = np.round(2.0e5 - 100.0 * np.arange(41))
 ITRANS = np.round(I0 * np.exp(-MU))
 
@@ -154,6 +152,223 @@ def _entry(file: h5py.File, name: str, title: str, start: str) -> h5py.Group:
     return entry
 
 
+def spec() -> None:
+    """A scan 0 that is no spectrum, and a second scan 0 that is one, its energy in the second column."""
+    energy = ENERGY / 1000
+    head = """#F invented.spec
+#E 1769895000
+#D Sat Jan 31 23:30:00 2026
+#O0 Two Theta  samz
+#O1 mono
+
+#S 0 ascan samz 1 2 2 0.1
+#D Sat Jan 31 23:30:10 2026
+#P0 30.5 1.25
+#P1 8.3
+#N 2
+#L samz  I0
+1.0 200000
+1.5 199000
+2.0 198000
+
+#S 0 ascan Energy 8.3 8.4 40 1
+#D Sat Jan 31 23:31:00 2026
+#T 1 (Seconds)
+#P0 30.5 1.75
+#P1 8.3
+#N 5
+#L Epoch  Energy (keV)  Seconds  I0  I1
+"""
+    epoch = np.arange(41.0)
+    rows = _rows(epoch, energy, np.ones(41), I0, ITRANS, form="{:.0f} {:.6f} {:.0f} {:.0f} {:.0f}")
+    (HERE / "invented.spec").write_text(head + rows)
+
+
+def fdmnes() -> None:
+    """Raw output with two curves, and the convoluted output of an old version, which lacks E_edge."""
+    first = (
+        "# FDMNES program, Revision 1st of February 2026\n"
+        "  8345.000   28  1  1     0.00000   -19.30749    -5.01332  1  1     8300.401  0.011948392     0.00000"
+        " = E_edge, Z, n_edge, j_edge, Abs_before_edge, VO_interstitial, E_Fermi, ninitl, ninit1, Epsii,"
+        " Atom_density, f0_forward\n"
+        "    Energy    <xanes>     <xanes>_xx  (100)ss_0\n"
+    )
+    relative = ENERGY - 8345.0
+    form = "{:10.3f}{:15.7E}{:15.7E}{:15.7E}"
+    (HERE / "invented_out.txt").write_text(first + _rows(relative, MU, MU / 2, MU / 3, form=form))
+    old = "    Energy    <xanes>\n" + _rows(relative, MU, form="{:10.3f}{:15.7E}")
+    (HERE / "invented_2_conv.txt").write_text(old)
+
+
+def quanty() -> None:
+    """A Green's function as Quanty prints it, which is no SPEC file."""
+    head = """#Spectra: 1
+Emin______Emax       8.300000000000000E+03  8.400000000000000E+03
+EminPole__EmaxPole   8.345000000000000E+03  8.350000000000000E+03
+dE________Gamma      2.500000000000000E+00  1.000000000000000E-01
+Energy               Re[0]                  Im[0]
+"""
+    rows = _rows(ENERGY, 0.1 * MU, -MU, form="{:19.12E} {:22.15E} {:22.15E}")
+    (HERE / "invented_iso.spec").write_text(head + rows)
+
+
+def athena() -> None:
+    """A project with a sample, its reference, a label that stands twice, and pixels; gzipped Perl and JSON."""
+    tied = {"bkg_z": "Ni", "fft_edge": "k", "bkg_e0": "8345.5", "bkg_pre1": "-40", "bkg_eshift": "0.5", "ln": 1}
+    source = {"file": "/home/someone/hc-0000/sample.000", "titles": ["it's invented", "20 \u00b0C"]}
+    pixels = [float(i) for i in range(41)]
+    foil = np.round(ITRANS * np.exp(-MU[::-1]))
+    groups: dict[str, dict[str, object]] = {
+        "aaaaa": {
+            "args": {"label": "sample", "referencegroup": "bbbbb", **tied, **source},
+            "arrays": {"x": ENERGY, "y": np.log(I0 / ITRANS), "i0": I0, "signal": ITRANS},
+        },
+        "bbbbb": {
+            "args": {"label": "  Ref sample", "referencegroup": "aaaaa", **tied},
+            "arrays": {"x": ENERGY, "y": np.log(ITRANS / foil), "i0": ITRANS, "signal": foil},
+        },
+        "ccccc": {"args": {"label": "sample", "bkg_z": "Ni", "fft_edge": "k"}, "arrays": {"x": ENERGY, "y": MU}},
+        "ddddd": {"args": {"label": "dispersive", "is_pixel": 1}, "arrays": {"x": np.array(pixels), "y": MU}},
+    }
+    first = "Athena project file -- Demeter version 0.9.26"
+    text = f"# {first}\n# This file created at 2026-01-31T23:30:00\n\n"
+    content: dict[str, object] = {"_____header1": f"# {first}", "_____journal": ["a note"]}
+    for key, group in groups.items():
+        args, arrays = group["args"], group["arrays"]
+        assert isinstance(args, dict)
+        assert isinstance(arrays, dict)
+        text += f"$old_group = '{key}';\n"
+        text += f"@args = ({','.join(f'{_perl(name)},{_perl(value)}' for name, value in args.items())});\n"
+        lists = {name: [repr(float(value)) for value in values] for name, values in arrays.items()}
+        text += "".join(f"@{name} = ({','.join(map(_perl, values))});\n" for name, values in lists.items())
+        text += (
+            "$xdi = bless( {'metadata' => {'Mono' => {'name' => 'Si(111)','d_spacing' => '3.1356'}}}, 'Xray::XDI' );\n"
+        )
+        text += "[record]   # create object and set arrays\n\n"
+        content[key] = {"args": args, **lists}
+    text += "@journal = ('a note');\n\n1;\n"
+    content["_____order"] = list(groups)
+    # The time in a gzip header would change the file at each run.
+    (HERE / "invented.prj").write_bytes(gzip.compress(text.encode(), mtime=0))
+    (HERE / "invented-json.prj").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _perl(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_perl, value))}]"
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    if escaped.isascii():
+        return f"'{escaped}'"
+    return '"' + "".join(c if c.isascii() else f"\\x{{{ord(c):x}}}" for c in str(value)) + '"'
+
+
+def nxxas() -> None:
+    """One entry of each of the three forms that share the name."""
+    with h5py.File(HERE / "invented-nxxas.nxs", "w", libver=("earliest", "v110")) as file:
+        for key in ("entry", "beams", "detectors"):
+            entry = file.create_group(key)
+            entry.attrs["NX_class"] = "NXentry"
+            entry["definition"] = "NXxas"
+        entry = file["entry"]
+        entry["mode"] = "transmission"
+        entry["element"] = "Ni"
+        entry["absorption_edge"] = "K"
+        _data(entry, "energy", ENERGY, "eV")
+        entry["intensity"] = MU
+        entry["sample/name"] = "invented"
+        entry["sample/temperature"] = 10.0
+        entry["sample/temperature"].attrs["units"] = "K"
+        beams = file["beams"]
+        beams["title"] = "as in the manual"
+        beams["start_time"] = "2026-01-31T23:30:00+02:00"
+        _data(beams, "inst/monochromator/energy", ENERGY / 1000, "keV")
+        beams["inst"].attrs["NX_class"] = "NXinstrument"
+        beams["inst/incoming_beam/data"] = I0
+        beams["inst/absorbed_beam/data"] = ITRANS
+        beams["data/mode"] = "Transmission"
+        detectors = file["detectors"]
+        _data(detectors, "instrument/monochromator/energy", ENERGY, "eV")
+        _data(detectors, "instrument/monochromator/crystal/d_spacing", 3.1356, "Angstroms")
+        detectors["instrument/i0/data"] = I0
+        detectors["instrument/itrans/data"] = ITRANS
+        detectors["sample/xrayedge/element"] = "Ni"
+        detectors["sample/xrayedge/edge"] = "K"
+
+
+def models() -> None:
+    """Model files: a chain with 17 vectors (two lines of degeneracies), bands and densities of two codes."""
+    folder = HERE / "models"
+    folder.mkdir(exist_ok=True)
+    vectors = range(-8, 9)
+    degeneracies = [2 if abs(r) == 8 else 1 for r in vectors]
+    cells = [f"{d:5d}" for d in degeneracies]
+    head = f"an invented chain\n 2\n 17\n{''.join(cells[:15])}\n{''.join(cells[15:])}\n"
+    rows = ""
+    for r in vectors:
+        for n in (1, 2):
+            for m in (1, 2):
+                value = 0.8 / (1 + abs(r)) if m == n else 0.1j * (m - n) * (r == 0)
+                rows += f"{r:5d}    0    0{m:5d}{n:5d}{complex(value).real:12.6f}{complex(value).imag:12.6f}\n"
+    (folder / "chain_hr.dat").write_text(head + rows)
+    dos = "".join(f" {e:10.5f} {e + 3:10.5f} {(e + 3) / 2:10.5f}\n" for e in (-2.0, -1.0, 0.0, 1.0))
+    label = "#  BAND  -1\n#EF=   {:.5f}          NENRG=  4\n# ENERGY  total-DOS  Ni-d\n"
+    (folder / "case.dos1ev").write_text(label.format(0.0) + dos)
+    (folder / "case.dos1").write_text(label.format(0.5) + dos)
+    path = ((0.0, 0.0), (0.25, 0.125), (0.5, 0.25))
+    bands = "".join(
+        f"  bandindex:{band:6d}\n"
+        + "".join(f"  {k:.5f} 0.00000 0.00000 {d:.5f} {band - 2 + k:9.5f}\n" for k, d in path)
+        for band in (1, 2)
+    )
+    (folder / "case.spaghetti_ene").write_text(bands)
+    _vasprun(folder / "vasprun.xml")
+
+
+def _vasprun(path: Path) -> None:
+    """Two spins, two k-points, three bands, two ions; two ionic steps, of which the second counts."""
+
+    def sets(comment: str, parts: list[str]) -> str:
+        return "".join(f'<set comment="{comment} {i}">{part}</set>\n' for i, part in enumerate(parts, 1))
+
+    def step(shift: float) -> str:
+        levels = [
+            [[f"<r>{s + k + b + shift:.4f} {float(b < 2):.4f}</r>" for b in range(3)] for k in range(2)]
+            for s in range(2)
+        ]
+        eigenvalues = sets("spin", [sets("kpoint", ["\n".join(k) for k in spin]) for spin in levels])
+        energies = [-2.0, -1.0, 0.0, 1.0]
+        total = sets("spin", ["\n".join(f"<r>{e:.4f} {s + e + 3:.4f} 0.0</r>" for e in energies) for s in range(2)])
+        partial = sets(
+            "ion",
+            [
+                sets("spin", ["\n".join(f"<r>{e:.4f} {i + s:.4f} {e + 3:.4f}</r>" for e in energies) for s in range(2)])
+                for i in range(2)
+            ],
+        )
+        fields = "<field>energy</field><field>     s</field><field>   dxy</field>"
+        dos = f'<i name="efermi">{0.25 + shift:.4f}</i><total><array><set>{total}</set></array></total>'
+        dos += f"<partial><array>{fields}<set>{partial}</set></array></partial>"
+        again = dos.replace(f"{0.25 + shift:.4f}", "9.0000")
+        bands = f"<eigenvalues><array><set>{eigenvalues}</set></array></eigenvalues>"
+        return f'<calculation>{bands}\n<dos>{dos}</dos>\n<dos comment="interpolated">{again}</dos></calculation>\n'
+
+    atoms = "".join(f"<rc><c>{element} </c><c>{i}</c></rc>" for i, element in ((1, "Ni"), (2, "O")))
+    kpoints = '<varray name="kpointlist"><v>0 0 0</v><v>0.5 0 0</v></varray><varray name="weights"><v>0.25</v><v>0.75</v></varray>'
+    generator = (
+        '<generator><i name="program" type="string">vasp </i><i name="version" type="string">6.0.0  </i></generator>'
+    )
+    text = f'<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n {generator}\n<kpoints>{kpoints}</kpoints>\n'
+    text += f'<atominfo><array name="atoms"><set>{atoms}</set></array></atominfo>\n'
+    path.write_text(f"{text}{step(-1.0)}{step(0.0)}</modeling>\n")
+
+
+def _data(group: h5py.Group, name: str, values: object, unit: str) -> None:
+    group[name] = values
+    group[name].attrs["units"] = unit
+
+
 if __name__ == "__main__":
-    for make in (xdi, xdac, table, feff, bliss):
+    for make in (xdi, xdac, table, feff, bliss, spec, fdmnes, quanty, athena, nxxas, models):
         make()

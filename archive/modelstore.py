@@ -1,0 +1,222 @@
+"""Models in the store: parameter sets as two small tables, with revisions like structures.
+
+``/tables/models`` has one row per parameter set and all that gives its numbers a meaning; ``/tables/model_parameters`` one
+row per number. Reading models from sheets is `spins.records`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from barospec.archive.layout import Writer, count_records, create, dims_of, read_table
+from barospec.archive.spins.records import ModelRecord, Parameter
+from barospec.schemas.errors import NotFound, did_you_mean
+from barospec.schemas.records import Problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+    from barospec.archive.ingest import Report
+
+CONVENTIONS = ("fermi_level_reference", "hund_convention", "e_ct_reference", "state_selection", "operator_basis")
+DESCRIBED = (*CONVENTIONS, "phase", "pressure_method", "note")
+
+
+def is_model_sheet(path: Path) -> bool:
+    """Whether a YAML file lists models: a line ``models:`` at its left margin."""
+    try:
+        with path.open("rb") as file:
+            return any(line.rstrip() == b"models:" for line in file.read(2_000_000).splitlines())
+    except OSError:
+        return False
+
+
+def fingerprint(record: ModelRecord) -> str:
+    """sha256 of a model's content, whatever file and line it came from."""
+    numbers = [
+        (p.name, p.layer, p.bond, p.unit, p.value, p.sigma, p.low, p.high, p.quote, p.note) for p in record.parameters
+    ]
+    facts = [record.model_id, record.compound, record.structure, record.stack, record.scale, record.status]
+    told = [record.pressure, record.temperature, record.hamiltonian, record.source, sorted(record.metadata.items())]
+    return hashlib.sha256(repr([facts, told, numbers]).encode()).hexdigest()
+
+
+def add_models(writer: Writer, records: Sequence[ModelRecord], replace: bool, now: int, report: Report) -> int:
+    """Write the models that the archive does not have; returns how many. Conflicts go into the report."""
+    table = read_table(writer.root, "models", ["model_id", "content_sha256", "status", "revision"])
+    held = {
+        str(name): (str(digest), int(revision), row)
+        for row, (name, digest, status, revision) in enumerate(zip(*table.values(), strict=True))
+        if status == "active"
+    }
+    fresh: list[tuple[ModelRecord, int]] = []
+    for record in records:
+        before = held.get(record.model_id)
+        if before is None:
+            fresh.append((record, 1))
+        elif before[0] == fingerprint(record):
+            report.unchanged += 1
+        elif replace:
+            writer.edit_table("models", [before[2]], {"status": "superseded"})
+            report.replaced += 1
+            fresh.append((record, before[1] + 1))
+        else:
+            report.conflicts += 1
+            message = f"model {record.model_id} is in the archive with other content; --replace makes it revision {before[1] + 1}."
+            report.problems.append(Problem("error", message, record.source_file, record.line))
+    if fresh:
+        writer.append_table("models", [_row(record, revision, now) for record, revision in fresh])
+        writer.append_table(
+            "model_parameters", [row for record, revision in fresh for row in _numbers(record, revision)]
+        )
+    return len(fresh)
+
+
+def _row(record: ModelRecord, revision: int, now: int) -> dict[str, Any]:
+    return {
+        "model_id": record.model_id,
+        "material": record.compound,
+        "structure": record.structure,
+        "stack": record.stack,
+        "scale": record.scale,
+        "standing": record.status,
+        "hamiltonian": record.hamiltonian,
+        "pressure": record.pressure,
+        "temperature": record.temperature,
+        **{name: record.metadata.get(name) for name in DESCRIBED},
+        "source": record.source,
+        "source_file": record.source_file,
+        "source_sha256": record.source_sha256,
+        "content_sha256": fingerprint(record),
+        "origin": "calculated",
+        "status": "active",
+        "revision": revision,
+        "ingested": now,
+    }
+
+
+def _numbers(record: ModelRecord, revision: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "model_id": record.model_id,
+            "revision": revision,
+            **{name: getattr(p, name) for name in ("name", "layer", "bond", "unit", "quote", "note")},
+            **{name: getattr(p, name) for name in ("value", "sigma", "low", "high")},
+        }
+        for p in record.parameters
+    ]
+
+
+def symbol(name: str, layer: str = "", bond: str = "") -> str:
+    """A parameter's name as a field: letters, digits and underscores.
+
+    >>> symbol("J(lt)"), symbol("J_H", layer="m")
+    ('J_lt', 'J_H_m')
+    """
+    words = "".join(char if char.isalnum() else " " for char in f"{name} {layer}").split()
+    return "_".join(words)
+
+
+def read_models(root: zarr.Group, identifiers: Sequence[str] | None = None) -> list[ModelRecord]:
+    """Active models, those with the given identifiers in that order, or all."""
+    rows = {row["model_id"]: row for row in _records(read_table(root, "models")) if row["status"] == "active"}
+    numbers: dict[tuple[str, int], list[Parameter]] = {}
+    for record in _records(read_table(root, "model_parameters")):
+        key = (record.pop("model_id"), record.pop("revision"))
+        numbers.setdefault(key, []).append(Parameter(**record))
+    return [
+        ModelRecord(
+            model_id=row["model_id"],
+            compound=row["material"],
+            status=row["standing"],
+            parameters=tuple(numbers[row["model_id"], row["revision"]]),
+            metadata={name: row[name] for name in DESCRIBED if row[name]},
+            **{name: row[name] for name in ("structure", "stack", "scale", "hamiltonian", "pressure", "temperature")},
+            **{name: row[name] for name in ("source", "source_file", "source_sha256")},
+        )
+        for row in ([rows[name] for name in identifiers] if identifiers is not None else rows.values())
+    ]
+
+
+def _records(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = list(table)
+    return [dict(zip(names, map(_plain, values), strict=True)) for values in zip(*table.values(), strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    """A stored value as Python has it; text comes as numpy's string type."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
+    """Keep a computed output of models as labelled arrays under ``/model_outputs/<entry>``; returns the entry's name.
+
+    The attribute ``provenance`` goes along: operator, version, options, models and where they were found.
+    """
+    provenance = json.loads(dataset.attrs["provenance"])
+    operator = provenance["steps"][-1]["operator"]
+    entry = f"{operator}-{count_records(writer.root, 'model_outputs') + 1}"
+    group = writer.root.require_group(f"model_outputs/{entry}")
+    group.attrs.update({key: value for key, value in dataset.attrs.items() if value is not None})
+    computed = dataset.compute()
+    for name, variable in computed.variables.items():
+        values = np.asarray(variable.values)
+        text = values.dtype.kind in "OUST"
+        stored = values.astype(np.dtypes.StringDType()) if text else values
+        chunks = [max(1, min(size, 4096)) for size in values.shape]
+        dtype, fill = (str, "") if text else (values.dtype, np.nan if values.dtype.kind == "f" else 0)
+        made = create(group, str(name), dtype, fill, values.shape, chunks, [str(dim) for dim in variable.dims])
+        made[...] = stored
+        made.attrs.update({str(key): value for key, value in variable.attrs.items()})
+    record = {
+        "entry": entry,
+        "operator": operator,
+        "version": int(provenance["steps"][-1]["version"]),
+        "models": json.dumps([model["model_id"] for model in provenance["models"]]),
+        "query": str(dataset.attrs.get("query", "")),
+        "input_snapshot": str(dataset.attrs.get("snapshot", "")),
+        "provenance": dataset.attrs["provenance"],
+        "ingested": now,
+    }
+    writer.append_table("model_outputs", [record])
+    return entry
+
+
+def read_output(root: zarr.Group, entry: str) -> xr.Dataset:
+    """A stored output, lazily. Raises NotFound when there is no such entry."""
+    import dask.array
+    import xarray as xr
+
+    path = f"model_outputs/{entry}"
+    if path not in root:
+        known = [str(name) for name in read_table(root, "model_outputs", ["entry"])["entry"]]
+        raise NotFound(
+            f'there is no stored output "{entry}".{did_you_mean(entry, known)} There are {", ".join(known) or "none"}.'
+        )
+    node = root[path]
+    variables: dict[str, Any] = {}
+    for name, item in node.arrays():
+        dims = dims_of(item)
+        # Labels are small and wanted at once; numbers come when they are computed.
+        values = (
+            np.asarray(item[...]).astype(object)
+            if item.dtype.kind not in "fiu"
+            else (np.asarray(item[...]) if (name,) == dims else dask.array.from_array(item, chunks=item.chunks))
+        )
+        variables[name] = (dims, values, dict(item.attrs))
+    dimensions = {dim for dims, _, _ in variables.values() for dim in dims}
+    labels = {
+        name for name in variables if name in dimensions or name in ("pressure", "material", "structure", "standing")
+    }
+    return xr.Dataset(
+        {name: item for name, item in variables.items() if name not in labels},
+        coords={name: variables[name] for name in labels},
+        attrs=dict(node.attrs),
+    )

@@ -1,0 +1,168 @@
+"""Least squares for every row at once: linear with covariance, and Levenberg-Marquardt for curved models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from barospec.archive.operators._grid import Bools, Floats, Ints
+from barospec.archive.operators._sums import row_sum
+
+
+@dataclass(slots=True)
+class Fit:
+    """Coefficients, shape (rows, k); covariance for the weights given, (rows, k, k); weighted sum of squared
+    residuals and number of points with weight, (rows,); whether the equations could be solved.
+    """
+
+    coefficients: Floats
+    covariance: Floats
+    chi2: Floats
+    points: Floats
+    solved: Bools
+
+    def combine(self, terms: Floats) -> Floats:
+        """Variance of ``terms @ coefficients``, terms of shape (rows, k)."""
+        # Few and fixed terms: written out, so that the order of addition never changes.
+        out = np.zeros(len(terms))
+        for i in range(terms.shape[1]):
+            for j in range(terms.shape[1]):
+                out += terms[:, i] * terms[:, j] * self.covariance[:, i, j]
+        return out
+
+
+def linear(
+    basis: list[Floats], y: Floats, weight: Floats, count: Ints, variance: Floats | None = None
+) -> Fit:
+    """Fit ``sum_k c_k basis_k`` to y.
+
+    Parameters
+    ----------
+    basis : list of ndarray, each shape (rows, points)
+    y, weight : ndarray, shape (rows, points)
+        Weights are inverse variances, 0 for points that do not take part.
+    count : ndarray of int, shape (rows,)
+    variance : ndarray, shape (rows, points), optional
+        Of the points, where the weights are something else: the covariance is then propagated from it.
+    """
+    # Points without weight may hold anything, NaN included.
+    used = (weight > 0) & (np.arange(y.shape[1]) < count[:, None])
+    w = np.where(used, weight, 0.0)
+    terms = [np.where(used, term, 0.0) for term in basis]
+    y = np.where(used, y, 0.0)
+    size = len(terms)
+    matrix = np.empty((len(y), size, size))
+    spread = np.empty_like(matrix)
+    right = np.empty((len(y), size))
+    for i in range(size):
+        weighted = terms[i] * w
+        right[:, i] = row_sum(weighted * y, count)
+        for j in range(i + 1):
+            matrix[:, i, j] = matrix[:, j, i] = row_sum(weighted * terms[j], count)
+            if variance is not None:
+                share = np.where(used, w * variance, 0.0)
+                spread[:, i, j] = spread[:, j, i] = row_sum(weighted * share * terms[j], count)
+    inverse, solved = inverted(matrix)
+    coefficients = _times(inverse, right)
+    covariance = inverse if variance is None else _product(_product(inverse, spread), inverse)
+    rest = y.copy()
+    for i in range(size):
+        rest -= coefficients[:, i, None] * terms[i]
+    points = row_sum(used.astype(np.float64), count)
+    return Fit(coefficients, covariance, row_sum(w * rest**2, count), points, solved & (points >= size))
+
+
+def inverted(matrix: Floats) -> tuple[Floats, Bools]:
+    """Inverses of symmetric positive matrices, shape (rows, k, k); False where one is singular to 1e-12."""
+    size = matrix.shape[-1]
+    diagonal = np.einsum("rii->ri", matrix)
+    good = np.isfinite(matrix).all(axis=(1, 2)) & (diagonal > 0).all(axis=1)
+    scale = np.where(good[:, None], 1.0 / np.sqrt(np.where(good[:, None], diagonal, 1.0)), 1.0)
+    scaled = np.where(good[:, None, None], matrix * scale[:, :, None] * scale[:, None, :], np.eye(size))
+    if len(scaled):
+        good &= np.linalg.eigvalsh(scaled)[:, 0] > 1e-12
+    scaled = np.where(good[:, None, None], scaled, np.eye(size))
+    inverse = np.linalg.inv(scaled) if len(scaled) else scaled
+    return inverse * scale[:, :, None] * scale[:, None, :], good
+
+
+def _times(matrix: Floats, vector: Floats) -> Floats:
+    out = np.zeros_like(vector)
+    for j in range(vector.shape[1]):
+        out += matrix[:, :, j] * vector[:, j, None]
+    return out
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    out = np.zeros_like(left)
+    for k in range(left.shape[-1]):
+        out += left[:, :, k, None] * right[:, None, k, :]
+    return out
+
+
+Model = Callable[[Floats, Floats], tuple[Floats, list[Floats]]]
+"""``model(x, parameters (rows, k)) -> values (rows, points), derivatives [k] of (rows, points)``."""
+
+
+def curved(
+    model: Model,
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    count: Ints,
+    start: Floats,
+    iterations: int = 40,
+    tolerance: float = 1e-6,
+) -> Fit:
+    """Fit a model that is not linear in its parameters, by Levenberg-Marquardt, each row with its own damping.
+
+    Every row takes the same number of iterations, so that the others never show; `solved` tells whether the
+    last step changed the sum of squares by less than `tolerance` of itself, or 1e-12 of that of the data.
+    """
+    used = (weight > 0) & (np.arange(y.shape[1]) < count[:, None])
+    w, y, x = np.where(used, weight, 0.0), np.where(used, y, 0.0), np.where(used, x, 0.0)
+    parameters = start.copy()
+    damping = np.full(len(y), 1e-3)
+
+    def squares(trial: Floats) -> Floats:
+        rest = np.where(used, y - model(x, trial)[0], 0.0)
+        return row_sum(w * rest**2, count)
+
+    best = squares(parameters)
+    change = np.full(len(y), np.inf)
+    for _ in range(iterations):
+        values, slopes = model(x, parameters)
+        matrix, right = _normal_equations(values, slopes, y, w, used, count)
+        scale = np.einsum("rii->ri", matrix)
+        damped = matrix + (damping[:, None] * scale)[:, :, None] * np.eye(start.shape[1])
+        inverse, solvable = inverted(damped)
+        trial = np.where(solvable[:, None], parameters + _times(inverse, right), parameters)
+        now = squares(trial)
+        better = now <= best
+        change = np.where(better, best - now, change)
+        parameters = np.where(better[:, None], trial, parameters)
+        best = np.where(better, now, best)
+        damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.minimum(damping * 5.0, 1e12))
+    values, slopes = model(x, parameters)
+    inverse, solvable = inverted(_normal_equations(values, slopes, y, w, used, count)[0])
+    points = row_sum(used.astype(np.float64), count)
+    size = row_sum(w * y**2, count)
+    converged = solvable & (change <= tolerance * best + 1e-12 * size) & (points >= start.shape[1])
+    return Fit(parameters, inverse, best, points, converged)
+
+
+def _normal_equations(
+    values: Floats, slopes: list[Floats], y: Floats, w: Floats, used: Bools, count: Ints
+) -> tuple[Floats, Floats]:
+    size = len(slopes)
+    rest = np.where(used, y - values, 0.0)
+    slopes = [np.where(used, slope, 0.0) for slope in slopes]
+    matrix = np.empty((len(y), size, size))
+    right = np.empty((len(y), size))
+    for i in range(size):
+        weighted = w * slopes[i]
+        right[:, i] = row_sum(weighted * rest, count)
+        for j in range(i + 1):
+            matrix[:, i, j] = matrix[:, j, i] = row_sum(weighted * slopes[j], count)
+    return matrix, right

@@ -1,0 +1,124 @@
+"""Agreement of spectra with one reference, whatever its energy zero and scale: calculated against measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._shift import best_shift, reference_curve
+from barospec.archive.operators.record import Operator, Output, References
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+REASONS = (
+    *common_reasons(14),
+    "the spectrum, shifted, does not cover the window",
+    "no shift within `most` fits best",
+)
+NOT_COVERED, NO_SHIFT = 3, 4
+
+
+def agreement(
+    energy: ArrayLike,
+    norm: ArrayLike,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    most: float = 20.0,
+    reference_energy: ArrayLike | None = None,
+    reference_norm: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Best shift and scale that lay a spectrum on a reference, and what is left.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    norm : array_like, shape (..., n)
+        Normalized absorption, such as that of calculations with clusters of different size.
+    low, high : float
+        Window in eV, absolute, on the reference's energies.
+    most : float
+        Largest shift that is considered, in eV.
+    reference_energy, reference_norm : array_like, shape (m,)
+        The reference spectrum (``reference``), such as the measured one.
+
+    Returns
+    -------
+    dict
+        Shape (...): ``agreement_residual`` (1), the root of the squared residuals over that of the squared values;
+        ``agreement_shift`` (eV, added to the spectrum's energies) and ``agreement_shift_sigma``;
+        ``agreement_scale`` (1), the reference's factor; ``agreement_quality``. The residual of a calculation is no
+        noise, so it has no sigma: it is the same however often it is computed.
+
+    Raises
+    ------
+    CallError
+        Without window or reference, for parameters that no data could make right, or shapes that do not fit.
+
+    Notes
+    -----
+    Least squares of ``norm(E) = a reference(E + shift)`` over shift and a. A calculation has an energy zero of its
+    own; a shift therefore says nothing about valence. Residuals compare within one window.
+
+    References
+    ----------
+    Cluster-size series as in E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure" (2024),
+    figure 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.5)
+    >>> curve = 0.5 + np.arctan((energy - 8345) / 2) / np.pi
+    >>> out = agreement(energy - 7.2, 0.9 * curve, low=8335, high=8375, reference_energy=energy,
+    ...                 reference_norm=curve)
+    >>> round(float(out["agreement_shift"]), 2), round(float(out["agreement_scale"]), 2)
+    (7.2, 0.9)
+    """
+    reference = reference_curve("agreement", reference_energy, reference_norm)
+    if low is None or high is None or not low < high or not most > 0:
+        raise CallError("agreement needs low < high, the window in eV, and most above 0 eV.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, norm, fewest=14)
+        found = best_shift(batch, reference, (low, high), most, scale=True)
+        batch.fail(~found.covered, NOT_COVERED)
+        batch.fail(~found.found, NO_SHIFT)
+        values = {
+            "agreement_residual": found.residual,
+            "agreement_shift": found.shift,
+            "agreement_shift_sigma": found.sigma,
+            "agreement_scale": found.scale,
+        }
+        return batch.results(OPERATOR.outputs, values, len(REASONS))
+
+
+OPERATOR = Operator(
+    name="agreement",
+    version=1,
+    func=agreement,
+    inputs=("energy", "norm"),
+    outputs={
+        "agreement_residual": Output("1", "root of squared residuals over that of squared values; no noise, no sigma"),
+        "agreement_shift": Output("eV", "added to the spectrum's energies"),
+        "agreement_shift_sigma": Output("eV", "its statistical standard uncertainty"),
+        "agreement_scale": Output("1", "factor of the reference; it follows from the curves and has no sigma"),
+        "agreement_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Best shift and scale that lay a (calculated) spectrum on a reference, and the residual.",
+    source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024), figure 6",
+    technique="xas",
+    parameters={
+        "low": "lower end of the window in eV, absolute, on the reference's energies",
+        "high": "upper end of the window in eV, absolute, on the reference's energies",
+        "most": "largest shift that is considered, eV",
+    },
+    reasons=REASONS,
+    references=References(
+        {"reference_energy": "energy", "reference_norm": "norm"},
+        "spectrum that the others are laid on, such as the measured one",
+        absolute=False,
+    ),
+    example={"low": 8335.0, "high": 8375.0},
+)

@@ -1,0 +1,242 @@
+"""Energy alignment on the reference foil measured with each spectrum, or on a reference spectrum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators import _e0
+from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._shift import Reference, best_shift, reference_curve
+from barospec.archive.operators._sums import white_noise
+from barospec.archive.operators.find_e0 import inflection
+from barospec.archive.operators.record import Operator, Output, References
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+REASONS = (
+    *common_reasons(_e0.FEWEST, "the foil's absorption"),
+    "no edge of the foil found: no point inside the scan is steep together with both its neighbors",
+    "taken with care: the derivative has no parabola next to the foil's e0, the point of the scan was taken",
+)
+NO_EDGE, GRID_POINT = 3, 4
+
+
+def align(
+    energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, half: float = 2.0
+) -> dict[str, Any]:
+    """Shift each spectrum's energies so that the edge of its own foil lies at one energy.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    murefer : array_like, shape (..., n)
+        Absorption of the foil, measured with the spectrum.
+    to : float
+        Where the foil's e0 belongs, in eV. There is no default: Ni metal is 8333 in common tables and 8331.5 in
+        others, and two series are comparable only when both use one.
+    half : float
+        Half width in eV of the cubic fitted around the foil's steepest point.
+
+    Returns
+    -------
+    dict
+        ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows; ``align_shift``
+        (eV, added to the energies), ``align_shift_sigma``, ``foil_e0`` (eV, as measured), ``align_quality``,
+        shape (...).
+
+    Raises
+    ------
+    CallError
+        Without `to`, for parameters that no data could make right, or shapes that do not fit.
+
+    Notes
+    -----
+    The foil's e0 is its steepest point as Larch finds it, refined by the parabola that the derivative follows
+    within `half` of it; the point itself where there is no such parabola (flagged, without a sigma). Recorded
+    energies are not changed; the shift is a result, and aligned energies exist inside the chain.
+
+    References
+    ----------
+    Steepest point: xraylarch 2026.3.1, ``find_e0``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.5)
+    >>> out = align(energy, np.arctan((energy - 8331.7) / 2), to=8333.0)
+    >>> round(float(out["align_shift"]), 1)
+    1.3
+    """
+    if to is None or not np.isfinite(to):
+        raise CallError(
+            "align needs to, the energy in eV at which the foil's e0 belongs, such as to=8333 for Ni metal."
+        )
+    if not half > 0:
+        raise CallError(f"half = {half} is not a width. Give eV above 0.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, murefer, murefer, fewest=_e0.FEWEST)
+        e0, sigma = _foil_e0(batch, half)
+        shift = to - e0
+        x = np.where(np.isfinite(batch.energy), batch.energy, np.nan)
+        values = {
+            "aligned_energy": x + shift[:, None],
+            "align_shift": shift,
+            "align_shift_sigma": sigma,
+            "foil_e0": e0,
+        }
+        return batch.results(OPERATOR.outputs, values, GRID_POINT)
+
+
+def _foil_e0(batch: Batch, half: float) -> tuple[Floats, Floats]:
+    e0 = np.full(len(batch.count), np.nan)
+    good = np.nonzero(batch.code == 0)[0]
+    if good.size:
+        found, is_one = _e0.find_e0(batch.energy[good], batch.signals[0][good], batch.count[good])
+        e0[good] = np.where(is_one, found, np.nan)
+    batch.fail(~np.isfinite(e0), NO_EDGE)
+    batch.numbers["e0"] = np.where(np.isfinite(e0), e0, batch.energy[:, 0])
+    noise = white_noise(batch.energy, batch.signals[0], batch.count)
+    refined, sigma = inflection(batch, half, noise)
+    batch.fail(~np.isfinite(refined), GRID_POINT)
+    return np.where(np.isfinite(refined), refined, e0), sigma
+
+
+OPERATOR = Operator(
+    name="align",
+    version=1,
+    func=align,
+    inputs=("energy", "murefer"),
+    outputs={
+        "align_shift": Output("eV", "added to the recorded energies"),
+        "align_shift_sigma": Output("eV", "its statistical standard uncertainty"),
+        "foil_e0": Output("eV", "e0 of the foil on the recorded energies"),
+        "aligned_energy": Output("eV", "energies on which the foil's e0 is where it belongs", per_point=True),
+        "align_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Shift energies so that the reference foil measured with each spectrum has its e0 at one energy.",
+    source="steepest point: xraylarch 2026.3.1, find_e0; refined by a parabola",
+    technique="xas",
+    parameters={
+        "to": "energy in eV at which the foil's e0 belongs (Ni metal: 8333 or 8331.5, by convention)",
+        "half": "half width in eV of the cubic fitted around the foil's steepest point",
+    },
+    reasons=REASONS,
+    replaces={"energy": "aligned_energy"},
+    example={"to": 8333.0},
+)
+
+TO_REASONS = (
+    *common_reasons(_e0.FEWEST, "mu"),
+    "the scan does not reach over the window by `most`",
+    "no shift within `most` fits best",
+)
+NOT_COVERED, NO_SHIFT = 3, 4
+
+
+def align_to(
+    energy: ArrayLike,
+    mu: ArrayLike,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    most: float = 10.0,
+    reference_energy: ArrayLike | None = None,
+    reference_mu: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Shift each spectrum's energies so that a window of it lies best on a reference spectrum.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    mu : array_like, shape (..., n)
+        Absorption, any scale and offset.
+    low, high : float
+        Window in eV, absolute, on the reference's energies.
+    most : float
+        Largest shift that is considered, in eV.
+    reference_energy, reference_mu : array_like, shape (m,)
+        The reference spectrum (``reference``).
+
+    Returns
+    -------
+    dict
+        ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows;
+        ``align_to_shift`` (eV, added to the energies), ``align_to_shift_sigma``, ``align_to_quality``, shape (...).
+
+    Raises
+    ------
+    CallError
+        Without window or reference, for parameters that no data could make right, or shapes that do not fit.
+
+    Notes
+    -----
+    Least squares of ``mu(E - shift) = a reference(E) + b + c E`` over shift, a, b and c. Whatever moved the edge
+    is taken away with it: right for repeats and for glitches, wrong for a series whose edge moves.
+
+    References
+    ----------
+    Ordinary least squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.5)
+    >>> mu = np.arctan((energy - 8340) / 2)
+    >>> out = align_to(energy + 0.7, 3 * mu, low=8330, high=8360, reference_energy=energy, reference_mu=mu)
+    >>> round(float(out["align_to_shift"]), 3)
+    -0.7
+    """
+    reference = reference_curve("align_to", reference_energy, reference_mu)
+    if low is None or high is None or not low < high or not most > 0:
+        raise CallError("align_to needs low < high, the window in eV, and most above 0 eV.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, mu, fewest=_e0.FEWEST)
+        shift, sigma = _shift_onto(batch, reference, (low, high), most)
+        batch.fail(~np.isfinite(shift), NO_SHIFT)
+        x = np.where(np.isfinite(batch.energy), batch.energy, np.nan)
+        values = {
+            "aligned_energy": x + shift[:, None],
+            "align_to_shift": shift,
+            "align_to_shift_sigma": sigma,
+        }
+        return batch.results(TO_OPERATOR.outputs, values, len(TO_REASONS))
+
+
+def _shift_onto(
+    batch: Batch, reference: Reference, window: tuple[float, float], most: float
+) -> tuple[Floats, Floats]:
+    found = best_shift(batch, reference, window, most, linear_background=True, scale=True)
+    batch.fail(~found.covered, NOT_COVERED)
+    return np.where(found.found, found.shift, np.nan), found.sigma
+
+
+TO_OPERATOR = Operator(
+    name="align_to",
+    version=1,
+    func=align_to,
+    inputs=("energy", "mu"),
+    outputs={
+        "align_to_shift": Output("eV", "added to the recorded energies"),
+        "align_to_shift_sigma": Output("eV", "its statistical standard uncertainty"),
+        "aligned_energy": Output("eV", "energies on which the window lies best on the reference", per_point=True),
+        "align_to_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Shift energies so that a window of each spectrum lies best on a reference spectrum.",
+    source="ordinary least squares",
+    technique="xas",
+    parameters={
+        "low": "lower end of the window in eV, absolute",
+        "high": "upper end of the window in eV, absolute",
+        "most": "largest shift that is considered, eV",
+    },
+    reasons=TO_REASONS,
+    references=References(
+        {"reference_energy": "energy", "reference_mu": "mu"}, "spectrum that all others are laid on"
+    ),
+    replaces={"energy": "aligned_energy"},
+    example={"low": 8330.0, "high": 8370.0},
+)

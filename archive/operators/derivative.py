@@ -1,0 +1,247 @@
+"""First derivative of norm, and the heights and positions of its features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._grid import Floats, Ints
+from barospec.archive.operators._sums import covered, white_noise
+from barospec.archive.operators.find_e0 import local_cubic
+from barospec.archive.operators.record import Operator, Output
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+REASONS = common_reasons(3)
+FEATURE_REASONS = (
+    *common_reasons(14),
+    "the scan does not cover a window",
+    "taken with care: not every feature is a maximum of the derivative inside its window; NaN where not",
+)
+NOT_COVERED, SOME_MISSING = 3, 4
+FEATURES = ("alpha", "beta", "gamma")
+
+
+def derivative(energy: ArrayLike, norm: ArrayLike) -> dict[str, Any]:
+    """First derivative of norm, second-order accurate on an uneven grid, one-sided at the ends.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    norm : array_like, shape (..., n)
+        Normalized absorption.
+
+    Returns
+    -------
+    dict
+        ``dnorm`` (1/eV), ``dnorm_sigma`` (1/eV, statistical), shape (..., n), NaN where the input was;
+        ``derivative_quality``, shape (...).
+
+    Raises
+    ------
+    CallError
+        For shapes that do not fit.
+
+    Notes
+    -----
+    With h and k the steps to the left and right neighbor::
+
+        dnorm = (y+ h/k - y- k/h)/(h + k) + y (k - h)/(h k)
+
+    Nothing is smoothed. Neighboring values share points, so their errors are correlated.
+
+    References
+    ----------
+    The central difference on an uneven grid follows from the parabola through three points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.array([8340.0, 8341.0, 8343.0, 8344.0])
+    >>> derivative(energy, (energy - 8340) ** 2)["dnorm"][1:3].tolist()
+    [2.0, 6.0]
+    """
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, norm, fewest=3)
+        x, y, count = batch.energy, batch.signals[0], batch.count
+        noise = white_noise(x, y, count)[:, None]
+        h, k = x[:, 1:-1] - x[:, :-2], x[:, 2:] - x[:, 1:-1]
+        right, left, middle = h / k / (h + k), -k / h / (h + k), (k - h) / (h * k)
+        slope, sigma = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+        slope[:, 1:-1] = right * y[:, 2:] + left * y[:, :-2] + middle * y[:, 1:-1]
+        sigma[:, 1:-1] = noise * np.sqrt(right**2 + left**2 + middle**2)
+        rows, last = np.arange(len(count)), count - 1
+        for here, there in ((0 * last, 0 * last + 1), (last, last - 1)):
+            step = x[rows, here] - x[rows, there]
+            slope[rows, here] = (y[rows, here] - y[rows, there]) / step
+            sigma[rows, here] = noise[:, 0] * np.sqrt(2.0) / np.abs(step)
+        return batch.results(OPERATOR.outputs, {"dnorm": slope, "dnorm_sigma": sigma}, len(REASONS))
+
+
+OPERATOR = Operator(
+    name="derivative",
+    version=1,
+    func=derivative,
+    inputs=("energy", "norm"),
+    outputs={
+        "dnorm": Output("1/eV", "first derivative of norm", per_point=True),
+        "dnorm_sigma": Output("1/eV", "its statistical standard uncertainty", per_point=True),
+        "derivative_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="First derivative of the normalized absorption.",
+    source="parabola through three neighboring points",
+    technique="xas",
+    reasons=REASONS,
+)
+
+
+def derivative_features(
+    energy: ArrayLike,
+    norm: ArrayLike,
+    *,
+    alpha_low: float | None = None,
+    alpha_high: float | None = None,
+    beta_low: float | None = None,
+    beta_high: float | None = None,
+    gamma_low: float | None = None,
+    gamma_high: float | None = None,
+    half: float = 2.0,
+) -> dict[str, Any]:
+    """Position and height of the maxima of the derivative in up to three windows: pre-edge, edge, feature C.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    norm : array_like, shape (..., n)
+        Normalized absorption.
+    alpha_low, alpha_high, beta_low, beta_high, gamma_low, gamma_high : float
+        Windows in eV, absolute and fixed for a series. A feature without a window is left out (NaN).
+    half : float
+        Half width in eV of the fits.
+
+    Returns
+    -------
+    dict
+        Shape (...), for each of alpha, beta, gamma: ``<name>_position`` (eV) and ``<name>_height`` (1/eV), each
+        with ``_sigma`` (statistical); ``derivative_features_quality``.
+
+    Raises
+    ------
+    CallError
+        Without any window, for one with one end only, or shapes that do not fit.
+
+    Notes
+    -----
+    A cubic fitted to norm within `half` gives the parabola that its derivative follows there. Of all points of
+    the window the one with the steepest such cubic is taken, the fit repeated around the parabola's vertex;
+    position and height are the vertex and its value. Fitting norm and not differences of it keeps the noise
+    white, so that the sigmas follow from the fit.
+
+    References
+    ----------
+    Features alpha, beta and gamma: E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure"
+    (2024), figure S2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.25)
+    >>> norm = 0.5 + np.arctan((energy - 8344.1) / 2) / np.pi
+    >>> out = derivative_features(energy, norm, beta_low=8340, beta_high=8350)
+    >>> round(float(out["beta_position"]), 2), round(float(out["beta_height"]), 2)
+    (8344.1, 0.16)
+    """
+    ends = {"alpha": (alpha_low, alpha_high), "beta": (beta_low, beta_high), "gamma": (gamma_low, gamma_high)}
+    wanted = {name: pair for name, pair in ends.items() if pair != (None, None)}
+    if not wanted:
+        raise CallError("derivative_features needs a window, such as beta_low=8338, beta_high=8350 (eV).")
+    for name, (low, high) in wanted.items():
+        if low is None or high is None or not low < high:
+            raise CallError(f"{name}_low and {name}_high are the rising ends of a window in eV; give both.")
+    if not half > 0:
+        raise CallError(f"half = {half} is not a width. Give eV above 0.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, norm, fewest=14)
+        x, y, count = batch.energy, batch.signals[0], batch.count
+        noise = white_noise(x, y, count)
+        empty = np.full(len(count), np.nan)
+        values = {name: empty for name in FEATURE_OPERATOR.outputs}
+        for name, (low, high) in wanted.items():
+            assert low is not None
+            assert high is not None
+            batch.fail(~covered(x, count, low, high), NOT_COVERED)
+            found = _steepest(x, y, count, low, high, half, noise)
+            batch.fail(~np.isfinite(found[0]), SOME_MISSING)
+            for key, value in zip(
+                ("position", "position_sigma", "height", "height_sigma"), found, strict=True
+            ):
+                values[f"{name}_{key}"] = value
+        return batch.results(FEATURE_OPERATOR.outputs, values, SOME_MISSING)
+
+
+def _steepest(
+    x: Floats, y: Floats, count: Ints, low: float, high: float, half: float, noise: Floats
+) -> tuple[Floats, ...]:
+    """Vertex of the steepest local parabola of the derivative: position, sigma, height, sigma; NaN without one."""
+    steps = np.arange(low, high + 0.5 * half, 0.5 * half)
+    best_height, best = np.full(len(count), -np.inf), np.full(len(count), np.nan)
+    for center in steps:
+        fit, width = local_cubic(x, y, count, np.full(len(count), min(center, high)), half)
+        slope = fit.coefficients[:, 1] / width
+        better = fit.solved & (slope > best_height)
+        best_height, best = np.where(better, slope, best_height), np.where(better, min(center, high), best)
+    position = best
+    for _ in range(3):
+        fit, width = local_cubic(x, y, count, np.where(np.isfinite(position), position, low), half)
+        c = fit.coefficients
+        t = -c[:, 2] / (3 * c[:, 3])
+        good = fit.solved & (c[:, 3] < 0) & (np.abs(t) <= 1.0)
+        center = position
+        position = np.where(good, position + t * width, np.nan)
+    zero = np.zeros_like(t)
+    moves = np.stack([zero, zero, -1 / (3 * c[:, 3]), c[:, 2] / (3 * c[:, 3] ** 2)], axis=1)
+    rises = np.stack([zero, zero + 1, 2 * t, 3 * t**2], axis=1) / width[:, None]
+    height = (c[:, 1] + 2 * c[:, 2] * t + 3 * c[:, 3] * t**2) / width
+    inside_window = (position >= low) & (position <= high)
+    keep = np.isfinite(center) & inside_window
+    out = (position, noise * np.sqrt(fit.combine(moves)) * width, height, noise * np.sqrt(fit.combine(rises)))
+    return tuple(np.where(keep, value, np.nan) for value in out)
+
+
+FEATURE_OPERATOR = Operator(
+    name="derivative_features",
+    version=1,
+    func=derivative_features,
+    inputs=("energy", "norm"),
+    outputs={
+        **{
+            f"{name}_{key}{sigma}": Output(
+                unit,
+                ("standard uncertainty (statistical) of the " if sigma else "")
+                + f"{key} of the maximum of the derivative in window {name}",
+            )
+            for name in ("beta", "alpha", "gamma")
+            for key, unit in (("position", "eV"), ("height", "1/eV"))
+            for sigma in ("", "_sigma")
+        },
+        "derivative_features_quality": Output(
+            "1", "reason code: 0 ok, see the operator's reasons", integer=True
+        ),
+    },
+    summary="Positions and heights of the derivative's maxima alpha, beta and gamma in absolute windows.",
+    source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024), figure S2",
+    technique="xas",
+    parameters={
+        **{
+            f"{name}_{end}": f"{'lower' if end == 'low' else 'upper'} end of window {name} in eV, absolute"
+            for name in FEATURES
+            for end in ("low", "high")
+        },
+        "half": "half width of the fits in eV",
+    },
+    reasons=FEATURE_REASONS,
+    example={"beta_low": 8338.0, "beta_high": 8352.0},
+)

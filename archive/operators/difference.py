@@ -1,0 +1,126 @@
+"""Difference to a reference spectrum, point by point, and its size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._shift import reference_curve
+from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
+from barospec.archive.operators.record import Operator, Output, References
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+REASONS = (*common_reasons(14), "spectrum and reference do not both cover the window")
+NOT_COVERED = 3
+
+
+def difference(
+    energy: ArrayLike,
+    norm: ArrayLike,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    reference_energy: ArrayLike | None = None,
+    reference_norm: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Norm less that of a reference spectrum, on the spectrum's own energies.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    norm : array_like, shape (..., n)
+        Normalized absorption.
+    low, high : float, optional
+        Window in eV, absolute, of the two numbers; where both were measured by default.
+    reference_energy, reference_norm : array_like, shape (m,)
+        The reference spectrum (``reference``).
+
+    Returns
+    -------
+    dict
+        ``difference`` (1), shape (..., n), NaN where the reference was not measured; ``difference_area`` (eV),
+        its integral, and ``difference_rms`` (1), the root of its mean square less what the noise alone gives (0
+        where that is more), each with ``_sigma``; ``difference_quality``, shape (...).
+
+    Raises
+    ------
+    CallError
+        Without a reference, for a wrong window, or shapes that do not fit.
+
+    Notes
+    -----
+    The reference is interpolated linearly. Sigmas are statistical and contain the reference's noise.
+
+    References
+    ----------
+    The definition is all there is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 1.0)
+    >>> out = difference(energy, 0 * energy + 1.1, reference_energy=energy, reference_norm=0 * energy + 1)
+    >>> round(float(out["difference_area"]), 2), round(float(out["difference_rms"]), 2)
+    (9.9, 0.1)
+    """
+    reference = reference_curve("difference", reference_energy, reference_norm)
+    if low is not None and high is not None and not low < high:
+        raise CallError("low must lie below high.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, norm, fewest=14)
+        x, y, count = batch.energy, batch.signals[0], batch.count
+        last = x[np.arange(len(count)), count - 1]
+        begin = np.maximum(x[:, 0], reference.energy[0]) if low is None else np.full(len(count), float(low))
+        end = np.minimum(last, reference.energy[-1]) if high is None else np.full(len(count), float(high))
+        inside_both = (begin >= np.maximum(x[:, 0], reference.energy[0]) - 1e-9) & (
+            end <= np.minimum(last, reference.energy[-1]) + 1e-9
+        )
+        batch.fail(~inside_both | (end <= begin), NOT_COVERED)
+        delta = y - interpolated(x, reference.energy, reference.curve)
+        variance = white_noise(x, y, count) ** 2 + reference.noise**2
+        weights = weights_between(x, count, begin, end)
+        safe = np.where(weights > 0, np.where(np.isfinite(delta), delta, 0.0), 0.0)
+        length = end - begin
+        mean_square = row_sum(weights * safe**2, count) / length
+        excess = np.maximum(mean_square - variance, 0.0)
+        share = row_sum((weights / length[:, None]) ** 2 * (4 * safe**2 + 2 * variance[:, None]), count)
+        rms = np.sqrt(excess)
+        values = {
+            "difference": delta,
+            "difference_area": row_sum(weights * safe, count),
+            "difference_area_sigma": np.sqrt(variance * row_sum(weights**2, count)),
+            "difference_rms": rms,
+            # Where nothing is left above the noise, the spread of the mean square is that of the rms squared.
+            "difference_rms_sigma": np.sqrt(variance * share) / np.maximum(2 * rms, (variance * share) ** 0.25),
+        }
+        return batch.results(OPERATOR.outputs, values, len(REASONS))
+
+
+OPERATOR = Operator(
+    name="difference",
+    version=1,
+    func=difference,
+    inputs=("energy", "norm"),
+    outputs={
+        "difference_area": Output("eV", "integral of the difference over the window"),
+        "difference_area_sigma": Output("eV", "its statistical standard uncertainty"),
+        "difference_rms": Output("1", "root mean square of the difference, noise subtracted"),
+        "difference_rms_sigma": Output("1", "its statistical standard uncertainty"),
+        "difference": Output("1", "norm less that of the reference", per_point=True),
+        "difference_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Difference to a reference spectrum, point by point, with its integral and root mean square.",
+    source="the definition is all there is",
+    technique="xas",
+    parameters={
+        "low": "lower end of the window in eV, absolute; default: where both were measured",
+        "high": "upper end of the window in eV, absolute; default: where both were measured",
+    },
+    reasons=REASONS,
+    references=References(
+        {"reference_energy": "energy", "reference_norm": "norm"}, "spectrum that is subtracted"
+    ),
+)

@@ -1,0 +1,216 @@
+"""The position of an edge by every definition in use, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators import _e0, _grid
+from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._grid import Floats, Ints, at
+from barospec.archive.operators._least_squares import Fit, linear
+from barospec.archive.operators._peak import fit_top, highest
+from barospec.archive.operators._sums import inside, row_sum, weights_between, white_noise
+from barospec.archive.operators.edge_energy import find_crossing
+from barospec.archive.operators.record import Operator, Output
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+REASONS = (
+    *common_reasons(_e0.FEWEST),
+    "no edge: the spectrum was not normalized, see normalize_quality",
+    "taken with care: not every definition gives a value; NaN where it does not",
+)
+NO_EDGE, SOME_MISSING = 3, 4
+
+
+def find_e0(
+    energy: ArrayLike,
+    mu: ArrayLike,
+    norm: ArrayLike,
+    e0: ArrayLike,
+    *,
+    fraction: float = 0.5,
+    level1: float = 0.15,
+    level2: float = 1.0,
+    half: float = 2.0,
+    reach: float = 30.0,
+) -> dict[str, Any]:
+    """Edge position by five definitions: steepest point, its refinement, fraction, integral, white line.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    mu, norm : array_like, shape (..., n)
+        Absorption as measured and normalized.
+    e0 : array_like, shape (...)
+        Edge position in eV that the normalization used: the others are looked for next to it.
+    fraction : float
+        Of the edge step, for the fraction.
+    level1, level2 : float
+        Of the edge step, between which the integral definition averages the energy.
+    half : float
+        Half width in eV of the polynomial fits.
+    reach : float
+        eV above e0 in which the white line is looked for.
+
+    Returns
+    -------
+    dict
+        All in eV, shape (...): ``e0_derivative``, ``e0_parabola``, ``e0_fraction``, ``e0_integral``,
+        ``e0_white_line``; for each but the first ``<name>_sigma``; ``find_e0_quality``. The first is a point of
+        the scan and has no sigma: its uncertainty is the step there or more.
+
+    Raises
+    ------
+    CallError
+        For parameters that no data could make right, or shapes that do not fit.
+
+    Notes
+    -----
+    ``e0_derivative`` is the steepest point as Larch finds it. ``e0_parabola`` is the vertex of the parabola that
+    the derivative follows within `half` of e0 (a cubic fitted to norm). ``e0_fraction`` is where norm rises
+    through `fraction` next to e0. ``e0_integral`` is the mean energy over the levels of the rise::
+
+        1/(level2 - level1) * integral of E(norm) d(norm) from level1 to level2
+
+    ``e0_white_line`` is the maximum of a cubic through the points around the highest one within `reach`.
+    Sigmas are statistical: one noise for all points of a spectrum, found from the scatter of the points about
+    the cubics through their neighbors; the choice of normalization windows adds to them (`edge_energy`).
+
+    References
+    ----------
+    Steepest point: xraylarch 2026.3.1, ``find_e0``. Integral: H. Dau, P. Liebisch, M. Haumann, Anal. Bioanal.
+    Chem. 376, 562 (2003), doi:10.1007/s00216-003-1982-2, with levels 0.15 and 1, after Alp and Capehart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.5)
+    >>> norm = np.clip((energy - 8340) / 10, 0, 1.2)
+    >>> out = find_e0(energy, norm, norm, 8345.0)
+    >>> [round(float(out[name]), 2) for name in ("e0_fraction", "e0_integral")]
+    [8345.0, 8345.75]
+    """
+    if not 0 < level1 < level2:
+        raise CallError(f"level1 = {level1}, level2 = {level2}: give two rising fractions of the edge step.")
+    if not 0 < fraction <= 1.5 or not half > 0 or not reach > 0:
+        raise CallError("fraction must lie above 0, up to 1.5; half and reach are eV above 0.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, mu, norm, fewest=_e0.FEWEST, numbers={"e0": e0})
+        start = batch.numbers["e0"]
+        batch.fail(~np.isfinite(start), NO_EDGE)
+        batch.numbers["e0"] = np.where(np.isfinite(start), start, batch.energy[:, 0])
+        values = _positions(batch, fraction, (level1, level2), half, reach)
+        wanted = [values[name] for name in OPERATOR.outputs if name.startswith("e0") and "sigma" not in name]
+        batch.fail(~np.isfinite(np.stack(wanted)).all(axis=0), SOME_MISSING)
+        return batch.results(OPERATOR.outputs, values, SOME_MISSING)
+
+
+def _positions(
+    batch: Batch, fraction: float, levels: tuple[float, float], half: float, reach: float
+) -> dict[str, Floats]:
+    energy, (mu, norm), count, e0 = batch.energy, batch.signals, batch.count, batch.numbers["e0"]
+    noise = white_noise(energy, norm, count)
+    steepest = np.full(len(count), np.nan)
+    good = np.nonzero(batch.code == 0)[0]
+    if good.size:
+        found, is_one = _e0.find_e0(energy[good], mu[good], count[good])
+        steepest[good] = np.where(is_one, found, np.nan)
+    vertex, vertex_sigma = inflection(batch, half, noise)
+    crossing, crossing_sigma, _ = _crossing(batch, fraction, noise)
+    low, _, low_found = _crossing(batch, levels[0], noise)
+    high, _, high_found = _crossing(batch, levels[1], noise)
+    weights = weights_between(energy, count, np.where(low_found, low, 0), np.where(high_found, high, 0))
+    area = row_sum(weights * norm, count)
+    span = levels[1] - levels[0]
+    integral = (levels[1] * high - levels[0] * low - area) / span
+    # A crossing that moves changes nothing in first order: the integrand equals the level there.
+    integral_sigma = noise * np.sqrt(row_sum(weights**2, count)) / span
+    guess, _ = highest(energy, norm, inside(energy, count, e0, e0 + reach))
+    top = fit_top(energy, norm, count, guess, half, 3, noise**2)
+    return {
+        "e0_derivative": steepest,
+        "e0_parabola": vertex,
+        "e0_parabola_sigma": vertex_sigma,
+        "e0_fraction": crossing,
+        "e0_fraction_sigma": crossing_sigma,
+        "e0_integral": np.where(low_found & high_found & (high > low), integral, np.nan),
+        "e0_integral_sigma": np.where(low_found & high_found & (high > low), integral_sigma, np.nan),
+        "e0_white_line": np.where(top.found, top.position, np.nan),
+        "e0_white_line_sigma": np.where(top.found, top.position_sigma, np.nan),
+    }
+
+
+def _crossing(batch: Batch, level: float, noise: Floats) -> tuple[Floats, Floats, Any]:
+    energy, norm = batch.energy, batch.signals[1]
+    left, found, _ = find_crossing(energy, norm, batch.count, batch.numbers["e0"], level)
+    low, step = at(norm, left), at(norm, left + 1) - at(norm, left)
+    width = at(energy, left + 1) - at(energy, left)
+    u = (level - low) / step
+    sigma = noise * np.sqrt((1 - u) ** 2 + u**2) * width / step
+    return np.where(found, at(energy, left) + u * width, np.nan), np.where(found, sigma, np.nan), found
+
+
+def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats]:
+    """Vertex of the derivative's parabola and its sigma: the inflection of a cubic fitted around e0."""
+    energy, norm, count = batch.energy, batch.signals[1], batch.count
+    start = at(energy, _grid.nearest(energy, batch.numbers["e0"]))
+    center = start
+    for _ in range(3):
+        fit, width = local_cubic(energy, norm, count, center, half)
+        c2, c3 = fit.coefficients[:, 2], fit.coefficients[:, 3]
+        t = -c2 / (3 * c3)
+        good = fit.solved & (c3 < 0) & (np.abs(t) <= 1)
+        before, center = center, np.where(good, center + t * width, center)
+    zero = np.zeros_like(c2)
+    terms = np.stack([zero, zero, -1 / (3 * c3), c2 / (3 * c3**2)], axis=1)
+    good &= np.abs(center - start) <= 2 * width
+    sigma = noise * np.sqrt(fit.combine(terms)) * width
+    return np.where(good, before + t * width, np.nan), np.where(good, sigma, np.nan)
+
+
+def local_cubic(energy: Floats, y: Floats, count: Ints, center: Floats, half: float) -> tuple[Fit, Floats]:
+    """Cubic in t = (E - center)/width fitted within `half` of `center`, three points on either side at least."""
+    rows = np.arange(len(count))
+    index = _grid.nearest(energy, center)
+    lower, upper = energy[rows, np.maximum(index - 3, 0)], energy[rows, np.minimum(index + 3, count - 1)]
+    width = np.maximum(half, np.maximum(center - lower, upper - center))
+    taken = inside(energy, count, center - width, center + width)
+    t = np.where(taken, (energy - center[:, None]) / width[:, None], 0.0)
+    return linear([np.ones_like(t), t, t**2, t**3], y, taken.astype(np.float64), count), width
+
+
+OPERATOR = Operator(
+    name="find_e0",
+    version=1,
+    func=find_e0,
+    inputs=("energy", "mu", "norm", "e0"),
+    outputs={
+        "e0_derivative": Output("eV", "steepest point of mu, a point of the scan; no sigma: the step or more"),
+        "e0_parabola": Output("eV", "vertex of the parabola that the derivative follows around e0"),
+        "e0_parabola_sigma": Output("eV", "its statistical standard uncertainty"),
+        "e0_fraction": Output("eV", "where norm rises through the fraction next to e0"),
+        "e0_fraction_sigma": Output("eV", "its statistical standard uncertainty"),
+        "e0_integral": Output("eV", "mean energy of the rise over the levels of norm"),
+        "e0_integral_sigma": Output("eV", "its statistical standard uncertainty"),
+        "e0_white_line": Output("eV", "maximum of norm above e0"),
+        "e0_white_line_sigma": Output("eV", "its statistical standard uncertainty"),
+        "find_e0_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Edge position by every definition: steepest point, parabola, fraction, integral, white line.",
+    source=(
+        "xraylarch 2026.3.1, find_e0; H. Dau et al., Anal. Bioanal. Chem. 376, 562 (2003), "
+        "doi:10.1007/s00216-003-1982-2, after Alp and Capehart"
+    ),
+    technique="xas",
+    parameters={
+        "fraction": "fraction of the edge step for e0_fraction",
+        "level1": "lower level of norm of the integral definition",
+        "level2": "upper level of norm of the integral definition",
+        "half": "half width of the polynomial fits in eV",
+        "reach": "eV above e0 in which the white line is looked for",
+    },
+    reasons=REASONS,
+)

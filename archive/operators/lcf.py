@@ -1,0 +1,218 @@
+"""A spectrum as a mixture of reference spectra."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._least_squares import linear
+from barospec.archive.operators._shift import Reference, reference_curve
+from barospec.archive.operators._sums import (
+    covered,
+    inside,
+    interpolated,
+    row_sum,
+    white_noise,
+)
+from barospec.archive.operators.record import Operator, Output, References
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+MOST = 8
+
+REASONS = (
+    *common_reasons(14),
+    "the scan does not cover the window",
+    "the references are too alike in the window to be told apart",
+    "a reference does not cover the window",
+)
+NOT_COVERED, ALIKE, REFERENCE_SHORT = 3, 4, 5
+
+
+def lcf(
+    energy: ArrayLike,
+    norm: ArrayLike,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    sum_to_one: bool = True,
+    nonnegative: bool = True,
+    reference_energy: ArrayLike | None = None,
+    reference_norm: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Fractions of reference spectra that make up a spectrum (linear-combination fit).
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    norm : array_like, shape (..., n)
+        Normalized absorption.
+    low, high : float
+        Window in eV, absolute and fixed for a series.
+    sum_to_one : bool
+        Whether the fractions must add up to 1.
+    nonnegative : bool
+        Whether fractions below 0 are set to 0 and the others fitted again; the best such set is taken.
+    reference_energy, reference_norm : array_like, shape (references, m)
+        2 to 8 reference spectra (``references``), shorter ones padded with NaN.
+
+    Returns
+    -------
+    dict
+        ``lcf_fraction`` (1), shape (..., references), and ``lcf_fraction_sigma``; ``lcf_r_factor`` (1), squared
+        residuals over squared values; ``lcf_chi2`` (1), squared residuals over noise and degrees of freedom;
+        ``lcf_quality``, shape (...).
+
+    Raises
+    ------
+    CallError
+        Without window or references, for parameters that no data could make right, or shapes that do not fit.
+
+    Notes
+    -----
+    Least squares with all points of the window weighted alike; references are interpolated linearly. Sigma
+    follows from the noise of spectrum and references; where the residual is larger than the noise (``lcf_chi2``
+    above 1: a reference is missing or an energy is off) it is scaled up by the root of that. A fraction set to 0
+    by `nonnegative` has sigma NaN: it is at the limit, see the others.
+
+    References
+    ----------
+    Non-negative least squares over all subsets, as C. L. Lawson, R. J. Hanson, "Solving Least Squares Problems"
+    (1974), chapter 23, does with an active set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.5)
+    >>> two = np.stack([np.arctan(energy - e) / np.pi + 0.5 for e in (8343.0, 8347.0)])
+    >>> out = lcf(energy, 0.3 * two[0] + 0.7 * two[1], low=8330, high=8360,
+    ...           reference_energy=np.stack([energy, energy]), reference_norm=two)
+    >>> out["lcf_fraction"].round(3).tolist()
+    [0.3, 0.7]
+    """
+    references = _references(reference_energy, reference_norm)
+    if low is None or high is None or not low < high:
+        raise CallError("lcf needs low < high, the window in eV, absolute, such as low=8330, high=8370.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, norm, fewest=14)
+        x, y, count = batch.energy, batch.signals[0], batch.count
+        batch.fail(~covered(x, count, low, high), NOT_COVERED)
+        taken = inside(x, count, low, high)
+        curves = [interpolated(x, one.energy, one.curve) for one in references]
+        for curve in curves:
+            batch.fail((taken & ~np.isfinite(curve)).any(axis=1), REFERENCE_SHORT)
+        curves = [np.where(taken & np.isfinite(curve), curve, 0.0) for curve in curves]
+        weight = taken.astype(np.float64)
+        fractions, spread, chi2, used = _fit(curves, y, weight, count, sum_to_one, nonnegative)
+        batch.fail(~np.isfinite(chi2), ALIKE)
+        noise = white_noise(x, y, count) ** 2
+        for k, one in enumerate(references):
+            noise = noise + fractions[:, k] ** 2 * np.nan_to_num(one.noise) ** 2
+        free = np.maximum(row_sum(weight, count) - used + sum_to_one, 1)
+        reduced = chi2 / free / noise
+        values = {
+            "lcf_fraction": fractions,
+            "lcf_fraction_sigma": np.sqrt(spread * (noise * np.maximum(reduced, 1.0))[:, None]),
+            "lcf_r_factor": chi2 / row_sum(np.where(taken, y, 0.0) ** 2, count),
+            "lcf_chi2": reduced,
+        }
+        return batch.results(OPERATOR.outputs, values, len(REASONS))
+
+
+def _references(energy: ArrayLike | None, norm: ArrayLike | None) -> list[Reference]:
+    if energy is None or norm is None:
+        raise CallError(
+            'lcf needs references: queries, such as --with references="NiO: NiO at 1 bar; LaNiO3: LaNiO3 at 1 bar".'
+        )
+    energies, curves = np.atleast_2d(np.asarray(energy, float)), np.atleast_2d(np.asarray(norm, float))
+    if not 2 <= len(curves) <= MOST or len(energies) != len(curves):
+        raise CallError(f"lcf takes 2 to {MOST} references with energies of their own; it got {len(curves)}.")
+    return [reference_curve("lcf", e, c) for e, c in zip(energies, curves, strict=True)]
+
+
+def _fit(
+    curves: list[Floats], y: Floats, weight: Floats, count: Any, sum_to_one: bool, nonnegative: bool
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Best fractions over all subsets that are allowed, their variances for unit noise, squares, number used."""
+    size, rows = len(curves), len(y)
+    best = np.full(rows, np.inf)
+    fractions, spread = np.full((rows, size), np.nan), np.full((rows, size), np.nan)
+    used = np.zeros(rows)
+    subsets = [tuple(range(size))]
+    if nonnegative:
+        subsets += [s for n in range(size - 1, 0, -1) for s in combinations(range(size), n)]
+    for number, subset in enumerate(subsets):
+        found, variance, chi2, solved = _subset(curves, y, weight, count, subset, size, sum_to_one)
+        allowed = solved & (chi2 < best)
+        if nonnegative:
+            allowed &= (found >= 0).all(axis=1)
+        best = np.where(allowed, chi2, best)
+        fractions = np.where(allowed[:, None], found, fractions)
+        spread = np.where(allowed[:, None], variance, spread)
+        used = np.where(allowed, len(subset), used)
+        if number == 0:
+            # Where the whole set cannot be told apart, a part of it proves nothing.
+            alike = ~solved
+    return fractions, spread, np.where(alike | ~np.isfinite(best), np.nan, best), used
+
+
+def _subset(
+    curves: list[Floats], y: Floats, weight: Floats, count: Any, subset: tuple[int, ...], size: int, one: bool
+) -> tuple[Floats, Floats, Floats, Any]:
+    rows = len(y)
+    fractions, variance = np.zeros((rows, size)), np.full((rows, size), np.nan)
+    *free, last = subset
+    if not one:
+        fit = linear([curves[k] for k in subset], y, weight, count)
+        for place, k in enumerate(subset):
+            fractions[:, k], variance[:, k] = fit.coefficients[:, place], fit.covariance[:, place, place]
+        return fractions, variance, fit.chi2, fit.solved
+    if not free:
+        rest = np.where(weight > 0, y - curves[last], 0.0)
+        fractions[:, last] = 1.0
+        return fractions, variance, row_sum(rest**2, count), np.ones(rows, dtype=bool)
+    # With the last fraction 1 minus the others, the others multiply differences.
+    fit = linear([curves[k] - curves[last] for k in free], y - curves[last], weight, count)
+    for place, k in enumerate(free):
+        fractions[:, k], variance[:, k] = fit.coefficients[:, place], fit.covariance[:, place, place]
+    fractions[:, last] = 1.0
+    for place in range(len(free)):
+        fractions[:, last] -= fit.coefficients[:, place]
+    variance[:, last] = fit.combine(np.ones((rows, len(free))))
+    return fractions, variance, fit.chi2, fit.solved
+
+
+OPERATOR = Operator(
+    name="lcf",
+    version=1,
+    func=lcf,
+    inputs=("energy", "norm"),
+    outputs={
+        "lcf_fraction": Output("1", "fraction of each reference", per_reference=True),
+        "lcf_fraction_sigma": Output("1", "its standard uncertainty; NaN at the limit 0", per_reference=True),
+        "lcf_r_factor": Output("1", "squared residuals over squared values"),
+        "lcf_chi2": Output("1", "squared residuals over noise and degrees of freedom"),
+        "lcf_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Fractions of reference spectra that make up a spectrum, with errors.",
+    source="C. L. Lawson, R. J. Hanson, Solving Least Squares Problems (1974), chapter 23",
+    technique="xas",
+    parameters={
+        "low": "lower end of the window in eV, absolute",
+        "high": "upper end of the window in eV, absolute",
+        "sum_to_one": "whether the fractions must add up to 1",
+        "nonnegative": "whether fractions below 0 are not allowed",
+    },
+    reasons=REASONS,
+    references=References(
+        {"reference_energy": "energy", "reference_norm": "norm"},
+        "spectra that may make up the others, such as NiO: ...; LaNiO3: ...",
+        several=True,
+        fewest=2,
+    ),
+    example={"low": 8330.0, "high": 8370.0},
+)

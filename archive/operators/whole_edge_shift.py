@@ -1,0 +1,121 @@
+"""Shift of the whole edge against a reference spectrum, by least squares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._shift import best_shift, reference_curve
+from barospec.archive.operators.record import Operator, Output, References
+from barospec.schemas.errors import CallError
+from numpy.typing import ArrayLike
+
+REASONS = (
+    *common_reasons(14),
+    "the scan, shifted, does not cover the window",
+    "no shift within `most` fits best",
+)
+NOT_COVERED, NO_SHIFT = 3, 4
+
+
+def whole_edge_shift(
+    energy: ArrayLike,
+    norm: ArrayLike,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    most: float = 10.0,
+    reference_energy: ArrayLike | None = None,
+    reference_norm: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """How far the edge as a whole lies above that of a reference spectrum.
+
+    Parameters
+    ----------
+    energy : array_like, shape (..., n)
+        In eV, any order, NaN padding allowed.
+    norm : array_like, shape (..., n)
+        Normalized absorption.
+    low, high : float
+        Window in eV, absolute, on the reference's energies: the rising edge.
+    most : float
+        Largest shift that is considered, in eV.
+    reference_energy, reference_norm : array_like, shape (m,)
+        The reference spectrum (``reference``).
+
+    Returns
+    -------
+    dict
+        ``whole_edge_shift`` (eV, positive where the spectrum lies higher), ``whole_edge_shift_sigma``;
+        ``whole_edge_residual`` (1), the root of the squared residuals over that of the squared values;
+        ``whole_edge_shift_quality``; shape (...).
+
+    Raises
+    ------
+    CallError
+        Without window or reference, for parameters that no data could make right, or shapes that do not fit.
+
+    Notes
+    -----
+    Least squares of ``norm(E) = reference(E - shift)`` over the shift, the reference being the cubic Hermite curve
+    through its points. The sigma is statistical, the reference's noise included, and holds for an edge that
+    moves without changing its shape: look at the residual, which then is that of the noise.
+
+    References
+    ----------
+    Ordinary least squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> energy = np.arange(8300.0, 8400.0, 0.5)
+    >>> def edge(e0):
+    ...     return 0.5 + np.arctan((energy - e0) / 2) / np.pi
+    >>> out = whole_edge_shift(
+    ...     energy, edge(8345.5), low=8335, high=8355, reference_energy=energy, reference_norm=edge(8345)
+    ... )
+    >>> round(float(out["whole_edge_shift"]), 3)
+    0.5
+    """
+    reference = reference_curve("whole_edge_shift", reference_energy, reference_norm)
+    if low is None or high is None or not low < high or not most > 0:
+        raise CallError("whole_edge_shift needs low < high, the window in eV, and most above 0 eV.")
+    with np.errstate(all="ignore"):
+        batch = make_batch(energy, norm, fewest=14)
+        found = best_shift(batch, reference, (low, high), most)
+        batch.fail(~found.covered, NOT_COVERED)
+        batch.fail(~found.found, NO_SHIFT)
+        values = {
+            "whole_edge_shift": -found.shift,
+            "whole_edge_shift_sigma": found.sigma,
+            "whole_edge_residual": found.residual,
+        }
+        return batch.results(OPERATOR.outputs, values, len(REASONS))
+
+
+OPERATOR = Operator(
+    name="whole_edge_shift",
+    version=1,
+    func=whole_edge_shift,
+    inputs=("energy", "norm"),
+    outputs={
+        "whole_edge_shift": Output("eV", "shift of the edge in the window against the reference"),
+        "whole_edge_shift_sigma": Output("eV", "its statistical standard uncertainty"),
+        "whole_edge_residual": Output("1", "root of squared residuals over that of squared values"),
+        "whole_edge_shift_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+    },
+    summary="Shift of the whole rising edge against a reference spectrum, by least squares.",
+    source="ordinary least squares",
+    technique="xas",
+    parameters={
+        "low": "lower end of the window in eV, absolute",
+        "high": "upper end of the window in eV, absolute",
+        "most": "largest shift that is considered, eV",
+    },
+    reasons=REASONS,
+    references=References(
+        {"reference_energy": "energy", "reference_norm": "norm"}, "spectrum that the shift is counted from"
+    ),
+    example={"low": 8335.0, "high": 8355.0},
+)

@@ -1,0 +1,89 @@
+"""Tables beside a run sheet, in CSV or xlsx: scans with their conditions, or a log of gauge readings."""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from barospec.schemas.errors import InvalidData, UnreadableFile, did_you_mean
+from barospec.schemas.units import find_unit
+
+
+def split_header(header: str) -> tuple[str, str]:
+    """``pressure (GPa)`` -> ("pressure", "GPa"); a header that is only ``[comment]`` -> ("", "").
+
+    >>> split_header("pressure [kbar]")
+    ('pressure', 'kbar')
+    """
+    header = header.strip()
+    if header.startswith("[") or not header:
+        return "", ""
+    match = re.fullmatch(r"(.*?)\s*[(\[]([^)\]]+)[)\]]", header)
+    if match and find_unit(match[2].strip()):
+        return match[1].strip(), match[2].strip()
+    return header, ""
+
+
+def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV or xlsx table as (line, {header: text}); empty rows are passed over."""
+    if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        raise UnreadableFile(f"{path} is not there.{near}")
+    rows = _xlsx(path) if path.suffix.lower() == ".xlsx" else _csv(path)
+    header: list[str] | None = None
+    for line, cells in rows:
+        if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            repeated = {name for name in header if name and header.count(name) > 1}
+            if repeated:
+                raise InvalidData(f"{path}:{line}: column {', '.join(sorted(repeated))} stands twice.")
+        elif len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+            raise InvalidData(
+                f"{path}:{line}: {len(cells)} cells under {len(header)} headers. Quote cells that hold the separator."
+            )
+        else:
+            yield line, dict(zip(header, cells, strict=False))
+
+
+def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableFile(f"{path} is not UTF-8. Save it as UTF-8.") from None
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    for cells in reader:
+        if cells:
+            yield reader.line_num, cells
+
+
+def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=False, data_only=True)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise UnreadableFile(f"{path} is not a readable xlsx file ({error}).") from None
+    try:
+        for line, cells in enumerate(book.worksheets[0].iter_rows(), start=1):
+            yield line, [_cell(cell) for cell in cells]
+    finally:
+        book.close()
+
+
+def _cell(cell: Any) -> str:
+    """A cell's text as the sheet shows it: 1.10 formatted 0.00 stays 1.10."""
+    value = cell.value
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        places = re.fullmatch(r"0\.(0+)", str(cell.number_format))
+        return f"{value:.{len(places[1])}f}" if places else f"{value:.15g}"
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -1,0 +1,164 @@
+"""Model operators on the terminal: ``barospec apply spin_correlations "models of La4Ni3O10"``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from barospec.cli.output import note, table, write_csv, write_object
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from barospec.api import Archive
+
+ROWS_SHOWN = 200
+
+
+def handles(operators: str) -> bool:
+    """Whether the text names an operator over models rather than over spectra."""
+    from barospec.archive.spins.registry import MODEL_OPERATORS
+
+    return operators.strip() in MODEL_OPERATORS or operators.strip() == "paper_against_exact"
+
+
+def run(
+    archive: Archive,
+    operator: str,
+    text: str,
+    parameters: dict[str, Any],
+    *,
+    as_json: bool,
+    as_csv: bool,
+    store: bool = False,
+) -> None:
+    """Compute over models and print one line per number.
+
+    Among the parameters, ``temperature``, ``pressure`` and any ``sweep.NAME`` may be lists: "0:300:50" or "0;80;300".
+    """
+    if operator.strip() == "paper_against_exact":
+        _compare(archive, text, as_json=as_json, as_csv=as_csv)
+        return
+    selection = archive.models(text)
+    if "pressure" in parameters:
+        from barospec.archive.spins.registry import find_model_operator
+
+        selection = selection.only(scale=find_model_operator(operator).scale).at_pressures(
+            numbers(parameters.pop("pressure"))
+        )
+    temperature = numbers(parameters.pop("temperature", 0.0))
+    sweep = {
+        key.removeprefix("sweep."): numbers(parameters.pop(key)) for key in list(parameters) if key.startswith("sweep.")
+    }
+    result = selection.apply(operator, temperature=temperature, sweep=sweep, **parameters)
+    parts = {"": result} if not hasattr(result, "leaves") else {node.name: node.to_dataset() for node in result.leaves}
+    rows, units = [], {"pressure": "GPa", "temperature": "K", **dict.fromkeys(sweep, "eV")}
+    for part in parts.values():
+        rows += list(_lines(part.compute()))
+        if store:
+            note(f"stored as {archive.store_output(part)}")
+    columns = ["model", "pressure", "standing", *sweep, "temperature", "quantity", "of", "value", "unit"]
+    records = [[row.get(name) for name in columns] for row in rows]
+    if as_json:
+        head = {
+            "snapshot": selection.snapshot,
+            "query": selection.query,
+            "count": len(records),
+            "missing": {},
+            "units": units,
+        }
+        write_object(head, columns, records)
+    elif as_csv:
+        write_csv(columns, units, records)
+    else:
+        kept = [i for i in range(len(columns)) if any(record[i] is not None for record in records)]
+        table([columns[i] for i in kept], [[record[i] for i in kept] for record in records[:ROWS_SHOWN]], units=units)
+        if len(records) > ROWS_SHOWN:
+            note(f"… {len(records) - ROWS_SHOWN} more; --csv prints all.")
+
+
+def parameters(pairs: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts; what reads as a number is one."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise CallError(f'--with "{pair}": write NAME=VALUE, such as --with temperature=300.')
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _lines(dataset: xr.Dataset) -> Any:
+    """Every number of a Dataset with its labels; of a symmetric matrix each pair once."""
+    grid = [
+        str(dim)
+        for dim in dataset.dims
+        if dim == "temperature" or dim == "model" or dataset[dim].attrs.get("units") == "eV"
+    ]
+    for name, variable in dataset.data_vars.items():
+        inner = [str(dim) for dim in variable.dims if dim not in grid]
+        for place in np.ndindex(*(dataset.sizes[dim] for dim in variable.dims)):
+            at = dict(zip(map(str, variable.dims), place, strict=True))
+            if len(inner) == 2 and inner[0].endswith("_i") and at[inner[0]] > at[inner[1]]:
+                continue
+            labels = [str(dataset[dim].values[at[dim]]) if dim in dataset.coords else str(at[dim]) for dim in inner]
+            value = float(variable.values[place])
+            if np.isnan(value) and inner:
+                continue
+            yield {
+                "model": str(dataset["model"].values[at["model"]]),
+                "pressure": float(dataset["pressure"].values[at["model"]]),
+                "standing": str(dataset["standing"].values[at["model"]]),
+                **{dim: float(dataset[dim].values[at[dim]]) for dim in grid if dim != "model"},
+                "quantity": str(name),
+                "of": " ".join(labels) or None,
+                "value": value,
+                "unit": variable.attrs.get("units", ""),
+            }
+
+
+def _compare(archive: Archive, text: str, *, as_json: bool, as_csv: bool) -> None:
+    from barospec.archive.spins.comparison import paper_against_exact
+
+    selection = archive.models(text)
+    compounds = sorted({record.compound for record in selection.records if record.status == "published"})
+    if len(compounds) != 1:
+        raise CallError(f"name one compound with published models; the query finds {', '.join(compounds) or 'none'}.")
+    columns = ["quantity", "phase", "unit", "paper", "exact", "difference", "why"]
+    rows = [[getattr(row, name) for name in columns] for row in paper_against_exact(selection.records, compounds[0])]
+    if as_json:
+        write_object(
+            {"snapshot": selection.snapshot, "query": selection.query, "count": len(rows), "missing": {}, "units": {}},
+            columns,
+            rows,
+        )
+    elif as_csv:
+        write_csv(columns, {}, rows)
+    else:
+        table(columns, rows)
+
+
+def numbers(value: Any) -> list[float]:
+    """A number, "0;80;300", or "0:300:50" (first:last:step, ends included).
+
+    >>> numbers("0:300:100"), numbers(4.2)
+    ([0.0, 100.0, 200.0, 300.0], [4.2])
+    """
+    if isinstance(value, int | float):
+        return [float(value)]
+    try:
+        if ":" in str(value):
+            first, last, step = (float(part) for part in str(value).split(":"))
+            if step <= 0 or last < first or (last - first) / step > 1e6:
+                raise ValueError
+            return [float(number) for number in np.arange(first, last + step / 2, step)]
+        return [float(part) for part in str(value).replace(",", ";").split(";")]
+    except ValueError:
+        raise CallError(
+            f'"{value}" is no list of numbers. Write "0;80;300", or "0:300:50" for first, last and step.'
+        ) from None

@@ -1,0 +1,112 @@
+"""``barospec series``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from barospec.cli.apply import parse_parameters
+from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli.output import note, table, write_csv, write_object
+from barospec.schemas.errors import CallError
+
+NAME = "series"
+
+
+class Method(str, Enum):
+    """What is asked of a series."""
+
+    line = "line"
+    breakpoint = "breakpoint"
+    equivalence = "equivalence"
+    slopes = "slopes"
+    components = "components"
+
+
+def command(
+    method: Annotated[
+        Method,
+        typer.Argument(
+            help="line: weighted fit; breakpoint: a change of slope and its significance; equivalence: what a change "
+            "stays below; slopes: series compared; components: principal components of the spectra."
+        ),
+    ],
+    operators: Annotated[
+        str, typer.Argument(help="An operator or a chain, such as edge_shift; normalize for components.")
+    ],
+    text: Annotated[str, typer.Argument(help='Which spectra, such as "xas Ni K run = run-2".')] = "",
+    against: Annotated[str, typer.Option("--against", help="A number field, or bond_length.")] = "pressure",
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="Fields that tell series apart. Default: sample and run.")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option("--value", help="Which output of the operator.", show_default=False)
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="For equivalence: a change that would matter.", show_default=False),
+    ] = None,
+    confidence: Annotated[float, typer.Option("--confidence", help="Of bounds, bands and intervals.")] = 0.95,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--with", "-w", help='A parameter or reference: --with reference="NiO at 1 bar".'),
+    ] = None,
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Ask a question of a computed quantity along pressure, temperature, bond length or cluster size."""
+    from barospec.catalogs import series
+
+    selection = open_archive(archive, at).query(text)
+    parameters = parse_parameters(parameter or [])
+    head: dict[str, Any] = {"snapshot": selection.snapshot, "query": selection.query, "method": method.value}
+    if method is Method.components:
+        if operators != "normalize" or not {"low", "high"} <= set(parameters):
+            raise CallError("components takes normalize, with the window: --with low=8330 --with high=8370 (eV).")
+        found = series.analyze_components(selection, **parameters)
+        rows, notes = found.pop("rows"), found["notes"]
+        units = {}
+        head |= found
+        if not as_json:
+            note(f"{found['rank']} components stand above the noise of {found['noise']:.2g}.")
+    else:
+        fields = ["sample", "run"] if by is None else [name for name in by if name]
+        gathered = series.gather(
+            selection, operators, against=against, value=value, by=fields, **parameters
+        )
+        options = {"confidence": confidence, **({"margin": margin} if method is Method.equivalence else {})}
+        rows, notes = series.analyze(method.value, gathered, **options), gathered.notes
+        units = _units(gathered.unit, gathered.against_unit)
+        head |= {
+            "quantity": gathered.name,
+            "against": gathered.against,
+            "units": units,
+            "left_out": gathered.left_out,
+            "notes": notes,
+            "provenance": gathered.provenance,
+        }
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[row.get(name) for name in columns] for row in rows]
+    if as_json:
+        write_object({**head, "count": len(rows)}, columns, lines)
+        return
+    if as_csv:
+        write_csv(columns, units, lines)
+    else:
+        table(columns, lines, units=units)
+    for text_ in notes:
+        note(text_)
+
+
+def _units(quantity: str, condition: str) -> dict[str, str]:
+    over = "" if condition in ("", "1") else f"/{condition}"
+    slope = f"{quantity}{over}" if over else quantity
+    units = dict.fromkeys(("slope", "slope_sigma", "slope_before", "slope_before_sigma", "slope_other"), slope)
+    units |= dict.fromkeys(("slope_behind", "slope_behind_sigma", "difference"), slope)
+    units |= dict.fromkeys(("intercept", "intercept_sigma", "change", "margin", "band_at_low", "band_at_high"), quantity)
+    units |= dict.fromkeys(("position", "low", "high", "x_low", "x_high"), condition)
+    return units
