@@ -31,7 +31,7 @@ from barospec.sample_data.writers import RawScan, write_bliss, write_columns, wr
 from barospec.schemas.errors import InvalidData
 
 # Written by people, not by this program: run sheets, structures, and the FEFF10 results with their inputs.
-BY_HAND = ("*.yaml", "structures/*.cif", "feff/*/feff.inp", "feff/*/xmu.dat")
+BY_HAND = ("*.yaml", "models/*", "structures/*.cif", "feff/*/feff.inp", "feff/*/xmu.dat")
 
 # Kind of spectrum, beamline and material of each run.
 RUNS = {

@@ -16,6 +16,7 @@ from barospec.schemas.errors import CallError
 
 DEGENERACY_TOLERANCE = 1e-9
 """Levels within this distance (eV) of the lowest one are the ground multiplet."""
+_CHUNK = 4096  # grid points whose density matrices are held at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,15 @@ class Solution:
         for block in self.blocks:
             inner = groups[block.spin][:, block.rows, block.rows]
             n = inner.shape[-1]
-            vectors = np.swapaxes(block.vectors, -1, -2)
-            density = (vectors[..., :, None] * vectors[..., None, :]).reshape(*vectors.shape[:-1], n * n)
-            parts.append(density @ inner.reshape(len(inner), n * n).T)
+            vectors = np.swapaxes(block.vectors, -1, -2).reshape(-1, n, n)
+            flat = inner.reshape(len(inner), n * n).T
+            values = np.empty((*vectors.shape[:2], len(inner)))
+            for k in range(0, len(vectors), _CHUNK):
+                some = vectors[k : k + _CHUNK]
+                values[k : k + _CHUNK] = (some[..., :, None] * some[..., None, :]).reshape(
+                    *some.shape[:2], n * n
+                ) @ flat
+            parts.append(values.reshape(*self.shape, n, len(inner)))
         return np.concatenate(parts, axis=-2)
 
 
