@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from barospec.cli.apply import _parameters
 from barospec.cli.common import ArchiveOption, AtOption, open_archive
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from barospec.catalogs.model_selection import ModelSelection
 
 NAME = "plot"
 
@@ -20,13 +26,27 @@ class Kind(StrEnum):
     spectra = "spectra"
     conditions = "conditions"
     quantity = "quantity"
+    spins = "spins"
+
+
+class View(StrEnum):
+    """What to draw of models."""
+
+    couplings = "couplings"
+    levels = "levels"
+    correlations = "correlations"
+    weights = "weights"
+    chain = "chain"
 
 
 def command(
     kind: Annotated[
-        Kind, typer.Argument(help="spectra, conditions (the P-T routes), or quantity (an operator's result).")
+        Kind,
+        typer.Argument(
+            help="spectra, conditions (the P-T routes), quantity (an operator's result), or spins (models)."
+        ),
     ],
-    text: Annotated[str, typer.Argument(help="Which spectra. Default: all.")] = "",
+    text: Annotated[str, typer.Argument(help="Which spectra, or which models. Default: all.")] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .png, .pdf or .svg.")] = Path(
         "barospec.png"
     ),
@@ -40,12 +60,25 @@ def command(
     parameter: Annotated[
         list[str] | None, typer.Option("--with", "-w", help="For quantity: a parameter, --with fraction=0.5.")
     ] = None,
+    view: Annotated[
+        View,
+        typer.Option(
+            "--view",
+            help="For spins: couplings per scale as in the paper's tables, levels or chain against pressure, "
+            "correlations or picture weights against J_ZZ/J_H.",
+        ),
+    ] = View.couplings,
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
     """Draw what a query finds."""
     from barospec.catalogs import pictures
 
+    if kind is Kind.spins:
+        models = open_archive(archive, at).models(text)
+        pictures.save(_spins(models, view), output)
+        print(f"{view.value} of {len(models)} models drawn in {output}")
+        return
     selection = open_archive(archive, at).query(text)
     if kind is Kind.quantity:
         figure = pictures.quantity(
@@ -55,3 +88,18 @@ def command(
         figure = {Kind.spectra: pictures.spectra, Kind.conditions: pictures.conditions}[kind](selection)
     pictures.save(figure, output)
     print(f"{len(selection)} spectra drawn in {output}")
+
+
+def _spins(models: ModelSelection, view: View) -> Figure:
+    """A picture of models; what needs published ones takes those of the one compound that has them."""
+    from barospec.catalogs import spin_pictures
+
+    if view is View.correlations:
+        return spin_pictures.correlations()
+    if view is View.weights:
+        return spin_pictures.weights()
+    compounds = sorted({record.compound for record in models.records if record.status == "published"})
+    if len(compounds) != 1:
+        raise CallError(f"name one compound with published models; the query finds {', '.join(compounds) or 'none'}.")
+    draw = {View.couplings: spin_pictures.couplings, View.levels: spin_pictures.levels, View.chain: spin_pictures.chain}
+    return draw[view](models.records, compounds[0])

@@ -188,6 +188,15 @@ def test_symbols_are_fields() -> None:
     assert [symbol("J(lt)"), symbol("J_H", "m"), symbol("t_perp_pZ")] == ["J_lt", "J_H_m", "t_perp_pZ"]
 
 
+@pytest.mark.parametrize("view", ["couplings", "levels", "correlations", "weights", "chain"])
+def test_pictures_of_models(view: str, archive: Archive, tmp_path: Path) -> None:
+    done = call(
+        "plot", "spins", "models of La4Ni3O10", "--view", view, "-o", tmp_path / "p.png", "-a", archive.location.root
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
 def test_on_the_command_line(archive: Archive) -> None:
     where = archive.location.root
     done = call("apply", "spin_correlations", "models of La4Ni3O10", "-w", "temperature=0;300", "-a", where, "--json")
