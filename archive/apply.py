@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from barospec.archive.operators._references import split_references
 from barospec.archive.operators.chain import Plan, Reference, bind, output_dtype, parse_chain, prepare, run
 from barospec.archive.operators.record import Operator
@@ -137,9 +138,7 @@ def _check_technique(operators: str, available: list[str]) -> None:
             )
 
 
-def _found(
-    operator: Operator, value: Any, dataset: xr.Dataset, find: Find | None, mixed: bool
-) -> list[Reference]:
+def _found(operator: Operator, value: Any, dataset: xr.Dataset, find: Find | None, mixed: bool) -> list[Reference]:
     """The reference spectra that were named, as arrays, checked against the spectra."""
     out = []
     for label, asked in split_references(operator, value):
@@ -267,7 +266,9 @@ def _wrapped(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference
             else:
                 out[name].attrs["units"] = output.unit
         if operator.name in found and any(output.per_reference for output in operator.outputs.values()):
-            labels = [one.label or str(one.about.get("query", number)) for number, one in enumerate(found[operator.name])]
+            labels = [
+                one.label or str(one.about.get("query", number)) for number, one in enumerate(found[operator.name])
+            ]
             out = out.assign_coords(reference=("reference", labels))
     notes = _notes(dataset, plan, found)
     out.attrs["notes"] = "\n".join(notes)

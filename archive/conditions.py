@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from barospec.archive import pressure
-from barospec.archive.sheet_records import SheetRun
+from barospec.archive.sheet_records import Row, SheetRun
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Scan
 from barospec.schemas.values import coerce, parse_value, show_value
@@ -112,7 +112,7 @@ def _use_gauge(columns: dict[str, Any], stated: Mapping[str, Any], tell: Tell) -
     columns.update(terms)
 
 
-def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]]) -> list[str]:
+def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]], elsewhere: Sequence[Row] = ()) -> list[str]:
     """Interpolate the pressures of a run's scans that have none, from its readings; returns what to tell.
 
     Parameters
@@ -121,6 +121,8 @@ def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]]) -> list[str]:
         ``between`` says along what, ``log`` holds readings beside those of the scans.
     rows : sequence of dict
         Terms of the run's scans; changed in place.
+    elsewhere : sequence of Row
+        Rows of the scan table whose scans are not among `rows` but have readings all the same.
     """
     axis = run.between
     if axis is None:
@@ -130,7 +132,7 @@ def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]]) -> list[str]:
     unplaced = sum(not row.broken and row.conditions.get(axis) is None for row in run.log)
     if unplaced:
         told.append(f"{unplaced} readings of the log have no {axis} and are not used")
-    for row in run.log:
+    for row in (*run.log, *elsewhere):
         if not row.broken:
             try:
                 terms, warnings = pressure.from_gauge(row.conditions)

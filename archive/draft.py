@@ -28,7 +28,7 @@ from barospec.archive.signals import choose_signal, form_signal
 from barospec.schemas.errors import BarospecError, CallError, InvalidData
 from barospec.schemas.records import Scan
 from barospec.schemas.values import coerce
-from barospec.schemas.vocabulary import BY_NAME, SETTABLE, Term
+from barospec.schemas.vocabulary import BY_NAME, ELEMENTS, SETTABLE, Term
 
 BLANK = "# FILL IN"
 SHEET, SCANS = "run-sheet.yaml", "run-sheet-scans.csv"
@@ -58,6 +58,16 @@ class Draft:
     blanks: list[str]
     scans: int = 0
     unread: dict[str, str] = field(default_factory=dict)
+
+    def reasons(self) -> list[tuple[str, str]]:
+        """Files that were not read, by reason: ("a.txt, b.txt and 7 more", "of no known format")."""
+        grouped: dict[str, list[str]] = {}
+        for name, reason in self.unread.items():
+            grouped.setdefault(re.split(r"[.(]\s|\s\(", reason)[0].strip(" ."), []).append(name)
+        return [
+            (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""), reason)
+            for reason, names in grouped.items()
+        ][:LISTED]
 
 
 @dataclass(slots=True)
@@ -105,7 +115,7 @@ def draft(folder: Path, beside: Path | None = None, progress: Progress | None = 
             progress(parsed.path.name, done, len(candidates))
         _sort_in(parsed, folder, kinds, made)
     if not kinds:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in list(made.unread.items())[:5])
+        reasons = "".join(f"\n  {names}: {reason}" for names, reason in made.reasons())
         raise InvalidData(f"no file of {folder} is a spectrum.{reasons}")
     base = folder if beside is None else beside
     _write(made, folder, base, list(kinds.values()), next(iter(logs.values()), None))
@@ -161,11 +171,23 @@ def _suggested(scan: Scan, facts: Mapping[str, str]) -> dict[str, str]:
     # The mean slope over a few eV, so that noise is not the steepest rise.
     wide = np.interp(energy + 2.0, energy, curve) - np.interp(energy - 2.0, energy, curve)
     rise = float(energy[np.argmax(wide)])
-    edges = suggest_edges(low, high, rise)
+    edges = suggest_edges(low, high, rise, elements=_elements(scan))
     if not edges:
         return {}
     first, *others = [f"{edge} {value:g} eV" for edge, value in edges]
     return {"edge": f"{edges[0][0]} (steepest at {rise:.1f} eV; {first}{_also(others)})"}
+
+
+def _elements(scan: Scan) -> set[str]:
+    """Symbols in the sample's formula, where its name or the file's has one of at least two elements."""
+    known = _stated(scan)
+    for text in (str(known.get("material") or ""), str(known.get("sample") or ""), scan.title):
+        for word in text.split():
+            symbols = re.findall(r"[A-Z][a-z]?", word)
+            formula = len(set(symbols)) > 1 and re.fullmatch(r"[A-Za-z0-9.()]+", word) is not None
+            if formula and all(symbol in ELEMENTS for symbol in symbols):
+                return set(symbols)
+    return set()
 
 
 def _also(others: Sequence[str]) -> str:
@@ -189,10 +211,7 @@ def _write(made: Draft, folder: Path, base: Path, kinds: list[_Kind], log: RubyL
         lines += _run_lines(made, kind, folder, base, table)
     if made.unread:
         lines += ["", "# Not read, and left out:"]
-        listed = list(made.unread.items())
-        lines += [f"#   {name}: {reason[:100]}" for name, reason in listed[:LISTED]]
-        if len(listed) > LISTED:
-            lines.append(f"#   and {len(listed) - LISTED} more")
+        lines += [f"#   {names}: {reason}" for names, reason in made.reasons()]
         lines.append(
             "# A plain table is read once it is described: columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}"
         )

@@ -7,7 +7,7 @@ XrayDB 4.5.8 (https://github.com/xraypy/XrayDB, MIT); in eV, for the elements, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 _COLUMNS = ("K", "L1", "L2", "L3", "M1", "M2", "M3", "M4", "M5", "Kα", "Kβ", "Lα", "Lβ")
 # Element, the edges, then the lines Kα1, Kβ1, Lα1, Lβ1; a dash where there is none above 100 eV.
@@ -135,7 +135,9 @@ def edge_energy(edge: str) -> float | None:
     return ENERGIES.get(element, {}).get(level)
 
 
-def suggest_edges(low: float, high: float, rise: float, count: int = 4) -> list[tuple[str, float]]:
+def suggest_edges(
+    low: float, high: float, rise: float, count: int = 4, elements: Collection[str] = ()
+) -> list[tuple[str, float]]:
     """Edges that an absorption scan may be of, likeliest first.
 
     Parameters
@@ -144,12 +146,15 @@ def suggest_edges(low: float, high: float, rise: float, count: int = 4) -> list[
         Range of the scan in eV.
     rise : float
         Energy of the steepest rise in eV.
+    elements : collection of str
+        Symbols that the sample is known to contain; their edges come first.
 
     Returns
     -------
     list of (str, float)
         Edge and its energy. The edge must lie in the range; the nearer to the rise the better, and K and L3, which are
-        measured most, before L1, L2 and M at the same distance.
+        measured most, before L1, L2 and M at the same distance. Compounds rise some eV above the element's edge, hardly
+        ever below.
 
     Examples
     --------
@@ -162,8 +167,11 @@ def suggest_edges(low: float, high: float, rise: float, count: int = 4) -> list[
         for level in EDGES:
             energy = energies.get(level)
             if energy is not None and low <= energy <= high:
-                found.append(((abs(rise - energy) + 10.0) * weight.get(level, 8.0), f"{element} {level}", energy))
-    return [(edge, energy) for _, edge, energy in sorted(found)[:count]]
+                away = rise - energy if rise >= energy else 3.0 * (energy - rise)
+                found.append(
+                    (element not in elements, (away + 10.0) * weight.get(level, 8.0), f"{element} {level}", energy)
+                )
+    return [(edge, energy) for _, _, edge, energy in sorted(found)[:count]]
 
 
 def suggest_lines(low: float, high: float, top: float, count: int = 4) -> list[tuple[str, str, float]]:

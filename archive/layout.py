@@ -79,7 +79,9 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "ingested": "time",
     },
     "models": {
-        **dict.fromkeys(("model_id", "material", "structure", "stack", "scale", "standing", "hamiltonian", "phase"), _text),
+        **dict.fromkeys(
+            ("model_id", "material", "structure", "stack", "scale", "standing", "hamiltonian", "phase"), _text
+        ),
         **dict.fromkeys(("pressure", "temperature"), _number),
         **dict.fromkeys(("pressure_method", "fermi_level_reference", "hund_convention", "e_ct_reference"), _text),
         **dict.fromkeys(("state_selection", "operator_basis", "note", "source", "source_file"), _text),
@@ -168,16 +170,17 @@ def group_paths(root: zarr.Group) -> list[str]:
     """Keys of the groups of spectra, such as ``xas/Ni-K``."""
     if "spectra" not in root:
         return []
-    spectra = _group(root, "spectra")
+    spectra = group_at(root, "spectra")
     return [f"{technique}/{edge}" for technique, sub in sorted(spectra.groups()) for edge in sorted(sub.group_keys())]
 
 
 def spectra_group(root: zarr.Group, key: str) -> zarr.Group:
     """The group of spectra with that key."""
-    return _group(root, f"spectra/{key}")
+    return group_at(root, f"spectra/{key}")
 
 
-def _group(root: zarr.Group, path: str) -> zarr.Group:
+def group_at(root: zarr.Group, path: str) -> zarr.Group:
+    """The group at a path; an array in its place is damage."""
     node = root[path]
     if not isinstance(node, zarr.Group):
         raise StoreError(f"/{path} is an array where a group is expected; the store is damaged.")
@@ -261,7 +264,7 @@ class Writer:
 
     def edit_table(self, name: str, rows: Sequence[int], values: Mapping[str, Any]) -> None:
         """Overwrite columns of some records with one value each."""
-        group = _group(self.root, f"tables/{name}")
+        group = group_at(self.root, f"tables/{name}")
         for column, value in values.items():
             stored = self._encode(column, TABLES[name][column], [value])
             array(group, column).set_orthogonal_selection((np.asarray(rows),), stored[0])
@@ -389,13 +392,13 @@ def table_length(group: zarr.Group) -> int:
 
 def count_records(root: zarr.Group, name: str) -> int:
     """Number of records in the table `name`; 0 when nothing has been put in yet."""
-    return table_length(_group(root, f"tables/{name}")) if f"tables/{name}" in root else 0
+    return table_length(group_at(root, f"tables/{name}")) if f"tables/{name}" in root else 0
 
 
 def read_words(root: zarr.Group, name: str) -> list[str]:
     """The vocabulary of a word column: the code is the position."""
     path = f"words/{name}"
-    return [str(value) for value in np.asarray(array(_group(root, "words"), name)[:])] if path in root else []
+    return [str(value) for value in np.asarray(array(group_at(root, "words"), name)[:])] if path in root else []
 
 
 def read_columns(group: zarr.Group, start: int, stop: int) -> dict[str, NDArray[Any]]:
@@ -431,5 +434,5 @@ def read_table(root: zarr.Group, name: str, columns: Iterable[str] | None = None
     wanted = list(TABLES[name] if columns is None else columns)
     if path not in root:
         return {column: np.array([], dtype=STORED[TABLES[name][column]][0]) for column in wanted}
-    group = _group(root, path)
+    group = group_at(root, path)
     return {column: np.asarray(array(group, column)[:]) for column in wanted}

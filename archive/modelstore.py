@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.layout import Writer, count_records, create, dims_of, read_table
+from barospec.archive.layout import Writer, count_records, create, dims_of, group_at, read_table
 from barospec.archive.spins.records import ModelRecord, Parameter
 from barospec.schemas.errors import NotFound, did_you_mean
 from barospec.schemas.records import Problem
@@ -200,16 +200,18 @@ def read_output(root: zarr.Group, entry: str) -> xr.Dataset:
         raise NotFound(
             f'there is no stored output "{entry}".{did_you_mean(entry, known)} There are {", ".join(known) or "none"}.'
         )
-    node = root[path]
+    node = group_at(root, path)
     variables: dict[str, Any] = {}
     for name, item in node.arrays():
         dims = dims_of(item)
         # Labels are small and wanted at once; numbers come when they are computed.
-        values = (
-            np.asarray(item[...]).astype(object)
-            if item.dtype.kind not in "fiu"
-            else (np.asarray(item[...]) if (name,) == dims else dask.array.from_array(item, chunks=item.chunks))
-        )
+        values: Any
+        if item.dtype.kind not in "fiu":
+            values = np.asarray(item[...]).astype(object)
+        elif (name,) == dims:
+            values = np.asarray(item[...])
+        else:
+            values = dask.array.from_array(item, chunks=item.chunks)  # type: ignore[no-untyped-call]
         variables[name] = (dims, values, dict(item.attrs))
     dimensions = {dim for dims, _, _ in variables.values() for dim in dims}
     labels = {

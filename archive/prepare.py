@@ -81,6 +81,7 @@ class Prepared:
     refused: int = 0
     skipped: int = 0
     unfinished: int = 0
+    failed: dict[Path, str] = field(default_factory=dict)
     spool: Spool = field(default_factory=Spool)
 
     def error(self, message: str, file: object = "", line: int = 0, scan: str = "") -> None:
@@ -174,13 +175,14 @@ def prepare(
         if progress:
             progress(source.file.name, done, len(jobs))
         first = len(prepared.entries)
-        _take_file(source, parsed, prepared, used, live is not None)
+        _take_file(source, parsed, prepared, used, live)
         members.setdefault(id(source.run), []).extend(entry.columns for entry in prepared.entries[first:])
     for sheet in prepared.sheets:
         for run in sheet.runs:
             if live is None and not run.broken:
                 _unused_rows(run, used, prepared)
-            for message in fill_between(run, members.get(id(run), [])):
+            elsewhere = [row for row in run.rows or () if live is not None and id(row) not in used]
+            for message in fill_between(run, members.get(id(run), []), elsewhere):
                 prepared.problems.append(Problem("warning", message + ".", str(sheet.path), run.line))
     return prepared
 
@@ -298,11 +300,12 @@ def _literature(record: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: bool) -> None:
+def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: Live | None) -> None:
     """The scans of a file, each with the rows that name it."""
     file, run, rows = source.file, source.run, source.rows
     if parsed.error is not None:
         message = str(parsed.error)
+        prepared.failed[file.resolve()] = message
         # A reader's message may name the file already.
         prepared.error(message, "" if str(file) in message else file)
         used.update(id(row) for row in rows or [])
@@ -312,7 +315,7 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
         used.update(id(row) for row in matching)
         if rows is not None and not matching and not run.take_rest:
             continue
-        if live and parsed.reader.startswith("bliss ") and not scan.header.get("end_time"):
+        if live is not None and not _finished(scan, parsed.reader, live.ready[file.resolve()]):
             prepared.unfinished += 1
             continue
         # Two rows for one scan are two signals of it, such as the sample and its foil.
@@ -321,6 +324,11 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
     if rows is not None and any(row.scan is None for row in rows) and len(parsed.scans) > 1:
         names = ", ".join(scan.name for scan in parsed.scans[:6])
         prepared.error(f"holds {len(parsed.scans)} scans ({names}, …): rows for it must name the scan.", file)
+
+
+def _finished(scan: Scan, reader: str, growing: bool) -> bool:
+    """Whether a scan is complete: by its end time where the format has one, otherwise when its file rests."""
+    return bool(scan.header.get("end_time")) if reader.startswith("bliss ") else not growing
 
 
 def _same_file(name: str, file: Path, sheet: Sheet | None) -> bool:

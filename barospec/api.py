@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from barospec.archive.prepare import Prepared
     from barospec.archive.store import Commit, Store
     from barospec.catalogs.answer import Answer
-    from barospec.catalogs.saved import SavedQuery
     from barospec.catalogs.model_selection import ModelSelection
+    from barospec.catalogs.saved import SavedQuery
     from barospec.catalogs.selection import Selection
 
 PathLike = str | os.PathLike[str]
@@ -345,10 +345,16 @@ class Archive:
         Report
             Counts, the new snapshot, and every problem with its place.
         """
+        self._must_be_newest()
+        return self.take(prepare(paths, settings, progress), replace=replace, strict=strict, message=message)
+
+    def take(
+        self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = ""
+    ) -> Report:
+        """Write what `prepare` gave, in one commit, and publish its index. Parameters as in `ingest`."""
         from barospec.archive.ingest import Known, ingest
 
         self._must_be_newest()
-        prepared = prepare(paths, settings, progress)
         store = self._store
 
         def known(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
@@ -358,6 +364,52 @@ class Archive:
         if report.snapshot:
             index.publish(store, report.snapshot)
         return report
+
+    def watch(
+        self,
+        folder: PathLike,
+        sheet: PathLike | None = None,
+        settings: Sequence[str] = (),
+        *,
+        replace: bool = False,
+        settle: float = 10.0,
+        every: float = 10.0,
+    ) -> Iterator[Report]:
+        """Put in what a measurement writes into a folder, as it comes; see `archive.watch.Watch`.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where files appear; it may vanish and come back.
+        sheet : path-like, optional
+            The run sheet, read again when it changes. Without one, `settings` describe all files.
+        settings : sequence of str
+            ``FIELD=VALUE``.
+        replace : bool
+            Take what contradicts the archive as a new revision.
+        settle : float
+            Seconds that a file must rest before it is read.
+        every : float
+            Seconds between two commits at least.
+
+        Yields
+        ------
+        Report
+            One after each look at the folder, mostly empty. Stop asking to stop watching.
+        """
+        from barospec.archive.prepare import parse_settings
+        from barospec.archive.watch import Watch
+
+        self._must_be_newest()
+        return Watch(
+            Path(folder),
+            self.take,
+            sheet=None if sheet is None else Path(sheet),
+            settings=parse_settings(settings),
+            replace=replace,
+            settle=settle,
+            every=every,
+        ).reports()
 
     # Versions and care
 

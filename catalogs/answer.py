@@ -21,6 +21,7 @@ from barospec.catalogs.structured import to_dict
 from barospec.schemas.errors import QueryError, did_you_mean
 
 CHUNK = 10_000
+PIECE = 100_000
 FEW = 1_000  # so many rows at most are fetched by their place, without a second look at the table
 # What a table of spectra shows unless it is told otherwise; fields that are asked about join them.
 SHOWN = (
@@ -59,6 +60,10 @@ class Answer:
         Sentences to show with the answer.
     predicates : dict
         The query in structured form, for catalogs.
+    statement : Statement
+        The SQL of the rows.
+    limit : int or None
+        How many rows were asked for; `count` does not depend on it.
     """
 
     noun: str
@@ -76,8 +81,10 @@ class Answer:
     notes: list[str]
     predicates: dict[str, Any]
     statement: Statement
+    limit: int | None
     connection: Connection = field(repr=False)
     _held: list[tuple[Any, ...]] | None = field(default=None, repr=False)  # few rows, known already
+    _piece: Statement | None = field(default=None, repr=False)  # for many rows in the store's order
 
     @property
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -92,11 +99,21 @@ class Answer:
             return
         cursor = self.connection.cursor()
         try:
-            result = cursor.execute(self.statement.sql, self.statement.parameters)
-            while chunk := result.fetchmany(size):
-                yield chunk
+            for statement in self._pieces(cursor) if self._piece else [self.statement]:
+                result = cursor.execute(statement.sql, statement.parameters)
+                while chunk := result.fetchmany(size):
+                    yield chunk
         finally:
             cursor.close()
+
+    def _pieces(self, cursor: Any) -> Iterator[Statement]:
+        """The statement in pieces of the table's own order, so that DuckDB need not sort all rows before the first."""
+        assert self._piece is not None
+        places = cursor.execute("SELECT grp, min(row), max(row) FROM spectra GROUP BY grp ORDER BY grp").fetchall()
+        for group, first, last in places:
+            for start in range(first, last + 1, PIECE):
+                here = {"group": group, "start": start, "stop": start + PIECE}
+                yield Statement(self._piece.sql, self._piece.parameters | here)
 
 
 def ask(
@@ -164,6 +181,7 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
     keys, limit = keys_of(resolved), resolved.query.limit
     notes = [*resolved.notes, *_notes(translator, counts)]
     held: list[tuple[Any, ...]] | None = None
+    piece: Statement | None = None
     unlisted: list[tuple[Any, ...]] = []
     if resolved.query.count_by is not None:
         statement, names = counted(translator, keys or ())
@@ -174,6 +192,9 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
         statement, names = grouped(translator, keys)
         groups = connection.execute(statement.sql, statement.parameters).fetchall()
         listed = [group[:-1] for group in groups if group[-1]]
+        statement.sql = f"SELECT * EXCLUDE (listed) FROM ({statement.sql}) WHERE listed" + (
+            f" LIMIT {limit:d}" if limit else ""
+        )
         unlisted = [group[:-1] for group in groups if not group[-1]]
         count, held = len(listed), listed[:limit]
     else:
@@ -183,6 +204,8 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
         count, places = counts["count"], counts["places"]
         if places is not None:
             held = _few(connection, translator, select, places)
+        elif resolved.table == "spectra" and not resolved.query.sort and limit is None:
+            piece = translator.statement(_rows_sql(translator, select, _HERE))
     return Answer(
         noun=resolved.noun if resolved.query.count_by is None else "counts",
         canonical=ast.to_text(resolved.query),
@@ -199,8 +222,10 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
         notes=notes,
         predicates=to_dict(resolved.query),
         statement=statement,
+        limit=limit,
         connection=connection,
         _held=held,
+        _piece=piece,
     )
 
 
@@ -303,6 +328,9 @@ def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Se
     for name in [*translator.conditioned(), *(sort.field[0] for sort in resolved.query.sort)]:
         names += [n for n in (name, resolved.fields[name].sigma) if n and n in fields and n not in names]
     return names
+
+
+_HERE = '"grp" = $group AND "row" >= $start AND "row" < $stop'
 
 
 def _rows_sql(translator: Translator, select: str, also: str = "TRUE") -> str:

@@ -46,7 +46,7 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
 
             path = index.publish(Store(location), snapshot)
         try:
-            connection = index.connect(path)
+            connection = index.shared(path)
         except FileNotFoundError:
             continue
         with connection:

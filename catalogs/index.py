@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -87,6 +89,29 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
         raise StoreError(
             f"{path} cannot be opened ({str(error).splitlines()[0]}). Run `barospec index rebuild`."
         ) from None
+
+
+# Opening a file of a million rows takes 15 ms, a further connection to it nothing.
+_OPEN: dict[Path, tuple[int, int, duckdb.DuckDBPyConnection]] = {}
+_OPENING = Lock()
+MOST_OPEN = 4
+
+
+def shared(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection as from `connect`, of a database that stays open in this process for the next call."""
+    inode = path.stat().st_ino
+    with _OPENING:
+        process, was, base = _OPEN.pop(path, (0, 0, None))
+        if base is not None and process == os.getpid() and was != inode:  # made anew by `index rebuild`
+            base.close()
+        if base is None or (process, was) != (os.getpid(), inode):
+            base = connect(path)
+        _OPEN[path] = os.getpid(), inode, base
+        while len(_OPEN) > MOST_OPEN:
+            process, _, old = _OPEN.pop(next(iter(_OPEN)))
+            if process == os.getpid():  # after a fork they belong to the parent
+                old.close()
+        return base.cursor()
 
 
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
@@ -202,6 +227,7 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     columns = [*PLACE.items(), *((term.name, SQL_TYPE[term.kind]) for term in SPECTRUM_TERMS)]
     connection.execute(f"CREATE TABLE spectra ({', '.join(f'{_quoted(name)} {sql}' for name, sql in columns)})")
     connection.execute("CREATE TABLE field_values (field VARCHAR, value VARCHAR, count BIGINT)")
+    connection.execute("CREATE TABLE words (field VARCHAR, words VARCHAR[])")
     connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
 
 
@@ -211,10 +237,12 @@ def _quoted(name: str) -> str:
 
 def _insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, start: int, stop: int) -> None:
     """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB."""
-    from barospec.archive.layout import SPECTRUM_KINDS, read_columns, read_words, spectra_group
+    from barospec.archive.layout import SPECTRUM_KINDS, read_columns, spectra_group
 
+    if start == stop:
+        return
     group = spectra_group(root, key)
-    words: dict[str, list[str]] = {}
+    words = _vocabularies(connection, root)
     for first in range(start, stop, BLOCK):
         last = min(stop, first + BLOCK)
         stored = read_columns(group, first, last)
@@ -232,13 +260,24 @@ def _insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, sta
             arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
             select.append(_decoded(name, kind))
             if kind == "word":
-                bound.append(words.setdefault(name, read_words(root, name)))  # type: ignore[arg-type]
+                bound.append(words.get(name, []))  # type: ignore[arg-type]
         arrays["range"] = _arange(last - first)
         connection.register("block", arrays)
         connection.execute(
             f"INSERT INTO spectra ({', '.join(map(_quoted, names))}) SELECT {', '.join(select)} FROM block", bound
         )
         connection.unregister("block")
+
+
+def _vocabularies(connection: duckdb.DuckDBPyConnection, root: Any) -> dict[str, list[str]]:
+    """The words that the codes of each column stand for. They only grow: those that did not come from the index."""
+    held = dict(connection.execute("SELECT field, words FROM words").fetchall())
+    for name, node in root["words"].arrays() if "words" in root else ():
+        if len(held.get(name, ())) != node.shape[0]:
+            held[name] = [str(word) for word in node[:]]
+            connection.execute("DELETE FROM words WHERE field = ?", [name])
+            connection.execute("INSERT INTO words VALUES (?, ?)", [name, held[name]])
+    return held
 
 
 def _arange(count: int) -> Any:
@@ -515,6 +554,9 @@ def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
     """The rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete."""
     part = path.with_name(f".{path.name}.part")
     try:
+        # What must be sorted and is larger than this goes to disk, and not beside an index that others read.
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
         target = str(part).replace("'", "''")
         connection.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
         part.replace(path)

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from barospec.archive.operators import series_fit
 from barospec.archive.operators.series_components import components
 from barospec.schemas.errors import CallError, InvalidData, NotFound, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from barospec.catalogs.selection import Selection
@@ -311,9 +312,7 @@ def analyze_components(
         "rank": found.rank,
         "noise": found.noise,
         "rows": rows,
-        "scores": {
-            str(i): scores[:kept].tolist() for i, scores in zip(ids, found.scores, strict=True)
-        },
+        "scores": {str(i): scores[:kept].tolist() for i, scores in zip(ids, found.scores, strict=True)},
         "notes": notes,
         "provenance": json.loads(str(result.attrs["provenance"])),
     }

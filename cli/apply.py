@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, datasets_of, open_archive
 from barospec.cli.output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
-    import xarray as xr
-
+    from barospec.archive.operators.record import Operator
     from barospec.catalogs.selection import Selection
 
 NAME = "apply"
@@ -44,7 +43,10 @@ def command(
     ],
     text: Annotated[str, typer.Argument(help='Which spectra, such as "Ni K above 14 GPa". Default: all.')] = "",
     parameter: Annotated[
-        list[str] | None, typer.Option("--with", "-w", help="A parameter, such as --with fraction=0.5.")
+        list[str] | None,
+        typer.Option(
+            "--with", "-w", help='A parameter, such as --with fraction=0.5 or --with reference="NiO at 1 bar".'
+        ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
@@ -54,7 +56,9 @@ def command(
         Path | None,
         typer.Option("--output", "-o", help="Write all outputs, curves too, to a zarr folder.", show_default=False),
     ] = None,
-    store: Annotated[bool, typer.Option("--store", help="Keep the outputs in the archive (operators over models).")] = False,
+    store: Annotated[
+        bool, typer.Option("--store", help="Keep the outputs in the archive (operators over models).")
+    ] = False,
 ) -> None:
     """Compute an operator over what a query finds, lazily, block by block.
 
@@ -81,11 +85,13 @@ def command(
     if output is not None:
         _write(selection, operators, parameters, output)
         return
-    scalars = [name for name, out in last.outputs.items() if not out.per_point]
-    units = {name: last.outputs[name].unit for name in scalars if not last.outputs[name].integer}
+    shown = _shown(last, parameters)
+    scalars = list(shown)
+    units = {title: last.outputs[name].unit for title, (name, _) in shown.items() if not last.outputs[name].integer}
     units |= {name: BY_NAME[name].unit for name in LABELS if BY_NAME[name].unit}
     missing: dict[str, int] = {}
-    rows = _rows(selection, operators, parameters, scalars, missing)
+    notes: dict[str, None] = {}
+    rows = _rows(selection, operators, parameters, shown, missing, notes)
     columns = [*LABELS, *scalars]
     if as_json:
         found = list(rows)  # the counts come before the rows
@@ -96,6 +102,7 @@ def command(
             "missing": missing,
             "units": units,
             "quality": dict(enumerate(last.reasons)),
+            "notes": list(notes),
             "provenance": _provenance(selection, operators, parameters),
         }
         write_object(head, columns, found)
@@ -115,6 +122,28 @@ def command(
             note(f"{', '.join(curves)} have a value per point: use --output FOLDER, or Python.")
     for name, count in missing.items():
         note(f"{name}: no value for {count} of {len(selection)} spectra; {last.quality} says why.")
+    for said in notes:
+        note(said)
+
+
+def _shown(operator: Operator, parameters: dict[str, Any]) -> dict[str, tuple[str, int | None]]:
+    """Columns of the table: title -> output and, where it has a value for each reference, which reference."""
+    from barospec.archive.operators._references import split_references
+
+    labels: list[str] = []
+    if operator.references is not None:
+        name = operator.references.name
+        asked = parameters.get(f"{operator.name}.{name}", parameters.get(name))
+        if asked is not None:
+            named = enumerate(split_references(operator, asked), 1)
+            labels = [label or str(number) for number, (label, _) in named]
+    columns: dict[str, tuple[str, int | None]] = {}
+    for name, output in operator.outputs.items():
+        if output.per_reference:
+            columns |= {f"{name}[{label}]": (name, index) for index, label in enumerate(labels)}
+        elif not output.per_point:
+            columns[name] = (name, None)
+    return columns
 
 
 def _of_technique(selection: Selection, technique: str) -> Selection:
@@ -150,7 +179,12 @@ _parameters = parse_parameters
 
 
 def _rows(
-    selection: Selection, operators: str, parameters: dict[str, Any], scalars: list[str], missing: dict[str, int]
+    selection: Selection,
+    operators: str,
+    parameters: dict[str, Any],
+    shown: dict[str, tuple[str, int | None]],
+    missing: dict[str, int],
+    notes: dict[str, None],
 ) -> Iterator[list[Any]]:
     """Rows in the selection's order, computed a few blocks at a time."""
     from dataclasses import replace
@@ -163,34 +197,29 @@ def _rows(
             stop = start + BLOCK
             part = replace(selection, groups=selection.groups[start:stop], rows=selection.rows[start:stop])
             labels = part.columns(LABELS)
-            values = {name: np.full(len(part), np.nan) for name in scalars}
+            values = {title: np.full(len(part), np.nan) for title in shown}
             for key in part.counts():
                 mine = part.groups == key
-                computed = _datasets(
+                computed = datasets_of(
                     replace(part, groups=part.groups[mine], rows=part.rows[mine]).apply(operators, **parameters)
                 )[0]
-                for name, found in computed[scalars].compute().items():
-                    values[str(name)][mine] = found.values
-            for name in scalars:
-                lost = int(np.count_nonzero(np.isnan(values[name])))
+                notes.update(dict.fromkeys(filter(None, str(computed.attrs.get("notes", "")).split("\n"))))
+                loaded = computed[list({name for name, _ in shown.values()})].compute()
+                for title, (name, index) in shown.items():
+                    found = loaded[name].values
+                    values[title][mine] = found if index is None else found[:, index]
+            for title in shown:
+                lost = int(np.count_nonzero(np.isnan(values[title])))
                 if lost:
-                    missing[name] = missing.get(name, 0) + lost
-            for row in zip(*(labels[name] for name in LABELS), *(values[name] for name in scalars), strict=True):
+                    missing[title] = missing.get(title, 0) + lost
+            for row in zip(*(labels[name] for name in LABELS), *(values[title] for title in shown), strict=True):
                 yield list(row)
-
-
-def _datasets(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
-    import xarray as xr
-
-    if isinstance(result, xr.Dataset):
-        return [result]
-    return [node.to_dataset() for node in result.leaves]
 
 
 def _provenance(selection: Selection, operators: str, parameters: dict[str, Any]) -> Any:
     if not len(selection):
         return {}
-    first = _datasets(selection.apply(operators, **parameters))[0]
+    first = datasets_of(selection.apply(operators, **parameters))[0]
     return json.loads(first.attrs["provenance"])
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from barospec.api import Archive
 
 ArchiveOption = Annotated[
@@ -49,3 +51,12 @@ def open_archive(path: Path | None, at: str | None = None) -> Archive:
     from barospec.api import Archive
 
     return Archive(archive_path(path), at=at)
+
+
+def datasets_of(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
+    """The Datasets of a result, whether it is one or a tree of them."""
+    import xarray as xr
+
+    if isinstance(result, xr.Dataset):
+        return [result]
+    return [node.to_dataset() for node in result.leaves]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +10,12 @@ import typer
 
 from barospec.cli.common import ArchiveOption, JsonOption, SetOption, open_archive
 from barospec.cli.output import note, progress, table, write_object
+from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from barospec.archive.ingest import Report
     from barospec.schemas.records import Problem
 
 NAME = "ingest"
@@ -20,34 +23,94 @@ SHOWN = 40
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(help="Run sheets, data files, or folders of them.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Run sheets, data files, or folders of them.", show_default=False)
+    ] = None,
     settings: SetOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take what contradicts the archive as a new revision.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing if anything is refused.")] = False,
     message: Annotated[str, typer.Option("--message", "-m", help="What this is, for the history.")] = "",
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", help="Stay, and put in what is measured into this folder.", show_default=False),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="With --watch: the run sheet.", show_default=False)
+    ] = None,
+    then: Annotated[
+        str, typer.Option("--then", help="With --watch: an operator or chain to apply to each new spectrum.")
+    ] = "",
+    picture: Annotated[
+        Path, typer.Option("--picture", help="With --then: the newest spectrum over that of the previous pressure.")
+    ] = Path("barospec-watch.png"),
+    settle: Annotated[
+        float, typer.Option("--settle", help="With --watch: seconds that a file must rest before it is read.", min=0.1)
+    ] = 10.0,
+    every: Annotated[
+        float, typer.Option("--every", help="With --watch: seconds between two commits at least.", min=1.0)
+    ] = 10.0,
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put run sheets or files into the archive, in one atomic commit.
 
     What is there already is recognized and not added again. What cannot be taken is listed with its place, and the rest goes in.
+    With --watch it stays during a measurement and takes each scan when it has ended; Ctrl-C ends it.
     """
+    if watch is not None:
+        from barospec.cli.watching import Wanted, follow
+
+        if paths or strict or message or as_json:
+            raise CallError(
+                "--watch goes with --sheet or --set, --replace, --then, --settle and --every, and nothing else."
+            )
+        follow(open_archive(archive), Wanted(watch, sheet, settings or [], replace, then, picture, settle, every))
+        return
+    if sheet is not None or then:
+        raise CallError(
+            "--sheet and --then go with --watch FOLDER. To put in a run sheet, name it: barospec ingest SHEET."
+        )
+    if not paths:
+        raise CallError("name at least one run sheet, file or folder.")
     opened = open_archive(archive)
     with progress("reading") as tell:
-        report = opened.ingest(paths, settings or [], replace=replace, strict=strict, message=message, progress=tell)
+        found = opened.ingest(
+            paths, settings or [], replace=replace, strict=strict, message=message, progress=with_rate(tell)
+        )
+    tell_report(found, strict, as_json)
+    raise typer.Exit(0 if found.ok else 1)
+
+
+def tell_report(report: Report, strict: bool, as_json: bool) -> None:
+    """What an ingest did: tables and a sentence, or one JSON object."""
     if as_json:
         found = report.to_dict()
         problems = found.pop("problems")
         columns = ["severity", "message", "file", "line", "scan"]
         write_object(found, columns, ([p[name] for name in columns] for p in problems))
-    else:
-        tell_problems(report.problems)
-        if report.groups:
-            table(["group", "new spectra"], sorted(report.groups.items()))
-        print(_summary(report.to_dict(), strict and not report.ok))
-    raise typer.Exit(0 if report.ok else 1)
+        return
+    tell_problems(report.problems)
+    if report.groups:
+        table(["group", "new spectra"], sorted(report.groups.items()))
+    print(_summary(report.to_dict(), strict and not report.ok))
+
+
+def with_rate(tell: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+    """The same progress, with files per second and the time that the rest will take in place of the file's name."""
+    start = time.monotonic()
+
+    def rated(name: str, done: int, total: int) -> None:
+        spent = time.monotonic() - start
+        if done < 10 or spent < 1.0:
+            tell(name, done, total)
+            return
+        left = (total - done) * spent / done
+        shown = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+        tell(f"{done / spent:.0f} files/s, {shown} left", done, total)
+
+    return rated
 
 
 def _summary(found: dict[str, object], stopped: bool) -> str:

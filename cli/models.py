@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barospec.cli.common import datasets_of
 from barospec.cli.output import note, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 
@@ -53,9 +54,9 @@ def run(
         key.removeprefix("sweep."): numbers(parameters.pop(key)) for key in list(parameters) if key.startswith("sweep.")
     }
     result = selection.apply(operator, temperature=temperature, sweep=sweep, **parameters)
-    parts = {"": result} if not hasattr(result, "leaves") else {node.name: node.to_dataset() for node in result.leaves}
-    rows, units = [], {"pressure": "GPa", "temperature": "K", **dict.fromkeys(sweep, "eV")}
-    for part in parts.values():
+    rows: list[dict[str, Any]] = []
+    units = {"pressure": "GPa", "temperature": "K", **dict.fromkeys(sweep, "eV")}
+    for part in datasets_of(result):
         rows += list(_lines(part.compute()))
         if store:
             note(f"stored as {archive.store_output(part)}")

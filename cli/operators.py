@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from barospec.archive.operators.record import Operator, Output
 from barospec.cli.common import JsonOption
 from barospec.cli.output import table, text_of, write_object
 
@@ -21,7 +22,18 @@ def command(
 
     chosen = [find_operator(name)] if name else list(OPERATORS.values())
     if as_json:
-        columns = ["name", "version", "technique", "summary", "inputs", "outputs", "parameters", "source"]
+        columns = [
+            "name",
+            "version",
+            "technique",
+            "summary",
+            "inputs",
+            "outputs",
+            "parameters",
+            "reference",
+            "definition",
+            "source",
+        ]
         rows = [
             [
                 op.name,
@@ -34,6 +46,8 @@ def command(
                     for key, out in op.outputs.items()
                 },
                 {key: {"default": op.defaults[key], "meaning": meaning} for key, meaning in op.parameters.items()},
+                op.references and {"parameter": op.references.name, "meaning": op.references.meaning},
+                op.definition,
                 op.source,
             ]
             for op in chosen
@@ -49,14 +63,34 @@ def command(
     operator = chosen[0]
     print(f"{operator.name}, version {operator.version}: {operator.summary}\n")
     print(f"needs    {', '.join(operator.inputs)}")
+    if operator.references is not None:
+        wish = "" if operator.references.fewest else " (optional)"
+        print(f"{operator.references.name:<10} {operator.references.meaning}{wish}")
     print(f"source   {operator.source}\n")
+    if operator.definition:
+        print(operator.definition + "\n")
     table(
         ["output", "unit", "per", "meaning"],
-        [[key, o.unit, "point" if o.per_point else "spectrum", o.meaning] for key, o in operator.outputs.items()],
+        [[key, o.unit, _per(o), o.meaning] for key, o in operator.outputs.items()],
     )
     print()
     table(
         ["parameter", "default", "meaning"],
         [[key, text_of(operator.defaults[key]), text] for key, text in operator.parameters.items()],
     )
+    if operator.example or operator.references is not None:
+        print(f"\nexample: {_example(operator)}")
     print("\nquality: " + "; ".join(f"{code} {text}" for code, text in enumerate(operator.reasons)))
+
+
+def _per(output: Output) -> str:
+    return "point" if output.per_point else "reference" if output.per_reference else "spectrum"
+
+
+def _example(operator: Operator) -> str:
+    """A call that gives what has no default."""
+    words = [f"--with {name}={value:g}" for name, value in operator.example.items()]
+    if operator.references is not None:
+        named = '"..."' if not operator.references.several else '"2: ...; 3: ..."'
+        words.append(f"--with {operator.references.name}={named}")
+    return " ".join(["barospec apply", operator.name, '"..."', *words])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, ParquetOption, open_archive
-from barospec.cli.output import note, table, write_csv, write_object
+from barospec.cli.output import note, plain, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ def command(
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON object on each line, rows only.")] = False,
     as_csv: CsvOption = False,
     parquet: ParquetOption = None,
     columns: Annotated[
@@ -50,17 +54,26 @@ def command(
         return
     names = [name.strip() for name in columns.split(",")] if columns else None
     with opened.ask(text, scans=scans, limit=limit, columns=names) as answer:
-        tell(answer, as_json=as_json, as_csv=as_csv, parquet=parquet)
+        tell(answer, as_json=as_json, as_jsonl=as_jsonl, as_csv=as_csv, parquet=parquet)
 
 
-def tell(answer: Answer, *, as_json: bool = False, as_csv: bool = False, parquet: Path | None = None) -> None:
+def tell(
+    answer: Answer,
+    *,
+    as_json: bool = False,
+    as_jsonl: bool = False,
+    as_csv: bool = False,
+    parquet: Path | None = None,
+) -> None:
     """Print an answer in the form asked for, and what it left out."""
-    if sum((as_json, as_csv, parquet is not None)) > 1:
-        raise CallError("choose one of --json, --csv and --parquet.")
+    if sum((as_json, as_jsonl, as_csv, parquet is not None)) > 1:
+        raise CallError("choose one of --json, --jsonl, --csv and --parquet.")
     if as_json:
         write_object(head_of(answer), answer.columns, answer.rows)
         return
-    if as_csv:
+    if as_jsonl:
+        write_lines(answer.columns, answer.rows)
+    elif as_csv:
         write_csv(answer.columns, answer.units, answer.rows)
     elif parquet is not None:
         from barospec.catalogs.index import write_parquet
@@ -75,8 +88,9 @@ def tell(answer: Answer, *, as_json: bool = False, as_csv: bool = False, parquet
             rows.append(row)
         kept = _informative(answer.columns, rows)
         table([answer.columns[i] for i in kept], [[row[i] for i in kept] for row in rows], units=answer.units)
-        if answer.count > len(rows):
-            note(f"… {answer.count - len(rows)} more; --csv prints all.")
+        asked = min(answer.count, answer.limit or answer.count)
+        if asked > len(rows):
+            note(f"… {asked - len(rows)} more; --csv prints all.")
         if answer.unlisted:
             print(f"\n{answer.noun} that cannot be decided, for want of a value:")
             kept = _informative(answer.columns, answer.unlisted)
@@ -87,6 +101,13 @@ def tell(answer: Answer, *, as_json: bool = False, as_csv: bool = False, parquet
             )
     for line in remarks(answer):
         note(line)
+
+
+def write_lines(columns: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """One JSON object on each line, for programs that read as they go."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    for row in rows:
+        sys.stdout.write(encode({name: plain(value) for name, value in zip(columns, row, strict=True)}) + "\n")
 
 
 def _informative(columns: list[str], rows: list[Any]) -> list[int]:
@@ -113,7 +134,8 @@ def head_of(answer: Answer) -> dict[str, Any]:
 
 def remarks(answer: Answer) -> list[str]:
     """How the query was understood and what the answer leaves out, in sentences."""
-    lines = [f"{answer.count} {answer.noun}: {answer.canonical}  (snapshot {answer.snapshot})"]
+    shown = f", {answer.limit} of them shown" if answer.limit and answer.limit < answer.count else ""
+    lines = [f"{answer.count} {answer.noun}{shown}: {answer.canonical}  (snapshot {answer.snapshot})"]
     for name, count in answer.missing.items():
         lines.append(f"{count} spectra without {name} could not be decided and are left out.")
     for name, count in answer.not_applicable.items():
@@ -128,8 +150,6 @@ def remarks(answer: Answer) -> list[str]:
 
 
 def _explain(opened: Any, text: str) -> None:
-    import json
-
     from barospec.catalogs.answer import explain
 
     with opened.connection() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +15,7 @@ from barospec.schemas.errors import CallError
 NAME = "series"
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """What is asked of a series."""
 
     line = "line"
@@ -75,9 +75,7 @@ def command(
             note(f"{found['rank']} components stand above the noise of {found['noise']:.2g}.")
     else:
         fields = ["sample", "run"] if by is None else [name for name in by if name]
-        gathered = series.gather(
-            selection, operators, against=against, value=value, by=fields, **parameters
-        )
+        gathered = series.gather(selection, operators, against=against, value=value, by=fields, **parameters)
         options = {"confidence": confidence, **({"margin": margin} if method is Method.equivalence else {})}
         rows, notes = series.analyze(method.value, gathered, **options), gathered.notes
         units = _units(gathered.unit, gathered.against_unit)
@@ -107,6 +105,8 @@ def _units(quantity: str, condition: str) -> dict[str, str]:
     slope = f"{quantity}{over}" if over else quantity
     units = dict.fromkeys(("slope", "slope_sigma", "slope_before", "slope_before_sigma", "slope_other"), slope)
     units |= dict.fromkeys(("slope_behind", "slope_behind_sigma", "difference"), slope)
-    units |= dict.fromkeys(("intercept", "intercept_sigma", "change", "margin", "band_at_low", "band_at_high"), quantity)
+    units |= dict.fromkeys(
+        ("intercept", "intercept_sigma", "change", "margin", "band_at_low", "band_at_high"), quantity
+    )
     units |= dict.fromkeys(("position", "low", "high", "x_low", "x_high"), condition)
     return units

@@ -43,8 +43,8 @@ def command(
     target.mkdir(parents=True, exist_ok=True)
     for name, text in made.files.items():
         (target / name).write_text(text, encoding="utf-8")
-    for name, reason in list(made.unread.items())[:10]:
-        note(f"not read: {name}: {reason}")
+    for names, reason in made.reasons():
+        note(f"not read: {names}: {reason}")
     first = next(iter(made.files))
     print(f"{made.scans} scans drafted in {target / first}. Blanks to fill in:")
     for blank in made.blanks:

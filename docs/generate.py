@@ -60,10 +60,15 @@ def operators() -> str:
             "",
         ]
         lines += [f"Needs: {', '.join(f'`{name}`' for name in operator.inputs)}.", ""]
+        if operator.references is not None:
+            wish = "" if operator.references.fewest else " (optional)"
+            lines += [f"`{operator.references.name}`{wish}: {operator.references.meaning}.", ""]
+        if operator.definition:
+            lines += [operator.definition.replace("::\n", ":\n").replace("``", "`"), ""]
         lines += ["| output | unit | per | meaning |", "|---|---|---|---|"]
         for name, output in operator.outputs.items():
             lines.append(
-                f"| `{name}` | {output.unit} | {'point' if output.per_point else 'spectrum'} | {output.meaning} |"
+                f"| `{name}` | {output.unit} | {'point' if output.per_point else 'reference' if output.per_reference else 'spectrum'} | {output.meaning} |"
             )
         lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
         lines += [

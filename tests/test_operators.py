@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from barospec.archive.operators import chain
 from barospec.archive.operators.record import OUTPUT_UNITS, Operator
 from barospec.archive.operators.registry import OPERATORS, find_operator
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError
 from barospec.schemas.units import find_unit
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 EVERY = pytest.mark.parametrize("operator", OPERATORS.values(), ids=list(OPERATORS))
 ROWS, POINTS = 12, 320
@@ -77,9 +78,7 @@ def references() -> list[chain.Reference]:
         arrays["energy"] = arrays["energy"] + 4.0 * (2 * number - 1)
         found.append(chain.Reference({name: arrays[name] for name in ("energy", "mu", "itrans", "irefer")}, label))
         found.append(
-            chain.Reference(
-                {"energy": arrays["energy"] + XES_OFFSET, "intensity": arrays["intensity"]}, label
-            )
+            chain.Reference({"energy": arrays["energy"] + XES_OFFSET, "intensity": arrays["intensity"]}, label)
         )
     return found
 
@@ -162,11 +161,7 @@ def test_documentation_has_definition_source_and_running_example(operator: Opera
     for heading in ("Parameters\n", "Returns\n", "Raises\n", "References\n", "Examples\n"):
         assert heading in text, f"{operator.name} lacks {heading.strip()}"
     module = sys.modules[operator.func.__module__]
-    tests = [
-        test
-        for test in doctest.DocTestFinder().find(module)
-        if test.name.endswith(f".{operator.func.__name__}")
-    ]
+    tests = [test for test in doctest.DocTestFinder().find(module) if test.name.endswith(f".{operator.func.__name__}")]
     runner = doctest.DocTestRunner(verbose=False)
     for test in tests:
         runner.run(test)
@@ -334,7 +329,7 @@ def test_plan_says_what_is_missing_unknown_or_made_twice() -> None:
         chain.prepare("normalize | normalize", ["energy", "mu"])
     with pytest.raises(CallError, match="empty"):
         chain.plan([], ["energy", "mu"])
-    with pytest.raises(NotFound, match="There are .*normalize"):
+    with pytest.raises(NotFound, match=r"There are .*normalize"):
         find_operator("zzz")
 
 
@@ -357,9 +352,7 @@ def test_parameters_find_their_operator() -> None:
         ("normalize(fraction=0.5) | edge_energy", {}, "no operator of this chain"),
     ],
 )
-def test_wrong_parameters_are_refused_with_the_nearest(
-    text: str, parameters: dict[str, Any], message: str
-) -> None:
+def test_wrong_parameters_are_refused_with_the_nearest(text: str, parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(CallError, match=message):
         chain.prepare(text, ["energy", "mu"], parameters)
 
@@ -422,9 +415,7 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_shared_energy_axis_and_wanted_outputs() -> None:
     arrays = spectra()
-    shared = chain.run_chain(
-        "normalize", {"energy": arrays["energy"][0], "mu": arrays["mu"]}, wanted=["e0", "norm"]
-    )
+    shared = chain.run_chain("normalize", {"energy": arrays["energy"][0], "mu": arrays["mu"]}, wanted=["e0", "norm"])
     assert list(shared) == ["norm", "e0"]
     full = np.broadcast_to(arrays["energy"][0], arrays["mu"].shape)
     own = chain.run_chain("normalize", {"energy": full, "mu": arrays["mu"]}, wanted=["e0", "norm"])
@@ -451,9 +442,7 @@ def test_a_plan_travels_to_other_processes() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 10**6), more=st.integers(0, 60), rows=st.integers(1, 9), points=st.integers(40, 400)
-)
+@given(seed=st.integers(0, 10**6), more=st.integers(0, 60), rows=st.integers(1, 9), points=st.integers(40, 400))
 def test_neighbors_and_padding_never_show(seed: int, more: int, rows: int, points: int) -> None:
     arrays = {name: array for name, array in spectra(rows, points, seed).items() if name != "intensity"}
     random = np.random.default_rng(seed)

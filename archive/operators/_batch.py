@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import Bools, Floats, Ints, Rows
-from barospec.archive.operators.record import Output
 from numpy.typing import ArrayLike, NDArray
+
+from barospec.archive.operators import _grid
+from barospec.archive.operators._grid import Floats, Ints, Rows
+from barospec.archive.operators.record import Output
 
 FEW_POINTS, TOO_CLOSE = 1, 2
 
@@ -47,7 +48,7 @@ class Batch:
     _able: Ints
     _all: NDArray[np.uint8]
 
-    def fail(self, where: Bools, code: int) -> None:
+    def fail(self, where: Any, code: int) -> None:
         """Give rows a code, unless they have one."""
         self.code[where & (self.code == 0)] = code
 
@@ -101,9 +102,7 @@ def make_batch(
         One number per spectrum.
     """
     rows = _grid.make_rows(energy, *signals)
-    given = {
-        name: _grid.per_spectrum(value, rows.leading, name) for name, value in (numbers or {}).items()
-    }
+    given = {name: _grid.per_spectrum(value, rows.leading, name) for name, value in (numbers or {}).items()}
     code = np.where(rows.count < fewest, FEW_POINTS, 0).astype(np.uint8)
     able = np.nonzero(code == 0)[0]
     pick: Any = slice(None) if able.size == len(code) else able

@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft as fft
-from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
 from numpy.typing import NDArray
+
+from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""

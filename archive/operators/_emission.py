@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import make_batch
 from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._peak import Top, fit_top, highest
 from barospec.archive.operators._sums import counting_variance, covered, inside, row_sum, weights_between
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 HALF = 1.5
 """eV on either side of the main line's top that its position is fitted on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from barospec.archive.operators import _grid
 from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._windows import Windows
@@ -22,9 +23,7 @@ _AT_ONCE = 8
 def ensemble_windows(windows: Windows, number: int) -> Windows:
     """As many windows around those used, ends of shape (rows, number); ranges as in `edge_energy`."""
     u = np.stack([_halton(number, base) for base in (2, 3, 5, 7)])
-    pre1, pre2, norm1, norm2 = (
-        end[:, None] for end in (windows.pre1, windows.pre2, windows.norm1, windows.norm2)
-    )
+    pre1, pre2, norm1, norm2 = (end[:, None] for end in (windows.pre1, windows.pre2, windows.norm1, windows.norm2))
     span = norm2 - norm1
     lower = np.where((np.arange(number) % 2 == 1) & (windows.nnorm > 1)[:, None], 1, 0)
     return Windows(
@@ -154,9 +153,7 @@ class Baselines:
         if self.weight is not None:
             under = offset * fits[1] + slope * fits[2]
         step = fits[0] - under
-        good = (
-            (pre_stop - pre_start >= 4) & (post_stop - post_start >= degree + 3) & (spread > 0) & (step > 0)
-        )
+        good = (pre_stop - pre_start >= 4) & (post_stop - post_start >= degree + 3) & (spread > 0) & (step > 0)
         return Lines(offset, slope), np.where(good, step, np.nan)
 
     def crossings(self, lines: Lines, steps: Floats, left: Ints, fraction: float) -> Floats:

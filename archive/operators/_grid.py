@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from barospec.schemas.errors import CallError
 from numpy.typing import ArrayLike, NDArray
+
+from barospec.schemas.errors import CallError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -111,10 +112,7 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
         good &= np.isfinite(array)
     count = good.sum(axis=1, dtype=np.intp)
     if not good.all():
-        flat = [
-            np.where(good, array, fill)
-            for array, fill in zip(flat, [np.inf] + [0.0] * len(signals), strict=True)
-        ]
+        flat = [np.where(good, array, fill) for array, fill in zip(flat, [np.inf] + [0.0] * len(signals), strict=True)]
     # +inf in a hole makes the next energy smaller than its neighbor: one test finds holes and disorder.
     moved = np.nonzero((flat[0][:, 1:] < flat[0][:, :-1]).any(axis=1))[0]
     order = np.empty((0, width), dtype=np.intp)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._sums import row_sum
 
@@ -32,9 +33,7 @@ class Fit:
         return out
 
 
-def linear(
-    basis: list[Floats], y: Floats, weight: Floats, count: Ints, variance: Floats | None = None
-) -> Fit:
+def linear(basis: list[Floats], y: Floats, weight: Floats, count: Ints, variance: Floats | None = None) -> Fit:
     """Fit ``sum_k c_k basis_k`` to y.
 
     Parameters

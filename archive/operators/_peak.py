@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._sums import inside
@@ -32,9 +33,7 @@ def highest(energy: Floats, y: Floats, among: Bools) -> tuple[Floats, Bools]:
     return np.where(within, energy[rows, index], np.nan), within
 
 
-def fit_top(
-    energy: Floats, y: Floats, count: Ints, center: Floats, half: float, degree: int, variance: Floats
-) -> Top:
+def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float, degree: int, variance: Floats) -> Top:
     """Fit a polynomial within `half` of `center`, move to its maximum, and fit once more.
 
     Parameters

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from barospec.archive.operators.merge import merge, merge_numbers
 from barospec.archive.operators.record import Operator
 from barospec.schemas.errors import CallError, InvalidData
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,8 @@ def _merged(name: str, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float64
     best = int(np.isfinite(array).sum(axis=1).argmax())
     order = [best, *(k for k in range(len(array)) if k != best)]
     if name == "energy":
-        return energy[best]
+        axis: NDArray[np.float64] = energy[best]
+        return axis
     merged = merge(energy[order], array[order])
     mean: NDArray[np.float64] = merged["mean"]
     # The standard uncertainty of a mean of independent repeats.

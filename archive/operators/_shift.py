@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import Batch, make_batch
 from barospec.archive.operators._grid import Bools, Floats
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._sums import NOISE_POINTS, covered, inside, row_sum, white_noise
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 STEPS = 41
 
@@ -122,7 +123,11 @@ def best_shift(
         scale=factor,
         residual=np.sqrt(fit.chi2 / np.where(signal > 0, signal, np.nan)),
         covered=covered(x + shift[:, None], count, low, high),
-        found=fit.solved & (np.abs(shift - start) <= reach) & (np.abs(shift) <= most) & (index > 0) & (index < STEPS - 1),
+        found=fit.solved
+        & (np.abs(shift - start) <= reach)
+        & (np.abs(shift) <= most)
+        & (index > 0)
+        & (index < STEPS - 1),
     )
 
 

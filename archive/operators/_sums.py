@@ -6,6 +6,7 @@ A row's result depends on its own points alone, to the last bit: every sum runs 
 from __future__ import annotations
 
 import numpy as np
+
 from barospec.archive.operators._grid import Bools, Floats, Ints, reduce_segments, segments
 
 MEDIAN_OF_CHI2 = 0.45493642311957305
@@ -83,7 +84,7 @@ def weights_between(energy: Floats, count: Ints, low: Floats | float, high: Floa
 
 
 def value_at(energy: Floats, y: Floats, count: Ints, where: Floats) -> Floats:
-    """y at `where` (one per row) on the straight line between its points; NaN outside the scan."""
+    """Y at `where` (one per row) on the straight line between its points; NaN outside the scan."""
     rows = np.arange(len(energy))
     below = (energy <= where[:, None]) & (np.arange(energy.shape[1]) < count[:, None])
     left = np.clip(np.count_nonzero(below, axis=1) - 1, 0, np.maximum(count - 2, 0))
@@ -158,7 +159,8 @@ def counting_variance(energy: Floats, y: Floats, count: Ints) -> Floats:
     if energy.shape[1] < NOISE_POINTS:
         return np.full(energy.shape, np.nan)
     distance, weights = _residuals(energy, y, count)
-    level = np.maximum(y, 0.0)
+    # A point without counts has no less noise than one with a thousandth of the most.
+    level = np.maximum(y, 1e-3 * row_max(y, count)[:, None])
     parts = [slice(0, -4), slice(1, -3), slice(3, -1), slice(4, None)]
     constant = 1.0 + sum(weight**2 for weight in weights)
     counting = level[:, 2:-2] + sum(w**2 * level[:, p] for w, p in zip(weights, parts, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from barospec.archive.operators import _grid
 from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._shift import best_shift, reference_curve
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     *common_reasons(14),

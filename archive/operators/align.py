@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators import _e0
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
@@ -13,7 +15,6 @@ from barospec.archive.operators._sums import white_noise
 from barospec.archive.operators.find_e0 import inflection
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     *common_reasons(_e0.FEWEST, "the foil's absorption"),
@@ -23,9 +24,7 @@ REASONS = (
 NO_EDGE, GRID_POINT = 3, 4
 
 
-def align(
-    energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, half: float = 2.0
-) -> dict[str, Any]:
+def align(energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, half: float = 2.0) -> dict[str, Any]:
     """Shift each spectrum's energies so that the edge of its own foil lies at one energy.
 
     Parameters
@@ -206,9 +205,7 @@ def align_to(
         return batch.results(TO_OPERATOR.outputs, values, len(TO_REASONS))
 
 
-def _shift_onto(
-    batch: Batch, reference: Reference, window: tuple[float, float], most: float
-) -> tuple[Floats, Floats]:
+def _shift_onto(batch: Batch, reference: Reference, window: tuple[float, float], most: float) -> tuple[Floats, Floats]:
     found = best_shift(batch, reference, window, most, linear_background=True, scale=True)
     batch.fail(~found.covered, NOT_COVERED)
     return np.where(found.found, found.shift, np.nan), found.sigma
@@ -234,9 +231,7 @@ TO_OPERATOR = Operator(
         "most": "largest shift that is considered, eV",
     },
     reasons=TO_REASONS,
-    references=References(
-        {"reference_energy": "energy", "reference_mu": "mu"}, "spectrum that all others are laid on"
-    ),
+    references=References({"reference_energy": "energy", "reference_mu": "mu"}, "spectrum that all others are laid on"),
     replaces={"energy": "aligned_energy"},
     example={"low": 8330.0, "high": 8370.0},
 )

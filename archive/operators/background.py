@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._sums import counting_variance, row_sum
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (*common_reasons(12, "intensity"), "too few points in the windows at the ends")
 FEW = 3

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
 from barospec.archive.operators._chain_text import Step, parse_chain
 from barospec.archive.operators._references import Reference, arrays_for
 from barospec.archive.operators.record import Operator, Output
 from barospec.archive.operators.registry import OPERATORS, find_operator
 from barospec.schemas.errors import CallError, Conflict, NotFound, did_you_mean
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 POINTS_PER_BLOCK = 1 << 17
 """Points that `run` hands to the operators at once: 1 MiB per array; measured, see README.md."""
@@ -110,8 +111,7 @@ def plan(names: Iterable[str], available: Collection[str]) -> list[Operator]:
             if name not in makers:
                 raise NotFound(
                     f'{operator.name} needs "{name}", which the data do not have and no operator makes. '
-                    f"There are {', '.join(sorted(available)) or 'no arrays'}."
-                    + did_you_mean(name, list(available))
+                    f"There are {', '.join(sorted(available)) or 'no arrays'}." + did_you_mean(name, list(available))
                 )
             place(makers[name], (*waiting, operator.name))
         ordered.append(operator)
@@ -170,9 +170,7 @@ def route(operators: Sequence[Operator], parameters: Mapping[str, Any]) -> dict[
         if not owners:
             known = [parameter for defaults in out.values() for parameter in defaults]
             if prefix and prefix not in out:
-                raise CallError(
-                    f'"{prefix}" is not in this chain ({", ".join(out)}).{did_you_mean(prefix, list(out))}'
-                )
+                raise CallError(f'"{prefix}" is not in this chain ({", ".join(out)}).{did_you_mean(prefix, list(out))}')
             hint = did_you_mean(name, known) or f" There are {', '.join(known)}."
             raise CallError(f'no operator of this chain ({", ".join(out)}) has a parameter "{name}".{hint}')
         if len(owners) > 1:
@@ -212,9 +210,7 @@ def prepare(
     asked: dict[str, Any] = {}
     for name, own in chain:
         if names.count(name) > 1:
-            raise Conflict(
-                f"{name} stands in the chain twice and would make its outputs twice. Leave one out."
-            )
+            raise Conflict(f"{name} stands in the chain twice and would make its outputs twice. Leave one out.")
         asked.update({f"{name}.{parameter}": value for parameter, value in own.items()})
     routed = route(operators, asked)
     for full, value in (parameters or {}).items():
@@ -298,9 +294,7 @@ def run_step(ready: Plan, operator: Operator, values: dict[str, Any]) -> None:
         values[name] = values[output]
 
 
-def run(
-    ready: Plan, arrays: Mapping[str, ArrayLike], wanted: Collection[str] | None = None
-) -> dict[str, NDArray[Any]]:
+def run(ready: Plan, arrays: Mapping[str, ArrayLike], wanted: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """Run a prepared chain over a batch of spectra, block after block, each block through the whole chain.
 
     Parameters

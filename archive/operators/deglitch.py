@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (*common_reasons(1, "mu"), "no points left")
 NOTHING_LEFT = 3

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats, Ints
 from barospec.archive.operators._sums import covered, white_noise
 from barospec.archive.operators.find_e0 import local_cubic
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = common_reasons(3)
 FEATURE_REASONS = (
@@ -168,16 +169,14 @@ def derivative_features(
         x, y, count = batch.energy, batch.signals[0], batch.count
         noise = white_noise(x, y, count)
         empty = np.full(len(count), np.nan)
-        values = {name: empty for name in FEATURE_OPERATOR.outputs}
+        values = dict.fromkeys(FEATURE_OPERATOR.outputs, empty)
         for name, (low, high) in wanted.items():
             assert low is not None
             assert high is not None
             batch.fail(~covered(x, count, low, high), NOT_COVERED)
             found = _steepest(x, y, count, low, high, half, noise)
             batch.fail(~np.isfinite(found[0]), SOME_MISSING)
-            for key, value in zip(
-                ("position", "position_sigma", "height", "height_sigma"), found, strict=True
-            ):
+            for key, value in zip(("position", "position_sigma", "height", "height_sigma"), found, strict=True):
                 values[f"{name}_{key}"] = value
         return batch.results(FEATURE_OPERATOR.outputs, values, SOME_MISSING)
 
@@ -227,9 +226,7 @@ FEATURE_OPERATOR = Operator(
             for key, unit in (("position", "eV"), ("height", "1/eV"))
             for sigma in ("", "_sigma")
         },
-        "derivative_features_quality": Output(
-            "1", "reason code: 0 ok, see the operator's reasons", integer=True
-        ),
+        "derivative_features_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Positions and heights of the derivative's maxima alpha, beta and gamma in absolute windows.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024), figure S2",

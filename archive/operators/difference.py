@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (*common_reasons(14), "spectrum and reference do not both cover the window")
 NOT_COVERED = 3
@@ -120,7 +121,5 @@ OPERATOR = Operator(
         "high": "upper end of the window in eV, absolute; default: where both were measured",
     },
     reasons=REASONS,
-    references=References(
-        {"reference_energy": "energy", "reference_norm": "norm"}, "spectrum that is subtracted"
-    ),
+    references=References({"reference_energy": "energy", "reference_norm": "norm"}, "spectrum that is subtracted"),
 )

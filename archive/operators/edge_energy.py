@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from barospec.archive.operators import _grid
 from barospec.archive.operators._ensemble import ENSEMBLE, Baselines, ensemble_windows
 from barospec.archive.operators._grid import Bools, Floats, Ints, at
 from barospec.archive.operators._windows import Windows, slice_windows
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike, NDArray
 
 NOISE_POINTS = 8
 """Interior points of the pre-edge window from which the noise is estimated, at least."""
@@ -139,9 +140,7 @@ def edge_energy(
 
 def _check(fraction: float, far: float, ensemble: int) -> None:
     if not 0 < fraction <= 1:
-        raise CallError(
-            f"fraction = {fraction} is not a fraction of the edge step. Give a number above 0, at most 1."
-        )
+        raise CallError(f"fraction = {fraction} is not a fraction of the edge step. Give a number above 0, at most 1.")
     if not far > 0:
         raise CallError(f"far = {far} is not a distance. Give eV above 0.")
     if ensemble != int(ensemble) or not (ensemble == 0 or 4 <= ensemble <= 1000):
@@ -185,14 +184,10 @@ def _edge_energy_rows(
             out[pick] = np.where(done, numbers, np.nan)
         used[pick] = np.where(done, windows_used, 0)
     results = (value, sigma, sigma_norm, used, quality)
-    return {
-        name: result.reshape(rows.leading) for name, result in zip(OPERATOR.outputs, results, strict=True)
-    }
+    return {name: result.reshape(rows.leading) for name, result in zip(OPERATOR.outputs, results, strict=True)}
 
 
-def find_crossing(
-    energy: Floats, norm: Floats, count: Ints, e0: Floats, fraction: float
-) -> tuple[Ints, Bools, Bools]:
+def find_crossing(energy: Floats, norm: Floats, count: Ints, e0: Floats, fraction: float) -> tuple[Ints, Bools, Bools]:
     """Index of the point before the rise through `fraction` next to e0; if there is one; if others precede.
 
     Rows as in `_grid.Rows`. Others count from the first point on.
@@ -348,12 +343,8 @@ OPERATOR = Operator(
     inputs=("energy", "norm", "e0", "pre1", "pre2", "norm1", "norm2", "nnorm", "nvict"),
     outputs={
         "edge_energy": Output("eV", "energy where norm rises through the fraction next to e0"),
-        "edge_energy_sigma": Output(
-            "eV", "its statistical standard uncertainty, from the noise below the edge"
-        ),
-        "edge_energy_sigma_norm": Output(
-            "eV", "its standard deviation over an ensemble of normalization windows"
-        ),
+        "edge_energy_sigma": Output("eV", "its statistical standard uncertainty, from the noise below the edge"),
+        "edge_energy_sigma_norm": Output("eV", "its standard deviation over an ensemble of normalization windows"),
         "edge_energy_windows": Output("1", "how many windows of the ensemble gave a value", integer=True),
         "edge_energy_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators import _grid
+from barospec.archive.operators import edge_energy as _edge_energy
 from barospec.archive.operators._ensemble import ENSEMBLE
 from barospec.archive.operators._grid import Floats
-from barospec.archive.operators import edge_energy as _edge_energy
 from barospec.archive.operators.edge_energy import edge_energy, member_crossings
 from barospec.archive.operators.normalize import normalize
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 WINDOWS = ("pre1", "pre2", "norm1", "norm2")
 REASONS = (
@@ -112,13 +113,13 @@ def edge_shift(
         )
     # Wrong shapes are refused before anything else is looked at.
     rows = _grid.make_rows(energy, mu)
-    asked = {"pre1": pre1, "pre2": pre2, "norm1": norm1, "norm2": norm2}
+    asked: dict[str, Any] = {"pre1": pre1, "pre2": pre2, "norm1": norm1, "norm2": norm2}
     base = normalize(np.ravel(reference_energy), np.ravel(reference_mu), nnorm=nnorm, **asked)
     options = {"fraction": fraction, "far": far}
     origin = _edge(np.ravel(reference_energy), base, options, ensemble)
     known = bool(np.isfinite(origin["value"]))
     windows = {name: float(base[name]) if known else 0.0 for name in WINDOWS}
-    shared = {**windows, "norm2": max(windows["norm2"], 1.0), "nnorm": max(int(base["nnorm"]), 0)}
+    shared: dict[str, Any] = {**windows, "norm2": max(windows["norm2"], 1.0), "nnorm": max(int(base["nnorm"]), 0)}
     own = normalize(energy, mu, e0=float(base["e0"]) if known else 0.0, **shared)
     here = _edge(energy, own, options, ensemble)
 

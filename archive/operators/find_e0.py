@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators import _e0, _grid
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._grid import Floats, Ints, at
@@ -14,7 +16,6 @@ from barospec.archive.operators._sums import inside, row_sum, weights_between, w
 from barospec.archive.operators.edge_energy import find_crossing
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     *common_reasons(_e0.FEWEST),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators.record import Operator, Output
-from numpy.typing import ArrayLike
 
 REASONS = common_reasons(1, "positive itrans and irefer")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._emission import HALF, main_line, variance_of
 from barospec.archive.operators._sums import covered, row_sum, value_at, weights_between
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 INPUTS = ("energy", "emission", "emission_sigma")
 REASONS = (
@@ -162,9 +163,7 @@ def kbeta_prime(
         line = np.where(top.found, top.position, x[:, 0])
         low = np.minimum(line - w2, line - distance - half)
         batch.fail(~covered(x, count, low, line + above), NOT_COVERED)
-        part, whole = (
-            weights_between(x, count, line - w2, line + end) for end in (-w1, above)
-        )
+        part, whole = (weights_between(x, count, line - w2, line + end) for end in (-w1, above))
         total = row_sum(whole * y, count)
         share = row_sum(part * y, count) / total
         change = (part - share[:, None] * whole) / total[:, None]

@@ -6,7 +6,9 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from numpy.typing import ArrayLike
+
+from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._shift import Reference, reference_curve
@@ -19,7 +21,6 @@ from barospec.archive.operators._sums import (
 )
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 MOST = 8
 
@@ -75,7 +76,7 @@ def lcf(
     Notes
     -----
     Least squares with all points of the window weighted alike; references are interpolated linearly. Sigma
-    follows from the noise of spectrum and references; where the residual is larger than the noise (``lcf_chi2``
+    follows from the noise of the points of spectrum and references, not from what it does to their normalization; where the residual is larger than the noise (``lcf_chi2``
     above 1: a reference is missing or an energy is off) it is scaled up by the root of that. A fraction set to 0
     by `nonnegative` has sigma NaN: it is at the limit, see the others.
 

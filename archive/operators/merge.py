@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._sums import interpolated
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 
 def merge(energy: ArrayLike, curves: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from barospec.archive.operators import _grid
 from barospec.archive.operators._e0 import FEWEST, find_e0
 from barospec.archive.operators._fit import Polynomials, fit_polynomials
@@ -13,7 +15,6 @@ from barospec.archive.operators._grid import TIE, Floats, Ints, at
 from barospec.archive.operators._windows import Slices, choose_windows, slice_windows
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike, NDArray
 
 MAX_DEGREE = 5
 
@@ -28,9 +29,7 @@ REASONS = (
     "taken with care: fewer than 3 steps in the pre-edge window, a constant was subtracted instead of a line",
     "taken with care: fewer than 5 points in the post-edge window, the degree was lowered",
 )
-FEW_POINTS, TOO_CLOSE, NO_EDGE, E0_OUTSIDE, NO_STEP, NO_POST_EDGE, CONSTANT_PRE_EDGE, SHORT_POST_EDGE = range(
-    1, 9
-)
+FEW_POINTS, TOO_CLOSE, NO_EDGE, E0_OUTSIDE, NO_STEP, NO_POST_EDGE, CONSTANT_PRE_EDGE, SHORT_POST_EDGE = range(1, 9)
 
 
 def normalize(
@@ -138,13 +137,9 @@ def _check(
         if value is not None and not np.isfinite(value):
             raise CallError(f"{name} = {value} is not an energy. Give eV relative to e0, or leave it out.")
     if norm2 is not None and norm2 <= 0:
-        raise CallError(
-            f"norm2 = {norm2:g} eV does not lie above e0. Give the upper end of the post-edge window."
-        )
+        raise CallError(f"norm2 = {norm2:g} eV does not lie above e0. Give the upper end of the post-edge window.")
     if nnorm is not None and (nnorm != int(nnorm) or not 0 <= nnorm <= MAX_DEGREE):
-        raise CallError(
-            f"nnorm = {nnorm} is not a degree. Give an integer from 0 to {MAX_DEGREE}, or leave it out."
-        )
+        raise CallError(f"nnorm = {nnorm} is not a degree. Give an integer from 0 to {MAX_DEGREE}, or leave it out.")
     if nvict != int(nvict) or abs(nvict) > 10:
         raise CallError(f"nvict = {nvict} is not a power of the energy. Give an integer, usually 0 to 3.")
 
@@ -168,9 +163,7 @@ def _normalize_rows(
 ) -> dict[str, Any]:
     total = len(rows.count)
     quality = np.where(rows.count < FEWEST, FEW_POINTS, 0).astype(np.uint8)
-    per_point = {
-        name: np.full((total, rows.width), np.nan) for name in ("norm", "flat", "pre_edge", "post_edge")
-    }
+    per_point = {name: np.full((total, rows.width), np.nan) for name in ("norm", "flat", "pre_edge", "post_edge")}
     names = ("e0", "edge_step", "pre1", "pre2", "norm1", "norm2")
     numbers = {name: np.full(total, np.nan) for name in names}
     integers = {name: np.full(total, -1, dtype=np.int16) for name in ("nnorm", "nvict")}
@@ -280,12 +273,8 @@ OPERATOR = Operator(
         "pre2": Output("eV", "upper end of the pre-edge window used, relative to e0"),
         "norm1": Output("eV", "lower end of the post-edge window used, relative to e0"),
         "norm2": Output("eV", "upper end of the post-edge window used, relative to e0"),
-        "nnorm": Output(
-            "1", "degree of the post-edge polynomial used; -1 where nothing was done", integer=True
-        ),
-        "nvict": Output(
-            "1", "power of the energy in the pre-edge fit used; -1 where nothing was done", integer=True
-        ),
+        "nnorm": Output("1", "degree of the post-edge polynomial used; -1 where nothing was done", integer=True),
+        "nvict": Output("1", "power of the energy in the pre-edge fit used; -1 where nothing was done", integer=True),
         "normalize_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Subtract the pre-edge line and divide by the edge step, equal to Larch by default.",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._emission import main_line
 from barospec.archive.operators._sums import counting_variance, covered, row_max, row_sum, weights_between
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 KINDS = ("maximum", "area")
 REASONS = (
@@ -27,8 +28,8 @@ def normalize_emission(
     intensity: ArrayLike,
     *,
     to: str = "maximum",
-    low: float | None = None,
-    high: float | None = None,
+    area_low: float | None = None,
+    area_high: float | None = None,
 ) -> dict[str, Any]:
     """Divide an emission spectrum by the height of its main line, or by its area.
 
@@ -41,7 +42,7 @@ def normalize_emission(
     to : {"maximum", "area"}
         What becomes 1. The maximum is that of a quartic through the points around the top, not the highest point,
         which noise makes too high.
-    low, high : float, optional
+    area_low, area_high : float, optional
         Window of the area in eV, absolute; the whole scan by default.
 
     Returns
@@ -77,8 +78,8 @@ def normalize_emission(
     """
     if to not in KINDS:
         raise CallError(f'to = "{to}" is not known. Give maximum or area.')
-    if low is not None and high is not None and not low < high:
-        raise CallError("low must lie below high.")
+    if area_low is not None and area_high is not None and not area_low < area_high:
+        raise CallError("area_low must lie below area_high.")
     with np.errstate(all="ignore"):
         batch = make_batch(energy, intensity, fewest=12)
         x, raw, count = batch.energy, batch.signals[0], batch.count
@@ -93,8 +94,8 @@ def normalize_emission(
             scale, sigma = top.height, top.height_sigma
         else:
             last = x[np.arange(len(count)), count - 1]
-            begin = x[:, 0] if low is None else np.full(len(count), float(low))
-            end = last if high is None else np.full(len(count), float(high))
+            begin = x[:, 0] if area_low is None else np.full(len(count), float(area_low))
+            end = last if area_high is None else np.full(len(count), float(area_high))
             batch.fail(~covered(x, count, begin, end), NOT_COVERED)
             weights = weights_between(x, count, begin, end)
             scale = row_sum(weights * y, count)
@@ -119,9 +120,7 @@ OPERATOR = Operator(
         "emission_sigma": Output("1", "standard uncertainty of each point, from the curve", per_point=True),
         "emission_scale": Output("unit of intensity", "maximum or area (times eV) that was divided by"),
         "emission_scale_sigma": Output("unit of intensity", "its statistical standard uncertainty"),
-        "normalize_emission_quality": Output(
-            "1", "reason code: 0 ok, see the operator's reasons", integer=True
-        ),
+        "normalize_emission_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Scale an emission spectrum to the maximum of its main line, or to unit area.",
     source=(
@@ -131,8 +130,8 @@ OPERATOR = Operator(
     technique="xes",
     parameters={
         "to": "what becomes 1: maximum or area",
-        "low": "lower end of the area's window in eV, absolute; default: the whole scan",
-        "high": "upper end of the area's window in eV, absolute; default: the whole scan",
+        "area_low": "lower end of the area's window in eV, absolute; default: the whole scan",
+        "area_high": "upper end of the area's window in eV, absolute; default: the whole scan",
     },
     reasons=REASONS,
 )

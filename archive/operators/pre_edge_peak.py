@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._grid import Bools, Floats
 from barospec.archive.operators._least_squares import Fit, curved
@@ -19,7 +21,6 @@ from barospec.archive.operators._sums import (
 )
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     *common_reasons(20),
@@ -87,7 +88,8 @@ def pre_edge_peak(
         position, height: maximum of a cubic fitted to p around its highest point
 
     Larch weighs all points alike in its centroid, which is biased on uneven grids. Sigmas are statistical: the
-    noise of the peak's points and, for area and centroid, that of the fitted baseline. Pre-edges measured in
+    noise of the peak's points and, for area and centroid, that of the fitted baseline, which is linearized and
+    rather too large where the tail hardly tells the Lorentzian's place from its width. Pre-edges measured in
     transmission, fluorescence and HERFD are not comparable.
 
     References
@@ -114,7 +116,7 @@ def pre_edge_peak(
         raise CallError("base1, peak1, peak2, base2 are rising energies relative to the anchor; half > 0.")
     with np.errstate(all="ignore"):
         batch = make_batch(energy, norm, fewest=20, numbers={"e0": e0})
-        x, y, count = batch.energy, batch.signals[0], batch.count
+        x, count = batch.energy, batch.count
         batch.fail(~np.isfinite(batch.numbers["e0"]), NO_EDGE)
         center = np.full(len(count), np.nan) if isinstance(anchor, str) else np.full(len(count), anchor)
         center = np.where(np.isfinite(center), center, batch.numbers["e0"])
@@ -208,9 +210,7 @@ OPERATOR = Operator(
         "pre_edge_peak_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Area, height, centroid and position of the pre-edge peak above a line plus a Lorentzian tail.",
-    source=(
-        "windows as xraylarch 2026.3.1, prepeaks_setup; baseline: M. Wilke et al., Am. Mineral. 86, 714 (2001)"
-    ),
+    source=("windows as xraylarch 2026.3.1, prepeaks_setup; baseline: M. Wilke et al., Am. Mineral. 86, 714 (2001)"),
     technique="xas",
     parameters={
         "anchor": "energy in eV that the windows are relative to: the e0 of the series, or own",

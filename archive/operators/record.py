@@ -113,6 +113,13 @@ class Operator:
         return f"{self.name}_quality"
 
     @property
+    def definition(self) -> str:
+        """Definition and formulas: the notes of the function's documentation."""
+        text = inspect.cleandoc(self.func.__doc__ or "")
+        _, found, rest = text.partition("Notes\n-----\n")
+        return rest.partition("\n\nReferences\n")[0].strip() if found else ""
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Every keyword of the function with its default value; arrays of references are no such keywords."""
         hidden = set() if self.references is None else {*self.references.arrays, self.references.labels}

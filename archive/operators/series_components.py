@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
 from barospec.archive.operators._batch import make_batch
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._sums import interpolated, white_noise
 from barospec.schemas.errors import CallError, InvalidData
-from numpy.typing import ArrayLike
-from scipy import stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,7 @@ def components(
             raise InvalidData(f"{len(batch.count)} spectra with 14 points or more; components need 3.")
         axis = batch.energy[0, : batch.count[0]]
         axis = axis[(axis >= low - 1e-9) & (axis <= high + 1e-9)]
-        rows = [
-            interpolated(axis, batch.energy[k, :c], batch.signals[0][k, :c]) for k, c in enumerate(batch.count)
-        ]
+        rows = [interpolated(axis, batch.energy[k, :c], batch.signals[0][k, :c]) for k, c in enumerate(batch.count)]
         noise = float(np.sqrt(np.mean(white_noise(batch.energy, batch.signals[0], batch.count) ** 2)))
     data = np.stack(rows)
     good = np.isfinite(data).all(axis=0)
@@ -122,7 +121,8 @@ def components(
     left = np.array([np.sum(s[k:] ** 2) for k in range(most + 1)])
     # From what 0 components leave to what all but one do: after the last nothing is left to test.
     free = np.array([(n - k) * (m - k) for k in range(most)])
-    p_values = stats.chi2.sf(left[:most] / noise**2, free) if noise > 0 else np.full(most, np.nan)
+    chi2 = left[:most] / noise**2 if noise > 0 else np.full(most, np.nan)
+    p_values = np.asarray(stats.chi2.sf(chi2, free), dtype=np.float64)
     enough = np.nonzero(p_values > 1 - confidence)[0]
     rank = -1 if not noise > 0 else int(enough[0]) if enough.size else most
     k = np.arange(1, most)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from barospec.archive.operators._grid import Floats
-from barospec.schemas.errors import CallError, InvalidData
 from numpy.typing import ArrayLike
 from scipy import stats
+
+from barospec.archive.operators._grid import Floats
+from barospec.schemas.errors import CallError, InvalidData
 
 REPLICAS = 999
 """Simulated series behind the significance of a break."""
@@ -74,21 +75,21 @@ def usable(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None, fewest: int) -> 
     InvalidData
         For fewer than `fewest` points or only one value of x.
     """
-    x, y = np.ravel(np.asarray(x, float)), np.ravel(np.asarray(y, float))
-    s = np.full(x.shape, np.nan) if sigma is None else np.ravel(np.asarray(sigma, float))
-    if not x.shape == y.shape == s.shape:
-        raise CallError(f"x, y and sigma have {x.size}, {y.size} and {s.size} values; they must have as many.")
-    good = np.isfinite(x) & np.isfinite(y)
-    if good.sum() < fewest or np.unique(x[good]).size < 2:
+    xs, ys = np.ravel(np.asarray(xs, dtype=np.float64)), np.ravel(np.asarray(ys, dtype=np.float64))
+    s = np.full(xs.shape, np.nan) if sigma is None else np.ravel(np.asarray(sigma, float))
+    if not xs.shape == ys.shape == s.shape:
+        raise CallError(f"xs, y and sigma have {xs.size}, {ys.size} and {s.size} values; they must have as many.")
+    good = np.isfinite(xs) & np.isfinite(ys)
+    if good.sum() < fewest or np.unique(xs[good]).size < 2:
         raise InvalidData(
-            f"{int(good.sum())} points with {np.unique(x[good]).size} different conditions; "
+            f"{int(good.sum())} points with {np.unique(xs[good]).size} different conditions; "
             f"{fewest} points and 2 conditions or more are needed."
         )
-    order = np.argsort(x[good], kind="stable")
-    x, y, s = x[good][order], y[good][order], s[good][order]
+    order = np.argsort(xs[good], kind="stable")
+    xs, ys, s = xs[good][order], ys[good][order], s[good][order]
     if not (np.isfinite(s) & (s > 0)).all():
-        s = np.full(x.shape, np.nan)
-    return x, y, s
+        s = np.full(xs.shape, np.nan)
+    return xs, ys, s
 
 
 def fit_line(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None) -> Line:
@@ -256,9 +257,7 @@ def fit_breakpoint(
     inside = sums <= sums[best] + unit * stats.chi2.ppf(confidence, 1)
     place = float(places[best])
     slopes = _slopes(x, y, w, place, unit)
-    return Break(
-        place, float(places[inside].min()), float(places[inside].max()), *slopes, improvement, p_value, line
-    )
+    return Break(place, float(places[inside].min()), float(places[inside].max()), *slopes, improvement, p_value, line)
 
 
 def _slopes(x: Floats, y: Floats, w: Floats, place: float, unit: float) -> tuple[float, float, float, float]:
@@ -272,7 +271,7 @@ def _slopes(x: Floats, y: Floats, w: Floats, place: float, unit: float) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class Equivalence:
-    """"No change" as a statement: the change and what it is smaller than.
+    """The statement "no change": the change and what it is smaller than.
 
     ``bound`` is the smallest margin for which "less than it" holds at ``confidence``; ``equivalent`` whether the margin
     asked for is one (None without one); ``p_value`` of the test against that margin.
@@ -307,7 +306,7 @@ def equivalence_of(
     >>> round(found.bound, 3), found.equivalent
     (0.069, True)
     """
-    if margin is not None and not margin > 0 or not 0.5 < confidence < 1:
+    if (margin is not None and not margin > 0) or not 0.5 < confidence < 1:
         raise CallError("margin is a size above 0, confidence lies between 0.5 and 1.")
     bound = abs(change) + float(stats.t.ppf(confidence, dof)) * sigma
     p_value = float("nan") if margin is None else float(stats.t.sf((margin - abs(change)) / sigma, dof))
@@ -364,9 +363,7 @@ def equivalence(
     """
     line = fit_line(x, y, sigma)
     span = line.x_high - line.x_low
-    return equivalence_of(
-        line.slope * span, line.slope_sigma * span, line.dof, margin=margin, confidence=confidence
-    )
+    return equivalence_of(line.slope * span, line.slope_sigma * span, line.dof, margin=margin, confidence=confidence)
 
 
 @dataclass(frozen=True, slots=True)

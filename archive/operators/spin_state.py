@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr, ndtri
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._emission import laid_on, reference_unit, unit_area, variance_of
 from barospec.archive.operators._grid import Floats
@@ -12,8 +15,6 @@ from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._sums import row_sum
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
 
 REASONS = (
     *common_reasons(20, "emission"),
@@ -92,18 +93,14 @@ def spin_state(
     """
     if not below > 0 or not above > 0 or not 0.5 < confidence < 1:
         raise CallError("below and above are eV above 0, confidence lies between 0.5 and 1.")
-    low, high = _references(
-        reference_energy, reference_emission, reference_emission_sigma, below, above
-    )
+    low, high = _references(reference_energy, reference_emission, reference_emission_sigma, below, above)
     with np.errstate(all="ignore"):
         batch = make_batch(energy, emission, emission_sigma, fewest=20)
         x, (y, sigma), count = batch.energy, batch.signals, batch.count
         own = unit_area(x, y, count, variance_of(x, y, count, sigma), below, above)
         batch.fail(~own.done, NOT_COVERED)
         used = own.weights > 0
-        (ls, ls_variance), (hs, hs_variance) = (
-            laid_on(x, one[1].line[0] - own.line, one) for one in (low, high)
-        )
+        (ls, ls_variance), (hs, hs_variance) = (laid_on(x, one[1].line[0] - own.line, one) for one in (low, high))
         batch.fail((used & ~np.isfinite(ls + hs)).any(axis=1), REFERENCE_SHORT)
         used &= np.isfinite(ls + hs + own.curve)
         ls, hs = np.where(used, ls, 0.0), np.where(used, hs, 0.0)
@@ -162,9 +159,7 @@ def _references(
     if len(arrays[0]) != 2 or len(arrays[1]) != 2:
         raise CallError(f"spin_state takes two references, low spin first; it got {len(arrays[1])}.")
     return [
-        reference_unit(
-            "spin_state", arrays[0][k], arrays[1][k], None if errors is None else errors[k], below, above
-        )
+        reference_unit("spin_state", arrays[0][k], arrays[1][k], None if errors is None else errors[k], below, above)
         for k in range(2)
     ]
 

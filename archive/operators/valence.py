@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators import _grid
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import inverted
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     "ok",

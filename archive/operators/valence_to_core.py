@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._emission import main_line, variance_of
 from barospec.archive.operators._grid import Floats
@@ -13,7 +15,6 @@ from barospec.archive.operators._peak import fit_top, highest
 from barospec.archive.operators._sums import covered, inside, row_sum, weights_between
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     *common_reasons(20, "emission"),
@@ -102,7 +103,7 @@ def valence_to_core(
         batch = make_batch(energy, emission, emission_sigma, fewest=20)
         values = _line(batch, *settings)
         nothing = np.full(len(batch.count), np.nan)
-        values |= {key: nothing for key in ("vtc_shift", "vtc_shift_sigma", "vtc_ratio", "vtc_ratio_sigma")}
+        values |= dict.fromkeys(("vtc_shift", "vtc_shift_sigma", "vtc_ratio", "vtc_ratio_sigma"), nothing)
         if reference_energy is None or reference_emission is None:
             batch.fail(np.ones(len(batch.count), dtype=bool), NO_REFERENCE)
             return batch.results(OPERATOR.outputs, values, NO_REFERENCE)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._shift import best_shift, reference_curve
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
-from numpy.typing import ArrayLike
 
 REASONS = (
     *common_reasons(14),
@@ -59,7 +60,8 @@ def whole_edge_shift(
     Notes
     -----
     Least squares of ``norm(E) = reference(E - shift)`` over the shift, the reference being the cubic Hermite curve
-    through its points. The sigma is statistical, the reference's noise included, and holds for an edge that
+    through its points. The sigma is that of the points of both; what their noise does to the
+    normalization is not in it (`edge_shift` has that). It holds for an edge that
     moves without changing its shape: look at the residual, which then is that of the noise.
 
     References

@@ -1,8 +1,8 @@
 """VASP ``vasprun.xml``: bands and (partial) densities of states. A model file, not a spectrum.
 
-Own reader of some hundred lines on the standard library: of the libraries that read these files, pymatgen, ASE
-and sisl bring a materials toolkit each (or a copyleft licence), and parsevasp ends the process on some damaged files
-and joins the densities of several ionic steps. Elements after the VASP wiki (vasprun.xml).
+Own reader on the standard library: pymatgen, ASE and sisl bring a materials toolkit each (or a copyleft licence),
+and parsevasp ends the process on files with two ionic steps and wants nine orbitals in a partial density.
+Elements after the VASP wiki (vasprun.xml).
 """
 
 from __future__ import annotations

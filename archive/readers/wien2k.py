@@ -64,18 +64,11 @@ def read_dos(path: str | Path, unit: str | None = None) -> Dos:
     ('total-DOS', 'Ni-d')
     """
     path = Path(path)
-    if unit not in (None, "eV", "Ry"):
-        raise CallError(f'unit "{unit}": choose eV or Ry.')
+    in_ry = _in_rydberg(path, unit)
     text, _ = tables.read_text(path)
     tables.require_line_end(text, path)
     lines = text.split("\n")
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    named = _DOS_NAME.search(path.name)
-    if unit is None and named is None:
-        raise InvalidData(
-            f'{path}: WIEN2k tells the unit by the name, ".dos1ev" or ".dos1" (Ry). Say unit="eV" or "Ry".'
-        )
-    in_ry = unit == "Ry" if unit else bool(named and not named[1])
     table = _table(lines, first, path)
     stated = re.search(r"NENRG\s*=\s*(\d+)", "\n".join(lines[:first]))
     if stated and int(stated[1]) != len(table):
@@ -91,6 +84,18 @@ def read_dos(path: str | Path, unit: str | None = None) -> Dos:
         value = tables.numeric(level[1]) if level else None
         factor, fermi = RYDBERG, np.nan if value is None else value * RYDBERG
     return Dos(table[:, 0] * factor, table[:, 1:].T[None] / factor, tuple(labels[1:]), fermi)
+
+
+def _in_rydberg(path: Path, unit: str | None) -> bool:
+    """Whether energies are in Ry, by what the caller says, else by the name."""
+    if unit not in (None, "eV", "Ry"):
+        raise CallError(f'unit "{unit}": choose eV or Ry.')
+    named = _DOS_NAME.search(path.name)
+    if unit is None and named is None:
+        raise InvalidData(
+            f'{path}: WIEN2k tells the unit by the name, ".dos1ev" or ".dos1" (Ry). Say unit="eV" or "Ry".'
+        )
+    return unit == "Ry" if unit else bool(named and not named[1])
 
 
 def read_bands(path: str | Path) -> Bands:

@@ -1,0 +1,216 @@
+"""``barospec ingest --watch``: what came in, what it gives, and how it looks beside the previous pressure."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from barospec.cli.output import note, text_of
+from barospec.schemas.errors import BarospecError, CallError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from barospec.api import Archive
+    from barospec.archive.ingest import Report
+    from barospec.catalogs.selection import Selection
+
+LABELS = (
+    "spectrum_id",
+    "run",
+    "source_file",
+    "source_scan",
+    "technique",
+    "edge",
+    "pressure",
+    "temperature",
+    "point_count",
+)
+# More than these at once is the first look at a full folder; its lines would scroll by unread.
+LISTED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of ``--watch``."""
+
+    folder: Path
+    sheet: Path | None
+    settings: Sequence[str]
+    replace: bool
+    chain: str
+    picture: Path
+    settle: float
+    every: float
+
+
+def follow(opened: Archive, wanted: Wanted) -> None:
+    """Put in and show what comes, until interrupted; exit code 1 when something was refused."""
+    if wanted.sheet is None and not wanted.settings:
+        raise CallError("--watch needs --sheet SHEET, or --set FIELD=VALUE for what the files do not state.")
+    if wanted.chain:
+        _check_chain(wanted)
+    # The end of a session, or of a job, is as good an end as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    count = refused = 0
+    note(f"watching {wanted.folder}; Ctrl-C ends it")
+    try:
+        for report in opened.watch(
+            wanted.folder,
+            wanted.sheet,
+            wanted.settings,
+            replace=wanted.replace,
+            settle=wanted.settle,
+            every=wanted.every,
+        ):
+            _show(opened, report, wanted)
+            count += report.added + report.replaced
+            refused += sum(problem.severity == "error" for problem in report.problems)
+    except KeyboardInterrupt:
+        note("stopped; everything shown is in the archive")
+    print(f"{count} spectra came in, {refused} problems.")
+    raise typer.Exit(1 if refused else 0)
+
+
+def _check_chain(wanted: Wanted) -> None:
+    """A misspelled chain is told at the start, not after the first scan."""
+    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.registry import find_operator
+
+    for name, _ in parse_chain(wanted.chain):
+        find_operator(name)
+    if wanted.picture.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise CallError(f'--picture "{wanted.picture.name}" should end in .png, .pdf or .svg.')
+
+
+def _show(opened: Archive, report: Report, wanted: Wanted) -> None:
+    for problem in report.problems:
+        if problem.severity != "note":
+            note(f"{problem.severity}: {problem}")
+    if not report.spectrum_ids:
+        return
+    clock = time.strftime("%H:%M:%S")
+    ids = report.spectrum_ids[-LISTED:]
+    if len(report.spectrum_ids) > LISTED:
+        print(f"{clock}  {len(report.spectrum_ids)} spectra; the last {LISTED}:")
+    selection = opened.query(f"scans with spectrum_id in ({', '.join(ids)})")
+    columns = selection.columns(LABELS)
+    values = _values(selection, wanted.chain) if wanted.chain else {}
+    rows = zip(*(columns[name] for name in LABELS), strict=True)
+    for spectrum_id, run, file, scan, _, edge, pressure, temperature, points in rows:
+        said = [str(run), f"{file} [{scan}]", str(edge), f"{text_of(pressure)} GPa", f"{text_of(temperature)} K"]
+        print(
+            "  ".join([clock, spectrum_id[:8], *said, f"{points:.0f} points", values.get(spectrum_id, "")]).rstrip(),
+            flush=True,
+        )
+    if wanted.chain:
+        try:
+            print(f"{clock}  {draw(opened, report.spectrum_ids[-1], wanted.picture)}", flush=True)
+        except (BarospecError, OSError) as error:
+            note(f"no picture: {error}")
+
+
+def _values(selection: Selection, chain: str) -> Mapping[str, str]:
+    """Each spectrum's first output of the chain with its sigma, or the reason why there is none."""
+    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.registry import find_operator
+
+    last = find_operator(parse_chain(chain)[-1][0])
+    name = next((name for name, output in last.outputs.items() if not output.per_point), "")
+    found: dict[str, str] = {}
+    for technique in dict.fromkeys(selection.columns(["technique"])["technique"]):
+        part = selection.sel(technique=technique)
+        try:
+            computed = [dataset.load() for dataset in _datasets(part.apply(chain))]
+        except BarospecError as error:
+            note(f"{chain}: {error}")
+            continue
+        for dataset in computed:
+            for row, spectrum_id in enumerate(dataset["spectrum_id"].values):
+                found[str(spectrum_id)] = _value(dataset, row, name, last) if name else ""
+    return found
+
+
+def _value(dataset: xr.Dataset, row: int, name: str, operator: Any) -> str:
+    value = float(dataset[name].values[row])
+    if value != value:
+        code = int(dataset[operator.quality].values[row]) if operator.quality in dataset else 0
+        return f"{name}: none ({operator.reasons[code]})"
+    unit = operator.outputs[name].unit.replace("1", "")
+    sigma = f" ± {float(dataset[f'{name}_sigma'].values[row]):.2g}" if f"{name}_sigma" in dataset else ""
+    return f"{name} {value:.7g}{sigma} {unit}".rstrip()
+
+
+def _datasets(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
+    import xarray as xr
+
+    return [result] if isinstance(result, xr.Dataset) else [node.to_dataset() for node in result.leaves]
+
+
+def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
+    """Draw a spectrum over the newest one of its run at another pressure; returns what was drawn.
+
+    The file appears complete: a viewer that follows it never sees half a picture.
+    """
+    import matplotlib as mpl
+
+    from barospec.catalogs import pictures
+
+    new = opened.query(f'scans with spectrum_id = "{spectrum_id}"')
+    before = _before(opened, new)
+    with mpl.rc_context(pictures.STYLE):
+        figure, axes = pictures._figure()
+        told = []
+        for selection, color in ((before, "0.6"), (new, pictures.COLORS[0])):
+            if selection is not None:
+                energy, curve, label = _curve(selection)
+                pressure = float(selection.columns(["pressure"])["pressure"][0])
+                shown = "pressure not known" if pressure != pressure else f"{pressure:.5g} GPa"
+                axes.plot(energy, curve, color=color, lw=1.0, label=shown)
+                axes.set_ylabel(label)
+                told.append(shown)
+        axes.set_xlabel("energy (eV)")
+        axes.legend(fontsize=7)
+        pictures._sign(figure, new)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    pictures.save(figure, part)
+    part.replace(path)
+    return f"{path}: {told[-1]}" + (f" over {told[0]}" if len(told) > 1 else "")
+
+
+def _before(opened: Archive, new: Selection) -> Selection | None:
+    """The newest spectrum of the same run, sample, edge and technique at another pressure."""
+    import numpy as np
+
+    names = ("run", "sample", "technique", "edge", "pressure", "signal")
+    mine = {name: values[0] for name, values in new.columns(names).items()}
+    kin = opened.query("", **{name: str(mine[name]) for name in ("run", "technique", "edge")})
+    found = kin.columns(("spectrum_id", "sample", "signal", "pressure", "time", "ingested"))
+    pressures = np.asarray(found["pressure"], dtype=float)
+    other = (found["sample"] == mine["sample"]) & (found["signal"] == mine["signal"]) & np.isfinite(pressures)
+    other &= (
+        ~np.isclose(pressures, float(mine["pressure"]), atol=1e-6) if mine["pressure"] == mine["pressure"] else True
+    )
+    if not other.any():
+        return None
+    when = np.where(np.isnat(found["time"]), found["ingested"], found["time"])
+    newest = np.flatnonzero(other)[np.argmax(when[other])]
+    return opened.query(f'spectrum_id = "{found["spectrum_id"][newest]}"')
+
+
+def _curve(selection: Selection) -> tuple[Any, Any, str]:
+    """Energy and curve of one spectrum: normalized absorption, or emission relative to its maximum."""
+    import numpy as np
+
+    if selection.columns(["technique"])["technique"][0] == "xas":
+        dataset = _datasets(selection.apply("normalize"))[0]
+        return dataset["energy"].values[0], dataset["norm"].values[0], "normalized absorption"
+    dataset = _datasets(selection.to_xarray())[0]
+    intensity = dataset["intensity"].values[0]
+    return dataset["energy"].values[0], intensity / np.nanmax(intensity), "emission intensity relative to its maximum"
