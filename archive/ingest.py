@@ -125,7 +125,7 @@ def ingest(
         return report
     with store.transaction("ingest") as work:
         writer = Writer(work.root, work.changes)
-        now = _now()
+        now = now_in_microseconds()
         plan = _compare(prepared.entries, known, work.parent, replace, report)
         fresh_structures = _new_structures(work, prepared.structures, replace, report)
         fresh_literature = _new_literature(work, prepared.literature)
@@ -459,6 +459,7 @@ def _summary(report: Report) -> str:
     return "; ".join(parts) + (f" ({runs})" if runs else "")
 
 
-def _now() -> int:
+def now_in_microseconds() -> int:
+    """Microseconds since 1970 (UTC), as times are stored."""
     since = datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -50,8 +50,7 @@ class Entry:
     @property
     def conditions(self) -> bytes:
         """Fingerprint of all that people may state about it."""
-        settable = {term.name: self.columns.get(term.name) for term in SETTABLE}
-        return hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest()
+        return conditions_sha256(self.columns)
 
     @property
     def spectrum_id(self) -> str:
@@ -62,6 +61,12 @@ class Entry:
     def source(self) -> tuple[str, ...]:
         """What the spectrum is called by people: experiment, run, file, scan, signal."""
         return tuple(str(self.columns.get(name) or "") for name in SOURCE)
+
+
+def conditions_sha256(columns: Mapping[str, Any]) -> bytes:
+    """Fingerprint of the terms that people may state about a spectrum."""
+    settable = {term.name: columns.get(term.name) for term in SETTABLE}
+    return hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest()
 
 
 ANY_ROW: Sequence[Row | None] = (None,)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from barospec.archive.ingest import Report
+    from barospec.archive.merge import MergeReport
     from barospec.archive.prepare import Prepared
     from barospec.archive.store import Commit, Store
     from barospec.catalogs.answer import Answer
@@ -410,6 +411,59 @@ class Archive:
             settle=settle,
             every=every,
         ).reports()
+
+    def merge(
+        self,
+        text: str | Mapping[str, Any] = "",
+        *,
+        pressure: float = 0.05,
+        temperature: float = 1.0,
+        dry_run: bool = False,
+        message: str = "",
+    ) -> MergeReport:
+        """Merge the repeats at each point among the spectra that a query finds, in one commit.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``"run-2 above 10 GPa"``.
+        pressure, temperature : float
+            How far, in GPa and K, a repeat may lie from the first of its point.
+        dry_run : bool
+            Only say what would be merged.
+        message : str
+            For the history.
+
+        Returns
+        -------
+        MergeReport
+            Each point with its parents. Parents stay, and are hidden unless scans are asked for.
+        """
+        from barospec.archive.merge import Repeat, merge_repeats, repeats_from
+
+        self._must_be_newest()
+        store = self._store
+
+        def repeats(snapshot: str) -> list[Repeat]:
+            index.publish(store, snapshot)
+            selection = find.select(self.location, snapshot, text, scans=True)
+            ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
+            wanted = "SELECT * FROM spectra WHERE status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[]))"
+            with find.opened(self.location, snapshot) as (_, connection):
+                return repeats_from(index.dicts(connection, wanted, [ids]))
+
+        report = merge_repeats(
+            store,
+            repeats,
+            lambda snapshot, ids, sources: index.lookup(index.publish(store, snapshot), ids, sources),
+            pressure=pressure,
+            temperature=temperature,
+            dry_run=dry_run,
+            message=message,
+        )
+        if report.snapshot:
+            index.publish(store, report.snapshot)
+        return report
 
     # Versions and care
 

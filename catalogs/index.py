@@ -10,49 +10,43 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import duckdb
 
 from barospec.archive.head import Location
+from barospec.catalogs.index_tables import (
+    PLACE,
+    RECORDS,
+    VERSION,
+    add_values,
+    count_values,
+    create_tables,
+    insert_rows,
+    load_records,
+    measure,
+    stamp,
+)
+from barospec.catalogs.known import quoted
 from barospec.schemas.errors import StoreError
-from barospec.schemas.vocabulary import BY_NAME, SETTABLE, SPECTRUM_TERMS, TERMS, Kind
+from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS, Kind
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known
     from barospec.archive.store import Store
 
-VERSION = 2
 KEEP = 3
-BLOCK = 200_000
-SQL_TYPE: Mapping[Kind, str] = {
-    "number": "DOUBLE",
-    "integer": "BIGINT",
-    "word": "VARCHAR",
-    "text": "VARCHAR",
-    "time": "TIMESTAMP",
-}
-# What a row carries beside the terms: its place, its header, and the check numbers that ingest compares.
-PLACE: Mapping[str, str] = {
-    "grp": "VARCHAR",
-    "row": "BIGINT",
-    "header": "BIGINT",
-    "content": "UBIGINT",
-    "conditions": "UBIGINT",
-}
 # DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
 QUIET = "SET enable_progress_bar = false"
-RECORDS = ("structures", "sites", "literature", "runs", "events", "saved", "models", "model_parameters")
 
 
 def fingerprint() -> str:
     """Changes whenever the index's columns do, so that an index of other columns is never opened."""
-    columns = [VERSION, *((term.name, term.kind) for term in TERMS), *PLACE.items()]
+    columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items()]
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
 
 
@@ -144,13 +138,13 @@ def _build(store: Store, snapshot: str, path: Path) -> None:
 
     root = store.read(snapshot)
     with _writing(path) as connection:
-        _create_tables(connection)
+        create_tables(connection)
         for key in group_paths(root):
-            _insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
-        _load_records(connection, root)
-        _count_values(connection)
-        _measure(connection)
-        _stamp(connection, store, snapshot)
+            insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
+        load_records(connection, root)
+        count_values(connection)
+        measure(connection)
+        stamp(connection, store, snapshot)
 
 
 def _replay(store: Store, snapshot: str, path: Path) -> bool:
@@ -177,22 +171,22 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     with _writing(path) as connection:
         for group, spans in appended.items():
             first, last = spans[0][0], spans[-1][1]
-            _insert_rows(connection, root, group, first, last)
+            insert_rows(connection, root, group, first, last)
             edited[group] = {row for row in edited.get(group, ()) if row < first}
-            _add_values(connection, group, first, last)
-            _measure(connection, group, range(first, last))
+            add_values(connection, group, first, last)
+            measure(connection, group, range(first, last))
         for group, changed in edited.items():
             for row_start, row_stop in _spans(sorted(changed)):
                 connection.execute(
                     "DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop]
                 )
-                _insert_rows(connection, root, group, row_start, row_stop)
-            _measure(connection, group, sorted(changed))
+                insert_rows(connection, root, group, row_start, row_stop)
+            measure(connection, group, sorted(changed))
         if any(commit.metadata.get("tables") for commit in commits):
-            _load_records(connection, root)
+            load_records(connection, root)
         if any(edited.values()):
-            _count_values(connection)
-        _stamp(connection, store, snapshot)
+            count_values(connection)
+        stamp(connection, store, snapshot)
     return True
 
 
@@ -223,209 +217,6 @@ def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    columns = [*PLACE.items(), *((term.name, SQL_TYPE[term.kind]) for term in SPECTRUM_TERMS)]
-    connection.execute(f"CREATE TABLE spectra ({', '.join(f'{_quoted(name)} {sql}' for name, sql in columns)})")
-    connection.execute("CREATE TABLE field_values (field VARCHAR, value VARCHAR, count BIGINT)")
-    connection.execute("CREATE TABLE words (field VARCHAR, words VARCHAR[])")
-    connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
-
-
-def _insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, start: int, stop: int) -> None:
-    """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB."""
-    from barospec.archive.layout import SPECTRUM_KINDS, read_columns, spectra_group
-
-    if start == stop:
-        return
-    group = spectra_group(root, key)
-    words = _vocabularies(connection, root)
-    for first in range(start, stop, BLOCK):
-        last = min(stop, first + BLOCK)
-        stored = read_columns(group, first, last)
-        arrays: dict[str, Any] = {}
-        select, bound = ["?", f"{first} + range"], [key]
-        names = ["grp", "row"]
-        for name, column in (("content", "row_sha256"), ("conditions", "conditions_sha256")):
-            arrays[name] = stored[column][:, :8].copy().view("<u8")[:, 0]
-            names.append(name)
-            select.append(name)
-        for name, kind in SPECTRUM_KINDS.items():
-            if name not in stored or name == "grid":
-                continue
-            names.append(name)
-            arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
-            select.append(_decoded(name, kind))
-            if kind == "word":
-                bound.append(words.get(name, []))  # type: ignore[arg-type]
-        arrays["range"] = _arange(last - first)
-        connection.register("block", arrays)
-        connection.execute(
-            f"INSERT INTO spectra ({', '.join(map(_quoted, names))}) SELECT {', '.join(select)} FROM block", bound
-        )
-        connection.unregister("block")
-
-
-def _vocabularies(connection: duckdb.DuckDBPyConnection, root: Any) -> dict[str, list[str]]:
-    """The words that the codes of each column stand for. They only grow: those that did not come from the index."""
-    held = dict(connection.execute("SELECT field, words FROM words").fetchall())
-    for name, node in root["words"].arrays() if "words" in root else ():
-        if len(held.get(name, ())) != node.shape[0]:
-            held[name] = [str(word) for word in node[:]]
-            connection.execute("DELETE FROM words WHERE field = ?", [name])
-            connection.execute("INSERT INTO words VALUES (?, ?)", [name, held[name]])
-    return held
-
-
-def _arange(count: int) -> Any:
-    import numpy as np
-
-    return np.arange(count)
-
-
-def _decoded(name: str, kind: Kind) -> str:
-    """SQL that turns a stored value into an index value, missing into NULL."""
-    column = _quoted(name)
-    if kind == "number":
-        return f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
-    if kind == "word":
-        return f"list_extract(?, {column} + 1)"
-    if kind == "text":
-        return f"nullif({column}, '')"
-    missing = f"CASE WHEN {column} = {-(2**63) + 1} - 1 THEN NULL ELSE {column} END"
-    return f"make_timestamp({missing})" if kind == "time" else missing
-
-
-def _load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
-    """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries."""
-    from barospec.archive.layout import TABLES, read_table
-
-    for table in (*RECORDS, "bonds"):
-        kinds = TABLES[table]
-        stored = read_table(root, table)
-        arrays = {name: stored[name].astype(object) if kind == "text" else stored[name] for name, kind in kinds.items()}
-        select = ", ".join(
-            f"({_decoded(name, kind)})::{SQL_TYPE[kind]} AS {_quoted(name)}" for name, kind in kinds.items()
-        )
-        connection.register("block", arrays)
-        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {select} FROM block")
-        connection.unregister("block")
-    _widen_models(connection)
-    # A bond is searched by the conditions of its structure.
-    connection.execute(
-        """CREATE OR REPLACE TABLE bonds AS
-        SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
-        FROM bonds b JOIN structures s USING (structure_id, revision)"""
-    )
-
-
-def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
-    """One column for each parameter that any model has, beside what describes the model."""
-    from barospec.archive.modelstore import symbol
-
-    rows = connection.execute("SELECT DISTINCT name, layer, unit FROM model_parameters ORDER BY ALL").fetchall()
-    connection.execute("CREATE OR REPLACE TABLE model_fields (name VARCHAR, unit VARCHAR)")
-    taken = {row[0] for row in connection.execute("DESCRIBE models").fetchall()}
-    units: dict[str, str] = {}
-    for name, layer, unit in rows:
-        column = symbol(name, layer or "")
-        if column in taken or units.setdefault(column, unit) != unit:
-            continue  # a name that means something else already, or comes in two units: model_parameters still has it
-        layers = "layer IS NULL" if layer is None else "layer = $layer"
-        bound = {"name": name, "unit": unit, **({} if layer is None else {"layer": layer})}
-        connection.execute(f"ALTER TABLE models ADD COLUMN IF NOT EXISTS {_quoted(column)} DOUBLE")
-        connection.execute(
-            f"""UPDATE models SET {_quoted(column)} = p.value FROM model_parameters p
-            WHERE p.model_id = models.model_id AND p.revision = models.revision
-            AND p.name = $name AND p.unit = $unit AND {layers}""",
-            bound,
-        )
-    if units:
-        connection.executemany("INSERT INTO model_fields VALUES (?, ?)", [list(item) for item in units.items()])
-
-
-_WORDS = tuple(term.name for term in SPECTRUM_TERMS if term.kind == "word" and term.name != "status")
-
-
-def _values_of(where: str) -> str:
-    parts = [
-        f"SELECT '{name}' AS field, {_quoted(name)} AS value, count(*) AS count FROM spectra "
-        f"WHERE status = 'active' AND {_quoted(name)} IS NOT NULL{where} GROUP BY 2"
-        for name in _WORDS
-    ]
-    return " UNION ALL ".join(parts)
-
-
-def _count_values(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("DELETE FROM field_values")
-    connection.execute(f"INSERT INTO field_values {_values_of('')}")
-
-
-def _add_values(connection: duckdb.DuckDBPyConnection, group: str, start: int, stop: int) -> None:
-    """Count the words of appended rows in, without looking at the others."""
-    where = f" AND row >= {start:d} AND row < {stop:d} AND grp = '{group}'"
-    connection.execute(
-        f"""CREATE OR REPLACE TABLE field_values AS SELECT field, value, sum(count)::BIGINT AS count
-        FROM (SELECT * FROM field_values UNION ALL {_values_of(where)}) GROUP BY field, value"""
-    )
-
-
-_UNCERTAIN = tuple(
-    (term.name, term.sigma, [name for end in ("before", "after") if (name := f"{term.name}_{end}") in BY_NAME])
-    for term in SPECTRUM_TERMS
-    if term.sigma
-)
-
-
-def _measure(connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequence[int] | None = None) -> None:
-    """What lets queries skip work, among all rows or, besides what is known, among some rows of a group.
-
-    How far uncertainties reach at most (see `known.Known`), which fields no row lacks, whether all rows are active. Of
-    rows that were edited the old values stay accounted for: the bounds are right, if wider than need be.
-    """
-    if rows is not None and not rows:
-        return
-    select = []
-    for name, sigma, readings in _UNCERTAIN:
-        value, spread = _quoted(name), f"coalesce({_quoted(sigma)}, 0)"
-        others = "".join(f", {_quoted(reading)}" for reading in readings)
-        select += [
-            f"max({value} - least({value} - {spread}{others}))",
-            f"max(greatest({value} + {spread}{others}) - {value})",
-        ]
-    names = [term.name for term in SPECTRUM_TERMS]
-    select += [f"count({_quoted(name)})" for name in names]
-    select += ["count(*)", "count(*) FILTER (WHERE status = 'active')"]
-    where = f"WHERE grp = '{group}' AND row >= {rows[0]:d} AND row <= {rows[-1]:d}" if rows else ""
-    found = connection.execute(f"SELECT {', '.join(select)} FROM spectra {where}").fetchall()[0]
-    before = dict(connection.execute("SELECT key, value FROM meta").fetchall()) if rows is not None else {}
-    told: dict[str, str] = {}
-    for number, (name, _, _) in enumerate(_UNCERTAIN):
-        ends = [float(end or 0.0) for end in found[2 * number : 2 * number + 2]]
-        known = map(float, before.get(f"reach:{name}", "0 0").split())
-        told[f"reach:{name}"] = " ".join(repr(max(pair)) for pair in zip(ends, known, strict=True))
-    *counts, every, active = found[2 * len(_UNCERTAIN) :]
-    complete = {name for name, count in zip(names, counts, strict=True) if count == every}
-    empty = {name for name, count in zip(names, counts, strict=True) if count == 0}
-    if before:
-        complete &= set(before["complete"].split())
-        empty &= set(before["empty"].split())
-    told["complete"], told["empty"] = " ".join(sorted(complete)), " ".join(sorted(empty))
-    told["all_active"] = "yes" if active == every and before.get("all_active", "yes") == "yes" else "no"
-    connection.execute("DELETE FROM meta")
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in told.items()])
-
-
-def _stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
-    # `made` differs for every file, so that nothing read from one file is taken for another's.
-    rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
-    connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(rows)])
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in rows.items()])
-
-
 def _prune(store: Store, where: Path, made: str) -> None:
     """Keep the indexes of the head, the tags, the last three snapshots and the one just made; others come back on demand."""
     keep = {made, *(commit.snapshot for commit in store.history(limit=KEEP)), *store.location.tags().values()}
@@ -440,7 +231,7 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
     from barospec.archive.prepare import SOURCE
 
     names = [term.name for term in SETTABLE]
-    settable = ", ".join(f"epoch_us({_quoted(t.name)})" if t.kind == "time" else _quoted(t.name) for t in SETTABLE)
+    settable = ", ".join(f"epoch_us({quoted(t.name)})" if t.kind == "time" else quoted(t.name) for t in SETTABLE)
     key = ", ".join(f"coalesce({name}, '')" for name in SOURCE)
     wanted = ", ".join(f"unnest(?::VARCHAR[]) AS k{number}" for number in range(len(SOURCE)))
     columns = f"spectrum_id, grp, row, revision, status, content, conditions, {key}, {settable}"
@@ -490,7 +281,7 @@ def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups:
 
 
 def _fetched(name: str, kind: Kind) -> str:
-    return f"{_quoted(name)}::DOUBLE AS {_quoted(name)}" if kind in ("number", "integer") else _quoted(name)
+    return f"{quoted(name)}::DOUBLE AS {quoted(name)}" if kind in ("number", "integer") else quoted(name)
 
 
 def _filled(values: Any, kind: Kind) -> Any:
@@ -518,7 +309,7 @@ def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any
     """Every field of spectra: unit, meaning, how many have it, its range or its commonest values here."""
     parts, total = [], int(connection.execute("SELECT count(*) FROM spectra WHERE status = 'active'").fetchall()[0][0])
     for term in SPECTRUM_TERMS:
-        name = _quoted(term.name)
+        name = quoted(term.name)
         ends = (
             f"min({name})::VARCHAR, max({name})::VARCHAR"
             if term.kind in ("number", "integer", "time")

@@ -168,9 +168,7 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
             _KNOWN.pop(next(iter(_KNOWN)), None)
         _KNOWN[key] = (_read(connection, meta, None), {})
     found, looked_up = _KNOWN[key]
-    return replace(
-        found, values=IndexValues(connection, looked_up), saved=found.saved if saved is None else saved
-    )
+    return replace(found, values=IndexValues(connection, looked_up), saved=found.saved if saved is None else saved)
 
 
 # An index never changes: what was read of it, and looked up in it, holds for every connection to it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr, Span
@@ -291,7 +291,7 @@ class Resolver:
         raise self.phrases.unknown_field(said, span)
 
 
-def _is_negative_test(item: Any) -> bool:
+def _is_negative_test(item: Any) -> TypeGuard[ast.Not]:
     """Whether the negation is part of one test, as in "pressure is known": then both stand at the same place."""
     return isinstance(item, ast.Not) and isinstance(item.item, _TESTS) and item.span == item.item.span
 

@@ -78,7 +78,10 @@ def saved_queries(connection: Connection, *, history: bool = False) -> list[Save
     """The queries saved in the archive, by name; with `history` every record, the newest of each name first."""
     names = list(SavedQuery.__dataclass_fields__)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM saved ORDER BY name, revision DESC").fetchall()
-    found = [SavedQuery(*("" if value is None else value for value in row)) for row in rows]
+    found = [
+        SavedQuery(**{name: "" if value is None else value for name, value in zip(names, row, strict=True)})
+        for row in rows
+    ]
     if history:
         return found
     newest: dict[str, SavedQuery] = {}
@@ -177,11 +180,11 @@ def remove(store: Store, look: Look, name: str, *, reason: str = "") -> tuple[Sa
         users = [other for other, query in sorted(known.saved.items()) if name in names_in(parse(query).where)]
         if users:
             listed = ", ".join(f"@{other}" for other in users)
-            raise Conflict(f"@{name} is used by {listed}; remove or replace {'it' if len(users) == 1 else 'them'} first.")
+            raise Conflict(
+                f"@{name} is used by {listed}; remove or replace {'it' if len(users) == 1 else 'them'} first."
+            )
         old = earlier[0]
-        record = _append(
-            work, replace(old, status="removed", reason=reason, revision=old.revision + 1, time=_now())
-        )
+        record = _append(work, replace(old, status="removed", reason=reason, revision=old.revision + 1, time=_now()))
         work.message = f"query @{name} removed"
     return record, work.snapshot
 

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from barospec.cli.common import JsonOption, SetOption
-from barospec.cli.ingest import tell_problems
+from barospec.cli.ingest import tell_problems, with_rate
 from barospec.cli.output import progress, table, write_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from barospec.archive.prepare import Entry
+    from barospec.archive.sheet_records import Sheet
 
 NAME = "check"
+SHOWN = 20
 
 
 def command(
@@ -26,7 +30,7 @@ def command(
     from barospec.api import prepare
 
     with progress("reading") as tell:
-        prepared = prepare(paths, settings or [], tell)
+        prepared = prepare(paths, settings or [], with_rate(tell))
     complete = prepared.completeness()
     if as_json:
         head = {
@@ -35,6 +39,10 @@ def command(
             "literature": len(prepared.literature),
             "refused": prepared.refused,
             "skipped": prepared.skipped,
+            "understood": [
+                {"field": field, "written": written, "understood": value}
+                for (field, written), value in understood(prepared.sheets).items()
+            ],
             "completeness": {name: {"stated": have, "of": of} for name, (have, of) in complete.items()},
         }
         columns = ["severity", "message", "file", "line", "column", "scan"]
@@ -42,6 +50,7 @@ def command(
     else:
         tell_problems(prepared.problems)
         _tell_runs(prepared.entries)
+        _tell_understood(prepared.sheets)
         lacking = {name: counts for name, counts in complete.items() if counts[0] < counts[1]}
         if lacking:
             print()
@@ -58,6 +67,21 @@ def command(
             + "."
         )
     raise typer.Exit(1 if prepared.refused else 0)
+
+
+def understood(sheets: Iterable[Sheet]) -> dict[tuple[str, str], str]:
+    """Values that are no plain numbers in the field's own unit: (field, as written) -> as understood."""
+    return {key: value for sheet in sheets for key, value in sheet.understood.items()}
+
+
+def _tell_understood(sheets: Iterable[Sheet]) -> None:
+    found = list(understood(sheets).items())
+    if found:
+        print()
+        rows = [[field, written, value] for (field, written), value in found[:SHOWN]]
+        table(["field", "written", "understood"], rows)
+    if len(found) > SHOWN:
+        print(f"… and {len(found) - SHOWN} more; --json lists all.")
 
 
 def _tell_runs(entries: list[Entry]) -> None:

@@ -18,6 +18,7 @@ from barospec.cli import (
     ingest,
     init,
     log,
+    merge,
     operators,
     plot,
     query,
@@ -40,7 +41,7 @@ app = typer.Typer(
     "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then ask: "
     'barospec query "all runs above 14 GPa".',
 )
-for module in (demo, init, ingest, check, sheet, query, show, runs, fields, apply, operators, plot, catalog, log):
+for module in (demo, init, ingest, check, sheet, merge, query, show, runs, fields, apply, operators, plot, catalog, log):
     app.command(module.NAME)(module.command)
 for verb, function in saved.COMMANDS.items():
     app.command(verb)(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -93,4 +94,4 @@ def _shown(opened: Any, record: dict[str, Any], columns: list[str]) -> list[Any]
     return [record[name] for name in columns]
 
 
-COMMANDS = {"save": save, "saved": saved, "unsave": unsave}
+COMMANDS: dict[str, Callable[..., None]] = {"save": save, "saved": saved, "unsave": unsave}

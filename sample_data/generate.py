@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from barospec.sample_data import RAW
+from barospec.sample_data.hamiltonian import hamiltonian_text
 from barospec.sample_data.spectra import Array, emission, normalized
 from barospec.sample_data.truth import (
     grid,
@@ -31,7 +32,7 @@ from barospec.sample_data.writers import RawScan, write_bliss, write_columns, wr
 from barospec.schemas.errors import InvalidData
 
 # Written by people, not by this program: run sheets, structures, and the FEFF10 results with their inputs.
-BY_HAND = ("*.yaml", "models/*", "structures/*.cif", "feff/*/feff.inp", "feff/*/xmu.dat")
+BY_HAND = ("*.yaml", "models/*.yaml", "models/README.md", "structures/*.cif", "feff/*/feff.inp", "feff/*/xmu.dat")
 
 # Kind of spectrum, beamline and material of each run.
 RUNS = {
@@ -283,6 +284,9 @@ def generate(folder: Path = RAW) -> list[Path]:
     _write_ambient(truth, folder, clock)
     for run in RUNS:
         _write_run(truth, run, folder, clock)
+    hamiltonian = folder / "models" / "trilayer_SYNTHETIC_hr.dat"
+    hamiltonian.parent.mkdir(exist_ok=True)
+    hamiltonian.write_text(hamiltonian_text(truth), encoding="utf-8", newline="\n")
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -304,7 +308,9 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]) if arguments else RAW
     files = generate(folder)
     size = sum(path.stat().st_size for path in files)
-    print(f"{folder}: {len(files)} files, {size / 1e6:.1f} MB. All spectra but those in feff/ are synthetic.")
+    print(
+        f"{folder}: {len(files)} files, {size / 1e6:.1f} MB. All spectra but those in feff/ are synthetic, and so is the Hamiltonian in models/."
+    )
     return 0
 
 

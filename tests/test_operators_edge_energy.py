@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from barospec.archive.operators.chain import run_chain
 from barospec.archive.operators.edge_energy import FAR, FAR_NO_SIGMA, REASONS, edge_energy
 from barospec.archive.operators.normalize import normalize
 from barospec.schemas.errors import CallError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.realdata import REALDATA, needs_realdata
 from tests.reference.curves import real_curves
 

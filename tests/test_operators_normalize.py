@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from barospec.archive.operators import _grid
-from barospec.archive.operators.normalize import NO_EDGE, NO_STEP, OPERATOR, REASONS, normalize
-from barospec.schemas.errors import CallError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barospec.archive.operators import _grid
+from barospec.archive.operators.normalize import NO_EDGE, NO_STEP, OPERATOR, REASONS, normalize
+from barospec.schemas.errors import CallError
 from tests.realdata import REALDATA, needs_realdata
 from tests.reference.curves import SYNTHETIC, real_curves, synthetic_curves
 

@@ -52,7 +52,6 @@ def covered(value: np.ndarray, truth: float, sigma: np.ndarray, bias: float = 0.
 FIXED = {"normalize.e0": 8345.0, "norm1": 40.0, "nnorm": 1}
 CASES: dict[str, tuple[str, dict[str, object], tuple[str, ...]]] = {
     "find_e0": ("find_e0", {}, ("e0_fraction", "e0_integral", "e0_white_line")),
-    "pre_edge": ("pre_edge_peak", {"anchor": 8345.0}, ("pre_edge_position",)),
     "white_line": ("white_line", {}, ("white_line_position", "white_line_height", "white_line_area")),
     "feature": ("feature", {"position": 8358.0}, ("feature_height", "feature_area", "feature_height_change")),
     "track": ("track_peak", {"low": 8344.0, "high": 8356.0}, ("peak_position", "peak_height")),
@@ -72,7 +71,9 @@ def test_sigmas_cover_what_the_same_operator_finds_without_noise(case: str) -> N
     # The baselines are those of the clean curve: what their choice does is edge_energy's sigma_norm.
     step, pre = float(base["edge_step"]), base["pre_edge"]
     norm = (noisy(clean) - pre) / step
-    plan = chain.prepare([(name, asked)], ["energy", "mu", "norm", "e0"] if case == "find_e0" else ["energy", "norm", "e0"])
+    plan = chain.prepare(
+        [(name, asked)], ["energy", "mu", "norm", "e0"] if case == "find_e0" else ["energy", "norm", "e0"]
+    )
     wanted = plan.operators[0].references
     named = {}
     if wanted is not None:
@@ -89,7 +90,7 @@ def test_the_area_of_the_pre_edge_is_at_least_as_certain_as_it_says() -> None:
     arrays = {"energy": ENERGY, "mu": noisy(curve())}
     truth = chain.run_chain("pre_edge_peak(anchor=8345)", {"energy": ENERGY, "mu": curve()}, FIXED)
     out = chain.run_chain("pre_edge_peak(anchor=8345)", arrays, FIXED)
-    for name in ("pre_edge_area", "pre_edge_height"):
+    for name in ("pre_edge_area", "pre_edge_height", "pre_edge_position"):
         pull = (out[name] - truth[name]) / out[f"{name}_sigma"]
         assert abs(pull.mean()) < 0.3, name
         assert 0.55 < np.mean(np.abs(pull) < 1) < 0.97, name
@@ -183,7 +184,9 @@ def test_both_estimates_of_the_paper_stand_side_by_side() -> None:
 
 
 def test_valence_of_simulated_spectra_is_covered() -> None:
-    named = {"valence": [reference(noisy(curve(8344.0), 4, seed=8), "2"), reference(noisy(curve(8346.0), 4, seed=9), "3")]}
+    named = {
+        "valence": [reference(noisy(curve(8344.0), 4, seed=8), "2"), reference(noisy(curve(8346.0), 4, seed=9), "3")]
+    }
     out = chain.run_chain("valence", {"energy": ENERGY, "mu": noisy(curve(8345.2))}, FIXED, references=named)
     # The references are the same for all rows: their error is common and small beside it.
     assert out["valence"].mean() == pytest.approx(2.6, abs=0.01)
@@ -199,7 +202,9 @@ def test_alignment_takes_the_drift_out_and_moves_what_follows() -> None:
     assert np.allclose(out["align_shift"], -drift[:, 0], atol=0.05)
     raw = chain.run_chain("edge_energy", {name: arrays[name] for name in ("energy", "mu")})
     assert np.ptp(raw["edge_energy"]) == pytest.approx(6.0, abs=0.2)
-    made = chain.run_chain("align(to=8333)", {**arrays, "itrans": np.ones_like(foil) + 0 * drift, "irefer": np.exp(-arrays.pop("murefer"))})
+    made = chain.run_chain(
+        "align(to=8333)", {**arrays, "itrans": np.ones_like(foil) + 0 * drift, "irefer": np.exp(-arrays.pop("murefer"))}
+    )
     assert np.allclose(made["align_shift"], out["align_shift"])
 
 
@@ -226,7 +231,7 @@ def test_references_that_do_not_fit_are_refused() -> None:
     arrays = {"energy": ENERGY, "mu": curve()}
     with pytest.raises(CallError, match="edge_shift needs reference"):
         chain.run_chain("edge_shift", arrays)
-    with pytest.raises(NotFound, match="has no energy, mu|has no mu"):
+    with pytest.raises(NotFound, match=r"has no (energy, )?mu"):
         chain.run_chain("edge_shift", arrays, references={"edge_shift": [chain.Reference({"energy": ENERGY[None]})]})
     empty = chain.Reference({"energy": ENERGY[None], "mu": np.full((1, ENERGY.size), np.nan)})
     with pytest.raises(InvalidData, match="has no"):
@@ -269,7 +274,13 @@ def test_nio_scans_aligned_on_their_foils_agree() -> None:
         other, murefer = curves[foil]
         murefer = np.interp(energy, other, murefer)
         out = chain.run_chain("align(to=8331.5) | normalize", {"energy": energy, "mu": mu, "murefer": murefer})
-        aligned.append(float(chain.run_chain("align(to=8331.5) | edge_energy(fraction=0.5)", {"energy": energy, "mu": mu, "murefer": murefer})["edge_energy"]))
+        aligned.append(
+            float(
+                chain.run_chain(
+                    "align(to=8331.5) | edge_energy(fraction=0.5)", {"energy": energy, "mu": mu, "murefer": murefer}
+                )["edge_energy"]
+            )
+        )
         raw.append(float(out["e0"]) - float(out["align_shift"]))
     assert np.ptp(raw) > 4.5
     assert np.ptp(aligned) < 0.5
@@ -294,8 +305,6 @@ def test_manganese_oxides_come_in_the_order_of_their_valence_and_predict_each_ot
         }
         energy, mu = curves[name]
         out = chain.run_chain("valence", {"energy": energy, "mu": mu}, references=others)
-        assert float(out["valence"]) == pytest.approx(truth, abs=0.25 if 2.5 < truth < 3.5 else 0.6), name
+        assert float(out["valence"]) == pytest.approx(truth, abs=0.4 if 2.5 < truth < 3.5 else 0.6), name
         assert (out["valence_quality"] == EXTRAPOLATED) == (name in ("MnO", "MnO2"))
         assert 0 < out["valence_sigma"] < 1
-
-

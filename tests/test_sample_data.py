@@ -20,7 +20,9 @@ from barospec.sample_data import RAW, generate, sheets, spectra, truth
 
 TRUTH = truth.load_truth()
 SYNTHETIC_RUNS = (*generate.RUNS, "ambient")
-PAPER = Path(__file__).parents[2] / "shared" / "papers" / "mijit-2024-la3ni2o7-xas-xes.txt"
+PAPERS = Path(__file__).parents[2] / "shared" / "papers"
+PAPER = PAPERS / "mijit-2024-la3ni2o7-xas-xes.txt"
+SUMMARY = PAPERS / "jiang-2025-la4ni3o10-summary.txt"
 BINARY = {".h5", ".xlsx"}
 
 
@@ -340,7 +342,9 @@ def plain(text: str) -> str:
     return re.sub(r"[^0-9a-z.+-]", "", text.replace("–", "-").lower())
 
 
-def quotes() -> list[str]:
+def quotes() -> dict[Path, list[str]]:
+    """All quotes, by the text in which they must stand."""
+
     def walk(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
             for key, value in node.items():
@@ -352,16 +356,31 @@ def quotes() -> list[str]:
             for value in node:
                 yield from walk(value)
 
-    references = yaml.safe_load((RAW / "references.yaml").read_text("utf-8"))
-    return [*walk(TRUTH), *walk(references)]
+    literature = yaml.safe_load((RAW / "references.yaml").read_text("utf-8"))["literature"]
+    of = {path: [r for r in literature if r["source"].startswith(start)] for path, start in SOURCES.items()}
+    assert sum(map(len, of.values())) == len(literature)
+    return {PAPER: [*walk(TRUTH), *walk(of[PAPER])], SUMMARY: list(walk(of[SUMMARY]))}
 
 
-@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not here")
-def test_quotes_are_printed_in_the_paper() -> None:
-    paper = plain(PAPER.read_text("utf-8"))
-    found = quotes()
-    assert len(found) > 40
-    assert [quote for quote in found if plain(quote) not in paper] == []
+SOURCES = {PAPER: "Mijit et al. 2024, ", SUMMARY: "arXiv:2505.13442: Jiang et al. 2025, from a summary, "}
+
+
+@pytest.mark.parametrize(("path", "least"), [(PAPER, 40), (SUMMARY, 6)])
+def test_quotes_are_printed_in_their_source(path: Path, least: int) -> None:
+    if not path.is_file():
+        pytest.skip(f"the text {path} is not here")
+    printed = plain(path.read_text("utf-8"))
+    found = quotes()[path]
+    assert len(found) > least
+    assert [quote for quote in found if plain(quote) not in printed] == []
+
+
+def test_the_hamiltonian_says_that_it_is_synthetic() -> None:
+    files = [path for path in (RAW / "models").iterdir() if path.suffix == ".dat"]
+    assert len(files) == 1
+    for path in files:
+        assert "SYNTHETIC" in path.name
+        assert path.read_text("utf-8").startswith(" SYNTHETIC: ")
 
 
 def test_structures_have_the_bond_lengths_of_the_calculations() -> None:

@@ -116,9 +116,13 @@ def test_nothing_moves_on_cooling_and_a_does_not_move_at_all(sample: Archive) ->
     cold = gathered(sample, f"{LA} run = run-3 above 23 GPa", "edge_shift", against="temperature", reference=AMBIENT)
     (row,) = series.analyze("equivalence", cold, margin=0.1)
     assert row["equivalent"]
-    peak = gathered(sample, f"{LA} run in (run-2, run-3)", "pre_edge_peak(anchor=8343)", value="pre_edge_position", by=())
-    (row,) = series.analyze("equivalence", peak, margin=0.1)
+    peak = gathered(
+        sample, f"{LA} run in (run-2, run-3)", "pre_edge_peak(anchor=8346)", value="pre_edge_position", by=()
+    )
+    # Made not to move; over 25 GPa these counts say so to 0.2 eV, not to the paper's 0.1.
+    (row,) = series.analyze("equivalence", peak, margin=0.2)
     assert row["equivalent"], row
+    assert abs(row["change"]) < 2 * row["sigma"]
 
 
 def test_edge_shift_against_bond_length_is_in_line_with_nio(sample: Archive) -> None:
@@ -147,10 +151,8 @@ def test_bond_lengths_of_the_archive_are_not_extrapolated(sample: Archive) -> No
     found = gathered(sample, "calculated NiO", "edge_energy(ensemble=0)", against="bond_length", by=())
     assert found.x.size == 3
     assert np.ptp(found.x) == pytest.approx(0.03 * 2.0885, rel=0.05)
-    with pytest.raises(InvalidData):
-        series.gather(sample.query("no such"), "edge_energy") if False else series.gather(
-            sample.query("Ni K"), "edge_energy"
-        )
+    with pytest.raises(InvalidData, match="one kind"):
+        series.gather(sample.query("xas La3Ni2O7"), "edge_energy")
 
 
 def test_mixing_origins_is_refused_and_calibration_told(sample: Archive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_units_ranges_and_inheritance(tmp_path: Path) -> None:
 
 def test_committed_sheets_are_sound() -> None:
     records = [record for path in sorted((RAW / "models").glob("*.yaml")) for record in read_models(path)]
-    assert len({record.model_id for record in records}) == len(records) == 10
+    assert len({record.model_id for record in records}) == len(records) == 11
     assert {record.stack for record in records} <= set(STACKS)
     by_id = {record.model_id: record for record in records}
     assert by_id["La4Ni3O10-eV-high"].value("J_ZZ") == 0.66
@@ -150,3 +151,85 @@ def test_a_parameter_that_is_not_there_is_named(tmp_path: Path) -> None:
     (record,) = read_models(write(tmp_path, SHEET))
     with pytest.raises(InvalidData, match="it has t_perp_pZ, E_CT"):
         record.value("J_H")
+
+
+LABELS = """\
+    wannier:
+      file: b_hr.dat
+      orbitals:
+        - {index: 1, site: Ni, layer: u, orbital: Z}
+        - {index: 2, site: Ni, layer: l, orbital: Z}
+        - {index: 3, site: O, orbital: p, bond: ul}
+"""
+BILAYER = "\n".join(line for line in SHEET.splitlines() if "t_perp_pZ" not in line) + "\n"
+BILAYER = BILAYER.replace("    parameters:\n", LABELS + "    parameters:\n")
+
+
+def write_hamiltonian(folder: Path, legs: tuple[float, float] = (1.5, -1.7)) -> Path:
+    h = [[-1.0, 0.0, legs[0]], [0.0, -1.0, legs[1]], [legs[0], legs[1], -4.0]]
+    rows = "".join(f"0 0 0 {m + 1} {n + 1} {h[m][n]:.6f} 0\n" for n in range(3) for m in range(3))
+    path = folder / "b_hr.dat"
+    path.write_text(f"two layers\n3\n1\n1\n{rows}")
+    return path
+
+
+def test_parameters_come_from_a_hamiltonian(tmp_path: Path) -> None:
+    digest = hashlib.sha256(write_hamiltonian(tmp_path).read_bytes()).hexdigest()
+    (record,) = read_models(write(tmp_path, BILAYER))
+    assert [(p.name, p.layer, p.bond, p.value, p.unit) for p in record.parameters[:3]] == [
+        ("t_perp_pZ", "", "Ni-O apical", 1.6, "eV"),
+        ("t_perp_pZ", "u", "ul", 1.5, "eV"),
+        ("t_perp_pZ", "l", "ul", 1.7, "eV"),
+    ]
+    assert record.parameters[0].sigma == 0.1
+    assert math.isnan(record.parameters[1].sigma)
+    assert record.value("onsite_dp_Z", layer="l") == 3.0
+    assert [p.name for p in record.parameters].count("E_CT") == 1  # the sheet's own; levels never take that name
+    for parameter in record.parameters[:6]:
+        assert f"b_hr.dat, sha256 {digest}" in parameter.note
+        assert "R = (0,0,0)" in parameter.note
+
+
+def test_a_hamiltonian_may_be_all(tmp_path: Path) -> None:
+    write_hamiltonian(tmp_path)
+    alone = BILAYER[: BILAYER.index("    parameters:")]
+    assert len(read_models(write(tmp_path, alone))[0].parameters) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("- {name: E_CT, low: 3", "- {name: t_perp_pZ, low: 3", 23, "leave one of the two out"),
+        ("file: b_hr.dat", "file: c_hr.dat", 17, "c_hr.dat: cannot be opened"),
+        ("      file: b_hr.dat\n", "", 17, "needs a file"),
+        ("orbital: p, bond: ul", "orbital: p, bond: um", 17, "does not name two layers"),
+        ("index: 3, site: O", "index: 4, site: O", 17, "functions 4, but H has 3"),
+        (
+            "index: 2, site: Ni, layer: l, orbital: Z",
+            "index: 2, site: Ni, layer: l, orbital: Y",
+            20,
+            "not one of Z, X, p",
+        ),
+        ("index: 2, site", "indx: 2, site", 20, "Did you mean index"),
+        ("        - {index: 3, site: O, orbital: p, bond: ul}", "        - three", 21, "an orbital is a mapping"),
+    ],
+)
+def test_mistakes_in_a_hamiltonian_are_placed(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
+    write_hamiltonian(tmp_path)
+    assert old in BILAYER
+    with pytest.raises(InvalidData, match=says) as caught:
+        read_models(write(tmp_path, BILAYER.replace(old, new)))
+    assert f"model.yaml:{line}: " in str(caught.value)
+
+
+def test_a_hamiltonian_is_of_one_model(tmp_path: Path) -> None:
+    write_hamiltonian(tmp_path)
+    with pytest.raises(InvalidData, match='"wannier" is not a key here'):
+        read_models(write(tmp_path, "wannier: {file: b_hr.dat}\n" + SHEET))
+
+
+def test_a_damaged_hamiltonian_is_refused(tmp_path: Path) -> None:
+    path = write_hamiltonian(tmp_path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    with pytest.raises(InvalidData, match=r"model\.yaml:17: .*7 rows where"):
+        read_models(write(tmp_path, BILAYER))

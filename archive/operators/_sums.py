@@ -139,7 +139,7 @@ def white_noise(energy: Floats, y: Floats, count: Ints) -> Floats:
     if energy.shape[1] < NOISE_POINTS:
         return out
     distance, weights = _residuals(energy, y, count)
-    squares = distance**2 / (1.0 + sum(weight**2 for weight in weights))
+    squares: Floats = np.asarray(distance**2 / (1.0 + sum(weight**2 for weight in weights)))
     squares[~np.isfinite(squares)] = np.inf
     able = count >= NOISE_POINTS
     inner = np.where(able, count - 4, 1)
@@ -162,7 +162,9 @@ def counting_variance(energy: Floats, y: Floats, count: Ints) -> Floats:
     # A point without counts has no less noise than one with a thousandth of the most.
     level = np.maximum(y, 1e-3 * row_max(y, count)[:, None])
     parts = [slice(0, -4), slice(1, -3), slice(3, -1), slice(4, None)]
-    constant = 1.0 + sum(weight**2 for weight in weights)
+    constant: Floats = np.ones_like(distance)
+    for weight in weights:
+        constant = constant + weight**2
     counting = level[:, 2:-2] + sum(w**2 * level[:, p] for w, p in zip(weights, parts, strict=True))
     squares = distance**2
     empty = ~np.isfinite(squares)

@@ -75,10 +75,10 @@ def usable(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None, fewest: int) -> 
     InvalidData
         For fewer than `fewest` points or only one value of x.
     """
-    xs, ys = np.ravel(np.asarray(xs, dtype=np.float64)), np.ravel(np.asarray(ys, dtype=np.float64))
+    xs, ys = np.ravel(np.asarray(x, dtype=np.float64)), np.ravel(np.asarray(y, dtype=np.float64))
     s = np.full(xs.shape, np.nan) if sigma is None else np.ravel(np.asarray(sigma, float))
     if not xs.shape == ys.shape == s.shape:
-        raise CallError(f"xs, y and sigma have {xs.size}, {ys.size} and {s.size} values; they must have as many.")
+        raise CallError(f"x, y and sigma have {xs.size}, {ys.size} and {s.size} values; they must have as many.")
     good = np.isfinite(xs) & np.isfinite(ys)
     if good.sum() < fewest or np.unique(xs[good]).size < 2:
         raise InvalidData(

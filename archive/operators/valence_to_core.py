@@ -112,7 +112,7 @@ def valence_to_core(
         given.append(np.full(given[1].shape, np.nan) if sigma is None else np.atleast_2d(np.asarray(sigma, float)))
         other = make_batch(*given, fewest=20)
         before = _line(other, *settings) if len(other.count) == 1 else {}
-        if not before or other.code[0]:
+        if not before or other.code.any():
             batch.fail(np.ones(len(batch.count), dtype=bool), BAD_REFERENCE)
             return batch.results(OPERATOR.outputs, values, NO_REFERENCE)
         ratio = values["vtc_height"] / before["vtc_height"]
@@ -141,7 +141,7 @@ def _line(batch: Batch, low: float, high: float, side: float, half: float, align
     tail = np.where(distance > 1.0, ((middle - main)[:, None] / np.where(distance > 1.0, distance, 1.0)) ** 2, 0.0)
     basis = [np.ones_like(t), t, tail]
     weight = np.where(sides & (variance > 0), 1.0 / np.where(variance > 0, variance, 1.0), 0.0)
-    known = (weight > 0).any(axis=1)
+    known = np.asarray((weight > 0).any(axis=1), dtype=bool)
     weight = np.where(known[:, None], weight, sides.astype(np.float64))
     fit = linear(basis, y, weight, count)
     batch.fail(~fit.solved | (fit.points < 6), NO_TAIL)

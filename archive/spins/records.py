@@ -4,6 +4,10 @@ A sheet is YAML: what all its models share at the top, and a list ``models``. A 
 give it a meaning is refused: U and J without the Hund convention, E_CT without what it is counted from, a coupling of a
 transformed Hamiltonian without the state selection and the operator basis. ``not stated`` is an answer where the source
 does not say.
+
+Hoppings may come from a Hamiltonian in Wannier functions, beside or in place of ``parameters``:
+
+    wannier: {file: x_hr.dat, orbitals: [{index: 1, site: Ni, layer: u, orbital: Z}, ...]}
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from barospec.schemas.errors import InvalidData, UnreadableFile, did_you_mean
+from barospec.archive.spins import wannier
+from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
 from barospec.schemas.units import BY_SYMBOL, find_unit, parse_quantity
 from barospec.schemas.values import parse_value
@@ -34,27 +39,18 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "operator_basis": ("tensor", "polynomial", "product", NOT_STATED),
 }
 """Words that these keys may have."""
-REQUIRED = (
-    "model_id",
-    "compound",
-    "stack",
-    "scale",
-    "status",
-    "pressure",
-    "structure",
-    "hamiltonian",
-    "source",
-    "parameters",
-)
+REQUIRED = tuple("model_id compound stack scale status pressure structure hamiltonian source parameters".split())
 REQUIRED_AT: Mapping[str, tuple[str, ...]] = {
     "Hartree": ("fermi_level_reference", "hund_convention", "e_ct_reference"),
     "eV": ("hund_convention", "state_selection", "operator_basis"),
     "sub-eV": ("state_selection", "operator_basis"),
 }
 """What a model's numbers mean nothing without, by energy scale."""
-MODEL_KEYS = (*REQUIRED, "fermi_level_reference", "pressure_method", "temperature", "phase", "note", *ALLOWED)
+_FREE = "fermi_level_reference pressure_method temperature phase note wannier".split()
+MODEL_KEYS = (*REQUIRED, *_FREE, *ALLOWED)
+WANNIER_KEYS = ("file", "orbitals")
 PARAMETER_KEYS = ("name", "value", "low", "high", "unit", "layer", "bond", "quote", "note")
-_SHARED = tuple(key for key in MODEL_KEYS if key not in ("model_id", "parameters"))
+_SHARED = tuple(key for key in MODEL_KEYS if key not in ("model_id", "parameters", "wannier"))
 _TOP_KEYS = ("models", *_SHARED)
 _MAX_BYTES = 2_000_000
 
@@ -241,7 +237,7 @@ class _Reading:
             return None
         before, line = len(self.problems), _line(node)
         items = self.items(node, MODEL_KEYS)
-        listed = items.pop("parameters", None)
+        listed, hamiltonian = items.pop("parameters", None), items.pop("wannier", None)
         texts = {**shared, **self.texts(items)}
         scale = texts.get("scale", ("", 0))[0]
         for name in (*REQUIRED, *REQUIRED_AT.get(scale, ())):
@@ -254,7 +250,14 @@ class _Reading:
                 choices = f" One of {', '.join(ALLOWED[name])}." if name in ALLOWED else ""
                 self.problem(f"the model has no {name}:{why} give it, or write {NOT_STATED} if the source does not say.{choices}"
                              if why else f"the model has no {name}. Give it.{choices}", line)  # fmt: skip
-        parameters = self.parameters(listed, line)
+        parameters = self.parameters(listed, line) if listed is not None or hamiltonian is None else ()
+        if hamiltonian is not None:
+            taken = self.hamiltonian(hamiltonian)
+            for parameter in parameters:
+                if parameter.name in {p.name for p in taken}:
+                    message = f"{parameter.name} is taken from the Hamiltonian of `wannier`; leave one of the two out."
+                    self.problem(message, parameter.line)
+            parameters = (*taken, *parameters)
         pressure, temperature = (self.condition(name, texts) for name in ("pressure", "temperature"))
         if len(self.problems) > before:
             return None
@@ -287,7 +290,7 @@ class _Reading:
     def parameters(self, node: Any, line: int) -> tuple[Parameter, ...]:
         if not isinstance(node, yaml.SequenceNode) or not node.value:
             self.problem(
-                "the model has no list `parameters`; give name, value and unit of each.",
+                "the model has no list `parameters`; give name, value and unit of each (or `wannier`).",
                 line if node is None else _line(node),
             )
             return ()
@@ -303,6 +306,40 @@ class _Reading:
                 )
             found.append(parameter)
         return tuple(found)
+
+    def hamiltonian(self, node: Any) -> tuple[Parameter, ...]:
+        """Parameters from a Hamiltonian beside the sheet, each with file, sha256 and R in its note."""
+        line, before = _line(node), len(self.problems)
+        items = self.items(node, WANNIER_KEYS) if isinstance(node, yaml.MappingNode) else {}
+        labels = items.pop("orbitals", None)
+        name = self.texts(items).get("file", ("", 0))[0]
+        if not name or not isinstance(labels, yaml.SequenceNode):
+            self.problem("`wannier` needs a file and a list of orbitals, one for each function.", line)
+            return ()
+        orbitals = [orbital for entry in labels.value for orbital in self.orbital(entry)]
+        if len(self.problems) > before:
+            return ()
+        try:
+            groups, origin = wannier.read_bonds(self.path.parent / name, orbitals)
+        except (BarospecError, OSError) as error:
+            self.problem(str(error) if name in str(error) else f"{name}: {error}", line)
+            return ()
+        notes = [f"{group.meaning}; {origin}; {group.origin}" for group in groups]
+        return tuple(
+            Parameter(g.name, "eV", g.value, g.sigma, layer=g.layer, bond=g.bond, note=note, line=line)
+            for g, note in zip(groups, notes, strict=True)
+        )
+
+    def orbital(self, node: Any) -> list[wannier.Orbital]:
+        if not isinstance(node, yaml.MappingNode):
+            self.problem("an orbital is a mapping: {index: 1, site: Ni, layer: u, orbital: Z}.", _line(node))
+            return []
+        texts = self.texts(self.items(node, wannier.LABEL_KEYS))
+        try:
+            return wannier.read_labels([{key: text for key, (text, _) in texts.items()}])
+        except InvalidData as error:
+            self.problem(str(error), _line(node))
+            return []
 
     def parameter(self, node: Any) -> Parameter | None:
         if not isinstance(node, yaml.MappingNode):

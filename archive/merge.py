@@ -1,0 +1,310 @@
+"""Repeats at one point brought together: a new spectrum that knows its parents, with mean and standard error.
+
+The parents stay as they are and are hidden from queries, unless scans are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barospec.archive.ingest import Lookup, event, now_in_microseconds
+from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
+from barospec.archive.operators.merge import merge as average
+from barospec.archive.prepare import conditions_sha256
+from barospec.archive.store import Store
+from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
+
+if TYPE_CHECKING:
+    import zarr
+
+VERSION = 1
+# What repeats of one point share word for word; pressure and temperature are compared with a tolerance.
+SHARED = (
+    "experiment", "run", "sample", "material", "technique", "edge", "line", "origin", "signal", "mode", "direction",
+    "energy_calibration", "energy_shift", "structure", "absorber", "cluster_atoms", "cluster_radius", "method",
+)  # fmt: skip
+AVERAGED = ("pressure", "temperature")
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A spectrum that may be merged: where it lies, and its terms (None where not known)."""
+
+    group: str
+    row: int
+    columns: Mapping[str, Any]
+
+    @property
+    def spectrum_id(self) -> str:
+        """Its identity."""
+        return str(self.columns["spectrum_id"])
+
+
+@dataclass(slots=True)
+class Merged:
+    """One point: the new spectrum, its parents, and the median standard error of its curve relative to the curve's range."""
+
+    spectrum_id: str
+    group: str
+    parents: tuple[str, ...]
+    columns: dict[str, Any]
+    error: float = float("nan")
+
+
+@dataclass(slots=True)
+class MergeReport:
+    """What a merge did."""
+
+    merged: list[Merged] = field(default_factory=list)
+    unchanged: int = 0
+    single: int = 0
+    snapshot: str | None = None
+
+
+Find = Callable[[str], Sequence[Repeat]]
+
+
+def points(repeats: Iterable[Repeat], pressure: float, temperature: float) -> list[list[Repeat]]:
+    """Spectra grouped by the points of their route, each with one or more repeats.
+
+    Parameters
+    ----------
+    repeats : iterable of Repeat
+    pressure, temperature : float
+        How far, in GPa and K, a repeat may lie from the first of its point.
+
+    Returns
+    -------
+    list of list of Repeat
+        A route is walked by step, then time: a pressure that is visited twice makes two points. Spectra whose pressure or
+        temperature is not known belong together only if both have the same step.
+
+    Examples
+    --------
+    >>> rows = [Repeat("xas/Ni-K", n, {"run": "r", "step": n, "pressure": p, "temperature": 300.0, "time": None})
+    ...         for n, p in enumerate([1.0, 1.01, 5.0, 1.0])]
+    >>> [[repeat.row for repeat in point] for point in points(rows, 0.05, 1.0)]
+    [[0, 1], [2], [3]]
+    """
+    routes: dict[tuple[Any, ...], list[Repeat]] = {}
+    for repeat in repeats:
+        key = (repeat.group, *(repeat.columns.get(name) for name in SHARED))
+        routes.setdefault(key, []).append(repeat)
+    found: list[list[Repeat]] = []
+    for route in routes.values():
+        walked: list[list[Repeat]] = []
+        for repeat in sorted(route, key=_along):
+            if walked and _same_point(walked[-1][0].columns, repeat.columns, pressure, temperature):
+                walked[-1].append(repeat)
+            else:
+                walked.append([repeat])
+        found += walked
+    return found
+
+
+def _along(repeat: Repeat) -> tuple[float, ...]:
+    known = (repeat.columns.get(name) for name in ("step", "time", *AVERAGED))
+    return (*(float("inf") if value is None else float(value) for value in known), repeat.row)
+
+
+def _same_point(first: Mapping[str, Any], other: Mapping[str, Any], pressure: float, temperature: float) -> bool:
+    same_step = first.get("step") is not None and first.get("step") == other.get("step")
+    for name, tolerance in (("pressure", pressure), ("temperature", temperature)):
+        a, b = first.get(name), other.get(name)
+        if a is None or b is None:
+            if not (a is None and b is None and same_step):
+                return False
+        elif abs(a - b) > tolerance:
+            return False
+    return True
+
+
+def merge_repeats(
+    store: Store,
+    find: Find,
+    known: Lookup,
+    *,
+    pressure: float = 0.05,
+    temperature: float = 1.0,
+    dry_run: bool = False,
+    message: str = "",
+) -> MergeReport:
+    """Merge the repeats among some spectra, in one commit.
+
+    Parameters
+    ----------
+    store : Store
+    find : callable
+        Active spectra at a snapshot, hidden parents included. Asked under the lock.
+    known : Lookup
+        As `ingest` uses it.
+    pressure, temperature : float
+        As in `points`.
+    dry_run : bool
+        Say what would be merged, and write nothing.
+    message : str
+        For the history.
+
+    Returns
+    -------
+    MergeReport
+    """
+    report = MergeReport()
+    with store.transaction("merge") as work:
+        originals = [repeat for repeat in find(work.parent) if not repeat.columns.get("parents")]
+        groups = points(originals, pressure, temperature)
+        report.single = sum(len(group) == 1 for group in groups)
+        fresh = []
+        for group in groups:
+            if len(group) > 1:
+                identity = _identity(group)
+                if all(repeat.columns.get("merged_into") == identity for repeat in group):
+                    report.unchanged += 1
+                else:
+                    fresh.append((identity, group))
+        batches: dict[str, Batch] = {}
+        for identity, group in fresh:
+            report.merged.append(_merged(work.root, identity, group, batches.setdefault(group[0].group, Batch())))
+        if dry_run or not fresh:
+            return report
+        now = now_in_microseconds()
+        writer = Writer(work.root, work.changes)
+        replaced = {str(old) for _, group in fresh for r in group if (old := r.columns.get("merged_into"))}
+        for row in known(work.parent, sorted(replaced), []):
+            writer.edit_spectra(row.group, [row.row], {"status": "superseded"})
+        _write(writer, fresh, batches, now)
+        count = len(fresh)
+        scans = sum(len(group) for _, group in fresh)
+        work.message = message or f"{scans} scans merged into {count} spectr{'um' if count == 1 else 'a'}"
+        work.metadata = {"counts": {"merged": count}}
+    report.snapshot = work.snapshot
+    return report
+
+
+def _identity(group: Sequence[Repeat]) -> str:
+    """The same parents in the same revisions give the same spectrum."""
+    parts = sorted(f"{repeat.spectrum_id}:{repeat.columns.get('revision')}" for repeat in group)
+    return hashlib.sha256("\0".join(["merge", *parts]).encode()).hexdigest()[:16]
+
+
+def _write(writer: Writer, fresh: Sequence[tuple[str, list[Repeat]]], batches: Mapping[str, Batch], now: int) -> None:
+    headers: list[dict[str, str]] = []
+    base = count_records(writer.root, "headers")
+    for batch in batches.values():
+        for place, columns in enumerate(batch.columns):
+            header = json.dumps({"merged": columns["parents"], "merge": str(VERSION)}, sort_keys=True)
+            batch.columns[place] = {**columns, "ingested": now, "header": base + len(headers)}
+            headers.append({"sha256": hashlib.sha256(header.encode()).hexdigest(), "text": header})
+    writer.append_table("headers", headers)
+    for key, batch in sorted(batches.items()):
+        writer.append_spectra(key, batch)
+    for identity, group in fresh:
+        writer.edit_spectra(group[0].group, [repeat.row for repeat in group], {"merged_into": identity})
+    details = [(identity, {"parents": [repeat.spectrum_id for repeat in group]}) for identity, group in fresh]
+    writer.append_table("events", [event("merge", identity, now, details=said) for identity, said in details])
+
+
+def _merged(root: zarr.Group, identity: str, group: Sequence[Repeat], batch: Batch) -> Merged:
+    """The mean of a point's repeats, appended to `batch`."""
+    data = DATA_NAME[str(group[0].columns["technique"])]
+    energy, signals = _means(spectra_group(root, group[0].group), group, data)
+    columns = _terms(identity, group, energy)
+    batch.energies.append(energy)
+    batch.signals.append(signals)
+    batch.columns.append(columns)
+    batch.hashes["row_sha256"].append(row_sha256(energy, signals))
+    batch.hashes["conditions_sha256"].append(conditions_sha256(columns))
+    error = float("nan")
+    if np.isfinite(signals["sigma"]).any() and np.ptp(curve := signals[data][np.isfinite(signals[data])]) > 0:
+        error = float(np.nanmedian(signals["sigma"]) / np.ptp(curve))
+    return Merged(identity, group[0].group, tuple(repeat.spectrum_id for repeat in group), columns, error)
+
+
+def _means(
+    stored: zarr.Group, group: Sequence[Repeat], data: str
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Energies of the first repeat, the mean curve, its standard error, and the means of the channels that all have."""
+    counts = [int(repeat.columns["point_count"]) for repeat in group]
+    width = max(counts)
+
+    def rows(name: str, places: Sequence[int]) -> NDArray[np.float64]:
+        block = np.full((len(group), width), np.nan)
+        for line, place, count in zip(block, places, counts, strict=True):
+            line[:count] = np.asarray(array(stored, name)[place, :count])
+        return block
+
+    grids = [int(np.asarray(array(stored, "grid")[repeat.row])) for repeat in group]
+    energies = rows("grid_energy", grids)
+    signals: dict[str, NDArray[np.float64]] = {}
+    for name in (data, *(name for name in CHANNELS if name in stored and name != "sigma")):
+        values = rows(name, [repeat.row for repeat in group])
+        if np.isfinite(values).any(axis=1).all():
+            found = average(energies, values)
+            signals[name] = np.ascontiguousarray(found["mean"][: counts[0]])
+            if name == data:
+                signals["sigma"] = np.ascontiguousarray(found["error"][: counts[0]])
+    return np.ascontiguousarray(energies[0, : counts[0]]), signals
+
+
+def _terms(identity: str, group: Sequence[Repeat], energy: NDArray[np.float64]) -> dict[str, Any]:
+    """Terms on which all parents agree; pressure and temperature are means; what differs otherwise is not known."""
+    merged: dict[str, Any] = {}
+    for term in SPECTRUM_TERMS:
+        values = [repeat.columns.get(term.name) for repeat in group]
+        if all(value == values[0] for value in values):
+            merged[term.name] = values[0]
+    for name in AVERAGED:
+        values = [value for repeat in group if (value := repeat.columns.get(name)) is not None]
+        if values:
+            merged[name] = float(f"{np.mean(values):.12g}")
+        # The repeats share the gauge: its uncertainty does not average out.
+        sigmas = [value for repeat in group if (value := repeat.columns.get(f"{name}_sigma")) is not None]
+        if sigmas:
+            merged[f"{name}_sigma"] = max(sigmas)
+    times = [value for repeat in group if (value := repeat.columns.get("time")) is not None]
+    parents = ", ".join(repeat.spectrum_id for repeat in group)
+    return merged | {
+        "spectrum_id": identity,
+        "revision": 1,
+        "status": "active",
+        "title": f"mean of {len(group)} scans",
+        "time": min(times) if times else None,
+        "point_count": len(energy),
+        "energy_min": float(energy.min()),
+        "energy_max": float(energy.max()),
+        "source_file": None,
+        "source_scan": None,
+        "source_sha256": None,
+        "reader": f"merge {VERSION}",
+        "parents": parents,
+        "merged_into": None,
+    }
+
+
+def repeats_from(rows: Iterable[Mapping[str, Any]]) -> list[Repeat]:
+    """Repeats from rows of an index (``grp``, ``row`` and the terms); a time without zone is UTC.
+
+    >>> found = repeats_from([{"grp": "xas/Ni-K", "row": 3, "time": datetime(1970, 1, 1, 0, 0, 1), "run": "r"}])
+    >>> found[0].group, found[0].columns["time"]
+    ('xas/Ni-K', 1000000)
+    """
+    return [
+        Repeat(str(row["grp"]), int(row["row"]), {name: _microseconds(value) for name, value in row.items()})
+        for row in rows
+    ]
+
+
+def _microseconds(value: Any) -> Any:
+    """A time as the store has it; anything else as it is."""
+    if not isinstance(value, datetime):
+        return value
+    since = value.replace(tzinfo=value.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

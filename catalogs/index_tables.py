@@ -1,0 +1,245 @@
+"""What goes into an index file: the rows of spectra with their words spelled out, the small tables, and what
+lets queries skip work.
+
+Everything here writes through a connection that `index` opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from barospec.catalogs.known import quoted
+from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS, Kind
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from barospec.archive.store import Store
+
+VERSION = 2
+BLOCK = 200_000
+RECORDS = ("structures", "sites", "literature", "runs", "events", "saved", "models", "model_parameters")
+SQL_TYPE: Mapping[Kind, str] = {
+    "number": "DOUBLE",
+    "integer": "BIGINT",
+    "word": "VARCHAR",
+    "text": "VARCHAR",
+    "time": "TIMESTAMP",
+}
+# What a row carries beside the terms: its place, its header, and the check numbers that ingest compares.
+PLACE: Mapping[str, str] = {
+    "grp": "VARCHAR",
+    "row": "BIGINT",
+    "header": "BIGINT",
+    "content": "UBIGINT",
+    "conditions": "UBIGINT",
+}
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """The tables of an empty index."""
+    columns = [*PLACE.items(), *((term.name, SQL_TYPE[term.kind]) for term in SPECTRUM_TERMS)]
+    connection.execute(f"CREATE TABLE spectra ({', '.join(f'{quoted(name)} {sql}' for name, sql in columns)})")
+    connection.execute("CREATE TABLE field_values (field VARCHAR, value VARCHAR, count BIGINT)")
+    connection.execute("CREATE TABLE words (field VARCHAR, words VARCHAR[])")
+    connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
+
+
+def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, start: int, stop: int) -> None:
+    """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB."""
+    from barospec.archive.layout import SPECTRUM_KINDS, read_columns, spectra_group
+
+    if start == stop:
+        return
+    group = spectra_group(root, key)
+    words = _vocabularies(connection, root)
+    for first in range(start, stop, BLOCK):
+        last = min(stop, first + BLOCK)
+        stored = read_columns(group, first, last)
+        arrays: dict[str, Any] = {}
+        select, bound = ["?", f"{first} + range"], [key]
+        names = ["grp", "row"]
+        for name, column in (("content", "row_sha256"), ("conditions", "conditions_sha256")):
+            arrays[name] = stored[column][:, :8].copy().view("<u8")[:, 0]
+            names.append(name)
+            select.append(name)
+        for name, kind in SPECTRUM_KINDS.items():
+            if name not in stored or name == "grid":
+                continue
+            names.append(name)
+            arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
+            select.append(_decoded(name, kind))
+            if kind == "word":
+                bound.append(words.get(name, []))  # type: ignore[arg-type]
+        arrays["range"] = _arange(last - first)
+        connection.register("block", arrays)
+        connection.execute(
+            f"INSERT INTO spectra ({', '.join(map(quoted, names))}) SELECT {', '.join(select)} FROM block", bound
+        )
+        connection.unregister("block")
+
+
+def _vocabularies(connection: duckdb.DuckDBPyConnection, root: Any) -> dict[str, list[str]]:
+    """The words that the codes of each column stand for. They only grow: those that did not come from the index."""
+    held = dict(connection.execute("SELECT field, words FROM words").fetchall())
+    for name, node in root["words"].arrays() if "words" in root else ():
+        if len(held.get(name, ())) != node.shape[0]:
+            held[name] = [str(word) for word in node[:]]
+            connection.execute("DELETE FROM words WHERE field = ?", [name])
+            connection.execute("INSERT INTO words VALUES (?, ?)", [name, held[name]])
+    return held
+
+
+def _arange(count: int) -> Any:
+    import numpy as np
+
+    return np.arange(count)
+
+
+def _decoded(name: str, kind: Kind) -> str:
+    """SQL that turns a stored value into an index value, missing into NULL."""
+    column = quoted(name)
+    if kind == "number":
+        return f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
+    if kind == "word":
+        return f"list_extract(?, {column} + 1)"
+    if kind == "text":
+        return f"nullif({column}, '')"
+    missing = f"CASE WHEN {column} = {-(2**63) + 1} - 1 THEN NULL ELSE {column} END"
+    return f"make_timestamp({missing})" if kind == "time" else missing
+
+
+def load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
+    """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries."""
+    from barospec.archive.layout import TABLES, read_table
+
+    for table in (*RECORDS, "bonds"):
+        kinds = TABLES[table]
+        stored = read_table(root, table)
+        arrays = {name: stored[name].astype(object) if kind == "text" else stored[name] for name, kind in kinds.items()}
+        select = ", ".join(
+            f"({_decoded(name, kind)})::{SQL_TYPE[kind]} AS {quoted(name)}" for name, kind in kinds.items()
+        )
+        connection.register("block", arrays)
+        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {select} FROM block")
+        connection.unregister("block")
+    _widen_models(connection)
+    # A bond is searched by the conditions of its structure.
+    connection.execute(
+        """CREATE OR REPLACE TABLE bonds AS
+        SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
+        FROM bonds b JOIN structures s USING (structure_id, revision)"""
+    )
+
+
+def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
+    """One column for each parameter that any model has, beside what describes the model."""
+    from barospec.archive.modelstore import symbol
+
+    rows = connection.execute("SELECT DISTINCT name, layer, unit FROM model_parameters ORDER BY ALL").fetchall()
+    connection.execute("CREATE OR REPLACE TABLE model_fields (name VARCHAR, unit VARCHAR)")
+    taken = {row[0] for row in connection.execute("DESCRIBE models").fetchall()}
+    units: dict[str, str] = {}
+    for name, layer, unit in rows:
+        column = symbol(name, layer or "")
+        if column in taken or units.setdefault(column, unit) != unit:
+            continue  # a name that means something else already, or comes in two units: model_parameters still has it
+        layers = "layer IS NULL" if layer is None else "layer = $layer"
+        bound = {"name": name, "unit": unit, **({} if layer is None else {"layer": layer})}
+        connection.execute(f"ALTER TABLE models ADD COLUMN IF NOT EXISTS {quoted(column)} DOUBLE")
+        connection.execute(
+            f"""UPDATE models SET {quoted(column)} = p.value FROM model_parameters p
+            WHERE p.model_id = models.model_id AND p.revision = models.revision
+            AND p.name = $name AND p.unit = $unit AND {layers}""",
+            bound,
+        )
+    if units:
+        connection.executemany("INSERT INTO model_fields VALUES (?, ?)", [list(item) for item in units.items()])
+
+
+_WORDS = tuple(term.name for term in SPECTRUM_TERMS if term.kind == "word" and term.name != "status")
+
+
+def _values_of() -> str:
+    parts = [
+        f"SELECT '{name}' AS field, {quoted(name)} AS value, count(*) AS count FROM spectra "
+        f"WHERE status = 'active' AND {quoted(name)} IS NOT NULL GROUP BY 2"
+        for name in _WORDS
+    ]
+    return " UNION ALL ".join(parts)
+
+
+def count_values(connection: duckdb.DuckDBPyConnection) -> None:
+    """Count how often each word occurs among active rows, anew."""
+    connection.execute("DELETE FROM field_values")
+    connection.execute(f"INSERT INTO field_values {_values_of()}")
+
+
+def add_values(connection: duckdb.DuckDBPyConnection, group: str, start: int, stop: int) -> None:
+    """Count the words of appended rows in, without looking at the others."""
+    words = ", ".join(quoted(name) for name in _WORDS)
+    # Few rows: turned on their side and counted once, which is faster than 35 passes over them.
+    added = f"""SELECT field, value, count(*) AS count FROM (
+        UNPIVOT (SELECT {words} FROM spectra WHERE row >= {start:d} AND row < {stop:d} AND grp = ? AND status = 'active')
+        ON COLUMNS(*) INTO NAME field VALUE value) GROUP BY field, value"""
+    connection.execute(
+        f"""CREATE OR REPLACE TABLE field_values AS SELECT field, value, sum(count)::BIGINT AS count
+        FROM (SELECT * FROM field_values UNION ALL {added}) GROUP BY field, value""",
+        [group],
+    )
+
+
+_UNCERTAIN = tuple(
+    (term.name, term.sigma, [name for end in ("before", "after") if (name := f"{term.name}_{end}") in BY_NAME])
+    for term in SPECTRUM_TERMS
+    if term.sigma
+)
+
+
+def measure(connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequence[int] | None = None) -> None:
+    """What lets queries skip work, among all rows or, besides what is known, among some rows of a group.
+
+    How far uncertainties reach at most (see `known.Known`), which fields no row lacks, whether all rows are active. Of
+    rows that were edited the old values stay accounted for: the bounds are right, if wider than need be.
+    """
+    if rows is not None and not rows:
+        return
+    select = []
+    for name, sigma, readings in _UNCERTAIN:
+        value, spread = quoted(name), f"coalesce({quoted(sigma)}, 0)"
+        others = "".join(f", {quoted(reading)}" for reading in readings)
+        select += [
+            f"max({value} - least({value} - {spread}{others}))",
+            f"max(greatest({value} + {spread}{others}) - {value})",
+        ]
+    names = [term.name for term in SPECTRUM_TERMS]
+    select += [f"count({quoted(name)})" for name in names]
+    select += ["count(*)", "count(*) FILTER (WHERE status = 'active')"]
+    where = f"WHERE grp = '{group}' AND row >= {rows[0]:d} AND row <= {rows[-1]:d}" if rows else ""
+    found = connection.execute(f"SELECT {', '.join(select)} FROM spectra {where}").fetchall()[0]
+    before = dict(connection.execute("SELECT key, value FROM meta").fetchall()) if rows is not None else {}
+    told: dict[str, str] = {}
+    for number, (name, _, _) in enumerate(_UNCERTAIN):
+        ends = [float(end or 0.0) for end in found[2 * number : 2 * number + 2]]
+        known = map(float, before.get(f"reach:{name}", "0 0").split())
+        told[f"reach:{name}"] = " ".join(repr(max(pair)) for pair in zip(ends, known, strict=True))
+    *counts, every, active = found[2 * len(_UNCERTAIN) :]
+    complete = {name for name, count in zip(names, counts, strict=True) if count == every}
+    empty = {name for name, count in zip(names, counts, strict=True) if count == 0}
+    if before:
+        complete &= set(before["complete"].split())
+        empty &= set(before["empty"].split())
+    told["complete"], told["empty"] = " ".join(sorted(complete)), " ".join(sorted(empty))
+    told["all_active"] = "yes" if active == every and before.get("all_active", "yes") == "yes" else "no"
+    connection.execute("DELETE FROM meta")
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in told.items()])
+
+
+def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
+    """Say which archive and snapshot the index is of."""
+    # `made` differs for every file, so that nothing read from one file is taken for another's.
+    rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
+    connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(rows)])
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in rows.items()])

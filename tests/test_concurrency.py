@@ -1,0 +1,94 @@
+"""Readers in several processes while a writer publishes a hundred indexes: no error, and no answer of two snapshots."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from barospec.api import Archive
+from barospec.archive.layout import Batch, Writer
+from barospec.archive.store import Store
+from barospec.catalogs import index
+
+PUBLICATIONS = 100
+READERS = 3
+KEY = "xas/Ni-K"
+
+Seen = tuple[str, int, frozenset[float], int]
+
+
+def commit(store: Store, number: int) -> str:
+    """Commit `number`: one more row, and on every row the temperature is set to `number`.
+
+    So all temperatures of a snapshot are its number, and so is the count of its rows.
+    """
+    energy = np.array([8300.0, 8340.0])
+    row = {
+        "spectrum_id": f"{number:016x}", "revision": 1, "status": "active", "run": f"run-{number % 7}", "sample": "NiO",
+        "technique": "xas", "edge": "Ni K", "origin": "synthetic", "temperature": float(number), "point_count": 2,
+    }  # fmt: skip
+    batch = Batch([energy], [{"mu": energy}], [row])
+    for hashes in batch.hashes.values():
+        hashes.append(os.urandom(32))
+    with store.transaction("test") as work:
+        writer = Writer(work.root, work.changes)
+        start, _ = writer.append_spectra(KEY, batch)
+        if start:
+            writer.edit_spectra(KEY, range(start), {"temperature": float(number)})
+        work.message = f"state {number}"
+    assert work.snapshot is not None
+    index.publish(store, work.snapshot)
+    return work.snapshot
+
+
+def read(root: str, stop: str, number: int) -> list[Seen]:
+    """Ask again and again until the file `stop` is there: snapshot, rows, their temperatures, and a second count."""
+    seen: list[Seen] = []
+    while not Path(stop).exists():
+        time.sleep(0.05)  # leave the writer some of the machine
+        archive = Archive(root)
+        if number == 0:  # a selection fetches its columns later, when its index may be gone already
+            selection = archive.query("NiO Ni K")
+            found = selection.columns(["temperature", "run"])
+            temperatures = frozenset(map(float, found["temperature"]))
+            seen.append((selection.snapshot, len(selection), temperatures, len(found["run"])))
+        elif number == 1:
+            with archive.ask("runs of NiO") as answer:
+                rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+            matched = sum(row["matched"] for row in rows)
+            seen.append((answer.snapshot, matched, frozenset(), sum(row["of"] for row in rows)))
+        else:
+            with archive.ask("NiO below 1000 K") as answer:
+                place = answer.columns.index("temperature")
+                temperatures = frozenset(row[place] for row in answer.rows)
+            seen.append((answer.snapshot, answer.count, temperatures, sum(answer.missing.values()) + answer.count))
+    return seen
+
+
+def test_every_answer_is_of_exactly_one_snapshot(tmp_path: Path) -> None:
+    store = Archive.create(tmp_path / "archive")._store
+    stop = tmp_path / "stop"
+    numbers = {commit(store, 1): 1}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(READERS, mp_context=context) as pool:
+        readers = [pool.submit(read, str(tmp_path / "archive"), str(stop), number) for number in range(READERS)]
+        try:
+            for number in range(2, PUBLICATIONS + 2):
+                numbers[commit(store, number)] = number
+                if number == 2:
+                    time.sleep(2)  # the readers are still importing
+        finally:
+            stop.touch()
+        seen = [reader.result() for reader in readers]
+    for answers in seen:
+        for snapshot, count, temperatures, counted_otherwise in answers:
+            assert numbers[snapshot] == count == counted_otherwise
+            assert temperatures <= {float(count)}
+        states = [numbers[answer[0]] for answer in answers]
+        assert states == sorted(states)  # nobody is thrown back
+        assert len(set(states)) > 10  # or nothing was tested
