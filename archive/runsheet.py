@@ -7,6 +7,7 @@ A mistake spoils what it stands in and nothing else: a row, a run, or at the top
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ class _Reading:
             self.problem(str(error), value.line, value.column, file=file)
             return False
         merged.update(found)
-        if BY_NAME[key].kind == "number" and re.fullmatch(r"[\s0-9.eE+-]*", value.text) is None:
+        if BY_NAME[key].kind == "number" and not _is_float(value.text):
             shown = [f"{name} {show_value(BY_NAME[name], item)}" for name, item in found.items() if name != key]
             self.sheet.understood[key, value.text.strip()] = ", ".join([show_value(BY_NAME[key], found[key]), *shown])
         return True
@@ -360,6 +361,13 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
     else:
         found = folder.glob(pattern)
     return sorted(path for path in found if path.is_file())
+
+
+def _is_float(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _plain(node: Any) -> Any:

@@ -326,22 +326,3 @@ def spectra_of(
     resolved = resolve(query_of(question, **conditions), known, scans=scans)
     found = rows_of(connection, resolved, known)
     return Found(ast.to_text(resolved.query), to_dict(resolved.query), found["grp"], found["row"])
-
-
-def explain(
-    connection: Connection,
-    question: Question = "",
-    *,
-    saved: Mapping[str, Any] | None = None,
-    **conditions: Any,
-) -> dict[str, Any]:
-    """How a question is understood and answered: canonical text, predicates, SQL, parameters, plan."""
-    found = ask(connection, question, saved=saved, **conditions)
-    plan = connection.execute(f"EXPLAIN {found.statement.sql}", found.statement.parameters).fetchall()
-    return {
-        "canonical": found.canonical,
-        "predicates": found.predicates,
-        "sql": found.statement.sql,
-        "parameters": found.statement.parameters,
-        "plan": "\n".join(str(row[-1]) for row in plan),
-    }

@@ -81,7 +81,7 @@ def command(
     last = find_operator(parse_chain(operators)[-1][0])
     selection = open_archive(archive, at).query(text)
     selection = _of_technique(selection, last.technique)
-    parameters = _parameters(parameter or [])
+    parameters = parse_parameters(parameter or [])
     if output is not None:
         _write(selection, operators, parameters, output)
         return
@@ -173,9 +173,6 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
             continue
         found[name.strip()] = parse_chain(f"{prefix or 'x'}({last}={value})")[0][1][last]
     return found
-
-
-_parameters = parse_parameters
 
 
 def _rows(

@@ -24,6 +24,7 @@ from barospec.cli import (
     query,
     runs,
     saved,
+    series,
     sheet,
     show,
 )
@@ -41,7 +42,24 @@ app = typer.Typer(
     "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then ask: "
     'barospec query "all runs above 14 GPa".',
 )
-for module in (demo, init, ingest, check, sheet, merge, query, show, runs, fields, apply, operators, plot, catalog, log):
+for module in (
+    demo,
+    init,
+    ingest,
+    check,
+    sheet,
+    merge,
+    query,
+    show,
+    runs,
+    fields,
+    apply,
+    operators,
+    plot,
+    series,
+    catalog,
+    log,
+):
     app.command(module.NAME)(module.command)
 for verb, function in saved.COMMANDS.items():
     app.command(verb)(function)

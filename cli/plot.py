@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli.apply import _parameters
+from barospec.cli.apply import parse_parameters
 from barospec.cli.common import ArchiveOption, AtOption, open_archive
 from barospec.schemas.errors import CallError
 
@@ -82,7 +82,7 @@ def command(
     selection = open_archive(archive, at).query(text)
     if kind is Kind.quantity:
         figure = pictures.quantity(
-            selection, operator, against=against, relative=relative, **_parameters(parameter or [])
+            selection, operator, against=against, relative=relative, **parse_parameters(parameter or [])
         )
     else:
         figure = {Kind.spectra: pictures.spectra, Kind.conditions: pictures.conditions}[kind](selection)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from barospec.catalogs.answer import Answer
 
 NAME = "query"
+BOOKKEEPING = ("source_sha256", "content_sha256", "ingested", "run_sheet", "status", "revision", "source_file")
 SHOWN = 60
 
 
@@ -40,7 +41,7 @@ def command(
     ] = None,
     scans: Annotated[bool, typer.Option("--scans", help="Show scans that were merged into others too.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show how the query was understood: conditions, SQL, plan.")
+        bool, typer.Option("--explain", help="Show how the query is understood: conditions, SQL, plan.")
     ] = False,
 ) -> None:
     """Find spectra, runs, samples, structures or literature values.
@@ -50,7 +51,7 @@ def command(
     """
     opened = open_archive(archive, at)
     if explain:
-        _explain(opened, text)
+        _explain(opened, text, scans, limit)
         return
     names = [name.strip() for name in columns.split(",")] if columns else None
     with opened.ask(text, scans=scans, limit=limit, columns=names) as answer:
@@ -86,7 +87,12 @@ def tell(
             if len(rows) == SHOWN:
                 break
             rows.append(row)
-        kept = _informative(answer.columns, rows)
+        # A few columns say where a record comes from in the archive; they show when little else does, or in --csv.
+        kept = [
+            i
+            for i in _informative(answer.columns, rows)
+            if answer.columns[i] not in BOOKKEEPING or answer.noun == "spectra" or len(answer.columns) < 8
+        ]
         table([answer.columns[i] for i in kept], [[row[i] for i in kept] for row in rows], units=answer.units)
         asked = min(answer.count, answer.limit or answer.count)
         if asked > len(rows):
@@ -136,26 +142,39 @@ def remarks(answer: Answer) -> list[str]:
     """How the query was understood and what the answer leaves out, in sentences."""
     shown = f", {answer.limit} of them shown" if answer.limit and answer.limit < answer.count else ""
     lines = [f"{answer.count} {answer.noun}{shown}: {answer.canonical}  (snapshot {answer.snapshot})"]
+    rows = answer.noun if answer.noun in ("structures", "bonds", "literature", "models") else "spectra"
     for name, count in answer.missing.items():
-        lines.append(f"{count} spectra without {name} could not be decided and are left out.")
+        lines.append(f"{count} {rows} without {name} could not be decided and are left out.")
     for name, count in answer.not_applicable.items():
-        lines.append(f"{count} spectra to which {name} does not apply are left out.")
+        lines.append(f"{count} {rows} to which {name} does not apply are left out.")
     if answer.withdrawn:
-        lines.append(f"{answer.withdrawn} withdrawn spectra match and are left out.")
+        lines.append(f"{answer.withdrawn} withdrawn {rows} match and are left out.")
     if answer.near_limit:
         lines.append(
-            f"{answer.near_limit} spectra lie within their uncertainty of a limit, {answer.near_inside} of them in the answer."
+            f"{answer.near_limit} {rows} lie within their uncertainty of a limit, {answer.near_inside} of them in the answer."
         )
     return [*lines, *answer.notes]
 
 
-def _explain(opened: Any, text: str) -> None:
-    from barospec.catalogs.answer import explain
+def _explain(opened: Any, text: str, scans: bool, limit: int | None) -> None:
+    from barospec.catalogs.explain import explain
 
     with opened.connection() as connection:
-        found = explain(connection, text)
-    print(f"understood as   {found['canonical']}\n")
-    print("conditions\n" + json.dumps(found["predicates"], indent=2, ensure_ascii=False) + "\n")
-    print("SQL\n" + found["sql"] + "\n")
-    print(f"parameters\n{json.dumps(found['parameters'], default=str, ensure_ascii=False)}\n")
-    print("plan\n" + found["plan"])
+        found = explain(connection, text, scans=scans, limit=limit)
+    parameters = [f"${name} = {value!r}" for name, value in found["parameters"].items()] or ["none"]
+    parts = {
+        "understood as": [found["canonical"]],
+        "conditions": found["tree"],
+        "SQL of the rows": _broken(found["sql"]),
+        "parameters": parameters,
+        "DuckDB's plan": found["plan"],
+    }
+    for title, lines in parts.items():
+        print(f"{title}\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+
+
+def _broken(sql: str) -> list[str]:
+    """SQL on several lines, broken before its clauses."""
+    import re
+
+    return re.sub(r" (FROM|WHERE|GROUP BY|HAVING|ORDER BY|LIMIT|JOIN) ", r"\n\1 ", sql).split("\n")

@@ -153,7 +153,7 @@ def test_mistakes_end_in_a_message_and_the_right_exit_code(
 
 
 def test_no_archive_names_the_next_command(tmp_path: Path) -> None:
-    done = call("query", "all runs", cwd=tmp_path)
+    done = call("query", "all runs", cwd=tmp_path, BAROSPEC_ARCHIVE="")
     assert (done.returncode, done.stdout) == (1, "")
     assert "barospec init" in done.stderr
 

@@ -50,7 +50,7 @@ def read(root: str, stop: str, number: int) -> list[Seen]:
     """Ask again and again until the file `stop` is there: snapshot, rows, their temperatures, and a second count."""
     seen: list[Seen] = []
     while not Path(stop).exists():
-        time.sleep(0.05)  # leave the writer some of the machine
+        time.sleep(0.2)  # leave the writer some of the machine
         archive = Archive(root)
         if number == 0:  # a selection fetches its columns later, when its index may be gone already
             selection = archive.query("NiO Ni K")

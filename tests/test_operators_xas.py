@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 
 import numpy as np
@@ -239,20 +238,6 @@ def test_references_that_do_not_fit_are_refused() -> None:
 
 
 # Real files
-
-
-def athena_groups(name: str) -> list[dict[str, np.ndarray]]:
-    """Energy, sample and foil of each group of a project written by Athena (gzipped Perl text)."""
-    text = gzip.decompress((REALDATA / "athena" / name).read_bytes()).decode("latin-1")
-    groups = []
-    for block in text.split("$old_group")[1:]:
-        arrays = {}
-        for key in ("x", "y", "i0", "signal", "stddev"):
-            match = re.search(rf"^@{key} = \((.*?)\);", block, re.MULTILINE | re.DOTALL)
-            if match:
-                arrays[key] = np.array([float(v.strip("' ")) for v in match[1].split(",")])
-        groups.append(arrays)
-    return groups
 
 
 @needs_realdata

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from barospec.catalogs import ast
-from barospec.catalogs.answer import CHUNK, Answer, ask, explain, spectra_of
+from barospec.catalogs.answer import CHUNK, Answer, ask, spectra_of
+from barospec.catalogs.explain import explain
 from barospec.catalogs.keywords import query_of
 from barospec.catalogs.language import parse
 from barospec.catalogs.structured import from_dict

@@ -60,6 +60,10 @@ class Orbital:
         return self.orbital == "p" and not self.layer
 
 
+# A metal orbital, a p orbital, and the row of R in the Hamiltonian.
+_Bond = tuple[Orbital, Orbital, int]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bonds:
     """Bonds of one layer and one kind, with the numbers that the Hamiltonian gives for each.
@@ -210,7 +214,7 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
     """
     _check_hermitian(hoppings)
     _check_labels(orbitals, hoppings.matrix.shape[1])
-    found: dict[str, list[tuple[Orbital, Orbital, int]]] = {}
+    found: dict[str, list[_Bond]] = {}
     for p in (orbital for orbital in orbitals if orbital.orbital == "p"):
         kind, count = ("Z", 1) if p.apical else ("X", 2)
         for layer in _connected(p, orbitals):
@@ -225,10 +229,7 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
     named: dict[str, tuple[Bonds, ...]] = {}
     for kind, name in (("Z", "t_perp_pZ"), ("X", "t_par_pX")):
         if kind in found:
-            classes: dict[tuple[str, str], list[tuple[Orbital, Orbital, int]]] = {}
-            for bond in found[kind]:
-                classes.setdefault((bond[0].layer, bond[1].bond), []).append(bond)
-            named[name] = tuple(_hopping(hoppings, name, *key, bonds) for key, bonds in classes.items())
+            named[name] = _by_layer_and_bond(hoppings, name, found[kind])
             named[f"onsite_dp_{kind}"] = tuple(_level(levels, f"onsite_dp_{kind}", group) for group in named[name])
     return named
 
@@ -323,9 +324,7 @@ def _connected(p: Orbital, orbitals: Sequence[Orbital]) -> tuple[str, ...]:
     return pairs[0] if p.apical else (p.layer,)
 
 
-def _nearest(
-    hoppings: Hoppings, p: Orbital, metals: Sequence[Orbital], layer: str, count: int
-) -> list[tuple[Orbital, Orbital, int]]:
+def _nearest(hoppings: Hoppings, p: Orbital, metals: Sequence[Orbital], layer: str, count: int) -> list[_Bond]:
     """The `count` largest hoppings of a p into a layer: metal, p, and row of R."""
     rows = [metal.index - 1 for metal in metals]
     sizes: NDArray[np.float64] = np.abs(hoppings.matrix[:, rows, p.index - 1])
@@ -346,9 +345,14 @@ def _nearest(
     return [(metals[m], p, int(r)) for r, m in zip(vector, metal, strict=True)]
 
 
-def _hopping(
-    hoppings: Hoppings, name: str, layer: str, bond: str, bonds: Sequence[tuple[Orbital, Orbital, int]]
-) -> Bonds:
+def _by_layer_and_bond(hoppings: Hoppings, name: str, bonds: Sequence[_Bond]) -> tuple[Bonds, ...]:
+    classes: dict[tuple[str, str], list[_Bond]] = {}
+    for bond in bonds:
+        classes.setdefault((bond[0].layer, bond[1].bond), []).append(bond)
+    return tuple(_hopping(hoppings, name, *key, found) for key, found in classes.items())
+
+
+def _hopping(hoppings: Hoppings, name: str, layer: str, bond: str, bonds: Sequence[_Bond]) -> Bonds:
     cells = hoppings.vectors.tolist()
     return Bonds(
         name,

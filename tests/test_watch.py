@@ -1,0 +1,363 @@
+"""Live ingest: finished scans only, restarts, hiccups, edits of the sheet, and the command as it is used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from barospec.api import Archive
+from barospec.archive.prepare import parse_settings
+from barospec.archive.watch import Folder, Watch
+from barospec.schemas.errors import CallError, StoreError
+
+from .files_made import SETTINGS, edge, write_columns
+
+BLISS = ["run=r", "sample=s", "origin=synthetic", "edge=Ni K"]
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    made = tmp_path / "raw"
+    made.mkdir()
+    return made
+
+
+def watch(archive: Archive, raw: Path, clock: Clock, sheet: Path | None = None, **options: object) -> Watch:
+    settings = {} if sheet else parse_settings(SETTINGS)
+    return Watch(raw, archive.take, sheet=sheet, settings=settings, clock=clock, **options)  # type: ignore[arg-type]
+
+
+def looks(watcher: Watch, clock: Clock, seconds: float) -> list[str]:
+    """Look once a second for a while; what was said, and the number of spectra that came in as "+n"."""
+    said = []
+    for _ in range(round(seconds)):
+        report = watcher.look()
+        said += [str(problem) for problem in report.problems if problem.severity != "note"]
+        if report.added or report.replaced:
+            said.append(f"+{report.added}" + (f" ~{report.replaced}" if report.replaced else ""))
+        clock.now += 1.0
+    return said
+
+
+def test_a_file_is_taken_once_it_rests(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=5.0)
+    path = raw / "a.xdi"
+    whole = write_columns(path).read_text().splitlines(keepends=True)
+    for count in range(20, len(whole), 20):  # written bit by bit, each 3 s: never rests for 5 s
+        path.write_text("".join(whole[:count]))
+        os.utime(path, ns=(0, count))
+        assert looks(watcher, clock, 3) == []
+    path.write_text("".join(whole))
+    assert looks(watcher, clock, 5) == []
+    assert looks(watcher, clock, 5) == ["+1"]
+    assert looks(watcher, clock, 60) == []
+    assert int(empty.query().columns(["point_count"])["point_count"][0]) == 120
+
+
+def test_hidden_partial_and_empty_files_wait(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=1.0)
+    write_columns(raw / ".a.xdi.swp")
+    write_columns(raw / "b.xdi.part")
+    (raw / "c.xdi").touch()
+    assert looks(watcher, clock, 30) == []
+    (raw / "b.xdi.part").rename(raw / "b.xdi")
+    assert looks(watcher, clock, 30) == ["+1"]
+
+
+def test_commits_are_at_most_every_ten_seconds(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=1.0, every=10.0)
+    commits = len(empty.log())
+    for number in range(12):
+        write_columns(raw / f"{number}.xdi", seed=number)
+        looks(watcher, clock, 3)
+    looks(watcher, clock, 15)
+    assert len(empty.query()) == 12
+    assert len(empty.log()) - commits <= 5  # 51 s of measurement
+
+
+def test_a_restart_recognizes_what_is_there(empty: Archive, raw: Path, clock: Clock) -> None:
+    for number in range(3):
+        write_columns(raw / f"{number}.xdi", seed=number)
+    assert looks(watch(empty, raw, clock, settle=1.0), clock, 5) == ["+3"]
+    write_columns(raw / "3.xdi", seed=3)
+    head = empty.location.head()
+    assert looks(watch(empty, raw, clock, settle=1.0), clock, 5) == ["+1"]
+    assert empty.location.head() != head
+    assert len(empty.query()) == 4
+
+
+def test_a_share_that_goes_away_is_waited_for(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=1.0)
+    write_columns(raw / "a.xdi")
+    assert looks(watcher, clock, 20) == ["+1"]
+    raw.rename(raw.with_name("away"))
+    said = looks(watcher, clock, 30)
+    assert len(said) == 1  # told once
+    assert "waiting for it to come back" in said[0]
+    raw.with_name("away").rename(raw)
+    write_columns(raw / "b.xdi", seed=1)
+    assert looks(watcher, clock, 30) == ["+1"]
+    raw.rename(raw.with_name("away"))
+    assert len(looks(watcher, clock, 5)) == 1  # and told again when it goes again
+
+
+def test_a_broken_file_is_told_once_and_read_again_when_it_changes(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=2.0)
+    (raw / "a.xdi").write_text("# XDI/1.0\n# Column.1: energy eV\n")
+    said = looks(watcher, clock, 300)
+    assert len(said) == 1
+    assert "a.xdi" in said[0]
+    write_columns(raw / "a.xdi")
+    assert looks(watcher, clock, 30) == ["+1"]
+
+
+def test_a_locked_archive_is_tried_again(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=1.0)
+    take = watcher.take
+
+    def locked(*words: object, **options: object) -> object:
+        raise StoreError("another writer has held the archive for 600 s")
+
+    watcher.take = locked  # type: ignore[assignment]
+    write_columns(raw / "a.xdi")
+    said = looks(watcher, clock, 40)
+    assert len(said) == 1
+    assert "will be tried again" in said[0]
+    watcher.take = take
+    assert looks(watcher, clock, 20) == ["+1"]
+
+
+def test_a_file_that_grew_after_all_becomes_a_revision(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = watch(empty, raw, clock, settle=2.0)
+    lines = write_columns(raw / "a.xdi").read_text().splitlines(keepends=True)
+    (raw / "a.xdi").write_text("".join(lines[:-30]))
+    assert looks(watcher, clock, 20) == ["+1"]
+    (raw / "a.xdi").write_text("".join(lines))
+    assert looks(watcher, clock, 20) == ["+0 ~1"]
+    assert int(empty.query().columns(["point_count"])["point_count"][0]) == 120
+
+
+def test_an_edited_sheet_is_read_again(empty: Archive, raw: Path, tmp_path: Path, clock: Clock) -> None:
+    sheet = tmp_path / "sheet.yaml"
+    text = "run: r\nsample: s\norigin: synthetic\nfiles: raw/*.xdi\nscans: scans.csv\n"
+    (tmp_path / "scans.csv").write_text("file,pressure\nraw/a.xdi,\nraw/b.xdi,2.0\n")
+    sheet.write_text(text)
+    watcher = watch(empty, raw, clock, sheet, settle=1.0)
+    assert looks(watcher, clock, 5) == []  # nothing matches yet, and that is no mistake
+    write_columns(raw / "a.xdi")
+    write_columns(raw / "unlisted.xdi", seed=7)
+    assert looks(watcher, clock, 20) == ["+1"]
+    (tmp_path / "scans.csv").write_text("file,pressure\nraw/a.xdi,1.5\nraw/b.xdi,2.0\n")
+    assert looks(watcher, clock, 20) == ["+0 ~1"]
+    sheet.write_text(text + "presure: 3\n")
+    assert any("Did you mean pressure" in line for line in looks(watcher, clock, 20))
+    write_columns(raw / "b.xdi", seed=1)
+    looks(watcher, clock, 20)
+    sheet.write_text(text)
+    assert looks(watcher, clock, 20) == ["+1"]
+    assert sorted(empty.query().columns(["pressure"])["pressure"]) == [1.5, 2.0]
+
+
+def _begin(file: h5py.File, number: int) -> None:
+    group = file.create_group(f"{number}.1")
+    group["title"] = "fscan"
+    for name in ("energy_enc", "mu_trans"):
+        group.create_dataset(f"measurement/{name}", (0,), "f8", maxshape=(None,), chunks=(64,))
+
+
+def _add(file: h5py.File, number: int, start: int, stop: int) -> None:
+    energy = np.linspace(8250.0, 8500.0, 120)
+    for name, values in (("energy_enc", energy / 1000), ("mu_trans", edge(energy, seed=number))):
+        target = file[f"{number}.1/measurement/{name}"]
+        target.resize((stop,))
+        target[start:stop] = values[start:stop]
+
+
+def _end(file: h5py.File, number: int) -> None:
+    file[f"{number}.1/end_time"] = "2024-05-03T10:00:00+02:00"
+
+
+def test_a_growing_hdf5_gives_finished_scans_only(empty: Archive, raw: Path, clock: Clock) -> None:
+    watcher = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    path = raw / "data.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["creator"] = "bliss"
+    counts = []
+    for number in range(1, 4):
+        for start in range(0, 120, 40):
+            with h5py.File(path, "a") as file:
+                if start == 0:
+                    _begin(file, number)
+                _add(file, number, start, start + 40)
+            looks(watcher, clock, 4)
+            counts.append(len(empty.query()))
+        with h5py.File(path, "a") as file:
+            _end(file, number)
+    looks(watcher, clock, 40)
+    assert len(empty.query()) == 3
+    # Each scan came during the next one, and never before its end.
+    assert counts[:3] == [0, 0, 0]
+    assert all(count <= number // 3 for number, count in enumerate(counts))
+    assert max(counts) >= 1
+    assert set(empty.query().columns(["point_count"])["point_count"]) == {120}
+
+
+def test_a_sheet_must_be_one(empty: Archive, raw: Path, clock: Clock) -> None:
+    with pytest.raises(CallError, match=r"\.yaml"):
+        watch(empty, raw, clock, raw / "sheet.txt")
+
+
+def test_the_listing_survives_files_that_vanish(raw: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_columns(raw / "a.xdi")
+    (raw / "gone.xdi").symlink_to(raw / "nowhere")
+    folder = Folder(raw, 1.0, clock)
+    folder.look()
+    clock.now += 2
+    assert [path.name for path in folder.look()] == ["a.xdi"]
+
+
+# The command, in a process of its own, with a writer in another
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from tests.files_made import write_columns
+raw, count = Path(sys.argv[1]), int(sys.argv[2])
+for number in range(count):
+    made = write_columns(raw / f".{number}", seed=number)
+    lines = made.read_text().splitlines(keepends=True)
+    made.unlink()
+    with (raw / f"{number:02}.xdi").open("w") as file:
+        for start in range(0, len(lines), 33):
+            file.writelines(lines[start:start + 33])
+            file.flush()
+            time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path, raw: Path) -> Iterator[list[str]]:
+    Archive.create(tmp_path / "archive")
+    sets = [f"--set={text}" for text in (*SETTINGS, "pressure=2 GPa")]
+    words = [
+        "ingest",
+        "--watch",
+        str(raw),
+        *sets,
+        "--settle",
+        "1",
+        "--every",
+        "1",
+        "--archive",
+        str(tmp_path / "archive"),
+    ]
+    yield [sys.executable, "-W", "error", "-m", "barospec.cli.main", *words]
+    shutil.rmtree(raw)
+
+
+def _wait(archive: Archive, count: int, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while len(archive.query()) < count:
+        assert time.monotonic() < deadline, f"{len(archive.query())} of {count} after {seconds} s"
+        time.sleep(0.2)
+
+
+def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Path, tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive")
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(raw), "12"], cwd=Path(__file__).parents[1])
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for wait in (2.0, 3.5):
+        watching = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
+        time.sleep(wait)
+        watching.kill()
+        watching.wait()
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert writer.wait(timeout=60) == 0
+        _wait(archive, 12)
+    finally:
+        watching.send_signal(signal.SIGTERM)
+        out, err = watching.communicate(timeout=30)
+    assert watching.returncode == 0, err
+    assert "everything shown is in the archive" in err
+    assert "spectra came in, 0 problems" in out
+    assert sorted(archive.query().columns(["source_file"])["source_file"]) == [f"{n:02}.xdi" for n in range(12)]
+    assert set(archive.query().columns(["point_count"])["point_count"]) == {120}
+    assert set(archive.query().columns(["revision"])["revision"]) == {1}
+
+
+def test_then_shows_each_value_and_draws_over_the_previous_pressure(
+    command: list[str], raw: Path, tmp_path: Path
+) -> None:
+    archive = Archive(tmp_path / "archive")
+    first = write_columns(tmp_path / "first.xdi", e0=8339.0)
+    archive.ingest([first], [*SETTINGS, "pressure=1 GPa"])
+    write_columns(raw / "a.xdi", e0=8341.0, seed=1)
+    words = [*command, "--then", "edge_energy(fraction=0.5, ensemble=0)", "--picture", str(tmp_path / "live.png")]
+    watching = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        _wait(archive, 2)
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "live.png").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        time.sleep(0.5)
+        watching.send_signal(signal.SIGINT)
+        out, err = watching.communicate(timeout=30)
+    assert watching.returncode == 0, err
+    line = next(line for line in out.splitlines() if "a.xdi [1]" in line)
+    assert "edge_energy 8341" in line
+    assert "2 GPa" in line
+    assert "live.png: 2 GPa over 1 GPa" in out
+    assert (tmp_path / "live.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--watch", "raw"], "--watch needs --sheet SHEET"),
+        (["--watch", "raw", "--set", "run=r", "--strict"], "and nothing else"),
+        (["--watch", "raw", "--set", "run=r", "--then", "edge_enery"], "edge_energy"),
+        (["--sheet", "s.yaml"], "--watch FOLDER"),
+        ([], "name at least one"),
+    ],
+)
+def test_wrong_calls(words: list[str], said: str, tmp_path: Path) -> None:
+    Archive.create(tmp_path / "archive")
+    done = subprocess.run(
+        [sys.executable, "-m", "barospec.cli.main", "ingest", *words, "--archive", str(tmp_path / "archive")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
