@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -75,6 +77,12 @@ def scan_conditions(scan: Scan, stated: Mapping[str, Any], tell: Tell) -> dict[s
         if term.applies and columns.get(term.name) is not None and not applies(term.applies, columns):
             del columns[term.name]
     return columns
+
+
+def conditions_sha256(columns: Mapping[str, Any]) -> bytes:
+    """Fingerprint of the terms that people may state about a spectrum."""
+    settable = {term.name: columns.get(term.name) for term in SETTABLE}
+    return hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest()
 
 
 def _compare(name: str, before: Any, value: Any, tell: Tell) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from barospec.archive.conditions import conditions_sha256
 from barospec.archive.ingest import Lookup, event, now_in_microseconds
 from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
-from barospec.archive.prepare import conditions_sha256
 from barospec.archive.store import Store
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
@@ -262,9 +262,9 @@ def _terms(identity: str, group: Sequence[Repeat], energy: NDArray[np.float64]) 
         if all(value == values[0] for value in values):
             merged[term.name] = values[0]
     for name in AVERAGED:
-        values = [value for repeat in group if (value := repeat.columns.get(name)) is not None]
-        if values:
-            merged[name] = float(f"{np.mean(values):.12g}")
+        numbers = [float(value) for repeat in group if (value := repeat.columns.get(name)) is not None]
+        if numbers:
+            merged[name] = float(f"{np.mean(numbers):.12g}")
         # The repeats share the gauge: its uncertainty does not average out.
         sigmas = [value for repeat in group if (value := repeat.columns.get(f"{name}_sigma")) is not None]
         if sigmas:

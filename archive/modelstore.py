@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def _row(record: ModelRecord, revision: int, now: int) -> dict[str, Any]:
         "source_file": record.source_file,
         "source_sha256": record.source_sha256,
         "content_sha256": fingerprint(record),
-        "origin": "calculated",
+        "origin": record.metadata.get("origin", "calculated"),
         "status": "active",
         "revision": revision,
         "ingested": now,
@@ -117,11 +117,27 @@ def _numbers(record: ModelRecord, revision: int) -> list[dict[str, Any]]:
 def symbol(name: str, layer: str = "", bond: str = "") -> str:
     """A parameter's name as a field: letters, digits and underscores.
 
-    >>> symbol("J(lt)"), symbol("J_H", layer="m")
-    ('J_lt', 'J_H_m')
+    >>> symbol("J(lt)"), symbol("J_H", layer="m"), symbol("t_perp_pZ", layer="m", bond="um")
+    ('J_lt', 'J_H_m', 't_perp_pZ_m_um')
     """
-    words = "".join(char if char.isalnum() else " " for char in f"{name} {layer}").split()
+    words = "".join(char if char.isalnum() else " " for char in f"{name} {layer} {bond}").split()
     return "_".join(words)
+
+
+def fields_of(keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
+    """Field names of parameters by (name, layer, bond); the bond is said only where it tells parameters apart.
+
+    >>> fields_of([("J_H", "", ""), ("t", "m", "um"), ("t", "m", "ml"), ("t", "u", "um")])[("t", "u", "um")]
+    't_u'
+    """
+    wanted = list(dict.fromkeys(keys))
+    bonds: dict[tuple[str, str], set[str]] = {}
+    for name, layer, bond in wanted:
+        bonds.setdefault((name, layer), set()).add(bond)
+    return {
+        (name, layer, bond): symbol(name, layer, bond if len(bonds[name, layer]) > 1 else "")
+        for name, layer, bond in wanted
+    }
 
 
 def read_models(root: zarr.Group, identifiers: Sequence[str] | None = None) -> list[ModelRecord]:
@@ -137,7 +153,7 @@ def read_models(root: zarr.Group, identifiers: Sequence[str] | None = None) -> l
             compound=row["material"],
             status=row["standing"],
             parameters=tuple(numbers[row["model_id"], row["revision"]]),
-            metadata={name: row[name] for name in DESCRIBED if row[name]},
+            metadata={name: row[name] for name in (*DESCRIBED, "origin") if row[name]},
             **{name: row[name] for name in ("structure", "stack", "scale", "hamiltonian", "pressure", "temperature")},
             **{name: row[name] for name in ("source", "source_file", "source_sha256")},
         )

@@ -13,24 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from barospec.archive import structures
-from barospec.archive.conditions import applies, fill_between, scan_conditions
+from barospec.archive.conditions import applies, conditions_sha256, fill_between, scan_conditions
 from barospec.archive.layout import row_sha256
 from barospec.archive.modelstore import is_model_sheet
 from barospec.archive.parallel import Job, Parsed, parse
 from barospec.archive.runsheet import read_sheet
 from barospec.archive.sheet_records import Row, Sheet, SheetRun, is_sheet
-from barospec.archive.signals import choose_signal, form_signal
+from barospec.archive.signals import choose_signal, curves_of
 from barospec.archive.spins.records import ModelRecord, read_models
 from barospec.archive.spool import Curves, Spool
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, did_you_mean
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.sheet import SIGNALS
 from barospec.schemas.values import parse_value
-from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SETTABLE, TERMS, find_term, group_key
+from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, find_term, group_key
 
 Progress = Callable[[str, int, int], None]
 SETTINGS = ("format", "signal")
@@ -61,12 +58,6 @@ class Entry:
     def source(self) -> tuple[str, ...]:
         """What the spectrum is called by people: experiment, run, file, scan, signal."""
         return tuple(str(self.columns.get(name) or "") for name in SOURCE)
-
-
-def conditions_sha256(columns: Mapping[str, Any]) -> bytes:
-    """Fingerprint of the terms that people may state about a spectrum."""
-    settable = {term.name: columns.get(term.name) for term in SETTABLE}
-    return hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest()
 
 
 ANY_ROW: Sequence[Row | None] = (None,)
@@ -368,7 +359,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
     try:
         columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, tell)
         signal = choose_signal(scan.channels, columns["technique"], (row and row.signal) or run.signal)
-        energy, signals = _curves(scan, columns["technique"], signal, file, prepared)
+        energy, signals = curves_of(scan, columns["technique"], signal, tell)
     except BarospecError as error:
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
@@ -395,26 +386,6 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
             where=f"{file} [{scan.name}]",
         )
     )
-
-
-def _curves(
-    scan: Scan, technique: str, signal: str, file: Path, prepared: Prepared
-) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    curve = form_signal(scan.channels, signal)
-    keep = np.isfinite(scan.energy)
-    if not keep.any() or not np.isfinite(curve[keep]).any():
-        raise InvalidData(
-            f"the {signal} signal has no finite value in {len(curve)} points; the scan is empty or aborted."
-        )
-    lost = int(np.count_nonzero(~np.isfinite(curve)))
-    if lost:
-        message = f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN."
-        prepared.problems.append(Problem("warning", message, str(file), scan=scan.name))
-    signals = {DATA_NAME[technique]: np.ascontiguousarray(curve[keep], dtype=np.float64)}
-    for name, channel in scan.channels.items():
-        if name != signal and not (signal == "emission" and name == "iemission" and "i0" not in scan.channels):
-            signals[name] = np.ascontiguousarray(channel[keep], dtype=np.float64)
-    return np.ascontiguousarray(scan.energy[keep], dtype=np.float64), signals
 
 
 def _source_name(file: Path, sheet: Sheet | None) -> str:

@@ -302,9 +302,10 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
         if "pressure" in terms:
             terms["pressure_method"] = "measured"
     # Readings on both sides, from a ruby or stated: the scan lies halfway, on a pressure that drifts evenly.
-    before, after = (terms.get(n, conditions.get(n)) for n in ("pressure_before", "pressure_after"))
-    if "pressure" not in terms and conditions.get("pressure") is None and None not in (before, after):
-        terms["pressure"] = float(f"{(before + after) / 2:.10g}")
+    before, after = (_or_nan(terms.get(n, conditions.get(n))) for n in ("pressure_before", "pressure_after"))
+    middle = (before + after) / 2
+    if "pressure" not in terms and conditions.get("pressure") is None and not np.isnan(middle):
+        terms["pressure"] = float(f"{middle:.10g}")
         own = _one(conditions, float(given["_before"]), temperature)[1] if given["_before"] is not None else np.nan
         drift = abs(after - before) / 12**0.5
         terms["pressure_sigma"] = float(np.hypot(0.0 if np.isnan(own) else own / 2**0.5, drift))

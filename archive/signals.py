@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barospec.schemas.errors import InvalidData
+from barospec.schemas.records import Scan
 from barospec.schemas.sheet import SIGNALS
+from barospec.schemas.vocabulary import DATA_NAME
 
 Curve = NDArray[np.float64]
+Tell = Callable[[Literal["warning", "note"], str], None]
 
 # The channels that each way needs. Recorded curves come first: they are what the beamline decided.
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -68,6 +72,43 @@ def form_signal(channels: Mapping[str, Curve], signal: str) -> Curve:
     if signal == "emission":
         return _ratio(channels["iemission"], channels["i0"]) if "i0" in channels else channels["iemission"]
     return channels[NEEDS[signal][0]]
+
+
+def curves_of(scan: Scan, technique: str, signal: str, tell: Tell) -> tuple[Curve, dict[str, Curve]]:
+    """Energies of a scan, its curve under the name that the store has for it, and the channels beside it.
+
+    Parameters
+    ----------
+    scan : Scan
+    technique, signal : str
+        What it is, and how the curve is formed.
+    tell : callable
+        ``tell(severity, message)`` hears of points without a value.
+
+    Returns
+    -------
+    energy : ndarray, shape (n,)
+    signals : dict of str to ndarray, each shape (n,)
+
+    Raises
+    ------
+    InvalidData
+        No point has a value.
+    """
+    curve = form_signal(scan.channels, signal)
+    keep = np.isfinite(scan.energy)
+    if not keep.any() or not np.isfinite(curve[keep]).any():
+        raise InvalidData(
+            f"the {signal} signal has no finite value in {len(curve)} points; the scan is empty or aborted."
+        )
+    lost = int(np.count_nonzero(~np.isfinite(curve)))
+    if lost:
+        tell("warning", f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN.")
+    signals = {DATA_NAME[technique]: np.ascontiguousarray(curve[keep], dtype=np.float64)}
+    for name, channel in scan.channels.items():
+        if name != signal and not (signal == "emission" and name == "iemission" and "i0" not in scan.channels):
+            signals[name] = np.ascontiguousarray(channel[keep], dtype=np.float64)
+    return np.ascontiguousarray(scan.energy[keep], dtype=np.float64), signals
 
 
 def _ratio(above: Curve, below: Curve) -> Curve:

@@ -138,9 +138,7 @@ class Archive:
         from barospec.catalogs.saved import save
 
         self._must_be_newest()
-        record, snapshot = save(
-            self._store, self._look, name, text, reason=reason, replacing=replace, **conditions
-        )
+        record, snapshot = save(self._store, self._look, name, text, reason=reason, replacing=replace, **conditions)
         if snapshot:
             index.publish(self._store, snapshot)
         return record
@@ -270,7 +268,9 @@ class Archive:
             if answer.noun != "models":
                 raise CallError(f"the query is about {answer.noun}, not about models.")
             found, query, snapshot = [str(row[0]) for row in answer.rows], answer.canonical, answer.snapshot
-        return ModelSelection(str(self.location.root), snapshot, query, tuple(read_models(self._store.read(snapshot), found)))
+        return ModelSelection(
+            str(self.location.root), snapshot, query, tuple(read_models(self._store.read(snapshot), found))
+        )
 
     def together(self, text: str) -> xr.DataTree:
         """Spectra and models that meet the same conditions, as one tree: ``/spectra/...`` and ``/models``.
@@ -349,9 +349,7 @@ class Archive:
         self._must_be_newest()
         return self.take(prepare(paths, settings, progress), replace=replace, strict=strict, message=message)
 
-    def take(
-        self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = ""
-    ) -> Report:
+    def take(self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = "") -> Report:
         """Write what `prepare` gave, in one commit, and publish its index. Parameters as in `ingest`."""
         from barospec.archive.ingest import Known, ingest
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
+from barospec.api import Archive
 from barospec.archive.store import Store
 from barospec.catalogs import index
-from barospec.catalogs.answer import ask
+from barospec.catalogs.answer import SHOWN, ask
 from benchmarks.record import Result, alternating
 from benchmarks.rows import add_rows, archive_of_rows
 
@@ -77,17 +80,81 @@ def _run(path: Path, rows: int) -> list[Result]:
             repeat=9,
         )
         result.rows.append([question, count, cold, floor, cold / floor, warm * 1e3, bare * 1e3, warm / bare])
-    return [result, _refresh(archive.location.root, rows)]
+    return [result, _selections(archive), _output(path, file, rows), _refresh(archive.location.root, rows)]
 
 
 def _process(*words: str) -> None:
-    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
+    # With bytecode, as installed programs run; a variable that forbids it would cost our many files more than theirs.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, env=environment)
+
+
+def _selections(archive: Archive) -> Result:
+    """Opening many spectra lazily, against fetching the same columns from DuckDB as numpy arrays."""
+    from barospec.catalogs.selection import COORDINATES
+
+    result = Result(
+        "Opening selections lazily",
+        "From a query to a Dataset of lazy curves and labelled coordinates, against DuckDB's own `fetchnumpy` of those "
+        "columns with the same conditions. No curve is read by either.",
+        ["query", "spectra", "open s", "raw s", "ratio"],
+    )
+    wanted = ", ".join(f'"{name}"' for name in COORDINATES)
+    for pressure in (0.1, 1, 10, 19):
+        text = f"xas Ni K below {pressure} GPa"
+        with archive.connection() as connection:
+            sql = f"SELECT {wanted} FROM spectra WHERE grp = 'xas/Ni-K' AND status = 'active' AND pressure < {pressure}"
+            count = len(archive.query(text))
+            ours, raw = alternating(
+                lambda text=text: archive.query(text).to_xarray(),
+                lambda sql=sql: connection.execute(sql).fetchnumpy(),
+                repeat=5,
+            )
+        result.rows.append([text, count, ours, raw, ours / raw])
+    return result
+
+
+def _output(path: Path, file: Path, rows: int) -> Result:
+    """All rows out: time and memory of the command, against DuckDB's COPY of the same columns."""
+    result = Result(
+        f"All {rows:,} rows out",
+        "The command from start to end, its largest resident memory, and the same against DuckDB's own COPY to a file in a "
+        "process of its own (which formats in C and on all cores; --json and --csv also write times in UTC and leave no NaN).",
+        ["form", "s", "COPY s", "ratio", "MB of memory", "MB for one row"],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for form, kind in (
+            ("--csv", "csv"),
+            ("--jsonl", "json"),
+            ("--json", "json, array true"),
+            ("--parquet", "parquet"),
+        ):
+            target = str(Path(folder) / "rows")
+            words = [form, target] if form == "--parquet" else [form]
+            one = _measured("query", "all spectra limit 1", "--archive", str(path), *words)[1]
+            seconds, memory = _measured("query", "all spectra", "--archive", str(path), *words)
+            select = f"SELECT {', '.join(SHOWN)} FROM spectra WHERE status = 'active'"
+            copy = f"import duckdb; duckdb.connect({str(file)!r}, read_only=True).execute(\"COPY ({select}) TO '{target}' (FORMAT {kind})\")"
+            start = time.perf_counter()
+            _process("-c", copy)
+            floor = time.perf_counter() - start
+            result.rows.append([form, seconds, floor, seconds / floor, memory, one])
+    return result
+
+
+def _measured(*words: str) -> tuple[float, float]:
+    """Seconds and peak MB of resident memory of the command."""
+    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, sys.executable, "-m", "barospec.cli.main", *words],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return time.perf_counter() - start, int(done.stdout) / 1024
 
 
 def _refresh(path: Path, rows: int) -> Result:
     """Adding rows to a large archive: how long until the index of the new snapshot is there."""
-    from barospec.api import Archive
-
     result = Result(
         f"Index refresh after adding to {rows:,} rows",
         "CPU time of publishing the index of the next snapshot (replay on a copy of the last), against building it anew.",

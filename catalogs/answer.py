@@ -28,6 +28,11 @@ SHOWN = (
     *("spectrum_id", "experiment", "run", "sample", "technique", "edge", "line", "origin"),
     *("pressure", "pressure_sigma", "temperature", "source_file"),
 )
+# What tells a record of another table; the rest follows.
+FIRST = (
+    *("structure_id", "model_id", "quantity", "bond", "bond_length", "multiplicity", "material", "space_group"),
+    *("value", "value_sigma", "value_unit", "pressure", "pressure_sigma", "temperature"),
+)
 
 
 @dataclass(slots=True)
@@ -206,6 +211,8 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
             held = _few(connection, translator, select, places)
         elif resolved.table == "spectra" and not resolved.query.sort and limit is None:
             piece = translator.statement(_rows_sql(translator, select, _HERE))
+    if keys is None and resolved.query.sort:
+        notes += _unsorted(connection, translator)
     return Answer(
         noun=resolved.noun if resolved.query.count_by is None else "counts",
         canonical=ast.to_text(resolved.query),
@@ -229,6 +236,21 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
     )
 
 
+def _unsorted(connection: Connection, translator: Translator) -> list[str]:
+    """A sentence for each field of the order that some matching rows lack: "latest 5" has not looked at those."""
+    notes = []
+    for sort in translator.resolved.query.sort:
+        name, column = sort.field[0], translator.resolved.fields[sort.field[0]].sql
+        if translator.resolved.table == "spectra" and name in translator.known.complete:
+            continue
+        conditions = f"{translator.searched()} AND {translator.condition()} AND {column} IS NULL"
+        statement = translator.statement(f'SELECT count(*) FROM "{translator.resolved.table}" WHERE {conditions}')
+        number = connection.execute(statement.sql, statement.parameters).fetchone()[0]
+        if number:
+            notes.append(f"{number} matching rows have no {name} and come last.")
+    return notes
+
+
 def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Sequence[str] | None) -> list[str]:
     """Which fields to show: those asked for, or the usual ones and those that the conditions are about."""
     fields = known.fields[resolved.table]
@@ -238,7 +260,8 @@ def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Se
                 raise QueryError(f'There is no field "{name}" of {resolved.noun}.{did_you_mean(name, list(fields))}')
         return [found.name for name in asked if (found := known.find(resolved.table, name))]
     if asked is not None or resolved.table != "spectra":
-        return list(fields)
+        first = [name for name in FIRST if name in fields] if asked is None else []
+        return [*first, *(name for name in fields if name not in first)]
     names = [name for name in SHOWN if name in fields]
     for name in [*translator.conditioned(), *(sort.field[0] for sort in resolved.query.sort)]:
         names += [n for n in (name, resolved.fields[name].sigma) if n and n in fields and n not in names]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import ast
+from barospec.catalogs.advice import INSTEAD
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.known import Field
 from barospec.catalogs.language import of_year
@@ -63,6 +64,9 @@ class Meaning:
         if isinstance(value, ast.Date):
             return resolver.field(("time",), item.span)
         if not isinstance(value, ast.Number):
+            words = value.words if isinstance(value, ast.Words) else ()
+            if any(word.casefold() in ("today", "yesterday", "last", "week", "month") for word in words):
+                raise self._error("This is no date.", item.span, INSTEAD["today"])
             tail = "is missing" if isinstance(item, ast.Missing) else "= ..."
             raise self._error("The field is not named.", item.span, f'Put it before: "medium {tail}".')
         number = ast.number_text(value.value)
@@ -85,6 +89,8 @@ class Meaning:
         fields = [f.name for f in resolver.known.of_dimension(resolver.table, unit.dimension)]
         if not fields:
             raise self._error(f"No field of {resolver.noun} is measured in {value.unit}.", value.span)
+        if len(fields) == 1 and resolver.table != "spectra":  # bonds have one length
+            return resolver.field((fields[0],), item.span)
         raise self._error(
             f"Several fields are measured in {value.unit}; say which one is meant."
             if len(fields) > 1
@@ -248,6 +254,8 @@ class Meaning:
             return next((status for status in field.allowed if status == said.casefold()), None)
         spelled = spelling(field, said)
         found = self._resolver.known.values.find(field, spelled or said)
+        if not found and field.name == "run" and said.isdecimal():  # "run 2" is how people say run-2
+            found = [name for sign in "-_ " for name in self._resolver.known.values.find(field, f"run{sign}{said}")]
         if said in found or spelled in found:
             return said if said in found else spelled
         # Two values that differ in case only: the exact spelling is needed.

@@ -61,10 +61,10 @@ def explain(
 
 
 def tree(query: ast.Query) -> list[str]:
-    """The query as an outline, a line for each node.
+    r"""The query as an outline, a line for each node.
 
     >>> from barospec.catalogs.language import parse
-    >>> print("\\n".join(tree(parse("runs where pressure > 14 GPa and not (edge = X or line is missing)"))))
+    >>> print("\n".join(tree(parse("runs where pressure > 14 GPa and not (edge = X or line is missing)"))))
     runs
       and
         pressure > 14 GPa

@@ -61,7 +61,11 @@ def unexpected(stream: Sequence[Lexeme], position: int, expected: dict[str, int]
         hint = 'A range is written "between 10 and 20 GPa", a date 2024-05-31.'
         return Fault(f'"{said}" is no date, and no range can stand here.', (before.start, after.end), hint)
     if token.kind == "COMMA":
-        return Fault('A comma only stands between the values of a list; join conditions with "and" or "or".', here)
+        hint = (
+            f'Several values of one field: "run in ({said}, ...)", or "{said} or ...".' if before.kind == "WORD" else ""
+        )
+        problem = 'A comma only stands between the values of a list; join conditions with "and" or "or".'
+        return Fault(problem, here, *filter(None, [hint]))
     opened = sum((t.kind == "LPAR") - (t.kind == "RPAR") for t in stream[:position])
     if token.kind == "RPAR" and opened <= 0:
         return Fault("There is no opening parenthesis to this one.", here)

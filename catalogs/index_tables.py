@@ -136,24 +136,23 @@ def load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
 
 def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
     """One column for each parameter that any model has, beside what describes the model."""
-    from barospec.archive.modelstore import symbol
+    from barospec.archive.modelstore import fields_of
 
-    rows = connection.execute("SELECT DISTINCT name, layer, unit FROM model_parameters ORDER BY ALL").fetchall()
+    asked = "SELECT DISTINCT name, coalesce(layer, ''), coalesce(bond, ''), unit FROM model_parameters ORDER BY ALL"
+    rows = connection.execute(asked).fetchall()
     connection.execute("CREATE OR REPLACE TABLE model_fields (name VARCHAR, unit VARCHAR)")
     taken = {row[0] for row in connection.execute("DESCRIBE models").fetchall()}
-    units: dict[str, str] = {}
-    for name, layer, unit in rows:
-        column = symbol(name, layer or "")
+    fields, units = fields_of((row[0], row[1], row[2]) for row in rows), dict[str, str]()
+    for name, layer, bond, unit in rows:
+        column = fields[name, layer, bond]
         if column in taken or units.setdefault(column, unit) != unit:
             continue  # a name that means something else already, or comes in two units: model_parameters still has it
-        layers = "layer IS NULL" if layer is None else "layer = $layer"
-        bound = {"name": name, "unit": unit, **({} if layer is None else {"layer": layer})}
         connection.execute(f"ALTER TABLE models ADD COLUMN IF NOT EXISTS {quoted(column)} DOUBLE")
         connection.execute(
             f"""UPDATE models SET {quoted(column)} = p.value FROM model_parameters p
             WHERE p.model_id = models.model_id AND p.revision = models.revision
-            AND p.name = $name AND p.unit = $unit AND {layers}""",
-            bound,
+            AND p.name = ? AND coalesce(p.layer, '') = ? AND coalesce(p.bond, '') = ? AND p.unit = ?""",
+            [name, layer, bond, unit],
         )
     if units:
         connection.executemany("INSERT INTO model_fields VALUES (?, ?)", [list(item) for item in units.items()])

@@ -103,6 +103,9 @@ class Values(Protocol):
     def readings(self, fields: Sequence[Field], word: str) -> list[tuple[str, str]]:
         """(field name, value) of every word field in which `word` occurs, whatever the case."""
 
+    def containing(self, fields: Sequence[Field], word: str) -> list[str]:
+        """Names of fields in whose values `word` occurs as a part, whatever the case; a few at most."""
+
     def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
         """Whether all rows of the narrow readings are among the rows of the wide one."""
 
@@ -341,6 +344,16 @@ class IndexValues:
             if field.table != "spectra" or field.derived:
                 found += [(field.name, value) for value in self.find(field, word)]
         return found
+
+    def containing(self, fields: Sequence[Field], word: str) -> list[str]:
+        """See `Values.containing`."""
+        names = {field.name for field in fields if field.table == "spectra" and not field.derived}
+        if not names or len(word) < 3:
+            return []
+        found = self._fetch(
+            "SELECT DISTINCT field FROM field_values WHERE contains(lower(value), lower(?)) ORDER BY 1", word
+        )
+        return [name for (name,) in found if name in names][:3]
 
     def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
         """See `Values.covers`."""

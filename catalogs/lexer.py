@@ -47,12 +47,14 @@ def _drop(words: str) -> None:
 _drop("all every each any the which that with where whose having have has of for")
 # "runs that have spectra above 14 GPa" are runs.
 _say("", "", "have spectra", "has spectra", "having spectra", "with spectra", "whose spectra")
-_drop("show find list give me please taken recorded on during")
+_drop("show find list give me please taken recorded on during everything anything")
 _say("AND", "and", "and", "but")
 _say("OR", "or", "or")
-_say("NOT", "not", "not")
-_say("OP", ">", "above", "over", "greater than", "more than", "higher than", "exceeding", "after", "later than")
-_say("OP", "<", "below", "under", "less than", "lower than", "before", "earlier than")
+_say("NOT", "not", "not", "except", "except for", "excluding", "other than")
+_say("OP", ">", "above", "over", "greater than", "more than", "higher than", "larger than", "longer than")
+_say("OP", ">", "exceeding", "after", "later than")
+_say("OP", "<", "below", "under", "less than", "lower than", "smaller than", "shorter than")
+_say("OP", "<", "before", "earlier than")
 _say("OP", ">=", "at least", "no less than", "since")
 _say("OP", "<=", "at most", "no more than", "up to", "until")
 _say("OP", "=", "equals", "equal to", "is equal to", "is", "are", "was", "were")
@@ -121,6 +123,8 @@ _SAVED = re.compile(r"@([\w-]+)")
 _WORD = re.compile(
     r"[Kk](?:β|b|beta)1,3\b|[^\s()\[\]{}<>=!≤≥≠±,;\"'“”@]+(?:\([\w.+/-]*\)[^\s()\[\]{}<>=!≤≥≠±,;\"'“”@]*)*"
 )
+_LEVEL_EDGE = re.compile(r"([A-Z][a-z]?[- ]?(?:K|[LM][1-5])|[Kk]|[LlMm][1-5])-edges?", re.IGNORECASE)
+_LEVEL_AT_END = re.compile(r"(?:^|[A-Za-z]|-)(?:K|[LM][1-5])$")
 SIMPLE_WORD = re.compile(r"[^\W\d_][\w./-]*(?<![.])")
 FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
@@ -251,8 +255,23 @@ def _word(text: str, match: re.Match[str], previous: Lexeme) -> Lexeme:
     return Lexeme("WORD", word, match.start(), end)
 
 
+def _edges(raw: list[Lexeme]) -> list[Lexeme]:
+    """Write "Ni K-edge" and "Ni K edge" as Ni K, unless the word begins a condition of its own ("edge = ...")."""
+    result: list[Lexeme] = []
+    for token, following in zip(raw, [*raw[1:], Lexeme("", "", 0, 0)], strict=False):
+        if token.kind == "WORD" and (level := _LEVEL_EDGE.fullmatch(token.value)):
+            token = Lexeme("WORD", level[1], token.start, token.start + len(level[1]))
+        elif token.kind == "WORD" and token.value.casefold() in ("edge", "edges") and result:
+            said = result[-1].value if result[-1].kind == "WORD" else ""
+            if _LEVEL_AT_END.search(said) and (following.kind, following.value) not in (("OP", "="), ("OP", "!=")):
+                continue
+        result.append(token)
+    return result
+
+
 def _phrases(raw: list[Lexeme], text: str) -> list[Lexeme]:
     """Fixed phrases become operators, joining words go."""
+    raw = _edges(raw)
     result: list[Lexeme] = []
     position = 0
     while position < len(raw):

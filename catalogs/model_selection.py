@@ -71,13 +71,14 @@ class ModelSelection:
         import numpy as np
         import xarray as xr
 
-        from barospec.archive.modelstore import symbol
+        from barospec.archive.modelstore import fields_of
 
-        names = {symbol(p.name, p.layer): p.unit for r in self.records for p in r.parameters}
+        fields = fields_of((p.name, p.layer, p.bond) for r in self.records for p in r.parameters)
+        names = {fields[p.name, p.layer, p.bond]: p.unit for r in self.records for p in r.parameters}
         values = {name: np.full(len(self), np.nan) for name in names}
         for row, record in enumerate(self.records):
             for p in record.parameters:
-                values[symbol(p.name, p.layer)][row] = p.value
+                values[fields[p.name, p.layer, p.bond]][row] = p.value
         facts = {name: ("model", [getattr(r, key) for r in self.records]) for name, key in _FACTS.items()}
         return xr.Dataset(
             {name: ("model", column, {"units": names[name]}) for name, column in values.items()},

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from barospec.catalogs import ast
+from barospec.catalogs.advice import COMPUTED, INSTEAD, with_symbol
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.conditions import same_unit
 from barospec.catalogs.known import AMBIGUOUS, TABLES, Field
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 TECHNIQUE_WORDS = {"xas": "xas", "xes": "xes", "xanes": "xas", "exafs": "xas"}
 # The order in which overlapping meanings are preferred, if the preferred one includes the others.
-PREFERRED = ("element", "material", "sample", "run")
+PREFERRED = ("element", "material", "sample", "run", "mode")
 _LONGEST_VALUE = 6  # words of a value that may be written without quotes
 _LONGEST_NAME = 3  # words of a field name
 
@@ -92,6 +93,8 @@ class Phrases:
             if value is not None:
                 return self._equal(field, value, span), size + more
         name = field.name
+        if (computed := "_".join(words[: size + 1]).casefold()) in COMPUTED:
+            raise self._computed(computed, " ".join(words[: size + 1]), span)
         if len(words) > size and field.kind == "word":
             raise self._resolver.meaning.unknown_value(field, words[size], self._place(words[size], span))
         unit = f" {field.unit}" if field.unit else ""
@@ -106,14 +109,14 @@ class Phrases:
         """The one meaning of a word, checked against the archive."""
         if said.casefold() in AMBIGUOUS and not self._known.find(self._table, said):
             raise self._ambiguous_name(said, span)
-        convention = self._convention(said)
+        convention = self._convention(said) or self._convention(with_symbol(said))
         if convention:
             field, value = convention
             found = self._resolver.meaning.value(field, value)
             if found is None:
                 raise self._resolver.meaning.unknown_value(field, value, self._place(said, span))
             return field, found
-        candidates = self._candidates(said)
+        candidates = self._candidates(said) or self._candidates(with_symbol(said))
         if not candidates:
             return None
         if len(candidates) == 1:
@@ -167,6 +170,13 @@ class Phrases:
             *(f"Perhaps: {reading}" for reading in readings),
         )
 
+    def _computed(self, name: str, said: str, span: Span) -> QueryError:
+        return self._resolver.error(
+            f"{name} is computed, and no {self._resolver.noun} in this archive have it stored.",
+            self._place(said, span),
+            "`barospec operators` lists what can be computed over a query, `barospec apply` does it.",
+        )
+
     def _ambiguous_name(self, said: str, span: Span) -> QueryError:
         choices = AMBIGUOUS[said.casefold()]
         there = [name for name in choices if self._known.find(self._table, name)]
@@ -212,6 +222,13 @@ class Phrases:
         # A misspelled word of the language itself is as likely as one of the archive's.
         choices = [*self._choices(word), *OFTEN_MISTYPED]
         hint = "`barospec fields` lists the fields and their values; a value of several words goes in quotes."
+        fields = [f for f in self._known.fields[self._table].values() if f.kind == "word" and f.name != "status"]
+        inside = self._known.values.containing(fields, word)
+        if inside:
+            parts = [ast.to_text(ast.Contains((field,), ast.Words((word,)))) for field in inside]
+            hint = f'It is part of a value: write "{parts[0]}"' + "".join(f', or "{part}"' for part in parts[1:]) + "."
+        if word.casefold() in INSTEAD:
+            return self._resolver.error(f'"{word}" means nothing to a query.', place, INSTEAD[word.casefold()])
         if word.casefold() in STATUSES:
             hint = f'Only active rows are searched, unless you ask for "status = {word.casefold()}".'
         return self._resolver.error(
@@ -244,6 +261,8 @@ class Phrases:
         place = self._place(said, span)
         if said.casefold() in AMBIGUOUS:
             return self._ambiguous_name(said, span)
+        if (computed := said.casefold().replace(" ", "_")) in COMPUTED:
+            return self._computed(computed, said, span)
         nouns = self._elsewhere(said)
         if nouns:
             return self._resolver.error(

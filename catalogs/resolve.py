@@ -189,14 +189,33 @@ class Resolver:
     def whole(self, node: Expr) -> Expr:
         """The normal form of a condition that stands for itself."""
         if isinstance(node, ast.And):
-            return ast.both(self._conjunction(node.items), node.span)
+            parts = self._conjunction(node.items)
+            self._refuse_contradiction(parts, node.span)
+            return ast.both(parts, node.span)
         if isinstance(node, ast.Or):
             return ast.either([self._alone(item, "or") for item in node.items], node.span)
         if isinstance(node, ast.Not):
             return self._denied(node)
         if isinstance(node, ast.Saved):
             return self._saved(node)
-        return ast.both(self._conjunction((node,)), node.span)
+        parts = self._conjunction((node,))
+        self._refuse_contradiction(parts, node.span)
+        return ast.both(parts, node.span)
+
+    def _refuse_contradiction(self, parts: list[Expr], span: Span) -> None:
+        """Saying "run-2 and run-3" means both runs; read as conditions on one spectrum it would find nothing, silently."""
+        seen: dict[str, ast.Compare] = {}
+        for part in parts:
+            if isinstance(part, ast.Compare) and part.op == "=" and isinstance(part.value, ast.Words):
+                name = part.field[0]
+                other = seen.setdefault(name, part)
+                if other.value != part.value and name != "spectrum_id":
+                    first, second = (ast.value_text(one.value) for one in (other, part))
+                    raise self.error(
+                        f"No {'spectrum' if self.table == 'spectra' else 'row'} has {name} {first} and {second} at once.",
+                        span,
+                        f'For both, write "{name} in ({first}, {second})".',
+                    )
 
     def _denied(self, node: ast.Not) -> Expr:
         """The tests "is known" and "not in" deny themselves, and not the words before; "not" denies what follows it."""

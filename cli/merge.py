@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def command(
     report = open_archive(archive).merge(
         text, pressure=pressure, temperature=temperature, dry_run=dry_run, message=message
     )
-    rows = [
+    rows: list[list[Any]] = [
         [*(point.columns.get(name) for name in COLUMNS[:7]), len(point.parents), point.error, list(point.parents)]
         for point in report.merged
     ]
@@ -45,7 +45,7 @@ def command(
     if rows:
         table(COLUMNS[:-1], (row[:-1] for row in rows), units={"pressure": "GPa", "temperature": "K"})
     done = "would be merged" if dry_run else "merged"
-    parts = [f"{sum(row[7] for row in rows)} scans {done} into {len(rows)} spectra"]
+    parts = [f"{sum(len(point.parents) for point in report.merged)} scans {done} into {len(rows)} spectra"]
     parts += [f"{report.unchanged} points are merged already"] if report.unchanged else []
     parts += [f"{report.single} points have one scan"] if report.single else []
     print("; ".join(parts) + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

@@ -177,4 +177,4 @@ def _broken(sql: str) -> list[str]:
     """SQL on several lines, broken before its clauses."""
     import re
 
-    return re.sub(r" (FROM|WHERE|GROUP BY|HAVING|ORDER BY|LIMIT|JOIN) ", r"\n\1 ", sql).split("\n")
+    return re.sub(r"(?<!DISTINCT) (FROM|WHERE|GROUP BY|HAVING|ORDER BY|LIMIT|JOIN) ", r"\n\1 ", sql).split("\n")

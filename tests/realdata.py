@@ -7,6 +7,4 @@ from pathlib import Path
 import pytest
 
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
-needs_realdata = pytest.mark.skipif(
-    not REALDATA.is_dir(), reason=f"the folder {REALDATA} with real files is not here"
-)
+needs_realdata = pytest.mark.skipif(not REALDATA.is_dir(), reason=f"the folder {REALDATA} with real files is not here")

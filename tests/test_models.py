@@ -184,6 +184,12 @@ def test_spectra_and_models_of_one_pressure_range_together(sample: Archive) -> N
     assert float(tree["spectra/xas/Ni-K"].pressure.min()) > 19
 
 
+def test_a_synthetic_model_says_so(archive: Archive) -> None:
+    assert identifiers(archive, "models with origin = synthetic") == ["SYNTHETIC-Hartree-low"]
+    table = archive.models("origin = synthetic").to_xarray()
+    assert {"t_perp_pZ", "t_perp_pZ_u", "t_perp_pZ_m_um", "t_perp_pZ_m_ml"} <= set(table.data_vars)
+
+
 def test_symbols_are_fields() -> None:
     assert [symbol("J(lt)"), symbol("J_H", "m"), symbol("t_perp_pZ")] == ["J_lt", "J_H_m", "t_perp_pZ"]
 

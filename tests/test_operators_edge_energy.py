@@ -102,9 +102,7 @@ def test_reasons() -> None:
     assert float(far["edge_energy"]) == pytest.approx(8348.0)
     assert np.isnan(far["edge_energy_sigma"])
     for out in (nothing, low):
-        assert np.isnan(
-            [out[key] for key in ("edge_energy", "edge_energy_sigma", "edge_energy_sigma_norm")]
-        ).all()
+        assert np.isnan([out[key] for key in ("edge_energy", "edge_energy_sigma", "edge_energy_sigma_norm")]).all()
 
 
 @pytest.mark.parametrize("wrong", [{"fraction": 0.0}, {"fraction": 1.2}, {"far": 0.0}, {"ensemble": 2}])
@@ -114,9 +112,7 @@ def test_parameters_that_no_data_could_make_right(wrong: dict[str, float]) -> No
 
 
 def noisy(rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    energy = np.r_[
-        np.arange(8150.0, 8325.0, 2.5), np.arange(8325.0, 8385.0, 0.4), 8385 + np.arange(0, 26, 0.13) ** 2
-    ]
+    energy = np.r_[np.arange(8150.0, 8325.0, 2.5), np.arange(8325.0, 8385.0, 0.4), 8385 + np.arange(0, 26, 0.13) ** 2]
     x = energy - 8345.0
     mu = 0.2 - 2e-4 * x + 1.3 * (np.arctan(x / 1.6) / np.pi + 0.5 + 0.5 / (1 + ((x - 2) / 2.5) ** 2))
     return energy, mu, mu + np.random.default_rng(11).normal(0.0, noise, (rows, energy.size))
@@ -215,8 +211,6 @@ def test_sigma_is_the_propagated_point_noise(nnorm: int) -> None:
     distance = pre[1:-1] - 0.5 * (pre[2:] + pre[:-2])
     noise = np.sqrt(np.mean(distance**2) / 1.5)
     hair = 1e-5 * np.eye(energy.size)
-    moved = run_chain(
-        "edge_energy", {"energy": energy, "mu": mu + np.stack([hair, -hair])}, {**asked, "ensemble": 0}
-    )
+    moved = run_chain("edge_energy", {"energy": energy, "mu": mu + np.stack([hair, -hair])}, {**asked, "ensemble": 0})
     derivative = (moved["edge_energy"][0] - moved["edge_energy"][1]) / 2e-5
     assert float(out["edge_energy_sigma"]) == pytest.approx(noise * np.sqrt(np.sum(derivative**2)), rel=1e-3)

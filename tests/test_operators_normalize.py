@@ -245,9 +245,7 @@ def test_parameters_that_no_data_could_make_right(wrong: dict[str, float]) -> No
     tilt=st.floats(-1e-3, 1e-3),
     seed=st.integers(0, 1000),
 )
-def test_norm_does_not_know_scale_offset_and_slope(
-    scale: float, offset: float, tilt: float, seed: int
-) -> None:
+def test_norm_does_not_know_scale_offset_and_slope(scale: float, offset: float, tilt: float, seed: int) -> None:
     energy = np.arange(8200.0, 8700.0, 0.5)
     mu = step_curve(energy) + np.random.default_rng(seed).normal(0, 1e-3, energy.size)
     plain = normalize(energy, mu, e0=8345.0)

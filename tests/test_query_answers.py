@@ -10,7 +10,7 @@ import pytest
 
 from barospec.catalogs import ast
 from barospec.catalogs.answer import CHUNK, Answer, ask, spectra_of
-from barospec.catalogs.explain import explain
+from barospec.catalogs.explain import explain, plan_lines
 from barospec.catalogs.keywords import query_of
 from barospec.catalogs.language import parse
 from barospec.catalogs.structured import from_dict
@@ -207,7 +207,12 @@ def test_snapshot_and_explanation(index: Any) -> None:
     assert told["canonical"] == "pressure > 14 GPa"
     assert 14.0 in told["parameters"].values()
     assert "14" not in told["sql"]
-    assert "spectra" in told["plan"]
+    assert told["tree"] == ["spectra", "  pressure > 14 GPa"]
+    assert any("of spectra where" in line for line in told["plan"])
+    runs = explain(index, "runs above 14 GPa not calculated")
+    assert runs["tree"] == ["runs", "  and", "    pressure > 14 GPa", "    not", "      origin = calculated"]
+    assert len(runs["plan"]) < 8
+    assert plan_lines([]) == ["nothing to read: the conditions exclude every row"]
 
 
 def test_rows_stream_in_chunks(own: Any) -> None:

@@ -290,7 +290,7 @@ def _wait(archive: Archive, count: int, seconds: float = 60.0) -> None:
 
 def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Path, tmp_path: Path) -> None:
     archive = Archive(tmp_path / "archive")
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(raw), "12"], cwd=Path(__file__).parents[1])
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(raw), "40"], cwd=Path(__file__).parents[1])
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     for wait in (2.0, 3.5):
         watching = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
@@ -298,16 +298,18 @@ def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Pat
         watching.kill()
         watching.wait()
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stderr is not None
+    assert watching.stderr.readline().startswith("watching")
     try:
         assert writer.wait(timeout=60) == 0
-        _wait(archive, 12)
+        _wait(archive, 40)
     finally:
         watching.send_signal(signal.SIGTERM)
         out, err = watching.communicate(timeout=30)
     assert watching.returncode == 0, err
     assert "everything shown is in the archive" in err
     assert "spectra came in, 0 problems" in out
-    assert sorted(archive.query().columns(["source_file"])["source_file"]) == [f"{n:02}.xdi" for n in range(12)]
+    assert sorted(archive.query().columns(["source_file"])["source_file"]) == [f"{n:02}.xdi" for n in range(40)]
     assert set(archive.query().columns(["point_count"])["point_count"]) == {120}
     assert set(archive.query().columns(["revision"])["revision"]) == {1}
 

@@ -31,6 +31,7 @@ from barospec.schemas.vocabulary import BY_NAME
 NOT_STATED = "not stated"
 ALLOWED: Mapping[str, tuple[str, ...]] = {
     "scale": ("Hartree", "eV", "sub-eV"),
+    "origin": ("calculated", "synthetic"),
     "status": ("published", "assumed", "interpolated", "calculated"),
     "stack": ("bilayer", "trilayer", "vacancy", "monolayer_bilayer", "other"),
     "hund_convention": ("kanamori", "spin", NOT_STATED),

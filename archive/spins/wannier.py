@@ -195,8 +195,7 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
 
     Notes
     -----
-    The sign of a hopping is that of two arbitrary phases; its magnitude is not, so that is what is given.
-
+    The sign of a hopping is that of two arbitrary phases, so its magnitude is given.
     ``onsite_dp`` is E_d - E_p of electrons, which is also the energy that a *hole* gains on d rather than on p: positive for a
     charge-transfer insulator in both languages, and free of the Fermi level, which the two share. It is a difference of
     one-particle levels of the functional that made the file: it holds that functional's mean field and double counting. It is

@@ -105,11 +105,7 @@ def _synthetic(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     mu += random.uniform(0.0, 0.1) * np.exp(-0.5 * ((x + random.uniform(6.0, 14.0)) / 1.2) ** 2)
     k = np.sqrt(np.maximum(x, 0.0) * 0.2624682)
     mu += 0.15 * np.sin(2.0 * random.uniform(1.6, 2.8) * k) * np.exp(-0.02 * k**2) * (x > 5.0)
-    mu = (
-        random.uniform(0.05, 3.0) * mu
-        + random.uniform(-0.5, 2.0) * (edge / energy) ** 3
-        + random.uniform(-0.3, 0.3)
-    )
+    mu = random.uniform(0.05, 3.0) * mu + random.uniform(-0.5, 2.0) * (edge / energy) ** 3 + random.uniform(-0.3, 0.3)
     mu += random.normal(0.0, 10.0 ** random.uniform(-5.0, -2.3), energy.size)
     trouble = random.uniform()
     if trouble < 0.05:

@@ -32,9 +32,7 @@ SETTINGS = {
 }
 
 
-def reference(
-    energy: np.ndarray, mu: np.ndarray, **settings: float
-) -> tuple[list[float], np.ndarray, np.ndarray]:
+def reference(energy: np.ndarray, mu: np.ndarray, **settings: float) -> tuple[list[float], np.ndarray, np.ndarray]:
     """Numbers, norm and flat of one spectrum; norm and flat lie on Larch's own points (finite, ascending)."""
     group = larch.Group(energy=energy.copy(), mu=mu.copy())
     with warnings.catch_warnings():

@@ -1,0 +1,134 @@
+"""Structures, literature values and run sheets on their way into the store, beside the spectra of an ingest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from barospec.archive.layout import Writer, read_table
+from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.store import Transaction
+from barospec.archive.structures import Structure, bonds
+from barospec.schemas.records import Problem
+
+if TYPE_CHECKING:
+    from barospec.archive.ingest import Report
+
+
+def new_structures(
+    work: Transaction, records: Sequence[Structure], replace: bool, report: Report
+) -> list[tuple[Structure, int]]:
+    """Structures that the archive does not have, with their revision."""
+    table = read_table(work.root, "structures", ["structure_id", "source_sha256", "status", "revision"])
+    held = {
+        str(name): (str(digest), int(revision))
+        for name, digest, status, revision in zip(*table.values(), strict=True)
+        if status == "active"
+    }
+    fresh: list[tuple[Structure, int]] = []
+    for record in records:
+        before = held.get(record.structure_id)
+        digest = structure_sha256(record)
+        if before is None:
+            fresh.append((record, 1))
+        elif before[0] == digest:
+            report.unchanged += 1
+            continue
+        elif replace:
+            fresh.append((record, before[1] + 1))
+            report.replaced += 1
+        else:
+            report.conflicts += 1
+            report.problems.append(
+                Problem(
+                    "error",
+                    f"structure {record.structure_id} is in the archive with other values; --replace makes a revision.",
+                )
+            )
+            continue
+        held[record.structure_id] = (digest, fresh[-1][1])
+    return fresh
+
+
+def structure_sha256(record: Structure) -> str:
+    """Fingerprint of a structure's content."""
+    return hashlib.sha256(repr(record).encode()).hexdigest()
+
+
+def write_structures(writer: Writer, records: Sequence[tuple[Structure, int]], now: int) -> None:
+    if not records:
+        return
+    replaced = {record.structure_id for record, revision in records if revision > 1}
+    if replaced:
+        ids = read_table(writer.root, "structures", ["structure_id"])["structure_id"]
+        writer.edit_table(
+            "structures", [row for row, name in enumerate(ids) if str(name) in replaced], {"status": "superseded"}
+        )
+    lattice = ("structure_id", "material", "space_group", "a", "b", "c", "alpha", "beta", "gamma", "volume")
+    facts = (*lattice, "pressure", "pressure_sigma", "temperature", "source", "source_file", "origin", "note")
+    rows = []
+    sites: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for record, revision in records:
+        row = {name: getattr(record, name, None) for name in facts}
+        row |= {"status": "active", "revision": revision, "source_sha256": structure_sha256(record), "ingested": now}
+        rows.append(row)
+        common = {"structure_id": record.structure_id, "revision": revision}
+        for site in record.sites:
+            place = {name: getattr(site, name) for name in ("label", "element", "x", "y", "z", "occupancy")}
+            sites.append({**common, **place})
+        for bond in bonds(record):
+            found.append({
+                **common, "bond": bond.bond, "site": bond.site, "neighbor": bond.neighbor,
+                "bond_length": bond.bond_length, "multiplicity": bond.multiplicity,
+            })  # fmt: skip
+    writer.append_table("structures", rows)
+    if sites:
+        writer.append_table("sites", sites)
+    if found:
+        writer.append_table("bonds", found)
+
+
+def new_literature(work: Transaction, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Literature values that the archive does not hold word for word."""
+    compared = ("quantity", "material", "value", "value_unit", "source", "quote")
+    table = read_table(work.root, "literature", compared)
+    held = {tuple(_plain(value) for value in row) for row in zip(*table.values(), strict=True)}
+    fresh = []
+    for record in records:
+        key = tuple(_plain(record.get(name)) for name in compared)
+        if key not in held:
+            held.add(key)
+            fresh.append(dict(record))
+    return fresh
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else f"{float(value):.15g}" if not isinstance(value, str) else value
+
+
+def write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Sequence[Entry], now: int) -> None:
+    """Keep the text of each run sheet that gave something, and which runs it described."""
+    held = {str(digest) for digest in read_table(work.root, "sheets", ["sha256"])["sha256"]}
+    fresh = {sheet.sha256: sheet for sheet in prepared.sheets if sheet.sha256 not in held}
+    if fresh:
+        writer.append_table(
+            "sheets", [{"name": s.name, "sha256": s.sha256, "text": s.text, "ingested": now} for s in fresh.values()]
+        )
+    by_name = {sheet.name: sheet for sheet in prepared.sheets}
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in plan:
+        columns = entry.columns
+        sheet = by_name.get(str(columns.get("run_sheet") or ""))
+        key = (str(columns.get("experiment") or ""), str(columns["run"]))
+        seen.setdefault(key, {
+            "experiment": key[0], "run": key[1], "note": columns.get("note"), "ingested": now,
+            "run_sheet": sheet.name if sheet else "", "sheet_sha256": sheet.sha256 if sheet else "",
+        })  # fmt: skip
+    if seen:
+        table = read_table(work.root, "runs", ["experiment", "run", "sheet_sha256"])
+        described = set(zip(*(map(str, column) for column in table.values()), strict=True))
+        rows = [row for key, row in seen.items() if (*key, row["sheet_sha256"]) not in described]
+        if rows:
+            writer.append_table("runs", rows)
