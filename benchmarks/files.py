@@ -145,22 +145,43 @@ def _one_file(root: Path) -> Result:
     return result
 
 
+def _cpu() -> tuple[float, float]:
+    """CPU seconds of this process and of those that it started and that have ended."""
+    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime, ended.ru_utime + ended.ru_stime
+
+
 def _break_even(paths: list[Path]) -> Result:
     """Parsing here against parsing in workers from the first file on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     result = Result(
         "Where worker processes begin to pay",
-        f"XDI files of {POINTS} points, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores. "
-        f"Workers are started when parsing what is left would take more than {parallel.WORTH} s here, by the pace so far.",
-        ["files", "here s", "workers from the start s", "ratio"],
+        f"XDI files of {POINTS} points, {cores} cores. Workers are started when parsing what is left would take more than "
+        f"{parallel.WORTH} s here, by the pace so far. CPU tells what a busy machine hides: what workers take off this process, "
+        "and what they cost.",
+        [
+            "files",
+            "here s",
+            "workers from the start s",
+            "ratio",
+            "CPU here s",
+            "with workers: CPU here s",
+            "and in workers s",
+        ],
     )
     worth = parallel.WORTH
     for count in (200, 1000, 5000):
         jobs = [Job(path) for path in paths[:count]]
+        start = _cpu()
         here = seconds(lambda jobs=jobs: sum(1 for _ in parse(jobs, workers=1)), 1)  # type: ignore[misc]
+        middle = _cpu()
         parallel.WORTH = 0.0
         try:
             there = seconds(lambda jobs=jobs: sum(1 for _ in parse(jobs)), 1)  # type: ignore[misc]
         finally:
             parallel.WORTH = worth
-        result.rows.append([count, here, there, there / here])
+        end = _cpu()
+        result.rows.append(
+            [count, here, there, there / here, middle[0] - start[0], end[0] - middle[0], end[1] - middle[1]]
+        )
     return result

@@ -78,10 +78,7 @@ def saved_queries(connection: Connection, *, history: bool = False) -> list[Save
     """The queries saved in the archive, by name; with `history` every record, the newest of each name first."""
     names = list(SavedQuery.__dataclass_fields__)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM saved ORDER BY name, revision DESC").fetchall()
-    found = [
-        SavedQuery(**{name: "" if value is None else value for name, value in zip(names, row, strict=True)})
-        for row in rows
-    ]
+    found = [SavedQuery(*("" if value is None else value for value in row)) for row in rows]
     if history:
         return found
     newest: dict[str, SavedQuery] = {}
