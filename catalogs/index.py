@@ -291,11 +291,10 @@ def _filled(values: Any, kind: Kind) -> Any:
         return np.ma.filled(values.astype(np.float64), np.nan)
     if kind == "time":
         return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT"))
-    return (
-        np.ma.filled(np.ma.asarray(values, dtype=object), None)
-        if np.ma.is_masked(values)
-        else np.asarray(values, dtype=object)
-    )
+    # Not np.ma.filled: a fill of None means numpy's own default there, which is "?" for words.
+    words = np.array(np.ma.getdata(values), dtype=object)
+    words[np.ma.getmaskarray(values)] = None
+    return words
 
 
 def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[dict[str, Any]]:

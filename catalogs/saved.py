@@ -74,11 +74,17 @@ class Look(Protocol):
         """A read-only connection for the time of a ``with``."""
 
 
+def _record(*values: Any) -> SavedQuery:
+    known: list[Any] = ["" if value is None else value for value in values]
+    return SavedQuery(*known)
+
+
 def saved_queries(connection: Connection, *, history: bool = False) -> list[SavedQuery]:
     """The queries saved in the archive, by name; with `history` every record, the newest of each name first."""
     names = list(SavedQuery.__dataclass_fields__)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM saved ORDER BY name, revision DESC").fetchall()
-    found = [SavedQuery(*("" if value is None else value for value in row)) for row in rows]
+    values: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+    found = [SavedQuery(**{name: "" if v is None else v for name, v in record.items()}) for record in values]
     if history:
         return found
     newest: dict[str, SavedQuery] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 from barospec.api import Archive
 from barospec.archive.store import Store
 from barospec.catalogs import index
+from barospec.catalogs.answer import ask
+from barospec.catalogs.known import known_from
 from barospec.schemas.errors import StoreError
 
 from .files_made import SETTINGS, write_columns
 
+FIELDS = ("pressure", "temperature", "pressure_sigma", "step")
 TABLES = ("spectra", "field_values", "structures", "sites", "bonds", "literature", "runs", "events", "saved")
 
 
@@ -102,3 +106,43 @@ def test_a_read_only_archive_is_indexed_in_the_cache(
     assert len(empty.query()) == 1
     assert list((tmp_path / "cache" / "barospec" / empty.location.uuid).rglob("index-*.duckdb"))
     assert not empty.location.index.exists()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(FIELDS),
+    st.sampled_from([">", ">=", "<", "<=", "=", "!="]),
+    st.one_of(st.floats(0, 320), st.sampled_from([0.0001, 0.9, 10.0, 14.0, 14.3, 15.6, 25.0, 80.0, 300.0])),
+    st.sampled_from(
+        ["{}", "not ({})", "{} and run-2", "{} or line is missing", "({}) and pressure between 5 and 20 GPa"]
+    ),
+)
+def test_what_the_index_knows_about_itself_changes_no_answer(
+    sample: Archive, field: str, op: str, limit: float, frame: str
+) -> None:
+    text = frame.format(f"{field} {op} {limit}")
+    with sample.connection() as connection:
+        known = known_from(connection)
+        assert known.reach["pressure"] > (0, 0)
+        assert "run" in known.complete
+        assert "pressure_before" in known.empty
+        unaware = replace(known, reach={}, complete=frozenset(), empty=frozenset(), all_active=False)
+        with_help, without = (ask(connection, text, known=one) for one in (known, unaware))
+        for name in ("count", "missing", "not_applicable", "withdrawn", "near_limit", "near_inside", "notes"):
+            assert getattr(with_help, name) == getattr(without, name), name
+        assert list(with_help.rows) == list(without.rows)
+
+
+def test_the_index_still_knows_after_replaced_rows(empty: Archive, tmp_path: Path) -> None:
+    path = write_columns(tmp_path / "a.xdi", seed=1)
+    other = write_columns(tmp_path / "b.xdi", seed=2)
+    empty.ingest([path], [*SETTINGS, "pressure=14.5 GPa", "pressure_sigma=0.1"])
+    empty.ingest([other], [*SETTINGS, "pressure=10 GPa", "pressure_sigma=0.1"])
+    with empty.ask("above 15 GPa") as found:
+        assert (found.count, found.near_limit) == (0, 0)
+    empty.ingest([path], [*SETTINGS, "pressure=14.5 GPa", "pressure_sigma=0.9"], replace=True)
+    with empty.ask("above 15 GPa") as found:
+        assert (found.count, found.near_limit) == (0, 1)
+    empty.ingest([other], SETTINGS, replace=True)  # now without a pressure
+    with empty.ask("above 1 GPa") as found:
+        assert (found.count, found.missing) == (1, {"pressure": 1})

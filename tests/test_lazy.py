@@ -172,3 +172,12 @@ def test_read_rows_in_any_order(rows: list[int], width: int) -> None:
     expected = np.full((len(rows), width), np.nan)
     expected[:, : min(width, 30)] = data[rows, :width]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_unknown_words_stay_unknown(sample: Archive) -> None:
+    selection = sample.query("spectra")
+    found = selection.columns(["line", "medium", "pressure"])
+    line = dict(zip(selection.groups.tolist(), found["line"].tolist(), strict=True))
+    assert (line["xas/Ni-K"], line["xes/Ni-Kb"]) == (None, "Kβ")
+    assert "?" not in set(found["medium"].tolist())
+    assert "line" not in dataset_of(sample.query("xas Ni K").to_xarray()).coords

@@ -183,7 +183,7 @@ def _edge_energy_rows(
         for out, numbers in ((value, crossing), (sigma, noise), (sigma_norm, spread)):
             out[pick] = np.where(done, numbers, np.nan)
         used[pick] = np.where(done, windows_used, 0)
-    results = (value, sigma, sigma_norm, used, quality)
+    results: tuple[NDArray[Any], ...] = (value, sigma, sigma_norm, used, quality)
     return {name: result.reshape(rows.leading) for name, result in zip(OPERATOR.outputs, results, strict=True)}
 
 
