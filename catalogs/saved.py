@@ -83,8 +83,7 @@ def saved_queries(connection: Connection, *, history: bool = False) -> list[Save
     """The queries saved in the archive, by name; with `history` every record, the newest of each name first."""
     names = list(SavedQuery.__dataclass_fields__)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM saved ORDER BY name, revision DESC").fetchall()
-    values: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
-    found = [SavedQuery(**{name: "" if v is None else v for name, v in record.items()}) for record in values]
+    found = [_record(*row) for row in rows]
     if history:
         return found
     newest: dict[str, SavedQuery] = {}
