@@ -191,3 +191,13 @@ def test_a_query_whose_values_are_gone_says_which(empty: Archive, tmp_path: Path
     assert done.returncode == 0
     assert "@oil" in done.stdout
     assert "silicone oil" in done.stderr
+
+
+def test_explain_writes_a_saved_query_out(own: Archive) -> None:
+    own.save("cold", COLD)
+    done = call("query", "@cold and run-2", "--explain", "--archive", own.location.root)
+    assert done.returncode == 0, done.stderr
+    for part in ("understood as", "  material = La3Ni2O7", "$p0 = 'La3Ni2O7'", "reads ", "columns of spectra"):
+        assert part in done.stdout
+    assert "@cold" not in done.stdout
+    assert len(done.stdout.splitlines()) < 40
