@@ -88,8 +88,9 @@ def conditions_sha256(columns: Mapping[str, Any]) -> bytes:
 def _compare(name: str, before: Any, value: Any, tell: Tell) -> None:
     if before is not None and before != value and name not in NO_CONTRADICTION:
         term = BY_NAME[name]
+        # Another edge or origin than the file's own is more likely a slip than a correction.
         tell(
-            "note",
+            "warning" if name in ("edge", "line", "technique", "origin") else "note",
             f"{name} is {show_value(term, before)} in the file, {show_value(term, value)} as stated; the latter is kept.",
         )
 

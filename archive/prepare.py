@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from barospec.archive import structures
 from barospec.archive.conditions import applies, conditions_sha256, fill_between, scan_conditions
 from barospec.archive.layout import row_sha256
@@ -30,7 +32,8 @@ from barospec.schemas.values import parse_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, find_term, group_key
 
 Progress = Callable[[str, int, int], None]
-SETTINGS = ("format", "signal")
+LAYOUTS = ("columns", "channels")  # mappings, written as in a run sheet: {energy: energy_enc, i0: I0}
+SETTINGS = ("format", "signal", *LAYOUTS)
 
 
 @dataclass(slots=True)
@@ -142,6 +145,23 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _set_layouts(settings: Mapping[str, str]) -> dict[str, Any]:
+    """``--set channels="{energy: energy_enc, i0: I0}"``: read like a run sheet's, every scalar as text."""
+    found: dict[str, Any] = {}
+    for name in LAYOUTS:
+        if name in settings:
+            try:
+                value = yaml.load(settings[name], Loader=yaml.BaseLoader)
+            except (yaml.YAMLError, RecursionError):
+                value = None
+            if not isinstance(value, dict) or not value:
+                raise CallError(
+                    f"--set {name}={settings[name]} is no mapping. Write --set {name}='{{energy: energy_enc, i0: I0, itrans: I1}}'."
+                )
+            found[name] = value
+    return found
+
+
 def prepare(
     paths: Iterable[Path], settings: Mapping[str, str], progress: Progress | None = None, live: Live | None = None
 ) -> Prepared:
@@ -188,6 +208,7 @@ def _sources(
 ) -> list[_Source]:
     """All files that are to be read, each with its run and the rows of the scan table that may concern it."""
     conditions = _set_conditions(settings)
+    layouts = _set_layouts(settings)
     found: list[_Source] = []
     described: list[tuple[Sheet | None, SheetRun, Path]]
     for path in expand(paths, prepared):
@@ -198,6 +219,7 @@ def _sources(
             described = list(_sheet_files(path, prepared, live))
         else:
             run = SheetRun(dict(conditions), (path,), format=settings.get("format"), signal=settings.get("signal"))
+            run.options = dict(layouts)
             described = [(None, run, path)]
         for sheet, run, file in described:
             if live is not None and file.resolve() not in live.ready:

@@ -13,6 +13,7 @@ from barospec.archive.prepare import parse_settings
 from barospec.schemas.errors import CallError
 
 from .files_made import SETTINGS, write_columns
+from .realdata import REALDATA, needs_realdata
 
 
 def test_second_ingest_adds_nothing(empty: Archive, tmp_path: Path) -> None:
@@ -140,3 +141,19 @@ def test_structures_and_literature_are_found(sample: Archive) -> None:
     with sample.ask("bonds of NiO with bond = Ni-O") as answer:
         bonds = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     assert any(row["bond_length"] == pytest.approx(2.0885, abs=1e-4) and row["multiplicity"] == 6 for row in bonds)
+
+
+@needs_realdata
+def test_counters_can_be_named_without_a_run_sheet(empty: Archive) -> None:
+    path = REALDATA / "bliss" / "NiSO4_SKa_XES_0001" / "NiSO4_SKa_XES_0001.h5"
+    named = ["run=id26", "origin=measured", "sample=NiSO4", "technique=xes", "edge=S K", "line=Ka"]
+    report = empty.ingest([path], [*named, "channels={energy: energy_tana, i0: I01, iemission: IFt}"])
+    assert (report.added, report.ok) == (2, True), "\n".join(map(str, report.problems))
+    assert list(empty.query("XES").counts()) == ["xes/S-Ka"]
+    with pytest.raises(CallError, match="is no mapping"):
+        prepare([path], [*named, "channels=I01"])
+
+
+def test_another_edge_than_the_files_own_is_a_warning(tmp_path: Path) -> None:
+    found = prepare([write_columns(tmp_path / "a.xdi")], [*SETTINGS[:-1], "edge=Fe K"])
+    assert [p.severity for p in found.problems if "edge is Ni K in the file" in p.message] == ["warning"]
