@@ -175,7 +175,8 @@ class _Worker:
             # -P: the folder we are in must not shadow the installed package.
             command = [sys.executable, "-P", "-m", __name__]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, **pipes)  # type: ignore[call-overload]
+            # A group of its own: Ctrl-C is for us to answer.
+            self._process = subprocess.Popen(command, process_group=0, **pipes)  # type: ignore[call-overload]
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None

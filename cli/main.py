@@ -100,6 +100,9 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+            note("Aborted!")  # DuckDB's word for Ctrl-C; typer's own is this one
+            sys.exit(1)
         if os.environ.get("BAROSPEC_DEBUG"):
             raise
         note(f"barospec: internal error, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")

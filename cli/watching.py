@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -56,26 +57,44 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         raise CallError("--watch needs --sheet SHEET, or --set FIELD=VALUE for what the files do not state.")
     if wanted.chain:
         _check_chain(wanted)
-    # The end of a session, or of a job, is as good an end as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked = _asked_to_end()
     count = refused = 0
     note(f"watching {wanted.folder}; Ctrl-C ends it")
-    try:
-        for report in opened.watch(
-            wanted.folder,
-            wanted.sheet,
-            wanted.settings,
-            replace=wanted.replace,
-            settle=wanted.settle,
-            every=wanted.every,
-        ):
-            _show(opened, report, wanted)
-            count += report.added + report.replaced
-            refused += sum(problem.severity == "error" for problem in report.problems)
-    except KeyboardInterrupt:
-        note("stopped; everything shown is in the archive")
+    for report in opened.watch(
+        wanted.folder,
+        wanted.sheet,
+        wanted.settings,
+        replace=wanted.replace,
+        settle=wanted.settle,
+        every=wanted.every,
+    ):
+        _show(opened, report, wanted)
+        count += report.added + report.replaced
+        refused += sum(problem.severity == "error" for problem in report.problems)
+        if asked():
+            break
+    note("stopped; everything shown is in the archive")
     print(f"{count} spectra came in, {refused} problems.")
     raise typer.Exit(1 if refused else 0)
+
+
+def _asked_to_end() -> Callable[[], bool]:
+    """Whether Ctrl-C was pressed, or the end of a session or a job was announced, since this call.
+
+    The work in hand is finished first: DuckDB answers an exception from a signal with an error of its own. A second
+    signal interrupts at once.
+    """
+    asked: list[int] = []
+
+    def note_it(number: int, frame: FrameType | None) -> None:
+        if asked:
+            signal.default_int_handler(number, frame)
+        asked.append(number)
+        note("ending after the work in hand; once more ends at once")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note_it)
+    return lambda: bool(asked)
 
 
 def _check_chain(wanted: Wanted) -> None:

@@ -7,17 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import typer
 
 from barospec.api import Archive
 from barospec.archive.prepare import parse_settings
 from barospec.archive.watch import Folder, Watch
+from barospec.cli.watching import Wanted, follow
 from barospec.schemas.errors import CallError, StoreError
 
 from .files_made import SETTINGS, edge, write_columns
@@ -312,6 +316,41 @@ def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Pat
     assert sorted(archive.query().columns(["source_file"])["source_file"]) == [f"{n:02}.xdi" for n in range(40)]
     assert set(archive.query().columns(["point_count"])["point_count"]) == {120}
     assert set(archive.query().columns(["revision"])["revision"]) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_waits_for_the_work_in_hand(
+    number: signal.Signals,
+    raw: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = Archive.create(tmp_path / "archive")
+    write_columns(raw / "a.xdi")
+    take = Archive.take
+
+    def interrupted(self: Archive, *args: Any, **options: Any) -> Any:
+        # It comes while DuckDB works, which would answer an exception with an error of its own.
+        timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), number))
+        timer.start()
+        with self.connection() as connection:
+            connection.execute("SELECT sum(a.range * b.range) FROM range(20000) a, range(30000) b").fetchall()
+        timer.join()
+        return take(self, *args, **options)
+
+    monkeypatch.setattr(Archive, "take", interrupted)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    settings = (*SETTINGS, "pressure=2 GPa")
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            follow(archive, Wanted(raw, None, settings, False, "", tmp_path / "live.png", settle=0.0, every=0.0))
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    assert ended.value.exit_code == 0
+    assert "1 spectra came in, 0 problems" in capsys.readouterr().out
+    assert len(archive.query()) == 1
 
 
 def test_then_shows_each_value_and_draws_over_the_previous_pressure(

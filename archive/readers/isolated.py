@@ -52,7 +52,8 @@ def read_isolated(module: str, path: Path, options: Mapping[str, Any]) -> list[S
     command = [sys.executable, "-P", "-m", __name__]
     request = pickle.dumps((module, str(path), dict(options)))
     try:
-        done = subprocess.run(command, input=request, capture_output=True, timeout=limit, check=False)
+        # A group of its own: Ctrl-C is for the caller to answer, who may want this file first.
+        done = subprocess.run(command, input=request, capture_output=True, timeout=limit, check=False, process_group=0)
     except subprocess.TimeoutExpired:
         raise UnreadableFile(
             f"{path}: reading took more than {limit:.0f} s and was stopped: damaged, or on a very slow disk? "
