@@ -1,0 +1,188 @@
+"""An archive that is asked: queries, single spectra, and operators over what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from barospec.archive.head import Location, locate
+from barospec.catalogs import find, index
+from barospec.schemas.errors import CallError, NotFound
+from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from barospec.archive.store import Store
+    from barospec.catalogs.answer import Answer
+    from barospec.catalogs.selection import Selection
+
+
+PathLike = str | os.PathLike[str]
+
+
+class Finding:
+    """One archive, at its newest snapshot or at a given one.
+
+    Parameters
+    ----------
+    path : path-like
+        The archive's folder.
+    at : str, optional
+        A tag, a snapshot or a date (UTC): answer as of then. Without it every call sees the newest snapshot.
+    """
+
+    def __init__(self, path: PathLike, at: str | None = None) -> None:
+        self.location: Location = locate(path)
+        self.at = at
+
+    def __repr__(self) -> str:
+        return f"<barospec archive {self.location.root} at {self.at or 'the newest snapshot'}>"
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot that answers."""
+        return find.snapshot_of(self.location, self.at)
+
+    @property
+    def _store(self) -> Store:
+        from barospec.archive.store import Store
+
+        return Store(self.location)
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A read-only DuckDB connection to the index of this snapshot."""
+        with find.opened(self.location, self.at) as (_, connection):
+            yield connection
+
+    # Find
+
+    @contextmanager
+    def ask(self, text: str | Mapping[str, Any] = "", **options: Any) -> Iterator[Answer]:
+        """Ask in words; the answer streams its rows while the block lasts.
+
+        See ``docs/query-language.md`` for the language, and `catalogs.answer.ask` for the options.
+        """
+        from barospec.catalogs.answer import ask
+
+        with self.connection() as connection:
+            yield ask(connection, text, **options)
+
+    def query(self, text: str | Mapping[str, Any] = "", **conditions: Any) -> Selection:
+        """The spectra that a query finds, as a selection to compute with.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``"Ni K spectra above 14 GPa below 80 K"``; empty for all.
+        **conditions
+            Further conditions by field: ``run=["run-2", "run-3"]``, ``pressure=slice(14, None)``, ``temperature="< 80 K"``.
+
+        Raises
+        ------
+        QueryError
+            The text cannot be understood; the message has the place and what would be valid.
+        """
+        return find.select(self.location, self.at, text, **conditions)
+
+    def runs(self, text: str = "") -> list[dict[str, Any]]:
+        """The runs, each with its spectra, samples, edges and ranges; `text` narrows them ("above 14 GPa")."""
+        with self.ask(f"runs {text}".strip()) as answer:
+            return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    @contextmanager
+    def _look(self, snapshot: str) -> Iterator[Any]:
+        with index.connect(index.publish(self._store, snapshot)) as connection:
+            yield connection
+
+    def _must_be_newest(self) -> None:
+        if self.at is not None:
+            raise CallError("an archive opened at an earlier state cannot be written; open it without at.")
+
+    def fields(self) -> list[dict[str, Any]]:
+        """Every field that can be searched, with unit, meaning, and count, range or commonest values here."""
+        with self.connection() as connection:
+            return index.describe_fields(connection)
+
+    def identify(self, beginning: str) -> str:
+        """The whole spectrum_id that begins so.
+
+        Raises NotFound when there is none or more than one.
+        """
+        wanted = beginning.strip().lower()
+        with self.connection() as connection:
+            found = index.values(
+                connection,
+                "SELECT DISTINCT spectrum_id FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 4",
+                [wanted],
+            )
+        if not wanted or not found:
+            raise NotFound(f'no spectrum_id begins with "{beginning}". `barospec query` lists them.')
+        if len(found) > 1:
+            raise NotFound(
+                f'"{beginning}" begins several: {", ".join(str(row[0]) for row in found)}. Write more of it.'
+            )
+        return str(found[0][0])
+
+    def show(self, spectrum_id: str) -> dict[str, Any]:
+        """All that is known about a spectrum: fields, the file's own header, revisions and events.
+
+        Returns
+        -------
+        dict
+            ``spectrum`` (field -> value), ``units``, ``header``, ``revisions``, ``events``, ``channels``, ``snapshot``.
+        """
+        from barospec.archive.layout import array, spectra_group
+        from barospec.schemas.vocabulary import CHANNELS
+
+        identifier = self.identify(spectrum_id)
+        snapshot = self.snapshot
+        with self.connection() as connection:
+            names = [term.name for term in SPECTRUM_TERMS]
+            rows = index.dicts(
+                connection, "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY revision DESC", [identifier]
+            )
+            events = index.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
+        newest = rows[0]
+        root = self._store.read(snapshot)
+        group = spectra_group(root, newest["grp"])
+        header = ""
+        if newest["header"] is not None:
+            header = str(array(root, "tables/headers/text")[int(newest["header"])])
+        return {
+            "snapshot": snapshot,
+            "spectrum": {name: newest[name] for name in names if newest[name] is not None},
+            "units": {name: BY_NAME[name].unit for name in names if BY_NAME[name].unit and newest[name] is not None},
+            "header": header,
+            "channels": [name for name in CHANNELS if name in group],
+            "revisions": [
+                {key: row[key] for key in ("revision", "status", "ingested", "source_file", "source_sha256")}
+                for row in rows
+            ],
+            "events": events,
+        }
+
+    def curve(self, spectrum_id: str) -> tuple[Any, Any]:
+        """Energy (eV) and curve of one spectrum, each of shape (n,), without padding."""
+        dataset = self._one(spectrum_id)
+        data = next(name for name in ("mu", "intensity") if name in dataset)
+        count = int(dataset["point_count"].item())
+        return dataset["energy"].values[0, :count], dataset[data].values[0, :count]
+
+    def _one(self, spectrum_id: str) -> xr.Dataset:
+        import xarray as xr
+
+        identifier = self.identify(spectrum_id)
+        selection = self.query(f'spectrum_id = "{identifier}"')
+        if not len(selection):
+            raise NotFound(f"{identifier} is not active (withdrawn).")
+        dataset = selection.to_xarray()
+        assert isinstance(dataset, xr.Dataset)
+        return dataset
+
+    def apply(self, operators: str, text: str | Mapping[str, Any] = "", **parameters: Any) -> xr.Dataset | xr.DataTree:
+        """Run an operator or a chain lazily over what a query finds. See `Selection.apply`."""
+        return self.query(text).apply(operators, **parameters)

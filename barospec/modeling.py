@@ -1,0 +1,67 @@
+"""The theory side of an archive: models, their outputs, and spectra beside them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from barospec.catalogs import index
+from barospec.finding import Finding
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from barospec.catalogs.model_selection import ModelSelection
+
+
+class Modeling(Finding):
+    """What an archive does with models."""
+
+    def models(self, text: str = "") -> ModelSelection:
+        """The models that a query finds, such as ``"La4Ni3O10 above 40 GPa"`` or ``"with J_ZZ > 0.5 eV"``."""
+        from barospec.archive.modelstore import read_models
+        from barospec.catalogs.model_selection import ModelSelection
+
+        question = text if re.search(r"\bmodels?\b", text) else f"models {text}".strip()
+        with self.ask(question, columns=["model_id"]) as answer:
+            if answer.noun != "models":
+                raise CallError(f"the query is about {answer.noun}, not about models.")
+            found, query, snapshot = [str(row[0]) for row in answer.rows], answer.canonical, answer.snapshot
+        return ModelSelection(
+            str(self.location.root), snapshot, query, tuple(read_models(self._store.read(snapshot), found))
+        )
+
+    def together(self, text: str) -> xr.DataTree:
+        """Spectra and models that meet the same conditions, as one tree: ``/spectra/...`` and ``/models``.
+
+        Raises QueryError for a condition that only one of them has, such as an edge.
+        """
+        import xarray as xr
+
+        spectra, models = self.query(text), self.models(text)
+        tree: dict[str, xr.Dataset] = {"/models": models.to_xarray()} if len(models) else {}
+        for key in spectra.counts():
+            part = spectra.sel(technique=key.split("/")[0]).to_xarray()
+            tree[f"/spectra/{key}"] = part if isinstance(part, xr.Dataset) else part[key].to_dataset()
+        return xr.DataTree.from_dict(tree, name="together")
+
+    def store_output(self, dataset: xr.Dataset, message: str = "") -> str:
+        """Keep an output of `ModelSelection.apply` in the archive, in one commit; returns the entry's name."""
+        from barospec.archive.layout import Writer
+        from barospec.archive.modelstore import store_output
+        from barospec.archive.store import microseconds
+
+        store = self._store
+        with store.transaction("apply") as work:
+            entry = store_output(Writer(work.root, work.changes), dataset, microseconds())
+            work.message = message or f"{entry} of {dataset.sizes['model']} models stored"
+        if work.snapshot:
+            index.publish(store, work.snapshot)
+        return entry
+
+    def output(self, entry: str) -> xr.Dataset:
+        """A stored output of models, lazily."""
+        from barospec.archive.modelstore import read_output
+
+        return read_output(self._store.read(self.snapshot), entry)

@@ -1,0 +1,188 @@
+"""What puts spectra into an archive: ingest, watch, merge; each writes and publishes the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from barospec.catalogs import find, index
+from barospec.finding import Finding, PathLike
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    from barospec.archive.ingest import Known, Report
+    from barospec.archive.merge import MergeReport, Repeat
+    from barospec.archive.prepare import Prepared
+
+
+Progress = Callable[[str, int, int], None]
+
+
+class Putting(Finding):
+    """What puts spectra into an archive."""
+
+    def prepare(
+        self, paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None
+    ) -> Prepared:
+        """Read run sheets and files without writing anything; `settings` are ``FIELD=VALUE`` texts."""
+        return prepare(paths, settings, progress)
+
+    def ingest(
+        self,
+        paths: Sequence[PathLike],
+        settings: Sequence[str] = (),
+        *,
+        replace: bool = False,
+        strict: bool = False,
+        message: str = "",
+        progress: Progress | None = None,
+    ) -> Report:
+        """Put run sheets or files into the archive in one atomic commit, and publish its index.
+
+        Parameters
+        ----------
+        paths : sequence of path-like
+            Run sheets, files, or folders of them.
+        settings : sequence of str
+            ``FIELD=VALUE`` for files that no run sheet describes.
+        replace : bool
+            Take what contradicts the archive as a new revision; otherwise it is reported as a conflict.
+        strict : bool
+            Write nothing if anything is refused.
+        message : str
+            For the history.
+        progress : callable, optional
+            Called as ``progress(name, done, total)``.
+
+        Returns
+        -------
+        Report
+            Counts, the new snapshot, and every problem with its place.
+        """
+        self._must_be_newest()
+        return self.take(prepare(paths, settings, progress), replace=replace, strict=strict, message=message)
+
+    def take(self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = "") -> Report:
+        """Write what `prepare` gave, in one commit, and publish its index. Parameters as in `ingest`."""
+        from barospec.archive.ingest import ingest
+
+        self._must_be_newest()
+        store = self._store
+
+        def known(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
+            return index.lookup(index.publish(store, snapshot), ids, sources)
+
+        report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
+        if report.snapshot:
+            index.publish(store, report.snapshot)
+        return report
+
+    def watch(
+        self,
+        folder: PathLike,
+        sheet: PathLike | None = None,
+        settings: Sequence[str] = (),
+        *,
+        replace: bool = False,
+        settle: float = 10.0,
+        every: float = 10.0,
+    ) -> Iterator[Report]:
+        """Put in what a measurement writes into a folder, as it comes; see `archive.watch.Watch`.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where files appear; it may vanish and come back.
+        sheet : path-like, optional
+            The run sheet, read again when it changes. Without one, `settings` describe all files.
+        settings : sequence of str
+            ``FIELD=VALUE``.
+        replace : bool
+            Take what contradicts the archive as a new revision.
+        settle : float
+            Seconds that a file must rest before it is read.
+        every : float
+            Seconds between two commits at least.
+
+        Yields
+        ------
+        Report
+            One after each look at the folder, mostly empty. Stop asking to stop watching.
+        """
+        from barospec.archive.prepare import parse_settings
+        from barospec.archive.watch import Watch
+
+        self._must_be_newest()
+        return Watch(
+            Path(folder),
+            self.take,
+            sheet=None if sheet is None else Path(sheet),
+            settings=parse_settings(settings),
+            replace=replace,
+            settle=settle,
+            every=every,
+        ).reports()
+
+    def merge(
+        self,
+        text: str | Mapping[str, Any] = "",
+        *,
+        pressure: float = 0.05,
+        temperature: float = 1.0,
+        dry_run: bool = False,
+        message: str = "",
+    ) -> MergeReport:
+        """Merge the repeats at each point among the spectra that a query finds, in one commit.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``"run-2 above 10 GPa"``.
+        pressure, temperature : float
+            How far, in GPa and K, a repeat may lie from the first of its point.
+        dry_run : bool
+            Only say what would be merged.
+        message : str
+            For the history.
+
+        Returns
+        -------
+        MergeReport
+            Each point with its parents. Parents stay, and are hidden unless scans are asked for.
+        """
+        from barospec.archive.merge import merge_repeats, repeats_from
+
+        self._must_be_newest()
+        store = self._store
+
+        def repeats(snapshot: str) -> list[Repeat]:
+            index.publish(store, snapshot)
+            selection = find.select(self.location, snapshot, text, scans=True)
+            ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
+            wanted = "SELECT * FROM spectra WHERE status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[]))"
+            with find.opened(self.location, snapshot) as (_, connection):
+                return repeats_from(index.dicts(connection, wanted, [ids]))
+
+        report = merge_repeats(
+            store,
+            repeats,
+            lambda snapshot, ids, sources: index.lookup(index.publish(store, snapshot), ids, sources),
+            pressure=pressure,
+            temperature=temperature,
+            dry_run=dry_run,
+            message=message,
+        )
+        if report.snapshot:
+            index.publish(store, report.snapshot)
+        return report
+
+
+def prepare(paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None) -> Prepared:
+    """Read run sheets and files without an archive: what ``barospec check`` does."""
+    from barospec.archive.prepare import parse_settings
+    from barospec.archive.prepare import prepare as prepare_paths
+
+    if not paths:
+        raise CallError("name at least one run sheet, file or folder.")
+    return prepare_paths([Path(path) for path in paths], parse_settings(settings), progress)
