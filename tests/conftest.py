@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import barospec
 from barospec.api import Archive
+
+# The same examples in every run, so that a failure is the change's own; BAROSPEC_EXPLORE=1 looks for new ones.
+settings.register_profile(
+    "barospec",
+    deadline=None,
+    derandomize=not os.environ.get("BAROSPEC_EXPLORE"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("barospec")
 
 BARE = ("archive", "catalogs", "cli", "schemas", "sample_data")
 
