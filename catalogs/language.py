@@ -71,6 +71,10 @@ class _Many(list[Any]):
     """Parts of a repetition, to be spliced into the rule that repeats them."""
 
 
+def _spliced(taken: list[Any]) -> list[Any]:
+    return [part for value in taken for part in (value if isinstance(value, _Many) else (value,))]
+
+
 def _run(found: list[Lexeme], text: str) -> Any:
     states, values, spans = [START], list[Any](), list[Span]()
     stream = [*found, Lexeme("$END", "", len(text), len(text))]
@@ -88,10 +92,16 @@ def _run(found: list[Lexeme], text: str) -> Any:
             continue
         symbol, size, handler = RULES[-1 - action]
         cut = len(values) - size
-        parts = [p for v in values[cut:] for p in (v if isinstance(v, _Many) else (v,))]
         span = (spans[cut][0], spans[-1][1]) if size else (token.start, token.start)
+        taken = values[cut:]
         del states[cut + 1 :], values[cut:], spans[cut:]
-        values.append(parts[0] if not handler else _Many(parts) if handler == "_" else _HANDLERS[handler](parts, span))
+        if handler == "_" and taken and isinstance(taken[0], _Many):
+            value = taken[0]  # a repetition grows where it lies: n words cost n, not n²
+            value.extend(_spliced(taken[1:]))
+        else:
+            parts = _spliced(taken)
+            value = parts[0] if not handler else _Many(parts) if handler == "_" else _HANDLERS[handler](parts, span)
+        values.append(value)
         spans.append(span)
         states.append(STATES[states[-1]][symbol])
         if states[-1] == END and token.kind == "$END":
