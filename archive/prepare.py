@@ -13,27 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from barospec.archive import structures
 from barospec.archive.conditions import applies, conditions_sha256, fill_between, scan_conditions
+from barospec.archive.inputs import expand, set_conditions, set_layouts
 from barospec.archive.layout import row_sha256
-from barospec.archive.modelstore import is_model_sheet
 from barospec.archive.parallel import Job, Parsed, parse
 from barospec.archive.runsheet import read_sheet
 from barospec.archive.sheet_records import Row, Sheet, SheetRun, is_sheet
-from barospec.archive.signals import choose_signal, curves_of
+from barospec.archive.signals import choose_signal, curves_of, only_reference
 from barospec.archive.spins.records import ModelRecord, read_models
+from barospec.archive.spins.sheets import is_model_sheet
 from barospec.archive.spool import Curves, Spool
-from barospec.schemas.errors import BarospecError, CallError, InvalidData, did_you_mean
+from barospec.schemas.errors import BarospecError, InvalidData
 from barospec.schemas.records import Problem, Scan
-from barospec.schemas.sheet import SIGNALS
 from barospec.schemas.values import parse_value
-from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, find_term, group_key
+from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, group_key
 
 Progress = Callable[[str, int, int], None]
-LAYOUTS = ("columns", "channels")  # mappings, written as in a run sheet: {energy: energy_enc, i0: I0}
-SETTINGS = ("format", "signal", *LAYOUTS)
 
 
 @dataclass(slots=True)
@@ -124,44 +120,6 @@ class _Source:
     rows: list[Row] | None
 
 
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``FIELD=VALUE`` of the command line, field names made canonical.
-
-    Raises CallError for an unknown field, a missing "=", or a field that the archive itself writes.
-    """
-    found: dict[str, str] = {}
-    known = [*SETTINGS, *(term.name for term in SETTABLE)]
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        term = find_term(name)
-        key = name.strip() if name.strip() in SETTINGS else (term.name if term else "")
-        if not equals:
-            raise CallError(f'--set "{pair}" has no "=". Write --set FIELD=VALUE, such as --set pressure="15.6 GPa".')
-        if key not in known:
-            raise CallError(
-                f"--set {name}: there is no such field to set.{did_you_mean(name, known)} `barospec fields` lists them."
-            )
-        found[key] = value
-    return found
-
-
-def _set_layouts(settings: Mapping[str, str]) -> dict[str, Any]:
-    """``--set channels="{energy: energy_enc, i0: I0}"``: read like a run sheet's, every scalar as text."""
-    found: dict[str, Any] = {}
-    for name in LAYOUTS:
-        if name in settings:
-            try:
-                value = yaml.load(settings[name], Loader=yaml.BaseLoader)
-            except (yaml.YAMLError, RecursionError):
-                value = None
-            if not isinstance(value, dict) or not value:
-                raise CallError(
-                    f"--set {name}={settings[name]} is no mapping. Write --set {name}='{{energy: energy_enc, i0: I0, itrans: I1}}'."
-                )
-            found[name] = value
-    return found
-
-
 def prepare(
     paths: Iterable[Path], settings: Mapping[str, str], progress: Progress | None = None, live: Live | None = None
 ) -> Prepared:
@@ -207,12 +165,12 @@ def _sources(
     paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None
 ) -> list[_Source]:
     """All files that are to be read, each with its run and the rows of the scan table that may concern it."""
-    conditions = _set_conditions(settings)
-    layouts = _set_layouts(settings)
+    conditions = set_conditions(settings)
+    layouts = set_layouts(settings)
     found: list[_Source] = []
     described: list[tuple[Sheet | None, SheetRun, Path]]
     for path in expand(paths, prepared):
-        if is_sheet(path) and is_model_sheet(path):
+        if is_model_sheet(path):
             _model_sheet(path, prepared)
             continue
         if is_sheet(path):
@@ -240,44 +198,12 @@ def _job(source: _Source, live: Live | None) -> Job:
     return Job(source.file, source.run.format, source.run.options, growing)
 
 
-def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
-    """Files among `paths`; a folder stands for its run sheets, or without any for all its files."""
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            sheets = [p for p in inside if is_sheet(p)]
-            if not inside:
-                prepared.error("the folder is empty.", path)
-            yield from sheets or inside
-        elif path.exists():
-            yield path
-        else:
-            near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-            prepared.error(f"there is no such file.{near}", path)
-
-
 def _model_sheet(path: Path, prepared: Prepared) -> None:
     try:
         prepared.models += read_models(path)
     except BarospecError as error:
         for line in str(error).splitlines():  # one problem to a line, each with its place
             prepared.error(line)
-
-
-def _set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
-    conditions: dict[str, Any] = {}
-    for name in sorted(settings, key=lambda name: (name != "element", name.endswith("_sigma"))):
-        if name == "signal" and settings[name] not in SIGNALS:
-            raise CallError(f"--set signal={settings[name]}: choose from {', '.join(SIGNALS)}.")
-        if name not in SETTINGS:
-            try:
-                if name == "edge":  # may be completed by the element that the file states
-                    conditions["edge"] = settings[name]
-                else:
-                    conditions.update(parse_value(BY_NAME[name], settings[name]))
-            except InvalidData as error:
-                raise CallError(f"--set {error}") from None
-    return conditions
 
 
 def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[tuple[Sheet | None, SheetRun, Path]]:
@@ -336,12 +262,28 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
         if live is not None and not _finished(scan, parsed.reader, live.ready[file.resolve()]):
             prepared.unfinished += 1
             continue
+        if not matching and (why := _elsewhere(scan, parsed, run.signal)):
+            prepared.tell(scan.problems)
+            prepared.problems.append(Problem("note", why, str(file), scan=scan.name))
+            prepared.skipped += 1
+            continue
         # Two rows for one scan are two signals of it, such as the sample and its foil.
         for row in matching or ANY_ROW:
             _take(scan, source, parsed, row, prepared)
     if rows is not None and any(row.scan is None for row in rows) and len(parsed.scans) > 1:
         names = ", ".join(scan.name for scan in parsed.scans[:6])
         prepared.error(f"holds {len(parsed.scans)} scans ({names}, …): rows for it must name the scan.", file)
+
+
+def _elsewhere(scan: Scan, parsed: Parsed, signal: str | None) -> str:
+    """Why a scan is left to another one of its file: a reference beside its samples, or the same reference twice."""
+    if signal is None and only_reference(scan.channels) and not all(only_reference(s.channels) for s in parsed.scans):
+        how = "say signal: murefer in the run sheet, or --set signal=murefer, to take it"
+        return f"a reference channel, not a sample; not taken as a spectrum of its own ({how})."
+    twin = scan.header.get("athena_reference", "")
+    if signal == "murefer" and any(other.name == twin and only_reference(other.channels) for other in parsed.scans):
+        return f'its reference is taken as "{twin}", a group of its own.'
+    return ""
 
 
 def _finished(scan: Scan, reader: str, growing: bool) -> bool:

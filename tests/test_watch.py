@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from barospec.api import Archive
-from barospec.archive.prepare import parse_settings
+from barospec.archive.inputs import parse_settings
 from barospec.archive.watch import Folder, Watch
 from barospec.cli.watching import Wanted, follow
 from barospec.schemas.errors import CallError, StoreError
