@@ -77,6 +77,7 @@ class Prepared:
     skipped: int = 0
     unfinished: int = 0
     failed: dict[Path, str] = field(default_factory=dict)
+    ended: dict[Path, list[str]] = field(default_factory=dict)
     spool: Spool = field(default_factory=Spool)
 
     def error(self, message: str, file: object = "", line: int = 0, scan: str = "") -> None:
@@ -104,10 +105,12 @@ class Prepared:
 class Live:
     """A measurement that goes on: only these files are read, only finished scans taken, and what is missing is awaited.
 
-    ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing.
+    ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing. ``seen`` holds, for files
+    of many scans, the entries that had ended when they were read before.
     """
 
     ready: Mapping[Path, bool]
+    seen: Mapping[Path, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +197,12 @@ def _sources(
 
 
 def _job(source: _Source, live: Live | None) -> Job:
-    growing = live is not None and live.ready[source.file.resolve()]
-    return Job(source.file, source.run.format, source.run.options, growing)
+    if live is None:
+        return Job(source.file, source.run.format, source.run.options)
+    path = source.file.resolve()
+    # Pressures between readings need all scans of the run, not the new ones alone.
+    seen = () if source.run.between else tuple(live.seen.get(path, ()))
+    return Job(source.file, source.run.format, source.run.options, live.ready[path], seen)
 
 
 def _model_sheet(path: Path, prepared: Prepared) -> None:
@@ -254,6 +261,8 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
         prepared.error(message, "" if str(file) in message else file)
         used.update(id(row) for row in rows or [])
         return
+    prepared.ended.setdefault(file.resolve(), []).extend(parsed.ended)
+    prepared.tell(parsed.problems)
     for scan in parsed.scans:
         matching = [row for row in rows or [] if row.scan is None or row.scan == scan.name]
         used.update(id(row) for row in matching)
@@ -327,8 +336,11 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
     except BarospecError as error:
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
+    content = row_sha256(energy, signals)
+    # A file that grows has no sha256 that would name it later: the scan's own numbers stand for it.
+    sha256 = parsed.sha256 or hashlib.sha256(f"{file.name}\0{scan.name}\0".encode() + content).hexdigest()
     columns |= {
-        "spectrum_id": hashlib.sha256(f"{parsed.sha256}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
+        "spectrum_id": hashlib.sha256(f"{sha256}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
         "element": columns["edge"].split(" ")[0],
         "signal": signal,
         "point_count": len(energy),
@@ -336,7 +348,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
         "energy_max": float(energy.max()),
         "source_file": _source_name(file, sheet),
         "source_scan": scan.name,
-        "source_sha256": parsed.sha256,
+        "source_sha256": sha256,
         "reader": parsed.reader,
         "run_sheet": sheet.name if sheet else None,
     }
@@ -346,7 +358,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
             curves=prepared.spool.put(energy, signals),
             columns=columns,
             header=json.dumps(scan.header, ensure_ascii=False, sort_keys=True),
-            content=row_sha256(energy, signals),
+            content=content,
             where=f"{file} [{scan.name}]",
         )
     )
