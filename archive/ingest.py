@@ -174,10 +174,7 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
         same_name = by_source.get(entry.source)
         # A file that grew by a scan has other bytes; its earlier scans are what they were.
         old = by_id.get(entry.spectrum_id) or same_name
-        if old is not None and (old.content, old.conditions) == (
-            check_number(entry.content),
-            check_number(entry.conditions),
-        ):
+        if old is not None and _same(entry, old):
             report.unchanged += 1
             if old.status == "withdrawn":
                 report.problems.append(
@@ -197,6 +194,13 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
             entry.columns["spectrum_id"] = old.spectrum_id
             plan.append(_Planned(entry, old.revision + 1, old))
     return plan
+
+
+def _same(entry: Entry, old: Known) -> bool:
+    """Whether the archive has an entry: as it was stated at ingest, or as it was edited since."""
+    if old.content != check_number(entry.content):
+        return False
+    return old.conditions == check_number(entry.conditions) or not _differences(entry.columns, old.columns)
 
 
 def _twin(entry: Entry, twin: Entry, report: Report) -> None:
