@@ -134,8 +134,8 @@ def apply_models(
     import xarray as xr
 
     operator = find_model_operator(name)
-    stack = _one_stack(operator, records)
-    settings = _options(operator, options, records)
+    stack = check_models(operator, records)
+    settings = find_settings(operator, options, records)
     inputs = _inputs(operator, stack, records, sweep or {})
     kelvin = np.atleast_1d(np.asarray(temperature, dtype=np.float64))
     if operator.thermal:
@@ -171,7 +171,8 @@ def _shaped(values: Any, shape: tuple[int, ...], dims: tuple[str, ...]) -> Any:
     return np.broadcast_to(own, (*shape, *core))
 
 
-def _one_stack(operator: ModelOperator, records: Sequence[ModelRecord]) -> str:
+def check_models(operator: ModelOperator, records: Sequence[ModelRecord]) -> str:
+    """The one stack of the models; InvalidData when they do not fit the operator."""
     if not records:
         raise InvalidData("there are no models to compute with.")
     stacks = {record.stack for record in records}
@@ -190,7 +191,8 @@ def _one_stack(operator: ModelOperator, records: Sequence[ModelRecord]) -> str:
     return stack
 
 
-def _options(operator: ModelOperator, given: Mapping[str, Any], records: Sequence[ModelRecord]) -> dict[str, Any]:
+def find_settings(operator: ModelOperator, given: Mapping[str, Any], records: Sequence[ModelRecord]) -> dict[str, Any]:
+    """The operator's options as given, or as the models state them; CallError for one that nobody stated."""
     for key in given:
         if key not in operator.options:
             known = list(operator.options)
@@ -234,7 +236,7 @@ def _inputs(
             dim = _dimension(swept)
             inputs[full] = xr.DataArray(values, dims=dim).chunk({dim: SWEEP_PER_BLOCK})
         else:
-            column = [_parameter(record, full, family) for record in records]
+            column = [model_parameter(record, full, family) for record in records]
             inputs[full] = xr.DataArray(np.array(column), dims="model").chunk({"model": MODELS_PER_BLOCK})
     if not any("model" in item.dims for item in inputs.values()):
         first = next(iter(inputs))
@@ -246,7 +248,7 @@ def _dimension(parameter: str) -> str:
     return parameter.replace("(", "_").replace(")", "")
 
 
-def _parameter(record: ModelRecord, full: str, family: str) -> float:
+def model_parameter(record: ModelRecord, full: str, family: str) -> float:
     """A model's value of ``J_H(m)``: written so, or as J_H of layer m, or as the J_H of all layers."""
     layer = full[len(family) + 1 : -1]
     for name, where in ((full, ""), (family, layer), (family, "")):

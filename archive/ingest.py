@@ -9,14 +9,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from barospec.archive.ingest_records import new_literature, new_structures, write_sheets, write_structures
 from barospec.archive.layout import Batch, Writer, count_records
 from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
-from barospec.archive.store import Store, actor
+from barospec.archive.store import Store, actor, microseconds
 from barospec.schemas.records import Problem
 from barospec.schemas.values import show_value
 from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS
@@ -125,7 +124,7 @@ def ingest(
         return report
     with store.transaction("ingest") as work:
         writer = Writer(work.root, work.changes)
-        now = now_in_microseconds()
+        now = microseconds()
         plan = _compare(prepared.entries, known, work.parent, replace, report)
         fresh_structures = new_structures(work, prepared.structures, replace, report)
         fresh_literature = new_literature(work, prepared.literature)
@@ -175,10 +174,7 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
         same_name = by_source.get(entry.source)
         # A file that grew by a scan has other bytes; its earlier scans are what they were.
         old = by_id.get(entry.spectrum_id) or same_name
-        if old is not None and (old.content, old.conditions) == (
-            check_number(entry.content),
-            check_number(entry.conditions),
-        ):
+        if old is not None and _same(entry, old):
             report.unchanged += 1
             if old.status == "withdrawn":
                 report.problems.append(
@@ -198,6 +194,13 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
             entry.columns["spectrum_id"] = old.spectrum_id
             plan.append(_Planned(entry, old.revision + 1, old))
     return plan
+
+
+def _same(entry: Entry, old: Known) -> bool:
+    """Whether the archive has an entry: as it was stated at ingest, or as it was edited since."""
+    if old.content != check_number(entry.content):
+        return False
+    return old.conditions == check_number(entry.conditions) or not _differences(entry.columns, old.columns)
 
 
 def _twin(entry: Entry, twin: Entry, report: Report) -> None:
@@ -339,9 +342,3 @@ def _summary(report: Report) -> str:
         parts.append(f"{report.models} models")
     runs = ", ".join(sorted(report.runs)[:8]) + (", …" if len(report.runs) > 8 else "")
     return "; ".join(parts) + (f" ({runs})" if runs else "")
-
-
-def now_in_microseconds() -> int:
-    """Microseconds since 1970 (UTC), as times are stored."""
-    since = datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -252,6 +252,16 @@ class Writer:
         edited = set(self.changes.edited.get(f"spectra/{key}", [])) | {int(row) for row in rows}
         self.changes.edited[f"spectra/{key}"] = sorted(edited)
 
+    def edit_rows(self, key: str, rows: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Overwrite columns of some rows, each row with a value of its own (None: not known)."""
+        group = spectra_group(self.root, key)
+        for name, values in columns.items():
+            self._require_column(group, name, SPECTRUM_KINDS[name], "spectrum", COLUMN_ROWS, count_rows(group))
+            stored = self._encode(name, SPECTRUM_KINDS[name], values)
+            array(group, name).set_orthogonal_selection((np.asarray(rows),), stored)
+        edited = set(self.changes.edited.get(f"spectra/{key}", [])) | {int(row) for row in rows}
+        self.changes.edited[f"spectra/{key}"] = sorted(edited)
+
     def append_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Append records to the table `name`; returns the rows' range."""
         group = self.root.require_group(f"tables/{name}")

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive.conditions import conditions_sha256
-from barospec.archive.ingest import Lookup, event, now_in_microseconds
+from barospec.archive.ingest import Lookup, event
 from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
-from barospec.archive.store import Store
+from barospec.archive.store import Store, microseconds
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def merge_repeats(
             report.merged.append(_merged(work.root, identity, group, batches.setdefault(group[0].group, Batch())))
         if dry_run or not fresh:
             return report
-        now = now_in_microseconds()
+        now = microseconds()
         writer = Writer(work.root, work.changes)
         replaced = {str(old) for _, group in fresh for r in group if (old := r.columns.get("merged_into"))}
         for row in known(work.parent, sorted(replaced), []):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,22 +28,15 @@ CONVENTIONS = ("fermi_level_reference", "hund_convention", "e_ct_reference", "st
 DESCRIBED = (*CONVENTIONS, "phase", "pressure_method", "note")
 
 
-def is_model_sheet(path: Path) -> bool:
-    """Whether a YAML file lists models: a line ``models:`` at its left margin."""
-    try:
-        with path.open("rb") as file:
-            return any(line.rstrip() == b"models:" for line in file.read(2_000_000).splitlines())
-    except OSError:
-        return False
-
-
 def fingerprint(record: ModelRecord) -> str:
     """sha256 of a model's content, whatever file and line it came from."""
     numbers = [
         (p.name, p.layer, p.bond, p.unit, p.value, p.sigma, p.low, p.high, p.quote, p.note) for p in record.parameters
     ]
     facts = [record.model_id, record.compound, record.structure, record.stack, record.scale, record.status]
-    told = [record.pressure, record.temperature, record.hamiltonian, record.source, sorted(record.metadata.items())]
+    # Not said, the origin is stored as calculated: saying it makes no other model.
+    said = sorted(item for item in record.metadata.items() if item != ("origin", "calculated"))
+    told = [record.pressure, record.temperature, record.hamiltonian, record.source, said]
     return hashlib.sha256(repr([facts, told, numbers]).encode()).hexdigest()
 
 

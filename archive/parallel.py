@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from barospec.archive.readers import registry
 from barospec.schemas.errors import BarospecError, UnreadableFile
-from barospec.schemas.records import Scan
+from barospec.schemas.records import Problem, Scan
 
 # Seconds of parsing that must be left for workers to pay: they start in 0.3 to 0.5 s each, see benchmarks/files.py.
 WORTH = 1.5
@@ -34,22 +34,32 @@ MAX_FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A file to parse; ``growing`` ones may change meanwhile."""
+    """A file to parse; ``growing`` ones may change meanwhile.
+
+    ``seen``, where it is given, holds names of entries that had ended before: formats that can leave them out.
+    """
 
     path: Path
     format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     growing: bool = False
+    seen: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
 class Parsed:
-    """What came of a file: its scans, or the error."""
+    """What came of a file: its scans, or the error.
+
+    ``sha256`` is "" where the file was still growing or was read in part: it has no sha256 yet. ``ended`` are the entries that
+    need not be read again.
+    """
 
     path: Path
     reader: str = ""
     sha256: str = ""
     scans: list[Scan] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     error: BarospecError | None = None
 
 
@@ -67,9 +77,18 @@ def parse_file(job: Job) -> Parsed:
     """
     try:
         before = job.path.stat()
-        reader, scans = registry.read_file(job.path, job.format, job.options)
-        with job.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        part = None
+        if job.seen is not None:
+            part = registry.read_since(job.path, job.format, job.options, job.seen)
+        if part is not None and (part[1] or job.seen or job.growing):
+            reader, scans, ended, problems = part
+        else:
+            ended, problems = [], []
+            reader, scans = registry.read_file(job.path, job.format, job.options)
+        digest = ""
+        if part is None or not (job.growing or job.seen):
+            with job.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         after = job.path.stat()
         if not job.growing and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise UnreadableFile(f"{job.path}: changed while it was read; is it still being written? Try again later.")
@@ -78,7 +97,7 @@ def parse_file(job: Job) -> Parsed:
     except OSError as error:
         reason = error.strerror or error
         return Parsed(job.path, error=UnreadableFile(f"{job.path}: cannot be read: {reason}."))
-    return Parsed(job.path, f"{reader.name} {reader.version}", digest, scans)
+    return Parsed(job.path, f"{reader.name} {reader.version}", digest, scans, ended, problems)
 
 
 def parse(jobs: Sequence[Job], workers: int | None = None) -> Iterator[Parsed]:

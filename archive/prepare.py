@@ -13,27 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from barospec.archive import structures
 from barospec.archive.conditions import applies, conditions_sha256, fill_between, scan_conditions
+from barospec.archive.inputs import expand, set_conditions, set_layouts
 from barospec.archive.layout import row_sha256
-from barospec.archive.modelstore import is_model_sheet
 from barospec.archive.parallel import Job, Parsed, parse
 from barospec.archive.runsheet import read_sheet
 from barospec.archive.sheet_records import Row, Sheet, SheetRun, is_sheet
-from barospec.archive.signals import choose_signal, curves_of
+from barospec.archive.signals import choose_signal, curves_of, only_reference
 from barospec.archive.spins.records import ModelRecord, read_models
+from barospec.archive.spins.sheets import is_model_sheet
 from barospec.archive.spool import Curves, Spool
-from barospec.schemas.errors import BarospecError, CallError, InvalidData, did_you_mean
+from barospec.schemas.errors import BarospecError, InvalidData
 from barospec.schemas.records import Problem, Scan
-from barospec.schemas.sheet import SIGNALS
 from barospec.schemas.values import parse_value
-from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, find_term, group_key
+from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, group_key
 
 Progress = Callable[[str, int, int], None]
-LAYOUTS = ("columns", "channels")  # mappings, written as in a run sheet: {energy: energy_enc, i0: I0}
-SETTINGS = ("format", "signal", *LAYOUTS)
 
 
 @dataclass(slots=True)
@@ -81,6 +77,7 @@ class Prepared:
     skipped: int = 0
     unfinished: int = 0
     failed: dict[Path, str] = field(default_factory=dict)
+    ended: dict[Path, list[str]] = field(default_factory=dict)
     spool: Spool = field(default_factory=Spool)
 
     def error(self, message: str, file: object = "", line: int = 0, scan: str = "") -> None:
@@ -108,10 +105,12 @@ class Prepared:
 class Live:
     """A measurement that goes on: only these files are read, only finished scans taken, and what is missing is awaited.
 
-    ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing.
+    ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing. ``seen`` holds, for files
+    of many scans, the entries that had ended when they were read before.
     """
 
     ready: Mapping[Path, bool]
+    seen: Mapping[Path, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,44 +121,6 @@ class _Source:
     run: SheetRun
     sheet: Sheet | None
     rows: list[Row] | None
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``FIELD=VALUE`` of the command line, field names made canonical.
-
-    Raises CallError for an unknown field, a missing "=", or a field that the archive itself writes.
-    """
-    found: dict[str, str] = {}
-    known = [*SETTINGS, *(term.name for term in SETTABLE)]
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        term = find_term(name)
-        key = name.strip() if name.strip() in SETTINGS else (term.name if term else "")
-        if not equals:
-            raise CallError(f'--set "{pair}" has no "=". Write --set FIELD=VALUE, such as --set pressure="15.6 GPa".')
-        if key not in known:
-            raise CallError(
-                f"--set {name}: there is no such field to set.{did_you_mean(name, known)} `barospec fields` lists them."
-            )
-        found[key] = value
-    return found
-
-
-def _set_layouts(settings: Mapping[str, str]) -> dict[str, Any]:
-    """``--set channels="{energy: energy_enc, i0: I0}"``: read like a run sheet's, every scalar as text."""
-    found: dict[str, Any] = {}
-    for name in LAYOUTS:
-        if name in settings:
-            try:
-                value = yaml.load(settings[name], Loader=yaml.BaseLoader)
-            except (yaml.YAMLError, RecursionError):
-                value = None
-            if not isinstance(value, dict) or not value:
-                raise CallError(
-                    f"--set {name}={settings[name]} is no mapping. Write --set {name}='{{energy: energy_enc, i0: I0, itrans: I1}}'."
-                )
-            found[name] = value
-    return found
 
 
 def prepare(
@@ -207,12 +168,12 @@ def _sources(
     paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None
 ) -> list[_Source]:
     """All files that are to be read, each with its run and the rows of the scan table that may concern it."""
-    conditions = _set_conditions(settings)
-    layouts = _set_layouts(settings)
+    conditions = set_conditions(settings)
+    layouts = set_layouts(settings)
     found: list[_Source] = []
     described: list[tuple[Sheet | None, SheetRun, Path]]
     for path in expand(paths, prepared):
-        if is_sheet(path) and is_model_sheet(path):
+        if is_model_sheet(path):
             _model_sheet(path, prepared)
             continue
         if is_sheet(path):
@@ -236,24 +197,12 @@ def _sources(
 
 
 def _job(source: _Source, live: Live | None) -> Job:
-    growing = live is not None and live.ready[source.file.resolve()]
-    return Job(source.file, source.run.format, source.run.options, growing)
-
-
-def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
-    """Files among `paths`; a folder stands for its run sheets, or without any for all its files."""
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            sheets = [p for p in inside if is_sheet(p)]
-            if not inside:
-                prepared.error("the folder is empty.", path)
-            yield from sheets or inside
-        elif path.exists():
-            yield path
-        else:
-            near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-            prepared.error(f"there is no such file.{near}", path)
+    if live is None:
+        return Job(source.file, source.run.format, source.run.options)
+    path = source.file.resolve()
+    # Pressures between readings need all scans of the run, not the new ones alone.
+    seen = () if source.run.between else tuple(live.seen.get(path, ()))
+    return Job(source.file, source.run.format, source.run.options, live.ready[path], seen)
 
 
 def _model_sheet(path: Path, prepared: Prepared) -> None:
@@ -262,22 +211,6 @@ def _model_sheet(path: Path, prepared: Prepared) -> None:
     except BarospecError as error:
         for line in str(error).splitlines():  # one problem to a line, each with its place
             prepared.error(line)
-
-
-def _set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
-    conditions: dict[str, Any] = {}
-    for name in sorted(settings, key=lambda name: (name != "element", name.endswith("_sigma"))):
-        if name == "signal" and settings[name] not in SIGNALS:
-            raise CallError(f"--set signal={settings[name]}: choose from {', '.join(SIGNALS)}.")
-        if name not in SETTINGS:
-            try:
-                if name == "edge":  # may be completed by the element that the file states
-                    conditions["edge"] = settings[name]
-                else:
-                    conditions.update(parse_value(BY_NAME[name], settings[name]))
-            except InvalidData as error:
-                raise CallError(f"--set {error}") from None
-    return conditions
 
 
 def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[tuple[Sheet | None, SheetRun, Path]]:
@@ -328,6 +261,8 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
         prepared.error(message, "" if str(file) in message else file)
         used.update(id(row) for row in rows or [])
         return
+    prepared.ended.setdefault(file.resolve(), []).extend(parsed.ended)
+    prepared.tell(parsed.problems)
     for scan in parsed.scans:
         matching = [row for row in rows or [] if row.scan is None or row.scan == scan.name]
         used.update(id(row) for row in matching)
@@ -336,12 +271,28 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
         if live is not None and not _finished(scan, parsed.reader, live.ready[file.resolve()]):
             prepared.unfinished += 1
             continue
+        if not matching and (why := _elsewhere(scan, parsed, run.signal)):
+            prepared.tell(scan.problems)
+            prepared.problems.append(Problem("note", why, str(file), scan=scan.name))
+            prepared.skipped += 1
+            continue
         # Two rows for one scan are two signals of it, such as the sample and its foil.
         for row in matching or ANY_ROW:
             _take(scan, source, parsed, row, prepared)
     if rows is not None and any(row.scan is None for row in rows) and len(parsed.scans) > 1:
         names = ", ".join(scan.name for scan in parsed.scans[:6])
         prepared.error(f"holds {len(parsed.scans)} scans ({names}, …): rows for it must name the scan.", file)
+
+
+def _elsewhere(scan: Scan, parsed: Parsed, signal: str | None) -> str:
+    """Why a scan is left to another one of its file: a reference beside its samples, or the same reference twice."""
+    if signal is None and only_reference(scan.channels) and not all(only_reference(s.channels) for s in parsed.scans):
+        how = "say signal: murefer in the run sheet, or --set signal=murefer, to take it"
+        return f"a reference channel, not a sample; not taken as a spectrum of its own ({how})."
+    twin = scan.header.get("athena_reference", "")
+    if signal == "murefer" and any(other.name == twin and only_reference(other.channels) for other in parsed.scans):
+        return f'its reference is taken as "{twin}", a group of its own.'
+    return ""
 
 
 def _finished(scan: Scan, reader: str, growing: bool) -> bool:
@@ -385,8 +336,11 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
     except BarospecError as error:
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
+    content = row_sha256(energy, signals)
+    # A file that grows has no sha256 that would name it later: the scan's own numbers stand for it.
+    sha256 = parsed.sha256 or hashlib.sha256(f"{file.name}\0{scan.name}\0".encode() + content).hexdigest()
     columns |= {
-        "spectrum_id": hashlib.sha256(f"{parsed.sha256}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
+        "spectrum_id": hashlib.sha256(f"{sha256}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
         "element": columns["edge"].split(" ")[0],
         "signal": signal,
         "point_count": len(energy),
@@ -394,7 +348,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
         "energy_max": float(energy.max()),
         "source_file": _source_name(file, sheet),
         "source_scan": scan.name,
-        "source_sha256": parsed.sha256,
+        "source_sha256": sha256,
         "reader": parsed.reader,
         "run_sheet": sheet.name if sheet else None,
     }
@@ -404,7 +358,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
             curves=prepared.spool.put(energy, signals),
             columns=columns,
             header=json.dumps(scan.header, ensure_ascii=False, sort_keys=True),
-            content=row_sha256(energy, signals),
+            content=content,
             where=f"{file} [{scan.name}]",
         )
     )

@@ -26,6 +26,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "transmission": ("i0", "itrans"),
     "fluorescence": ("i0", "ifluor"),
     "emission": ("iemission",),
+    "murecorded": ("murecorded",),  # after those of which the way is known
     "murefer": ("murefer",),
     "reference": ("itrans", "irefer"),
 }
@@ -50,11 +51,21 @@ def choose_signal(channels: Mapping[str, Curve], technique: str, wanted: str | N
     for name in able:
         if name not in ON_REQUEST and (name == "emission") == (technique == "xes"):
             return name
-    expected = "iemission" if technique == "xes" else "mutrans, i0 with itrans, or i0 with ifluor"
+    expected = "iemission" if technique == "xes" else "mu, i0 with itrans, or i0 with ifluor"
     raise InvalidData(
         f"no {technique} curve can be formed from the channels {', '.join(sorted(channels)) or '(none)'}; "
         f"expected {expected}. Name the channels in the run sheet (columns: or channels:) or say signal:."
     )
+
+
+def only_reference(channels: Mapping[str, Curve]) -> bool:
+    """Whether nothing but the curve of a reference can be formed: a foil's scan beside that of its sample.
+
+    >>> only_reference({"murefer": np.ones(2)}), only_reference({"murefer": np.ones(2), "mutrans": np.ones(2)})
+    (True, False)
+    """
+    able = [name for name, needs in NEEDS.items() if all(need in channels for need in needs)]
+    return bool(able) and set(able) <= {*ON_REQUEST}
 
 
 def form_signal(channels: Mapping[str, Curve], signal: str) -> Curve:

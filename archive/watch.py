@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROWING = (".h5", ".hdf5", ".nx", ".nxs")  # one file for many scans; each scan says whether it has ended
 PASSING = (".tmp", ".part", ".swp", "~")  # what copying and editing leave for a moment
 POLL = 1.0
-# A growing file is read whole each time; it may take this share of the time.
+# Reading a growing file may take this share of the time; entries that had ended before are not read again.
 SHARE = 0.2
 # Failures of reading that may pass are told after this many seconds, for a share comes back and a lock is let go.
 PATIENCE = 60.0
@@ -143,6 +143,15 @@ class Folder:
             known.retry = 0.0
 
 
+@dataclass(slots=True)
+class _Ended:
+    """What had ended in a file of many scans, and what told the file from another of that name."""
+
+    inode: int
+    size: int = 0
+    names: set[str] = field(default_factory=set)
+
+
 class Watch:
     """One folder, watched.
 
@@ -184,6 +193,7 @@ class Watch:
         self.take, self.sheet, self.settings, self.replace = take, sheet, dict(settings or {}), replace
         self.every, self.poll, self.clock, self.sleep = every, poll, clock, sleep
         self._read: set[Path] = set()
+        self._ended: dict[Path, _Ended] = {}
         self._told: set[str] = set()
         self._sheet_state: Signature | None = None
         self._edited = False
@@ -212,7 +222,8 @@ class Watch:
         ready = {path: growing for path, growing in ready.items() if path in self._read} or ready
         revise = self.replace or self._edited or bool(self._read & ready.keys())
         start = self.clock()
-        prepared = prepare(sorted(ready) if self.sheet is None else [self.sheet], self.settings, live=Live(ready))
+        live = Live(ready, {path: self._ended_in(path) for path in ready})
+        prepared = prepare(sorted(ready) if self.sheet is None else [self.sheet], self.settings, live=live)
         if self.sheet is not None and not prepared.sheets:
             report.problems = self._new(prepared.problems)
             return report  # half-edited; the files wait
@@ -227,6 +238,9 @@ class Watch:
             self._last = self.clock()
             return report
         self._read |= {path for path in ready if path not in passing and path.suffix.lower() not in GROWING}
+        for path, names in prepared.ended.items():
+            if path in self._ended:
+                self._ended[path].names |= set(names)
         self._edited = False
         lost = self.folder.done(ready, passing, self.clock() - start)
         report.problems = self._new([*report.problems, *(Problem("error", text) for text in lost.values())])
@@ -234,6 +248,18 @@ class Watch:
         if report.snapshot:
             self._last = self.clock()
         return report
+
+    def _ended_in(self, path: Path) -> frozenset[str]:
+        """Entries of a file that were taken after their end; none of a file that is another one than before, or shrank."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return frozenset()
+        known = self._ended.get(path)
+        if known is None or known.inode != stat.st_ino or stat.st_size < known.size:
+            known = self._ended[path] = _Ended(stat.st_ino)
+        known.size = stat.st_size
+        return frozenset(known.names)
 
     def _notice_edits(self) -> None:
         if self.sheet is None:
@@ -248,6 +274,7 @@ class Watch:
         if self._sheet_state is not None and state != self._sheet_state:
             self._edited = True
             self._told.clear()
+            self._ended.clear()
             self.folder.again()
         self._sheet_state = state
 

@@ -110,7 +110,7 @@ class Putting(Finding):
         Report
             One after each look at the folder, mostly empty. Stop asking to stop watching.
         """
-        from barospec.archive.prepare import parse_settings
+        from barospec.archive.inputs import parse_settings
         from barospec.archive.watch import Watch
 
         self._must_be_newest()
@@ -180,7 +180,7 @@ class Putting(Finding):
 
 def prepare(paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None) -> Prepared:
     """Read run sheets and files without an archive: what ``barospec check`` does."""
-    from barospec.archive.prepare import parse_settings
+    from barospec.archive.inputs import parse_settings
     from barospec.archive.prepare import prepare as prepare_paths
 
     if not paths:

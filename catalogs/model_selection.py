@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +97,22 @@ class ModelSelection:
 
         Models at another energy scale than the operator's are left out; see `archive.apply_models.apply_models`.
         """
+        from barospec.archive.apply_models import apply_models
+
+        attributes = {"query": self.query, "snapshot": self.snapshot}
+        return self._by_stack(
+            name,
+            lambda records: apply_models(
+                records, name, temperature=temperature, sweep=sweep, attributes=attributes, **options
+            ),
+        )
+
+    def _by_stack(
+        self, name: str, compute: Callable[[tuple[ModelRecord, ...]], xr.Dataset]
+    ) -> xr.Dataset | xr.DataTree:
+        """What is computed from the models that fit an operator: a Dataset, or a DataTree when they have several stacks."""
         import xarray as xr
 
-        from barospec.archive.apply_models import apply_models
         from barospec.archive.spins.registry import find_model_operator
 
         operator = find_model_operator(name)
@@ -110,21 +123,38 @@ class ModelSelection:
             raise InvalidData(
                 f"{name} takes models of {', '.join(operator.stacks)} at the {operator.scale} scale; the query finds {have}."
             )
-        attributes = {"query": self.query, "snapshot": self.snapshot}
-        parts = {
-            stack: apply_models(
-                fitting.only(stack=stack).records,
-                name,
-                temperature=temperature,
-                sweep=sweep,
-                attributes=attributes,
-                **options,
-            )
-            for stack in stacks
-        }
+        parts = {stack: compute(fitting.only(stack=stack).records) for stack in stacks}
         if len(parts) == 1:
             return next(iter(parts.values()))
         return xr.DataTree.from_dict({f"/{stack}": part for stack, part in parts.items()}, name="models")
+
+    def sensitivity(
+        self,
+        name: str,
+        box: Mapping[str, float | tuple[float, float]],
+        holds: str,
+        *,
+        temperature: float = 0.0,
+        points: int = 256,
+        seed: int = 0,
+        progress: Any = None,
+        **options: Any,
+    ) -> xr.Dataset | xr.DataTree:
+        """An operator's outputs over a box of parameters, and the share of it where statements hold.
+
+        ``models.sensitivity("hopping_to_spins", {"U_d": (4, 8), "E_CT": (2.5, 4)}, "abs(J_lt) > abs(J_mt)")``; see
+        `archive.apply_sensitivity.apply_sensitivity`. Computed at once; a DataTree keyed by stack when the selection has several.
+        """
+        from barospec.archive.apply_sensitivity import apply_sensitivity
+
+        attributes = {"query": self.query, "snapshot": self.snapshot}
+        return self._by_stack(
+            name,
+            lambda records: apply_sensitivity(
+                records, name, box, holds, temperature=temperature, points=points, seed=seed, progress=progress,
+                attributes=attributes, **options,
+            ),
+        )  # fmt: skip
 
 
 _FACTS = {"material": "compound", "structure": "structure", "stack": "stack", "scale": "scale", "standing": "status"}

@@ -35,14 +35,15 @@ STYLE: Any = {  # rcParams, whose names matplotlib types one by one
 }
 
 
-def _figure(height: float = 3.6) -> tuple[Figure, Any]:
+def new_figure(height: float = 3.6) -> tuple[Figure, Any]:
+    """An empty figure of one column's width, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.4, height))
     return figure, figure.add_subplot()
 
 
-def _sign(figure: Figure, selection: Selection) -> None:
+def sign(figure: Figure, selection: Selection) -> None:
     """Origin and source of the numbers, in the lower right corner."""
     origins = sorted({str(origin) for origin in selection.columns(["origin"])["origin"]})
     said = " and ".join(origin.upper() if origin != "measured" else origin for origin in origins)
@@ -66,7 +67,7 @@ def spectra(selection: Selection) -> Figure:
         )
     data = "mu" if "mu" in dataset else "intensity"
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(4.2)
+        figure, axes = new_figure(4.2)
         pressure = np.asarray(dataset["pressure"].values, dtype=float)
         known = pressure[np.isfinite(pressure)]
         scale = mpl.colors.Normalize(known.min(), known.max()) if known.size and np.ptp(known) > 0 else None
@@ -85,7 +86,7 @@ def spectra(selection: Selection) -> Figure:
         axes.set_ylabel("absorption µ(E), as recorded" if data == "mu" else "emission intensity, as recorded")
         if step > 1:
             axes.set_title(f"every {step}. of {len(selection)} spectra", fontsize=8)
-        _sign(figure, selection)
+        sign(figure, selection)
     return figure
 
 
@@ -95,7 +96,7 @@ def conditions(selection: Selection) -> Figure:
 
     found = selection.columns(["run", "step", "pressure", "temperature"])
     with mpl.rc_context(STYLE):
-        figure, axes = _figure()
+        figure, axes = new_figure()
         runs = sorted({str(run) for run in found["run"]})
         for number, run in enumerate(runs):
             mine = (found["run"] == run) & np.isfinite(found["pressure"]) & np.isfinite(found["temperature"])
@@ -110,7 +111,7 @@ def conditions(selection: Selection) -> Figure:
         axes.set_ylabel("temperature (K)")
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=7)
-        _sign(figure, selection)
+        sign(figure, selection)
     return figure
 
 
@@ -149,7 +150,7 @@ def quantity(
     found = selection.columns(["run", "sample", against])
     x = found[against]
     with mpl.rc_context(STYLE):
-        figure, axes = _figure()
+        figure, axes = new_figure()
         series = sorted({(str(run), str(sample)) for run, sample in zip(found["run"], found["sample"], strict=True)})
         several = len({run for run, _ in series}) < len(series)
         for number, (run, sample) in enumerate(series):
@@ -168,7 +169,7 @@ def quantity(
         axes.set_ylabel(f"change of {shown}" if relative else shown)
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.legend(fontsize=7)
-        _sign(figure, selection)
+        sign(figure, selection)
     return figure
 
 

@@ -21,6 +21,7 @@ from barospec.catalogs.pictures import COLORS, STYLE
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure
 
 _PAIRS = (("Xu", "Xm"), ("Xu", "Xl"), ("Zu", "Zm"), ("Zu", "Zl"))
@@ -272,3 +273,63 @@ def chain(records: Sequence[ModelRecord], compound: str = "La4Ni3O10", *, points
             f"{compound} · exact Ni-O-Ni-O-Ni cluster, then J_H and J_ZZ alone · U_d, U_p, J as published, J as -J S.S",
         )
     return figure
+
+
+def sensitivity(found: xr.Dataset) -> Figure:
+    """By how much each statement holds against each parameter of the box, and the share of the box where it does.
+
+    Parameters
+    ----------
+    found : Dataset
+        From `ModelSelection.sensitivity`: models of one stack.
+
+    Raises
+    ------
+    CallError
+        When no parameter of the box was varied.
+    """
+    import json
+
+    import matplotlib as mpl
+
+    edges = [str(name) for name in found.data_vars if str(name).startswith("box_")]
+    varied = [name for name in edges if np.ptp(found[name].values, axis=1).max() > 0]
+    if not varied:
+        raise CallError("no parameter of the box is a range; write box.U_d=4:8.")
+    statements = [str(text) for text in found["statement"].values]
+    step = json.loads(found.attrs["provenance"])["steps"][0]
+    with mpl.rc_context(STYLE):
+        from matplotlib.figure import Figure
+
+        size = (1.4 + 2.1 * len(varied), 0.9 + 1.9 * len(statements))
+        figure = Figure(figsize=size)
+        panels = figure.subplots(len(statements), len(varied), squeeze=False, sharex="col", sharey="row")
+        for row, text in zip(panels, statements, strict=True):
+            for axes, name in zip(row, varied, strict=True):
+                axes.axhline(0, color="0.5", lw=0.8)
+                for k, model in enumerate(found["model"].values):
+                    one = found.isel(model=k).sel(statement=text)
+                    label = f"{model}: {float(one['share']):.3f} ± {float(one['share_sigma']):.3f}"
+                    axes.plot(
+                        one[name].values, one["margin"].values, ".", ms=2.5, color=COLORS[k % len(COLORS)], label=label
+                    )
+            row[0].set_title(text, fontsize=8, loc="left")
+            row[0].set_ylabel(f"left less right ({_unit(found, text)})")
+            row[-1].legend(
+                fontsize=6,
+                title="share of the box",
+                title_fontsize=6,
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.0),
+                markerscale=3,
+            )
+        for axes, name in zip(panels[-1], varied, strict=True):
+            axes.set_xlabel(f"{name.removeprefix('box_')} (eV)")
+        said = f"{step['of']} over {found.sizes['point']} points of a box · above the line a statement holds"
+        _sign(figure, said)
+    return figure
+
+
+def _unit(found: xr.Dataset, text: str) -> str:
+    units = dict(part.rsplit(": ", 1) for part in str(found["margin"].attrs["units"]).split(", ") if ": " in part)
+    return units.get(text, str(found["margin"].attrs["units"]))

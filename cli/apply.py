@@ -54,7 +54,12 @@ def command(
     as_csv: CsvOption = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write all outputs, curves too, to a zarr folder.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write all outputs, curves too, to a zarr folder; of sensitivity, a picture.",
+            show_default=False,
+        ),
     ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="Keep the outputs in the archive (operators over models).")
@@ -66,6 +71,10 @@ def command(
 
     Operators over models take a query of models, and temperatures, pressures or swept parameters as lists:
     barospec apply spin_correlations "models of La4Ni3O10" --with temperature="0;300" --with sweep.J_ZZ=0.2:0.8:0.1
+
+    How far they depend on what nobody knows, as the share of a box of parameters where statements hold:
+    barospec apply sensitivity "models of La4Ni3O10" --with of=hopping_to_spins --with box.U_d=4:8 --with box.J=0.4
+    --with convention=kanamori --with e_ct_reference="high-spin d8" --with holds="abs(J_lt) > abs(J_mt); J_ZZ > 300 meV" -o shares.png
     """
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
@@ -74,7 +83,7 @@ def command(
     if models.handles(operators):
         given = models.parameters(parameter or [])
         opened = open_archive(archive, at)
-        models.run(opened, operators.strip(), text, given, as_json=as_json, as_csv=as_csv, store=store)
+        models.run(opened, operators.strip(), text, given, as_json=as_json, as_csv=as_csv, store=store, picture=output)
         return
     if store:
         raise CallError("--store keeps the outputs of models; this version does not store values of spectra.")

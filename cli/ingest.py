@@ -118,7 +118,7 @@ def _summary(found: dict[str, object], stopped: bool) -> str:
         "added": "added",
         "replaced": "replaced",
         "unchanged": "already there",
-        "skipped": "skipped as the sheet says",
+        "skipped": "skipped (the sheet or a note says why)",
         "conflicts": "in conflict",
         "refused": "refused",
         "structures": "structures",

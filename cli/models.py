@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.cli.common import datasets_of
-from barospec.cli.output import note, table, write_csv, write_object
+from barospec.cli.output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     import xarray as xr
 
     from barospec.api import Archive
+    from barospec.catalogs.model_selection import ModelSelection
 
 ROWS_SHOWN = 200
 
@@ -22,7 +26,7 @@ def handles(operators: str) -> bool:
     """Whether the text names an operator over models rather than over spectra."""
     from barospec.archive.spins.registry import MODEL_OPERATORS
 
-    return operators.strip() in MODEL_OPERATORS or operators.strip() == "paper_against_exact"
+    return operators.strip() in MODEL_OPERATORS or operators.strip() in ("paper_against_exact", "sensitivity")
 
 
 def run(
@@ -34,6 +38,7 @@ def run(
     as_json: bool,
     as_csv: bool,
     store: bool = False,
+    picture: Path | None = None,
 ) -> None:
     """Compute over models and print one line per number.
 
@@ -43,6 +48,17 @@ def run(
         _compare(archive, text, as_json=as_json, as_csv=as_csv)
         return
     selection = archive.models(text)
+    if operator.strip() == "sensitivity":
+        result = _sensitivity(selection, parameters, picture)
+        if not (as_json or as_csv):
+            _tell_shares(archive, result, store)
+            return
+        _print(archive, selection, result, {}, as_json=as_json, as_csv=as_csv, store=store)
+        return
+    if picture is not None:
+        raise CallError(
+            "--output draws a picture of sensitivity; for others, use --store, --csv or `barospec plot spins`."
+        )
     if "pressure" in parameters:
         from barospec.archive.spins.registry import find_model_operator
 
@@ -54,6 +70,19 @@ def run(
         key.removeprefix("sweep."): numbers(parameters.pop(key)) for key in list(parameters) if key.startswith("sweep.")
     }
     result = selection.apply(operator, temperature=temperature, sweep=sweep, **parameters)
+    _print(archive, selection, result, sweep, as_json=as_json, as_csv=as_csv, store=store)
+
+
+def _print(
+    archive: Archive,
+    selection: ModelSelection,
+    result: xr.Dataset | xr.DataTree,
+    sweep: Mapping[str, Any],
+    *,
+    as_json: bool,
+    as_csv: bool,
+    store: bool,
+) -> None:
     rows: list[dict[str, Any]] = []
     units = {"pressure": "GPa", "temperature": "K", **dict.fromkeys(sweep, "eV")}
     for part in datasets_of(result):
@@ -103,6 +132,8 @@ def _lines(dataset: xr.Dataset) -> Any:
     ]
     for name, variable in dataset.data_vars.items():
         inner = [str(dim) for dim in variable.dims if dim not in grid]
+        if "point" in inner:
+            continue  # the points of a box; --store and Python have them
         for place in np.ndindex(*(dataset.sizes[dim] for dim in variable.dims)):
             at = dict(zip(map(str, variable.dims), place, strict=True))
             if len(inner) == 2 and inner[0].endswith("_i") and at[inner[0]] > at[inner[1]]:
@@ -121,6 +152,69 @@ def _lines(dataset: xr.Dataset) -> Any:
                 "value": value,
                 "unit": variable.attrs.get("units", ""),
             }
+
+
+def _sensitivity(selection: ModelSelection, given: dict[str, Any], picture: Path | None) -> xr.Dataset | xr.DataTree:
+    """``--with of=OPERATOR --with box.U_d=4:8 --with holds="abs(J_lt) > abs(J_mt)"``, and a picture of it."""
+    operator, holds = (str(given.pop(name, "")) for name in ("of", "holds"))
+    box = {key.removeprefix("box."): _edge(key, given.pop(key)) for key in list(given) if key.startswith("box.")}
+    if not (operator and holds):
+        raise CallError(
+            'sensitivity wants an operator, statements, and a box: --with of=hopping_to_spins --with holds="abs(J_lt) > abs(J_mt)" '
+            "--with box.U_d=4:8 --with box.E_CT=2.5:4"
+        )
+    counts = {name: int(given.pop(name)) for name in ("points", "seed") if name in given}
+    with progress("computing") as tell:
+        result = selection.sensitivity(operator, box, holds, progress=tell, **counts, **given)
+    if picture is not None:
+        from barospec.catalogs import pictures, spin_pictures
+
+        parts = datasets_of(result)
+        if len(parts) > 1:
+            raise CallError("a picture shows models of one stack; narrow the query.")
+        pictures.save(spin_pictures.sensitivity(parts[0]), picture)
+        note(f"drawn in {picture}")
+    return result
+
+
+def _tell_shares(archive: Archive, result: xr.Dataset | xr.DataTree, store: bool) -> None:
+    """Shares in one table, the spread of the outputs in another."""
+    for part in datasets_of(result):
+        shares, spreads = [], []
+        for k, model in enumerate(part["model"].values):
+            one = part.isel(model=k)
+            for statement in part["statement"].values:
+                at = one.sel(statement=statement)
+                shares.append(
+                    [
+                        model,
+                        float(one["pressure"]),
+                        statement,
+                        *(float(at[n]) for n in ("share", "share_sigma", "unknown")),
+                    ]
+                )
+            for name in (str(name)[:-4] for name in part.data_vars if str(name).endswith("_low")):
+                if one[f"{name}_median"].ndim == 0:
+                    values = [float(one[f"{name}_{side}"]) for side in ("low", "median", "high")]
+                    spreads.append([model, name, *values, part[f"{name}_low"].attrs["units"]])
+        table(["model", "pressure", "statement", "share", "share_sigma", "unknown"], shares, units={"pressure": "GPa"})
+        print()
+        table(["model", "output", "5 %", "median", "95 %", "unit"], spreads)
+        if store:
+            note(f"stored as {archive.store_output(part)}")
+
+
+def _edge(key: str, value: Any) -> float | tuple[float, float]:
+    """A number, or "low:high", in eV."""
+    try:
+        parts = [float(part) for part in str(value).split(":")]
+    except ValueError:
+        parts = []
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    if len(parts) == 1:
+        return parts[0]
+    raise CallError(f'--with {key}="{value}": write a range as LOW:HIGH, such as {key}=4:8, or one number, in eV.')
 
 
 def _compare(archive: Archive, text: str, *, as_json: bool, as_csv: bool) -> None:

@@ -19,7 +19,15 @@ def command(
 ) -> None:
     """List the analysis operators; with a name, its definition, parameters, outputs and source."""
     from barospec.archive.operators.registry import OPERATORS, find_operator
+    from barospec.cli import model_operators
 
+    if name and name not in OPERATORS and model_operators.has(name):
+        if as_json:
+            found = model_operators.record(name)
+            write_object({"count": 1}, list(found), [list(found.values())])
+        else:
+            model_operators.describe(name)
+        return
     chosen = [find_operator(name)] if name else list(OPERATORS.values())
     if as_json:
         columns = [
@@ -52,12 +60,17 @@ def command(
             ]
             for op in chosen
         ]
+        if not name:
+            rows += [[*row, *[None] * (len(columns) - 4)] for row in model_operators.rows()]
         write_object({"count": len(rows)}, columns, rows)
         return
     if not name:
         table(
             ["operator", "version", "for", "gives"],
-            [[op.name, op.version, op.technique or "both", op.summary] for op in chosen],
+            [
+                *([op.name, op.version, op.technique or "both", op.summary] for op in chosen),
+                *model_operators.rows(),
+            ],
         )
         return
     operator = chosen[0]

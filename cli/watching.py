@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from barospec.cli.common import datasets_of
 from barospec.cli.output import note, text_of
 from barospec.schemas.errors import BarospecError, CallError
 
@@ -146,7 +147,7 @@ def _values(selection: Selection, chain: str) -> Mapping[str, str]:
     for technique in dict.fromkeys(selection.columns(["technique"])["technique"]):
         part = selection.sel(technique=technique)
         try:
-            computed = [dataset.load() for dataset in _datasets(part.apply(chain))]
+            computed = [dataset.load() for dataset in datasets_of(part.apply(chain))]
         except BarospecError as error:
             note(f"{chain}: {error}")
             continue
@@ -166,12 +167,6 @@ def _value(dataset: xr.Dataset, row: int, name: str, operator: Any) -> str:
     return f"{name} {value:.7g}{sigma} {unit}".rstrip()
 
 
-def _datasets(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
-    import xarray as xr
-
-    return [result] if isinstance(result, xr.Dataset) else [node.to_dataset() for node in result.leaves]
-
-
 def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
     """Draw a spectrum over the newest one of its run at another pressure; returns what was drawn.
 
@@ -184,7 +179,7 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
     new = opened.query(f'scans with spectrum_id = "{spectrum_id}"')
     before = _before(opened, new)
     with mpl.rc_context(pictures.STYLE):
-        figure, axes = pictures._figure()
+        figure, axes = pictures.new_figure()
         told = []
         for selection, color in ((before, "0.6"), (new, pictures.COLORS[0])):
             if selection is not None:
@@ -196,7 +191,7 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
                 told.append(shown)
         axes.set_xlabel("energy (eV)")
         axes.legend(fontsize=7)
-        pictures._sign(figure, new)
+        pictures.sign(figure, new)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     pictures.save(figure, part)
     part.replace(path)
@@ -228,8 +223,8 @@ def _curve(selection: Selection) -> tuple[Any, Any, str]:
     import numpy as np
 
     if selection.columns(["technique"])["technique"][0] == "xas":
-        dataset = _datasets(selection.apply("normalize"))[0]
+        dataset = datasets_of(selection.apply("normalize"))[0]
         return dataset["energy"].values[0], dataset["norm"].values[0], "normalized absorption"
-    dataset = _datasets(selection.to_xarray())[0]
+    dataset = datasets_of(selection.to_xarray())[0]
     intensity = dataset["intensity"].values[0]
     return dataset["energy"].values[0], intensity / np.nanmax(intensity), "emission intensity relative to its maximum"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,3 +76,23 @@ class Reader(Protocol):
 
     def read(self, path: Path, options: Mapping[str, Any]) -> list[Scan]:
         """All scans of the file. Raises UnreadableFile or InvalidData, with place and remedy."""
+
+
+@runtime_checkable
+class GrowingReader(Protocol):
+    """A format of one file for many scans, each of which says when it has ended."""
+
+    name: str
+    version: int
+    suffixes: tuple[str, ...]
+
+    def sniff(self, head: bytes, filename: str) -> bool:
+        """As of a `Reader`."""
+
+    def read(self, path: Path, options: Mapping[str, Any]) -> list[Scan]:
+        """As of a `Reader`."""
+
+    def read_since(
+        self, path: Path, options: Mapping[str, Any], seen: Sequence[str]
+    ) -> tuple[list[Scan], list[str], list[Problem]]:
+        """Scans that are not among `seen`, all entries that have ended, and what is to be told."""

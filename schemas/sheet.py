@@ -20,6 +20,7 @@ SIGNALS = {
     "murefer": "as recorded",
     "normtrans": "as recorded",
     "normfluor": "as recorded",
+    "murecorded": "as recorded, not said in which way",
     "mucalc": "as calculated",
 }
 RUN_KEYS = (

@@ -276,6 +276,7 @@ CHANNELS: Mapping[str, str] = {
     "ifluor": "fluorescence intensity",
     "irefer": "intensity behind the reference foil",
     "iemission": "emission intensity",
+    "murecorded": "absorption as recorded, not said in which way",
     "mutrans": "absorption in transmission, as recorded",
     "mufluor": "absorption in fluorescence, as recorded",
     "murefer": "absorption of the reference foil, as recorded",
@@ -285,3 +286,16 @@ CHANNELS: Mapping[str, str] = {
     "mu0calc": "calculated absorption of the embedded atom",
     "sigma": "standard uncertainty of the curve, as recorded",
 }
+
+# What people call a curve that was formed before, in whatever way; the store's own mu is the curve that was chosen.
+_NEUTRAL = ("mu", "xmu")
+
+
+def find_channel(text: str) -> str | None:
+    """The channel of that name, None when there is none.
+
+    >>> find_channel("itrans"), find_channel("mu"), find_channel("mutrance")
+    ('itrans', 'murecorded', None)
+    """
+    plain = text.strip()
+    return plain if plain in CHANNELS else "murecorded" if plain.casefold() in _NEUTRAL else None

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barospec.api import Archive
 from barospec.archive.operators.edge_energy import edge_energy
 from barospec.archive.operators.normalize import normalize
 from barospec.archive.readers import athena, perl, projects, registry
@@ -137,7 +138,7 @@ def test_counters_that_do_not_give_the_curve_are_told(tmp_path: Path) -> None:
     path = tmp_path / "odd.prj"
     path.write_text(json.dumps(groups))
     found = athena.read(path, {})
-    assert set(found[0].channels) == {"i0", "mutrans", "murefer"}
+    assert set(found[0].channels) == {"i0", "murecorded", "murefer"}
     assert "the array signal is not kept" in told(found)
 
 
@@ -196,6 +197,10 @@ def test_perl_escapes() -> None:
     assert perl.parse("bless( {'a' => 1.5e3}, 'Xray::XDI' )") == {"a": 1500.0}
 
 
+def _curve_names(label: str) -> tuple[str, ...]:
+    return ("murefer",) if label.strip().startswith("Ref ") else ("mutrans", "mufluor", "murecorded")
+
+
 @needs_realdata
 @pytest.mark.parametrize("name", ["NiO.prj", "LaCoO3.prj", "json_unzipped.prj"])
 def test_real_projects_give_the_edge_energies_of_the_reference(name: str) -> None:
@@ -206,7 +211,7 @@ def test_real_projects_give_the_edge_energies_of_the_reference(name: str) -> Non
         label = json.loads(scan.header["athena"])["label"]
         fact = facts[label]
         seen.add(label)
-        curve = scan.channels["murefer" if label.strip().startswith("Ref ") else "mutrans"]
+        curve = next(scan.channels[n] for n in _curve_names(label) if n in scan.channels)
         result = normalize(scan.energy[None], curve[None])
         crossing = edge_energy(scan.energy[None], result["norm"], result["e0"], fraction=0.8)
         assert scan.energy.size == fact["npts"]
@@ -240,4 +245,38 @@ def test_real_json_project_without_counters() -> None:
     _, found = registry.read_file(REALDATA / "athena" / "json_unzipped.prj")
     assert [scan.conditions["edge"] for scan in found] == ["Fe K"] * 4
     assert "whether in transmission or fluorescence" in told(found)
-    assert all(set(scan.channels) <= {"mutrans", "sigma"} for scan in found)
+    assert all(set(scan.channels) <= {"murecorded", "sigma"} for scan in found)
+
+
+def test_references_stay_beside_their_samples_until_asked_for(empty: Archive) -> None:
+    said = ["sample=s", "run=r", "origin=synthetic"]
+    report = empty.ingest([PERL], said)
+    assert (report.added, report.skipped, report.refused, report.ok) == (2, 1, 0, True)
+    assert [p.scan for p in report.problems if "--set signal=murefer" in p.message] == ["Ref sample"]
+    # The foil's curve came with its sample's: what alignment needs is there.
+    channels = {row["source_scan"]: row["channels"] for row in _shown(empty)}
+    assert "murefer" in channels["sample"]
+    # Asked for, each reference comes once: not also as a channel of its sample.
+    report = empty.ingest([PERL], ["sample=foil", "run=foils", "origin=synthetic", "signal=murefer"])
+    assert (report.added, report.skipped) == (1, 1)
+    assert report.refused == 1  # a sample without any reference
+    foil = empty.query("run = foils")
+    assert foil.columns(["source_scan"])["source_scan"].tolist() == ["Ref sample"]
+    np.testing.assert_array_equal(
+        empty.curve(foil.columns(["spectrum_id"])["spectrum_id"][0])[1], athena.read(PERL, {})[1].channels["murefer"]
+    )
+
+
+def _shown(archive: Archive) -> list[dict[str, Any]]:
+    ids = archive.query().columns(["spectrum_id"])["spectrum_id"]
+    shown = [archive.show(str(name)) for name in ids]
+    return [{"source_scan": item["spectrum"]["source_scan"], "channels": item["channels"]} for item in shown]
+
+
+@needs_realdata
+def test_real_project_is_aligned_on_its_own_foils(empty: Archive) -> None:
+    """Whatever the drift of the energy scale, NiO lies 11.5 to 12 eV above its own foil."""
+    report = empty.ingest([REALDATA / "athena" / "NiO.prj"], ["sample=NiO", "run=r", "origin=measured"])
+    assert (report.added, report.skipped, report.refused) == (12, 12, 0)
+    found = empty.apply("align(to=8331.5)", "run = r").compute()  # type: ignore[union-attr]
+    assert np.isfinite(found["align_shift"].values).all()

@@ -108,7 +108,7 @@ def test_a_missing_mode_is_not_guessed(changed: Any) -> None:
     assert set(by_name(path, channels=channels)["beams"].channels) == {"i0", "ifluor"}
     path = changed(lambda file: file.__delitem__("entry/mode"))
     found = nxxas.read_scans(path, {})
-    assert "no mode is stated; intensity is called mutrans" in told(found)
+    assert "no mode is stated; intensity is called murecorded" in told(found)
 
 
 @pytest.mark.parametrize(

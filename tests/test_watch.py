@@ -19,7 +19,8 @@ import pytest
 import typer
 
 from barospec.api import Archive
-from barospec.archive.prepare import parse_settings
+from barospec.archive.inputs import parse_settings
+from barospec.archive.readers import bliss
 from barospec.archive.watch import Folder, Watch
 from barospec.cli.watching import Wanted, follow
 from barospec.schemas.errors import CallError, StoreError
@@ -229,6 +230,95 @@ def test_a_growing_hdf5_gives_finished_scans_only(empty: Archive, raw: Path, clo
     assert all(count <= number // 3 for number, count in enumerate(counts))
     assert max(counts) >= 1
     assert set(empty.query().columns(["point_count"])["point_count"]) == {120}
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of entries as they are read, in this process."""
+    opened: list[str] = []
+    scan = bliss._scan
+
+    def counting(key: str, *words: object) -> object:
+        opened.append(key)
+        return scan(key, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bliss, "_scan", counting)
+    here = {"scans_since": bliss.scans_since, "read_scans": bliss.read_scans}
+    monkeypatch.setattr(bliss, "call_isolated", lambda module, name, *words: here[name](*words))
+    monkeypatch.setattr(bliss, "read_isolated", lambda module, *words: bliss.read_scans(*words))
+    return opened
+
+
+def _append(path: Path, number: int, *, whole: bool = True) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs["creator"] = "bliss"
+        _begin(file, number)
+        file[f"{number}.1/measurement/energy_enc"].attrs["units"] = "keV"
+        file[f"{number}.2/measurement/epoch"] = np.arange(3.0)
+        _add(file, number, 0, 120)
+        if whole:
+            _end(file, number)
+            file[f"{number}.2/end_time"] = "2024-05-03T10:00:00+02:00"
+
+
+def test_what_a_new_scan_costs_does_not_grow_with_its_file(
+    empty: Archive, raw: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = _counted(monkeypatch)
+    watcher = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    path = raw / "data.h5"
+    costs: list[int] = []
+    for number in range(1, 201):
+        _append(path, number)
+        if number % 25 == 0:
+            before = len(opened)
+            # At every third look the file has come to rest meanwhile.
+            said = looks(watcher, clock, 40 if number % 75 == 0 else 12)
+            assert said == ["+25"]
+            costs.append(len(opened) - before)
+    assert costs == [50] * 8  # 25 scans of two parts, however many there are in the file
+    assert len(empty.query()) == 200
+    # A restart reads the file once more and recognizes everything.
+    again = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    assert looks(again, clock, 12) == []
+    assert len(empty.query()) == 200
+
+
+def test_another_file_of_the_same_name_is_read_from_its_beginning(
+    empty: Archive, raw: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = _counted(monkeypatch)
+    watcher = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    path = raw / "data.h5"
+    for number in (1, 2):
+        _append(path, number)
+    assert looks(watcher, clock, 12) == ["+2"]
+    opened.clear()
+    _append(raw / "new.part", 1)
+    _append(raw / "new.part", 7, whole=False)
+    (raw / "new.part").replace(path)
+    looks(watcher, clock, 30)
+    assert "1.1" in opened
+    opened.clear()
+    with h5py.File(path, "a") as file:
+        _end(file, 7)
+    looks(watcher, clock, 12)
+    # Its slow part has not ended: the scan is in, and looked at again.
+    assert set(opened) == {"7.1", "7.2"}
+    assert len(empty.query()) == 3
+
+
+def test_readings_between_which_pressures_lie_are_read_again(empty: Archive, raw: Path, clock: Clock) -> None:
+    """With interpolate_pressure, a scan's pressure follows from others of its file, so all are read."""
+    sheet = raw.parent / "sheet.yaml"
+    rows = "  - {scan: '1.1', pressure: 1 GPa, step: 1}\n  - {scan: '2.1', step: 2}\n  - {scan: '3.1', pressure: 3 GPa, step: 3}\n"
+    head = "run: r\nsample: s\ntechnique: xas\nedge: Ni K\norigin: synthetic\nfiles: raw/*.h5\ninterpolate_pressure: step\n"
+    sheet.write_text(f"{head}scans:\n{rows}")
+    watcher = watch(empty, raw, clock, sheet, settle=5.0)
+    for number in (1, 2, 3):
+        _append(raw / "data.h5", number)
+        looks(watcher, clock, 25)
+    columns = empty.query("scans sorted by step").columns(["pressure"])["pressure"]
+    assert columns.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_a_sheet_must_be_one(empty: Archive, raw: Path, clock: Clock) -> None:

@@ -23,7 +23,7 @@ from barospec.schemas.records import Problem, Scan
 from barospec.schemas.vocabulary import find_edge
 
 name = "athena"
-version = 1
+version = 2
 suffixes = (".prj",)
 
 _NO_CURVE = ("chi", "xmudat", "background", "detector")
@@ -182,9 +182,10 @@ def _channels(group: Group, tell: Any) -> dict[str, tables.Array]:
     elif reference:
         channels = {"murefer": curve}
     else:
-        channels = {"mufluor" if how == "ratio" else "mutrans": curve}
+        channels = {{"ratio": "mufluor", "log": "mutrans"}.get(how, "murecorded"): curve}
     if not how and not reference:
-        tell("note", "the project does not say whether in transmission or fluorescence; the curve is called mutrans")
+        name = next(iter(channels))
+        tell("note", f"the project does not say whether in transmission or fluorescence; the curve is called {name}")
     if i0 is not None:
         channels["itrans" if reference else "i0"] = i0
     if signal is not None and how:

@@ -9,7 +9,7 @@ is kept in the scan's header.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from barospec.archive.readers import counters, environment, hdf5, scans
 from barospec.archive.readers.hdf5 import NXXAS
-from barospec.archive.readers.isolated import read_isolated
+from barospec.archive.readers.isolated import call_isolated, read_isolated
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
 
@@ -82,37 +82,95 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     """What `read` does, in this process: for files that are known to be sound."""
-    file = hdf5.open_file(path)
-    notes: list[Problem] = []
-    refused: dict[str, list[str]] = {}
-    other: dict[str, list[str]] = {}
-    found = []
-    with file:
-        entries = _entries(file, path, notes)
+    taken = _take(path, options)
+    if not taken.scans:
+        raise InvalidData(counters.nothing_read(path, taken.refused | taken.other, taken.notes))
+    taken.scans[0].problems[:0] = taken.all_notes(path)
+    return taken.scans
+
+
+def read_since(
+    path: Path, options: Mapping[str, Any], seen: Sequence[str]
+) -> tuple[list[Scan], list[str], list[Problem]]:
+    """What is new in a file that grows; entries that were seen are not opened.
+
+    Parameters
+    ----------
+    path, options
+        As in `read`.
+    seen : sequence of str
+        Names of entries that had ended when the file was read before.
+
+    Returns
+    -------
+    scans : list of Scan
+        Spectra among the other entries, none if there is none yet.
+    ended : list of str
+        Entries looked at now, spectra or not, that have ended: `seen` for the next time.
+    problems : list of Problem
+        About the file and its other entries.
+    """
+    scans_now, ended, problems = call_isolated(__name__, "scans_since", path, options, list(seen))
+    return scans_now, ended, problems
+
+
+def scans_since(
+    path: Path, options: Mapping[str, Any], seen: Sequence[str]
+) -> tuple[list[Scan], list[str], list[Problem]]:
+    """What `read_since` does, in this process."""
+    taken = _take(path, options, frozenset(seen))
+    return taken.scans, taken.ended, taken.all_notes(path)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What came of a file's entries; `refused` and `other` map a reason to the entries it holds for."""
+
+    scans: list[Scan] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    other: dict[str, list[str]] = field(default_factory=dict)
+
+    def all_notes(self, path: Path) -> list[Problem]:
+        told = [
+            Problem("note", f"no spectrum in {counters.names_of(keys)}: {why}", str(path))
+            for why, keys in self.other.items()
+        ]
+        return [*self.notes, *told]
+
+
+def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> _Taken:
+    taken = _Taken()
+    with hdf5.open_file(path) as file:
+        entries = _entries(file, path, taken.notes, seen)
         for key, group in entries:
             try:
-                found.append(_scan(key, group, _slow(key, entries, path), path, options))
+                taken.scans.append(_scan(key, group, _slow(key, entries, path), path, options))
             except counters.NoSpectrum as reason:
-                other.setdefault(str(reason), []).append(key)
+                taken.other.setdefault(str(reason), []).append(key)
             except InvalidData as error:
                 message = str(error).removeprefix(f"{path} [{key}]: ")
-                notes.append(Problem("warning", f"not read: {message}", str(path), scan=key))
-                refused.setdefault(message, []).append(key)
-    if not found:
-        raise InvalidData(counters.nothing_read(path, refused | other, notes))
-    for why, keys in other.items():
-        notes.append(Problem("note", f"no spectrum in {counters.names_of(keys)}: {why}", str(path)))
-    found[0].problems[:0] = notes
-    return found
+                taken.notes.append(Problem("warning", f"not read: {message}", str(path), scan=key))
+                taken.refused.setdefault(message, []).append(key)
+        open_ones = {_number(key) for key, group in entries if not hdf5.text_of(hdf5.get(group, "end_time"))}
+        # As long as one part of a scan goes on, such as its slow channels, the others are looked at again.
+        taken.ended = [key for key, _ in entries if _number(key) not in open_ones]
+    return taken
 
 
-def _entries(file: h5py.File, path: Path, notes: list[Problem]) -> list[tuple[str, h5py.Group]]:
-    """Entries that can be opened, by number; one note for each file that links lead to in vain."""
+def _number(key: str) -> str:
+    """The number that the parts of a scan share: ``39`` of ``39.1`` and ``39.2``."""
+    return key.rpartition(".")[0] or key
+
+
+def _entries(file: h5py.File, path: Path, notes: list[Problem], seen: frozenset[str]) -> list[tuple[str, h5py.Group]]:
+    """Entries not seen before that can be opened, by number; one note for each file that links lead to in vain."""
     import h5py
 
     found = []
     broken: dict[str, list[str]] = {}
-    for key in sorted(file, key=hdf5.by_number):
+    for key in sorted(set(file) - seen, key=hdf5.by_number):
         group = hdf5.get(file, key)
         if isinstance(group, h5py.Group):
             found.append((key, group))

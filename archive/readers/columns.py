@@ -16,7 +16,7 @@ import numpy as np
 from barospec.archive.readers import environment, layouts, scans, tables
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem, Scan
-from barospec.schemas.vocabulary import CHANNELS
+from barospec.schemas.vocabulary import CHANNELS, find_channel
 
 name = "columns"
 version = 1
@@ -122,7 +122,8 @@ def channels_from_options(
     """
     columns = options["columns"]
     _check_layout(columns, path)
-    channels = {key: _column(columns[key], key, values, labels, path)[0] for key in columns if key in CHANNELS}
+    named = {key: channel for key in columns if (channel := find_channel(str(key)))}
+    channels = {channel: _column(columns[key], key, values, labels, path)[0] for key, channel in named.items()}
     if "energy" in columns:
         energy, unit = _column(columns["energy"], "energy", values, labels, path)
         if unit:
@@ -143,8 +144,8 @@ def _check_layout(columns: Any, path: Path) -> None:
     if not isinstance(columns, Mapping):
         raise InvalidData(f"{path}: columns is {columns!r}, not a mapping. Write {_HOW}.")
     for key in columns:
-        if key not in CHANNELS and key not in (*_AXES, "d_spacing"):
-            known = [*_AXES, *CHANNELS]
+        if find_channel(str(key)) is None and key not in (*_AXES, "d_spacing"):
+            known = [*_AXES, "mu", *CHANNELS]
             raise InvalidData(f'{path}: columns: no channel "{key}".{did_you_mean(str(key), known)}')
 
 

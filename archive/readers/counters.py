@@ -13,7 +13,7 @@ import numpy as np
 from barospec.archive.readers import scans
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem
-from barospec.schemas.vocabulary import CHANNELS
+from barospec.schemas.vocabulary import CHANNELS, find_channel
 
 # Counters that hold the energy of the incident beam, nearest to what the crystal did first: encoder before
 # set value.
@@ -163,6 +163,7 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
         else [
             ("mutrans",),
             ("mufluor",),
+            ("murecorded",),
             ("i0", "itrans"),
             ("i0", "ifluor"),
             ("murefer",),
@@ -170,7 +171,7 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
         ]
     )
     if not any(set(group) <= set(chosen) for group in needed):
-        open_ones = [channel for channel in needed[0 if technique == "xes" else 2] if channel not in chosen]
+        open_ones = [channel for channel in needed[0 if technique == "xes" else 3] if channel not in chosen]
         raise InvalidData(f"{entry.place}: which counter is {' and '.join(open_ones)}? {_remedy(entry)}")
     return chosen
 
@@ -225,11 +226,14 @@ def wanted_channels(options: Mapping[str, Any], place: str) -> Mapping[str, Any]
     wanted = options.get("channels") or {}
     if not isinstance(wanted, Mapping):
         raise InvalidData(f"{place}: channels is {wanted!r}; write channels: {{energy: energy_enc, i0: I0}}.")
-    for channel in wanted:
-        if channel not in ("energy", "temperature") and channel not in CHANNELS:
-            known = ["energy", "temperature", *CHANNELS]
-            raise InvalidData(f'{place}: channels: no channel "{channel}".{did_you_mean(str(channel), known)}')
-    return wanted
+    found: dict[str, Any] = {}
+    for key, given in wanted.items():
+        channel = key if key in ("energy", "temperature") else find_channel(str(key))
+        if channel is None:
+            known = ["energy", "temperature", "mu", *CHANNELS]
+            raise InvalidData(f'{place}: channels: no channel "{key}".{did_you_mean(str(key), known)}')
+        found[channel] = given
+    return found
 
 
 def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:

@@ -26,20 +26,25 @@ PATIENCE_PER_MB = 0.5
 
 
 def read_isolated(module: str, path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """What ``read_scans(path, options)`` of a reader's module returns or raises, run in a child process.
+    """What ``read_scans(path, options)`` of a reader's module returns or raises; see `call_isolated`."""
+    return cast(list[Scan], call_isolated(module, "read_scans", path, options))
+
+
+def call_isolated(module: str, function: str, path: Path, options: Mapping[str, Any], *more: Any) -> Any:
+    """What ``function(path, options, *more)`` of a reader's module returns or raises, run in a child process.
 
     Parameters
     ----------
     module : str
         Full name of the module.
+    function : str
+        Its function.
     path : Path
         The file.
     options : mapping
         Plain values, as in `registry.read_file`.
-
-    Returns
-    -------
-    list of Scan
+    *more
+        Further arguments, plain values too.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def read_isolated(module: str, path: Path, options: Mapping[str, Any]) -> list[S
     limit = PATIENCE + PATIENCE_PER_MB * megabytes
     # -P: the folder we are in must not shadow the installed package.
     command = [sys.executable, "-P", "-m", __name__]
-    request = pickle.dumps((module, str(path), dict(options)))
+    request = pickle.dumps((module, function, str(path), dict(options), more))
     try:
         # A group of its own: Ctrl-C is for the caller to answer, who may want this file first.
         done = subprocess.run(command, input=request, capture_output=True, timeout=limit, check=False, process_group=0)
@@ -67,8 +72,8 @@ def read_isolated(module: str, path: Path, options: Mapping[str, Any]) -> list[S
             "with its original."
         )
     kind, content = pickle.loads(done.stdout)
-    if kind == "scans":
-        return cast(list[Scan], content)
+    if kind == "done":
+        return content
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, BarospecError):
         raise known(content)
@@ -79,9 +84,10 @@ def _serve() -> None:
     """Answer one request on standard input; whatever libraries print goes to standard error."""
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    module, path, options = pickle.load(sys.stdin.buffer)
+    module, function, path, options, more = pickle.load(sys.stdin.buffer)
     try:
-        reply: tuple[str, Any] = ("scans", importlib.import_module(module).read_scans(Path(path), options))
+        called = getattr(importlib.import_module(module), function)
+        reply: tuple[str, Any] = ("done", called(Path(path), options, *more))
     except Exception as error:  # a damaged file can make a library raise anything
         text = str(error)
         reply = (type(error).__name__, text if isinstance(error, BarospecError) else text.split("\n", 1)[0])

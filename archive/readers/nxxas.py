@@ -25,7 +25,7 @@ from barospec.schemas.units import convert, find_unit
 from barospec.schemas.vocabulary import find_edge
 
 name = "nxxas"
-version = 1
+version = 2
 suffixes = (".nxs", ".nx", ".h5", ".hdf5")
 
 _RAW = ("i0", "itrans", "ifluor", "irefer")
@@ -210,10 +210,12 @@ def _by_form(entry: _Entry, mode: str, is_ratio: bool) -> dict[str, str]:
     chosen |= {key: f"data/{key}" for key in ("mutrans", "mufluor", "murefer") if f"data/{key}" in entry.counters}
     if "intensity" in entry.counters:
         kind = "norm" if "norm" in hdf5.attribute(entry.counters["intensity"], "long_name").casefold() else "mu"
-        chosen[f"{kind}fluor" if is_ratio else f"{kind}trans"] = "intensity"
+        neutral = kind == "mu" and not mode
+        chosen["murecorded" if neutral else f"{kind}fluor" if is_ratio else f"{kind}trans"] = "intensity"
         if not mode:
+            name = "murecorded" if neutral else "normtrans"
             entry.tell(
-                "warning", "no mode is stated; intensity is called mutrans. Say channels: {mufluor: intensity} if so"
+                "warning", f"no mode is stated; intensity is called {name}. Say channels: {{mufluor: intensity}} if so"
             )
         return chosen
     if "instrument/absorbed_beam/data" in entry.counters:

@@ -19,7 +19,7 @@ from barospec.archive.readers import columns as plain_columns
 from barospec.archive.readers import scans, tables
 from barospec.schemas.errors import InvalidData, UnreadableFile
 from barospec.schemas.records import Problem, Scan
-from barospec.schemas.vocabulary import CHANNELS
+from barospec.schemas.vocabulary import find_channel
 
 name = "quanty"
 version = 1
@@ -114,7 +114,7 @@ def _curves(
         raise InvalidData(f"{path}: columns is {given!r}; write columns: {{E_edge: 852.7}}.")
     asked = {key: entry for key, entry in given.items() if str(key).casefold() != "e_edge"}
     if asked:
-        if unknown := [str(key) for key in asked if key not in CHANNELS]:
+        if unknown := [str(key) for key in asked if find_channel(str(key)) is None]:
             raise InvalidData(f"{path}: columns: {', '.join(unknown)} is neither E_edge nor a channel, such as mucalc.")
         _, channels = plain_columns.channels_from_options(
             values, labels, {"columns": {"energy": {"column": 1, "unit": "eV"}, **asked}}, path

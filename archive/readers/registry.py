@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from barospec.archive.readers.models_registry import MODEL_READERS, model_claims
 from barospec.schemas.errors import BarospecError, CallError, UnreadableFile, did_you_mean
-from barospec.schemas.records import Reader, Scan
+from barospec.schemas.records import GrowingReader, Problem, Reader, Scan
 
 # One line a format: the module of that name beside this one.
 _MODULES = (
@@ -167,8 +168,32 @@ def read_file(
     """
     path = Path(path)
     reader = find_reader(path, format, options)
-    try:
+    with _errors_of(path, reader.name):
         scans = reader.read(path, options)
+    if not scans:
+        raise UnreadableFile(f"{path}: {reader.name} found no scan in it.")
+    return reader, scans
+
+
+def read_since(
+    path: Path, format: str | None, options: Mapping[str, Any], seen: Sequence[str]
+) -> tuple[Reader, list[Scan], list[str], list[Problem]] | None:
+    """What is new in a file that grows: reader, new scans, entries that have ended, problems; see `bliss.read_since`.
+
+    None for a format whose files do not say which of their scans have ended. Raises as `read_file`, but no new scan is no error.
+    """
+    reader = find_reader(path, format, options)
+    if not isinstance(reader, GrowingReader):
+        return None
+    with _errors_of(path, reader.name):
+        return reader, *reader.read_since(path, options, seen)
+
+
+@contextmanager
+def _errors_of(path: Path, name: str) -> Iterator[None]:
+    """Whatever is raised in the block becomes an error of ours that names the file."""
+    try:
+        yield
     except BarospecError as error:
         # Errors about a unit or a number come from below, where the file is not known.
         if str(path) not in str(error):
@@ -177,10 +202,7 @@ def read_file(
     except Exception as error:  # a damaged file can make a library raise anything
         reason = str(error).splitlines()[0] if str(error) else "no message"
         raise UnreadableFile(
-            f"{path}: cannot be read as {reader.name} ({type(error).__name__}: {reason}). Damaged, "
+            f"{path}: cannot be read as {name} ({type(error).__name__}: {reason}). Damaged, "
             "truncated or still "
             "being written? Compare it with its original; if it is of another format, say --format NAME."
         ) from error
-    if not scans:
-        raise UnreadableFile(f"{path}: {reader.name} found no scan in it.")
-    return reader, scans

@@ -31,7 +31,15 @@ _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9_-]*\.[A-Za-z0-9_-]+)\s*:(.*)")
 _LIKE_XDI = re.compile(rb"^#\s*Column\.1\s*:", re.IGNORECASE | re.MULTILINE)
 _FORMULA = re.compile(rf"(?=.*[A-Z])(?:[\[(){{}}\]\s.,+\-\d]|{'|'.join(sorted(ELEMENTS, key=len, reverse=True))})+")
 # Labels of the dictionary are the vocabulary's channels; these are in use beside them.
-_SYNONYMS = {"it": "itrans", "if": "ifluor", "ifl": "ifluor", "ir": "irefer", "iref": "irefer"}
+_SYNONYMS = {
+    "it": "itrans",
+    "if": "ifluor",
+    "ifl": "ifluor",
+    "ir": "irefer",
+    "iref": "irefer",
+    "mu": "murecorded",
+    "xmu": "murecorded",
+}
 _TEXT_TERMS = {
     "facility.name": "facility",
     "beamline.name": "beamline",

@@ -13,7 +13,7 @@ from barospec.archive.spins.electrons import electron_cluster
 from barospec.archive.spins.invariants import Basis
 from barospec.archive.spins.models import STACKS
 from barospec.archive.spins.records import ModelRecord
-from barospec.archive.spins.trans_proximate import trans_proximate
+from barospec.archive.spins.trans_proximate import sides, trans_proximate
 from barospec.schemas.errors import InvalidData
 
 CLUSTER_E_CT = {"low pressure": 2.54, "high pressure": 3.21}
@@ -208,7 +208,7 @@ def _spins(records: Sequence[ModelRecord], compound: str, phase: str) -> list[Ro
         trusted = (
             "" if tied["trustworthy"].values[k] else "; the trimer picture's smallest weight is below one half here"
         )
-        outer, middle = float(tied["outer"].values[k]), float(tied["middle"].values[k])
+        outer, middle = map(float, sides(tied, criterion))
         why = f"T = 0, outer {outer:.4g} against middle {middle:.4g}{trusted}"
         rows.append(
             Row(f"trans-proximate, criterion {criterion}", phase, "1", claimed, float(tied["holds"].values[k]), why)

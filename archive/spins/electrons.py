@@ -39,6 +39,7 @@ from barospec.schemas.errors import CallError, did_you_mean
 Convention = Literal["kanamori", "spin"]
 Reference = Literal["high-spin d8", "level"]
 PARAMETERS = ("t_perp_pZ", "E_CT", "U_d", "U_p", "J")
+# A fourth layer makes sectors of 1057, 1988, 1246, 350 and 35 states (S = 0 to 4) and 1430 invariants of eight spins.
 LARGEST = 3
 _CHUNK = 128
 
@@ -82,7 +83,8 @@ def find_cluster(name: str) -> Cluster:
     """
     if name not in CLUSTERS:
         raise CallError(
-            f'there is no cluster "{name}"; there are {", ".join(CLUSTERS)}.{did_you_mean(name, list(CLUSTERS))}'
+            f'there is no cluster "{name}"; there are {", ".join(CLUSTERS)}.{did_you_mean(name, list(CLUSTERS))} '
+            f"Clusters end at {LARGEST} layers: a fourth has sectors of up to 1,988 states, all of which the transformation needs."
         )
     return CLUSTERS[name]
 

@@ -1,6 +1,6 @@
 """Model sheets: Hamiltonian parameters with their units, conventions, conditions and source.
 
-A sheet is YAML: what all its models share at the top, and a list ``models``. A number without the conventions that
+A sheet is YAML or JSON, with what all its models share at the top and a list ``models``, or a table (see `sheets`). A number without the conventions that
 give it a meaning is refused: U and J without the Hund convention, E_CT without what it is counted from, a coupling of a
 transformed Hamiltonian without the state selection and the operator basis. ``not stated`` is an answer where the source
 does not say.
@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from barospec.archive.spins import wannier
+from barospec.archive.spins import sheets, wannier
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
 from barospec.schemas.units import BY_SYMBOL, find_unit, parse_quantity
@@ -119,7 +119,7 @@ def read_models(path: Path | str) -> list[ModelRecord]:
     Parameters
     ----------
     path : Path or str
-        A YAML file.
+        A YAML or JSON file, or a table in CSV or xlsx.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def read_models(path: Path | str) -> list[ModelRecord]:
     Raises
     ------
     UnreadableFile
-        The file cannot be read or is no YAML.
+        The file cannot be read, or is not what its suffix says.
     InvalidData
         Anything else; every problem on a line of its own, with file and line.
 
@@ -156,16 +156,8 @@ def read_models(path: Path | str) -> list[ModelRecord]:
         raise UnreadableFile(f"{path}: {error.strerror or error}.") from None
     if len(raw) > _MAX_BYTES:
         raise UnreadableFile(f"{path}: {len(raw)} bytes; a model sheet has at most {_MAX_BYTES}. Is it a data file?")
-    try:
-        node = yaml.compose(raw.decode("utf-8-sig"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{path}: byte {error.start} is not UTF-8. Save the sheet as UTF-8.") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UnreadableFile(f"{path}{place}: not YAML: {error.problem or error.context}.") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UnreadableFile(f"{path}: not YAML: {str(error).splitlines()[0]}.") from None
+    keys = [key for key in MODEL_KEYS if key not in ("parameters", "wannier")]
+    node = sheets.compose(path, raw, keys, PARAMETER_KEYS)
     reading = _Reading(path, hashlib.sha256(raw).hexdigest())
     records = reading.top(node)
     if reading.problems:

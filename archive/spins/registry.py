@@ -166,7 +166,7 @@ MODEL_OPERATORS: Mapping[str, ModelOperator] = {
             options={**_ELECTRONS, "keep": ("main", "terms of the eV scale that go on: main (J_H, J_ZZ) or all 76 invariants")},
         ),
         ModelOperator(
-            "trans_proximate", 1, _proximate,
+            "trans_proximate", 2, _proximate,
             "Outer-outer against outer-middle in the trilayer, by each criterion under its own name.",
             _SOURCE, stacks=("trilayer",), thermal=True, options={"selection": _SELECTION},
         ),

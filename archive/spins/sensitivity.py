@@ -110,8 +110,8 @@ def sensitivity(
     Returns
     -------
     dict of Labelled
-        ``share``, ``share_sigma`` and ``unknown`` (statement,); the parameters (point,); for every output of shape
-        (points,) ``<name>_low``, ``<name>_median`` and ``<name>_high``: 5, 50 and 95 % of its known values.
+        ``share``, ``share_sigma`` and ``unknown`` (statement,); the parameters (point,) in eV; for every output
+        ``<name>_low``, ``<name>_median`` and ``<name>_high``: 5, 50 and 95 % of its known values, with its own axes.
 
     Examples
     --------
@@ -136,17 +136,16 @@ def sensitivity(
         Labelled("share_sigma", shares[:, 1], ("statement",), "1", "Its standard uncertainty.", labels),
         Labelled("unknown", shares[:, 2], ("statement",), "1", "Points that do not tell.", labels),
     ]
-    found += [Labelled(n, v, ("point",), "see model", "Sampled parameter.") for n, v in parameters.items()]
+    found += [Labelled(n, v, ("point",), "eV", "Sampled parameter.") for n, v in parameters.items()]
     for name, array in values.items():
-        known = array[~np.isnan(array)] if array.ndim == 1 else np.zeros(0)
-        if known.size:
-            for suffix, percent in (("low", 5), ("median", 50), ("high", 95)):
-                text = f"{percent} % of the box lie below. {outputs[name].meaning}"
-                found.append(
-                    Labelled(
-                        f"{name}_{suffix}", np.asarray(np.percentile(known, percent)), (), outputs[name].unit, text
-                    )
-                )
+        if np.isnan(array).all():
+            continue
+        output, none = outputs[name], np.isnan(array).all(axis=0)
+        for suffix, percent in (("low", 5), ("median", 50), ("high", 95)):
+            text = f"{percent} % of the box lie below. {output.meaning}"
+            within = np.nanpercentile(np.where(none, 0.0, array), percent, axis=0)
+            spread = np.asarray(np.where(none, np.nan, within), dtype=np.float64)
+            found.append(Labelled(f"{name}_{suffix}", spread, output.dims[1:], output.unit, text, output.labels))
     return collect(*found)
 
 

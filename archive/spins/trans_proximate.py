@@ -86,6 +86,9 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
+_CORRELATION = "correlation_"
+
+
 def mean_force_couplings(correlations: ArrayLike) -> Array:
     """Couplings, over k_B T, of three spins 1/2 whose reduced density matrix is exp(-sum K_ij S_i.S_j) / Z.
 
@@ -151,8 +154,9 @@ def trans_proximate(
     Returns
     -------
     dict of Labelled
-        ``outer`` and ``middle`` (..., criterion), absolute values; ``holds`` (..., criterion), 1 where outer is larger, 0
-        where not, NaN where not known; ``mean_force_energy`` (..., 2) in eV, the mean-force couplings times k_B T;
+        Outer-outer and outer-middle, absolute values: ``coupling_outer`` and ``coupling_middle`` (...) in eV, ``mean_force_outer``
+        and ``mean_force_middle`` (...) over k_B T, ``correlation_outer`` and ``correlation_middle`` (..., correlation); ``holds``
+        (..., criterion), 1 where outer is larger, 0 where not, NaN where not known; ``mean_force_energy`` (..., 2) in eV, the mean-force couplings times k_B T;
         ``smallest_weight`` (...), of the trimer picture; ``trustworthy`` (..., criterion), 0 for the two criteria of
         the effective model where that weight is below one half.
 
@@ -185,13 +189,9 @@ def trans_proximate(
     energy = force * BOLTZMANN * np.broadcast_to(kelvin, shape)[..., None] + 0.0
     labels = {"criterion": tuple(CRITERIA)}
     dims = (BATCH, "criterion")
-    sides = {
-        side: "; ".join(f"{c.name}: {getattr(c, side)} in {c.unit}" for c in CRITERIA.values())
-        for side in ("outer", "middle")
-    }
     return collect(
-        Labelled("outer", outer, dims, "see meaning", f"Outer-outer, absolute value. {sides['outer']}.", labels),
-        Labelled("middle", middle, dims, "see meaning", f"Outer-middle, absolute value. {sides['middle']}.", labels),
+        *_ties(outer, "outer", "outer-outer"),
+        *_ties(middle, "middle", "outer-middle"),
         Labelled("holds", np.where(known, outer > middle, np.nan), dims, "1", "1 where outer exceeds middle.", labels),
         Labelled("trustworthy", trust, dims, "1", "0 where the trimer picture's smallest weight is below 0.5.", labels),
         Labelled(
@@ -204,6 +204,35 @@ def trans_proximate(
         ),
         Labelled("smallest_weight", reduced.smallest_weight, (BATCH,), "1", "Of the trimer picture."),
     )
+
+
+def _ties(values: Array, side: str, between: str) -> list[Labelled]:
+    """One side of all criteria, each quantity an output with its own unit."""
+    place = {name: k for k, name in enumerate(CRITERIA)}
+    found = []
+    for name, what in (("coupling", "Coupling"), ("mean_force", "Mean-force coupling over k_B T")):
+        said = f"{what}, {between}, absolute value: {getattr(CRITERIA[name], side)}."
+        found.append(Labelled(f"{name}_{side}", values[..., place[name]], (BATCH,), CRITERIA[name].unit, said))
+    names = [name for name in CRITERIA if name.startswith(_CORRELATION)]
+    labels = {"correlation": tuple(name.removeprefix(_CORRELATION) for name in names)}
+    listed = values[..., [place[name] for name in names]]
+    said = f"Equal-time correlation, {between}, absolute value."
+    return [*found, Labelled(f"correlation_{side}", listed, (BATCH, "correlation"), "1", said, labels)]
+
+
+def sides(outputs: Outputs, criterion: str) -> tuple[Array, Array]:
+    """Outer-outer and outer-middle of one criterion, as `trans_proximate` gives them.
+
+    >>> outer, middle = sides(trans_proximate({"J_H": 0.57, "J_ZZ": 0.66}), "correlation_x")
+    >>> bool(outer < middle)
+    True
+    """
+    if not criterion.startswith(_CORRELATION):
+        outer, middle = (as_array(outputs[f"{criterion}_{side}"].values) for side in ("outer", "middle"))
+        return outer, middle
+    at = outputs["correlation_outer"].labels["correlation"].index(criterion.removeprefix(_CORRELATION))
+    outer, middle = (as_array(outputs[f"correlation_{side}"].values)[..., at] for side in ("outer", "middle"))
+    return outer, middle
 
 
 def _correlations(model: SpinModel, matrix: Array) -> dict[str, tuple[Array, Array]]:

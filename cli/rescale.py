@@ -1,0 +1,62 @@
+"""``barospec rescale_pressure``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import ArchiveOption, JsonOption, open_archive
+from barospec.cli.output import note, table, write_object
+
+NAME = "rescale_pressure"
+COLUMNS = (
+    "spectrum_id",
+    "run",
+    "old_scale",
+    "old_pressure",
+    "old_sigma",
+    "pressure",
+    "pressure_sigma",
+    "pressure_scale",
+)
+SHOWN = 40
+
+
+def command(
+    text: Annotated[str, typer.Argument(help='Which spectra, such as "run-2" or "all spectra".')],
+    scale: Annotated[str, typer.Argument(help='The scale, such as "ruby Dewaele 2004".')],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the events of each spectrum.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="What this is, for the history.")] = "",
+    archive: ArchiveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-express pressures in one ruby scale, in one commit; what they were stays in the events and in earlier snapshots.
+
+    Scales: ruby Mao 1978, ruby Mao 1986, ruby Dewaele 2004, ruby Chijioke 2005, Ruby2020. A pressure without a scale is left as it is,
+    and counted. Interpolated pressures keep their place between the readings.
+    """
+    report = open_archive(archive).rescale_pressure(text, scale, reason=reason, dry_run=dry_run, message=message)
+    rows = [
+        [
+            one.spectrum_id,
+            one.run,
+            *(one.old[name] for name in ("pressure_scale", "pressure", "pressure_sigma")),
+            *(one.new.get(name) for name in ("pressure", "pressure_sigma", "pressure_scale")),
+        ]
+        for one in report.changed
+    ]
+    units = dict.fromkeys(("old_pressure", "old_sigma", "pressure", "pressure_sigma"), "GPa")
+    if as_json:
+        head = {"snapshot": report.snapshot, "count": len(rows), "unchanged": report.unchanged, "left": report.left}
+        write_object({**head, "units": units}, COLUMNS, rows)
+        return
+    if rows:
+        table(COLUMNS, rows[:SHOWN], units=units)
+    if len(rows) > SHOWN:
+        note(f"… and {len(rows) - SHOWN} more; --json lists all.")
+    for why, count in report.left.items():
+        note(f"{count} left as they are: {why}.")
+    said = f"{len(rows)} pressures {'would be' if dry_run else 'are now'} in {scale}, {report.unchanged} were before"
+    print(said + (f". Snapshot {report.snapshot}." if report.snapshot else "."))
