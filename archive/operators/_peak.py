@@ -10,7 +10,6 @@ from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._sums import inside
 
-
 PASSES = 3
 """Fits, each in a window around the top that the last one found."""
 

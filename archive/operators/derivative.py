@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._sums import covered, white_noise
 from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._sums import covered, white_noise
 from barospec.archive.operators.find_e0 import drawn_along, local_cubic
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
@@ -171,7 +171,7 @@ def derivative_features(
         raise CallError(f"half = {half} is not a width. Give eV above 0.")
     with np.errstate(all="ignore"):
         batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
-        x, y, count = batch.energy, batch.signals[0], batch.count
+        x, count = batch.energy, batch.count
         empty = np.full(len(count), np.nan)
         values = dict.fromkeys(FEATURE_OPERATOR.outputs, empty)
         for name, (low, high) in wanted.items():

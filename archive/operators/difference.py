@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._shift import reference_curve
+from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._emission import HALF, main_line, variance_of
+from barospec.archive.operators._grid import Floats, Ints
 from barospec.archive.operators._sums import covered, row_sum, value_at, weights_between
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
@@ -167,21 +168,34 @@ def kbeta_prime(
         total = row_sum(whole * y, count)
         share = row_sum(part * y, count) / total
         change = (part - share[:, None] * whole) / total[:, None]
+        # The windows move with the main line, and that with its noise.
+        change = change + _slope_with(x, y, count, line, (w1, w2, above))[:, None] * top.position_kernel
         place = weights_between(x, count, line - distance - half, line - distance + half) / (2 * half)
         height = row_sum(place * y, count) / top.height
         spread = row_sum(np.where(place > 0, place**2 * variance, 0.0), count)
         values = {
             "kbeta_prime_area": share,
-            "kbeta_prime_area_sigma": np.sqrt(row_sum(np.where(whole > 0, change**2 * variance, 0.0), count)),
+            "kbeta_prime_area_sigma": np.sqrt(row_sum(np.where(change != 0, change**2 * variance, 0.0), count)),
             "kbeta_prime_height": height,
             "kbeta_prime_height_sigma": np.sqrt(spread + (height * top.height_sigma) ** 2) / top.height,
         }
         return batch.results(PRIME_OPERATOR.outputs, values, len(REASONS))
 
 
+def _slope_with(x: Floats, y: Floats, count: Ints, line: Floats, ends: tuple[float, float, float]) -> Floats:
+    """How much the satellite's share of the area changes with the place of the line, in 1/eV."""
+    w1, w2, above = ends
+    shares = []
+    for moved in (line - 0.2, line + 0.2):
+        part, whole = (weights_between(x, count, moved - w2, moved + end) for end in (-w1, above))
+        shares.append(row_sum(part * y, count) / row_sum(whole * y, count))
+    slope: Floats = (shares[1] - shares[0]) / 0.4
+    return slope
+
+
 PRIME_OPERATOR = Operator(
     name="kbeta_prime",
-    version=1,
+    version=2,
     func=kbeta_prime,
     inputs=INPUTS,
     outputs={

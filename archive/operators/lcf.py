@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import linear
-from barospec.archive.operators._shift import Reference, reference_curve
 from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._shift import Reference, reference_curve
 from barospec.archive.operators._sums import (
     covered,
     inside,
