@@ -90,7 +90,7 @@ def find_e0(
     References
     ----------
     Steepest point: xraylarch 2026.3.1, ``find_e0``. Integral: H. Dau, P. Liebisch, M. Haumann, Anal. Bioanal.
-    Chem. 376, 562 (2003), doi:10.1007/s00216-003-1982-2, with levels 0.15 and 1, after Alp and Capehart.
+    Chem. 376, 562 (2003), with levels 0.15 and 1, after Alp and Capehart.
 
     Examples
     --------
@@ -240,10 +240,7 @@ OPERATOR = Operator(
         "find_e0_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Edge position by every definition: steepest point, parabola, fraction, integral, white line.",
-    source=(
-        "xraylarch 2026.3.1, find_e0; H. Dau et al., Anal. Bioanal. Chem. 376, 562 (2003), "
-        "doi:10.1007/s00216-003-1982-2, after Alp and Capehart"
-    ),
+    source=("xraylarch 2026.3.1, find_e0; H. Dau et al., Anal. Bioanal. Chem. 376, 562 (2003), after Alp and Capehart"),
     technique="xas",
     parameters={
         "fraction": "fraction of the edge step for e0_fraction",

@@ -93,8 +93,8 @@ def iad(
 
     References
     ----------
-    G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961; folded normal: F. C. Leone, L. S.
-    Nelson, R. B. Nottingham, Technometrics 3, 543 (1961), doi:10.1080/00401706.1961.10489974; mixture of widths:
+    integrated absolute differences: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620; folded normal: F. C. Leone, L. S.
+    Nelson, R. B. Nottingham, Technometrics 3, 543 (1961); mixture of widths:
     M. Stephens, Biostatistics 18, 275 (2017), doi:10.1093/biostatistics/kxw041.
 
     Examples
@@ -254,7 +254,7 @@ OPERATOR = Operator(
     },
     summary="Integrated absolute difference to a reference, corrected for noise, with floor and upper limit.",
     source=(
-        "G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961; "
+        "integrated absolute differences: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620; "
         "F. C. Leone et al., Technometrics 3, 543 (1961)"
     ),
     technique="xes",

@@ -57,7 +57,7 @@ def kbeta13_position(
 
     References
     ----------
-    P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005), doi:10.1016/j.ccr.2004.04.011.
+    P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005).
 
     Examples
     --------
@@ -89,7 +89,7 @@ POSITION_OPERATOR = Operator(
         "kbeta13_position_quality": _QUALITY,
     },
     summary="Position of the Kb1,3 line from a fit around its top.",
-    source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005), doi:10.1016/j.ccr.2004.04.011",
+    source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",
     technique="xes",
     parameters={"half": "half width in eV of the quartic fitted around the top"},
     reasons=REASONS,
@@ -142,7 +142,7 @@ def kbeta_prime(
 
     References
     ----------
-    P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005), doi:10.1016/j.ccr.2004.04.011.
+    P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005).
 
     Examples
     --------
@@ -206,7 +206,7 @@ PRIME_OPERATOR = Operator(
         "kbeta_prime_quality": _QUALITY,
     },
     summary="Intensity of the Kb' satellite as a share of the area, and as a height.",
-    source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005), doi:10.1016/j.ccr.2004.04.011",
+    source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",
     technique="xes",
     parameters={
         "w1": "upper end of the satellite's window, eV below the main line",
@@ -256,7 +256,7 @@ def first_moment(
 
     References
     ----------
-    P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005), doi:10.1016/j.ccr.2004.04.011.
+    P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005).
 
     Examples
     --------
@@ -327,7 +327,7 @@ MOMENT_OPERATOR = Operator(
         "first_moment_quality": _QUALITY,
     },
     summary="First moment of the main line above a fraction of its maximum.",
-    source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005), doi:10.1016/j.ccr.2004.04.011",
+    source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",
     technique="xes",
     parameters={"level": "fraction of the maximum above which the line counts, above 0 and below 1"},
     reasons=MOMENT_REASONS,

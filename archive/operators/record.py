@@ -11,6 +11,10 @@ OUTPUT_UNITS = ("1/eV", "1/GPa", "unit of mu", "unit of intensity")
 """Units of results beside those of `barospec.schemas.units`; scales of a curve as recorded have no unit of their own."""
 
 
+WHITE = "one noise for all points of a spectrum, found from the curve itself"
+COUNTED = "constant plus counting noise, found from the curve itself"
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One result: its unit, its meaning, and whether it has a value per point, per reference, or per spectrum."""
@@ -116,6 +120,20 @@ class Operator:
     replaces: Mapping[str, str] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def kind_of_sigma(self, output: str) -> str:
+        """What an uncertainty among the outputs is made of; empty for what is none.
+
+        >>> from barospec.archive.operators.registry import find_operator
+        >>> find_operator("edge_energy").kind_of_sigma("edge_energy_sigma_norm")
+        'spread over an ensemble of normalization windows'
+        """
+        if output.endswith("_sigma_norm"):
+            return "spread over an ensemble of normalization windows"
+        if not output.endswith("_sigma"):
+            return ""
+        noise = {"xas": WHITE, "xes": COUNTED}.get(self.technique, WHITE)
+        return f"propagated: {noise}"
 
     @property
     def quality(self) -> str:

@@ -77,7 +77,7 @@ def spin_state(
 
     References
     ----------
-    G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961.
+    Least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
 
     Examples
     --------
@@ -200,7 +200,7 @@ OPERATOR = Operator(
         "spin_state_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="High-spin share from a fit by a low-spin and a high-spin reference, with its upper limit.",
-    source="G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961",
+    source="least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620",
     technique="xes",
     parameters={
         "below": "the window begins this far below the main line, eV",

@@ -83,7 +83,7 @@ def valence_to_core(
 
     References
     ----------
-    E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014), doi:10.1002/adma.201304994.
+    E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014).
 
     Examples
     --------
@@ -200,7 +200,7 @@ OPERATOR = Operator(
         "valence_to_core_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Position, area, height and width of the Kb2,5 line above the main line's tail, and their change.",
-    source="E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014), doi:10.1002/adma.201304994",
+    source="E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014)",
     technique="xes",
     parameters={
         "low": "lower end of the line's window in eV, absolute",

@@ -75,8 +75,7 @@ def white_line(
 
     References
     ----------
-    The arctangent step is the integral of a Lorentzian: F. K. Richtmyer, S. W. Barnes, E. Ramberg, Phys. Rev.
-    46, 843 (1934).
+    The arctangent step is the integral of a Lorentzian: the definition is all there is.
 
     Examples
     --------
@@ -135,7 +134,7 @@ OPERATOR = Operator(
         "white_line_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Position, height and area (above an arctangent step at e0) of the white line.",
-    source="arctangent step: F. K. Richtmyer, S. W. Barnes, E. Ramberg, Phys. Rev. 46, 843 (1934)",
+    source="the definition is all there is; the arctangent is the integral of a Lorentzian",
     technique="xas",
     parameters={
         "low": "lower end of the area's window, eV relative to e0",
