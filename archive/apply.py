@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barospec.archive.operators import resampling
 from barospec.archive.operators._references import split_references
 from barospec.archive.operators.chain import Plan, Reference, bind, output_dtype, parse_chain, prepare, run
 from barospec.archive.operators.record import Operator
@@ -64,7 +65,14 @@ def needed_channels(operators: str, present: Collection[str] = ()) -> list[str]:
 
 
 def apply(
-    dataset: xr.Dataset, operators: str, *, find: Find | None = None, mixed: bool = False, **parameters: Any
+    dataset: xr.Dataset,
+    operators: str,
+    *,
+    find: Find | None = None,
+    mixed: bool = False,
+    uncertainty: str = "propagated",
+    replicas: int = resampling.REPLICAS,
+    **parameters: Any,
 ) -> xr.Dataset:
     """Run an operator or a chain over a Dataset of spectra.
 
@@ -80,6 +88,11 @@ def apply(
         From a query to the Dataset of reference spectra. References may also be given as Datasets.
     mixed : bool
         Allow references of another origin (measured, calculated, synthetic) than the spectra.
+    uncertainty : {"propagated", "bootstrap", "counting"}
+        How sigmas are found: by the operators' own formulas, or as the scatter of `replicas` repetitions of the whole
+        chain with other noise (found from each curve, or that of its counts), references included.
+    replicas : int
+        Repetitions; a sigma is then known to ``1/sqrt(2 replicas)``.
     **parameters
         Parameters by name, for whichever operator of the chain has them; ``reference`` or ``references`` name
         spectra: ``reference="NiO at 1 bar"``, ``references="2: NiO at 1 bar; 3: LaNiO3 at 1 bar"``.
@@ -115,8 +128,9 @@ def apply(
         name: _found(find_operator(name), value, dataset, find, mixed)
         for name, value in plan.asked_references().items()
     }
-    plan = bind(plan, found)
-    return _wrapped(calibrated(dataset), plan, found)
+    resampling.check(uncertainty, replicas)
+    again = None if uncertainty == "propagated" else (plan, found, uncertainty, replicas)
+    return _wrapped(calibrated(dataset), bind(plan, found), found, again)
 
 
 def calibrated(dataset: xr.Dataset) -> xr.Dataset:
@@ -229,13 +243,19 @@ def _notes(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]
     return notes
 
 
-def _wrapped(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]) -> xr.Dataset:
+def _wrapped(
+    dataset: xr.Dataset,
+    plan: Plan,
+    found: Mapping[str, list[Reference]],
+    again: tuple[Plan, Mapping[str, list[Reference]], str, int] | None,
+) -> xr.Dataset:
     import xarray as xr
 
     names = list(plan.outputs)
 
     def block(*arrays: Any) -> tuple[Any, ...]:
-        made = run(plan, dict(zip(plan.inputs, arrays, strict=True)))
+        given = dict(zip(plan.inputs, arrays, strict=True))
+        made = run(plan, given) if again is None else resampling.run_again(again[0], again[1], given, *again[2:])
         return tuple(made[name] for name in names)
 
     per_reference = [name for name in names if plan.outputs[name].per_reference]
@@ -265,6 +285,12 @@ def _wrapped(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference
                 }
             else:
                 out[name].attrs["units"] = output.unit
+            kind = operator.kind_of_sigma(name)
+            if kind:
+                resampled = again is not None and name.endswith("_sigma") and not output.per_point
+                out[name].attrs["uncertainty"] = (
+                    resampling.MEANING[again[2]].format(n=again[3]) if again is not None and resampled else kind
+                )
         if operator.name in found and any(output.per_reference for output in operator.outputs.values()):
             labels = [
                 one.label or str(one.about.get("query", number)) for number, one in enumerate(found[operator.name])
@@ -278,6 +304,7 @@ def _wrapped(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference
     if "energy_shift" in dataset.coords:
         told["energy_shift"] = "the stored energy_shift was added to the recorded energies"
     told["notes"] = notes
+    told["uncertainty"] = "propagated" if again is None else f"{again[2]}, {again[3]} replicas"
     out.attrs["provenance"] = json.dumps(told, sort_keys=True, ensure_ascii=False)
     return out
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.operators import series_fit
+from barospec.archive.operators import series_compare, series_fit
 from barospec.archive.operators.series_components import components
 from barospec.schemas.errors import CallError, InvalidData, NotFound, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME
@@ -250,7 +250,7 @@ def _breakpoint(x: Floats, y: Floats, sigma: Floats, confidence: float = 0.95, *
 def _equivalence(
     x: Floats, y: Floats, sigma: Floats, margin: float | None = None, confidence: float = 0.95
 ) -> dict[str, Any]:
-    found = asdict(series_fit.equivalence(x, y, sigma, margin=margin, confidence=confidence))
+    found = asdict(series_compare.equivalence(x, y, sigma, margin=margin, confidence=confidence))
     return {**found, "x_low": float(x.min()), "x_high": float(x.max())}
 
 
@@ -264,7 +264,7 @@ def _slopes(gathered: Gathered, confidence: float) -> list[dict[str, Any]]:
             rows.append({"series": name, "points": x.size, "reason": str(error)})
     for i, (first, one) in enumerate(lines):
         for second, two in lines[i + 1 :]:
-            found = series_fit.compare_slopes(one, two, confidence=confidence)
+            found = series_compare.compare_slopes(one, two, confidence=confidence)
             row = {"series": f"{first} against {second}", "points": one.count + two.count}
             rows.append({**row, "slope": one.slope, "slope_other": two.slope, **asdict(found)})
     return rows

@@ -50,7 +50,12 @@ def command(
                 op.summary,
                 list(op.inputs),
                 {
-                    key: {"unit": out.unit, "meaning": out.meaning, "per_point": out.per_point}
+                    key: {
+                        "unit": out.unit,
+                        "meaning": out.meaning,
+                        "per_point": out.per_point,
+                        "uncertainty": op.kind_of_sigma(key),
+                    }
                     for key, out in op.outputs.items()
                 },
                 {key: {"default": op.defaults[key], "meaning": meaning} for key, meaning in op.parameters.items()},
@@ -86,6 +91,11 @@ def command(
         ["output", "unit", "per", "meaning"],
         [[key, o.unit, _per(o), o.meaning] for key, o in operator.outputs.items()],
     )
+    kinds = {operator.kind_of_sigma(key): key for key in reversed(operator.outputs) if operator.kind_of_sigma(key)}
+    for kind, key in reversed(kinds.items()):
+        print(f"\n{'..._sigma_norm' if key.endswith('_norm') else '..._sigma'}: {kind}", end="")
+    if kinds:
+        print("\nother kinds: --with uncertainty=bootstrap or counting, over the whole chain")
     print()
     table(
         ["parameter", "default", "meaning"],

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barospec.archive.operators.chain import run_chain
-from barospec.archive.operators.edge_energy import FAR, FAR_NO_SIGMA, REASONS, edge_energy
+from barospec.archive.operators.edge_energy import FAR, FAR_NO_SIGMA, REASONS, STUDENT, edge_energy
 from barospec.archive.operators.normalize import normalize
 from barospec.schemas.errors import CallError
 from tests.realdata import REALDATA, needs_realdata
@@ -209,7 +209,7 @@ def test_sigma_is_the_propagated_point_noise(nnorm: int) -> None:
 
     pre = mu[(energy >= 8302.0) & (energy < 8336.0)]
     distance = pre[1:-1] - 0.5 * (pre[2:] + pre[:-2])
-    noise = np.sqrt(np.mean(distance**2) / 1.5)
+    noise = np.sqrt(np.mean(distance**2) / 1.5) * (1 + STUDENT / distance.size)
     hair = 1e-5 * np.eye(energy.size)
     moved = run_chain("edge_energy", {"energy": energy, "mu": mu + np.stack([hair, -hair])}, {**asked, "ensemble": 0})
     derivative = (moved["edge_energy"][0] - moved["edge_energy"][1]) / 2e-5

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from barospec.archive.operators import chain
-from barospec.archive.operators.iad import UNDER_FLOOR, iad, unfolded
+from barospec.archive.operators._unfolding import unfolded
+from barospec.archive.operators.iad import UNDER_FLOOR, iad
 from barospec.archive.operators.spin_state import upper_limit
 from barospec.sample_data.spectra import emission
 from barospec.sample_data.truth import grid, load_truth, ni_kb_emission

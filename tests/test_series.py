@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from barospec.api import Archive
-from barospec.archive.operators import series_fit
+from barospec.archive.operators import series_compare, series_fit
 from barospec.archive.operators.merge import merge, merge_numbers
 from barospec.archive.operators.series_components import components
 from barospec.catalogs import series
@@ -50,21 +50,21 @@ def test_breaks_are_found_where_they_are_and_not_where_none_are() -> None:
 
 
 def test_no_change_is_a_statement_with_a_size() -> None:
-    flat = [series_fit.equivalence(X, y, SIGMA, margin=0.05) for y in many(0 * X + 8333.0)]
+    flat = [series_compare.equivalence(X, y, SIGMA, margin=0.05) for y in many(0 * X + 8333.0)]
     assert np.mean([one.equivalent for one in flat]) > 0.95
     # A change as large as the margin must not pass for none more often than 5 %.
-    moving = [series_fit.equivalence(X, y, SIGMA, margin=0.05) for y in many(8333.0 + 0.002 * X)]
+    moving = [series_compare.equivalence(X, y, SIGMA, margin=0.05) for y in many(8333.0 + 0.002 * X)]
     assert np.mean([one.equivalent for one in moving]) < 0.08
     with pytest.raises(CallError, match="margin"):
-        series_fit.equivalence(X, X, SIGMA, margin=-1)
+        series_compare.equivalence(X, X, SIGMA, margin=-1)
 
 
 def test_slopes_differ_or_do_not() -> None:
     one = series_fit.fit_line(X, many(-15.0 * X, 1)[0], SIGMA)
     two = series_fit.fit_line(X, many(-15.0 * X + 0.3, 2)[1], SIGMA)
     other = series_fit.fit_line(X, many(-15.1 * X, 3)[2], SIGMA)
-    assert series_fit.compare_slopes(one, two).p_value > 0.01
-    assert series_fit.compare_slopes(one, other).p_value < 1e-6
+    assert series_compare.compare_slopes(one, two).p_value > 0.01
+    assert series_compare.compare_slopes(one, other).p_value < 1e-6
 
 
 def test_too_little_is_refused() -> None:
@@ -144,7 +144,7 @@ def test_edge_shift_against_bond_length_is_in_line_with_nio(sample: Archive) -> 
         )
         slopes[material] = series_fit.fit_line(found.x, found.y, found.sigma)
         assert slopes[material].slope == pytest.approx(-15.0, abs=1.2)
-    assert series_fit.compare_slopes(*slopes.values()).bound < 2.5
+    assert series_compare.compare_slopes(*slopes.values()).bound < 2.5
 
 
 def test_bond_lengths_of_the_archive_are_not_extrapolated(sample: Archive) -> None:

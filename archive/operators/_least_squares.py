@@ -14,7 +14,8 @@ from barospec.archive.operators._sums import row_sum
 @dataclass(slots=True)
 class Fit:
     """Coefficients, shape (rows, k); covariance for the weights given, (rows, k, k); weighted sum of squared
-    residuals and number of points with weight, (rows,); whether the equations could be solved.
+    residuals and number of points with weight, (rows,); whether the equations could be solved; inverse of the
+    matrix of the normal equations, (rows, k, k).
     """
 
     coefficients: Floats
@@ -22,6 +23,7 @@ class Fit:
     chi2: Floats
     points: Floats
     solved: Bools
+    inverse: Floats
 
     def combine(self, terms: Floats) -> Floats:
         """Variance of ``terms @ coefficients``, terms of shape (rows, k)."""
@@ -31,6 +33,16 @@ class Fit:
             for j in range(terms.shape[1]):
                 out += terms[:, i] * terms[:, j] * self.covariance[:, i, j]
         return out
+
+    def kernel(self, basis: list[Floats], weight: Floats, terms: Floats) -> Floats:
+        """Weights of the points in ``terms @ coefficients``, (rows, points); basis and weight those of the fit."""
+        out = np.zeros_like(weight)
+        for j, term in enumerate(basis):
+            factor = np.zeros(len(weight))
+            for i in range(terms.shape[1]):
+                factor += terms[:, i] * self.inverse[:, i, j]
+            out += factor[:, None] * np.where(weight > 0, term, 0.0)
+        return out * weight
 
 
 def linear(basis: list[Floats], y: Floats, weight: Floats, count: Ints, variance: Floats | None = None) -> Fit:
@@ -69,7 +81,7 @@ def linear(basis: list[Floats], y: Floats, weight: Floats, count: Ints, variance
     for i in range(size):
         rest -= coefficients[:, i, None] * terms[i]
     points = row_sum(used.astype(np.float64), count)
-    return Fit(coefficients, covariance, row_sum(w * rest**2, count), points, solved & (points >= size))
+    return Fit(coefficients, covariance, row_sum(w * rest**2, count), points, solved & (points >= size), inverse)
 
 
 def inverted(matrix: Floats) -> tuple[Floats, Bools]:
@@ -113,8 +125,12 @@ def curved(
     start: Floats,
     iterations: int = 40,
     tolerance: float = 1e-6,
+    hold: Floats | None = None,
 ) -> Fit:
     """Fit a model that is not linear in its parameters, by Levenberg-Marquardt, each row with its own damping.
+
+    `hold`, (rows, k), adds ``hold (parameter - start)^2`` to the sum of squares: what the data leave open then stays
+    where it was begun. The covariance is that of the estimate (for unit noise), the inverse that of the sum.
 
     Every row takes the same number of iterations, so that the others never show; `solved` tells whether the
     last step changed the sum of squares by less than `tolerance` of itself, or 1e-12 of that of the data.
@@ -123,18 +139,25 @@ def curved(
     w, y, x = np.where(used, weight, 0.0), np.where(used, y, 0.0), np.where(used, x, 0.0)
     parameters = start.copy()
     damping = np.full(len(y), 1e-3)
+    held = np.zeros_like(start) if hold is None else hold
+    identity = np.eye(start.shape[1])
 
     def squares(trial: Floats) -> Floats:
         rest = np.where(used, y - model(x, trial)[0], 0.0)
-        return row_sum(w * rest**2, count)
+        found = row_sum(w * rest**2, count)
+        for k in range(start.shape[1]):
+            found = found + held[:, k] * (trial[:, k] - start[:, k]) ** 2
+        return found
 
     best = squares(parameters)
     change = np.full(len(y), np.inf)
     for _ in range(iterations):
         values, slopes = model(x, parameters)
         matrix, right = _normal_equations(values, slopes, y, w, used, count)
+        matrix = matrix + held[:, :, None] * identity
+        right = right + held * (start - parameters)
         scale = np.einsum("rii->ri", matrix)
-        damped = matrix + (damping[:, None] * scale)[:, :, None] * np.eye(start.shape[1])
+        damped = matrix + (damping[:, None] * scale)[:, :, None] * identity
         inverse, solvable = inverted(damped)
         trial = np.where(solvable[:, None], parameters + _times(inverse, right), parameters)
         now = squares(trial)
@@ -144,11 +167,14 @@ def curved(
         best = np.where(better, now, best)
         damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.minimum(damping * 5.0, 1e12))
     values, slopes = model(x, parameters)
-    inverse, solvable = inverted(_normal_equations(values, slopes, y, w, used, count)[0])
+    matrix = _normal_equations(values, slopes, y, w, used, count)[0]
+    inverse, solvable = inverted(matrix + held[:, :, None] * identity)
+    covariance = _product(_product(inverse, matrix), inverse)
     points = row_sum(used.astype(np.float64), count)
     size = row_sum(w * y**2, count)
+    squares_of_data = row_sum(w * np.where(used, y - values, 0.0) ** 2, count)
     converged = solvable & (change <= tolerance * best + 1e-12 * size) & (points >= start.shape[1])
-    return Fit(parameters, inverse, best, points, converged)
+    return Fit(parameters, covariance, squares_of_data, points, converged, inverse)
 
 
 def _normal_equations(

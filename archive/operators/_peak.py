@@ -7,19 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from barospec.archive.operators._grid import Bools, Floats, Ints
-from barospec.archive.operators._least_squares import linear
+from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._sums import inside
+
+PASSES = 3
+"""Fits, each in a window around the top that the last one found."""
 
 
 @dataclass(slots=True)
 class Top:
-    """Position (eV) and height of a maximum with their standard uncertainties, (rows,); whether there is one."""
+    """Position (eV) and height of a maximum with their standard uncertainties for the variance given, (rows,);
+    whether there is one; and the weight of each point in a small change of either, (rows, points).
+    """
 
     position: Floats
     position_sigma: Floats
     height: Floats
     height_sigma: Floats
     found: Bools
+    position_kernel: Floats
+    height_kernel: Floats
 
 
 def highest(energy: Floats, y: Floats, among: Bools) -> tuple[Floats, Bools]:
@@ -53,17 +60,10 @@ def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float,
     scaled = np.where(usable.any(axis=1, keepdims=True), known, 1.0)
     start = np.where(np.isfinite(center), center, 0.0)
     width = _wide_enough(energy, count, start, half, degree + 3)
-    position, moved = start, np.zeros(len(start))
-    for _ in range(3):
-        # The window ends go down smoothly to no weight, so that a point never jumps in or out.
-        t = (energy - position[:, None]) / width[:, None]
-        t = np.where(np.abs(t) < 1.5, t, 2.0)
-        taper = np.clip((1.25 - np.abs(t)) / 0.5, 0.0, 1.0)
-        weight = np.where(scaled > 0, taper / np.where(scaled > 0, scaled, 1.0), 0.0)
-        fit = linear([t**k for k in range(degree + 1)], y, weight, count, scaled)
-        top = _maximum(fit.coefficients)
-        moved = np.where(fit.solved & np.isfinite(top), top, np.nan)
+    position = start
+    for _ in range(PASSES):
         center_now = position
+        fit, basis, weight, moved = _polynomial(energy, y, count, center_now, width, degree, scaled)
         position = np.where(np.isfinite(moved), position + moved * width, position)
     slope_terms = np.stack([k * moved ** max(k - 1, 0) if k else 0 * moved for k in range(degree + 1)], axis=1)
     curvature = sum(k * (k - 1) * moved ** (k - 2) * fit.coefficients[:, k] for k in range(2, degree + 1))
@@ -72,14 +72,51 @@ def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float,
     free = np.maximum(np.count_nonzero(taken, axis=1) - degree - 1, 1)
     # Without a known variance the points were weighted alike and their scatter says what it is.
     factor = np.where(usable.any(axis=1), 1.0, fit.chi2 / free)
-    height = (value_terms * fit.coefficients).sum(axis=1)
+    drawn = _drawn_along(energy, y, count, (position, width), degree, scaled)
+    lever = drawn * width / -curvature
     return Top(
         position=np.where(np.isfinite(moved), center_now + moved * width, np.nan),
-        position_sigma=np.sqrt(factor * fit.combine(slope_terms)) * width / np.abs(curvature),
-        height=height,
+        position_sigma=np.sqrt(factor * fit.combine(slope_terms)) * np.abs(lever),
+        height=(value_terms * fit.coefficients).sum(axis=1),
         height_sigma=np.sqrt(factor * fit.combine(value_terms)),
         found=np.isfinite(center) & np.isfinite(moved) & (curvature < 0),
+        position_kernel=lever[:, None] * fit.kernel(basis, weight, slope_terms),
+        height_kernel=fit.kernel(basis, weight, value_terms),
     )
+
+
+def _polynomial(
+    energy: Floats, y: Floats, count: Ints, center: Floats, width: Floats, degree: int, variance: Floats
+) -> tuple[Fit, list[Floats], Floats, Floats]:
+    """Polynomial around `center`: the fit, its basis and weights, and where it is highest in units of `width`."""
+    # The window ends go down smoothly to no weight, so that a point never jumps in or out.
+    t = (energy - center[:, None]) / width[:, None]
+    t = np.where(np.abs(t) < 1.5, t, 2.0)
+    taper = np.clip((1.25 - np.abs(t)) / 0.5, 0.0, 1.0)
+    weight = np.where(variance > 0, taper / np.where(variance > 0, variance, 1.0), 0.0)
+    basis = [t**k for k in range(degree + 1)]
+    fit = linear(basis, y, weight, count, variance)
+    top = _maximum(fit.coefficients)
+    return fit, basis, weight, np.where(fit.solved & np.isfinite(top), top, np.nan)
+
+
+def _drawn_along(
+    energy: Floats, y: Floats, count: Ints, window: tuple[Floats, Floats], degree: int, variance: Floats
+) -> Floats:
+    """How much farther the top moves than the window's polynomial says, since the window moves along with it.
+
+    A top found in a window around itself is a fixed point: where the top found depends on the window's middle with
+    slope k (the peak is no polynomial), `PASSES` fits move it by ``1 + k + k^2`` times as much as one.
+    """
+    center, width = window
+    tops = []
+    for side in (-0.1, 0.1):
+        middle = center + side * width
+        moved = _polynomial(energy, y, count, middle, width, degree, variance)[3]
+        tops.append(middle + moved * width)
+    k = np.clip((tops[1] - tops[0]) / (0.2 * width), -0.6, 0.6)
+    factor: Floats = np.where(np.isfinite(k), sum(k**n for n in range(PASSES)), 1.0)
+    return factor
 
 
 def _wide_enough(energy: Floats, count: Ints, center: Floats, half: float, fewest: int) -> Floats:

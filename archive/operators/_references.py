@@ -109,6 +109,10 @@ def arrays_for(
     columns: dict[str, list[NDArray[np.float64]]] = {keyword: [] for keyword in wanted.arrays}
     for reference, values in zip(references, made, strict=True):
         for keyword, name in wanted.arrays.items():
+            if not isinstance(name, str):
+                numbers = [float(_merged(one, values)) if one in values else np.nan for one in name]
+                columns[keyword].append(np.array(numbers))
+                continue
             column = _merged(name, values)
             if not np.isfinite(column).any() and not name.endswith(("_sigma", "_sigma_norm")):
                 asked = reference.about.get("query", reference.label)

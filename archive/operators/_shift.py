@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._batch import Batch, make_batch
 from barospec.archive.operators._grid import Bools, Floats
 from barospec.archive.operators._least_squares import Fit, linear
+from barospec.archive.operators._propagation import interpolating, length, on_mu, unpacked
 from barospec.archive.operators._sums import NOISE_POINTS, covered, inside, row_sum, white_noise
 from barospec.schemas.errors import CallError
 
@@ -19,11 +20,33 @@ STEPS = 41
 
 @dataclass(slots=True)
 class Reference:
-    """One reference curve: ascending energies, values, and the noise of a point (NaN where not known)."""
+    """One reference curve: ascending energies, values, the noise of a point (NaN where not known), and what
+    normalized it (see `_propagation.unpacked`).
+    """
 
     energy: Floats
     curve: Floats
     noise: float
+    numbers: dict[str, Floats]
+
+    def variance(self, kernel: Floats, x: Floats) -> Floats:
+        """What the reference's noise adds to the variance of results that have it at the energies x with this
+        kernel, both (rows, points); 0 where its noise is not known.
+        """
+        own = interpolating(kernel, x, self.energy)
+        count = np.full(len(own), self.energy.size)
+        axis, curve = (np.broadcast_to(array, own.shape) for array in (self.energy, self.curve))
+        numbers = {name: np.broadcast_to(value, len(own)) for name, value in self.numbers.items()}
+        found: Floats = np.nan_to_num(self.noise) ** 2 * length(on_mu(own, axis, curve, count, numbers), count) ** 2
+        return found
+
+    def left(self, x: Floats) -> Floats:
+        """Variance that interpolation to the energies x leaves of unit noise, (rows, points)."""
+        axis = self.energy
+        i = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
+        u = np.clip((np.where(np.isfinite(x), x, axis[0]) - axis[i]) / (axis[i + 1] - axis[i]), 0.0, 1.0)
+        found: Floats = (1 - u) ** 2 + u**2
+        return found
 
 
 @dataclass(slots=True)
@@ -40,7 +63,9 @@ class Shift:
     found: Bools
 
 
-def reference_curve(operator: str, energy: ArrayLike | None, curve: ArrayLike | None) -> Reference:
+def reference_curve(
+    operator: str, energy: ArrayLike | None, curve: ArrayLike | None, normalization: ArrayLike | None = None
+) -> Reference:
     """Check a reference and bring it into order.
 
     Raises
@@ -52,13 +77,14 @@ def reference_curve(operator: str, energy: ArrayLike | None, curve: ArrayLike | 
         raise CallError(
             f'{operator} needs a reference: a query that finds the spectrum, such as --with reference="NiO at 1 bar".'
         )
-    batch = make_batch(np.atleast_2d(energy), np.atleast_2d(curve), fewest=2)
+    numbers = unpacked(normalization if normalization is None else np.reshape(normalization, (-1, 7)))
+    batch = make_batch(np.atleast_2d(energy), np.atleast_2d(curve), fewest=2, numbers=numbers)
     if not len(batch.count) or len(batch.count) > 1:
         raise CallError(f"{operator}: the reference has no two points with a value, or is more than one curve.")
     with np.errstate(all="ignore"):
         noise = white_noise(batch.energy, batch.signals[0], batch.count)[0]
     count = int(batch.count[0])
-    return Reference(batch.energy[0, :count], batch.signals[0][0, :count], float(noise))
+    return Reference(batch.energy[0, :count], batch.signals[0][0, :count], float(noise), batch.numbers)
 
 
 def value_and_slope(reference: Reference, x: Floats) -> tuple[Floats, Floats]:
@@ -97,7 +123,7 @@ def best_shift(
     trials = np.linspace(-most, most, STEPS)
     sums = np.full((rows, STEPS), np.inf)
     for k, trial in enumerate(trials):
-        fit, _ = _fit(batch, reference, np.full(rows, trial), window, linear_background, scale, slope=False)
+        fit, *_ = _fit(batch, reference, np.full(rows, trial), window, linear_background, scale, slope=False)
         # Per point: the number of points in the window changes with the shift.
         sums[:, k] = np.where(fit.solved, fit.chi2 / fit.points, np.inf)
     index = sums.argmin(axis=1)
@@ -105,13 +131,16 @@ def best_shift(
     reach = 2.0 * (trials[1] - trials[0])
     start = shift
     for _ in range(12):
-        fit, names = _fit(batch, reference, shift, window, linear_background, scale, slope=True)
+        fit, names, _, _ = _fit(batch, reference, shift, window, linear_background, scale, slope=True)
         step = fit.coefficients[:, names.index("slope")]
         shift = shift + np.clip(np.where(fit.solved & np.isfinite(step), step, 0.0), -0.5, 0.5)
-    fit, names = _fit(batch, reference, shift, window, linear_background, scale, slope=True)
+    fit, names, basis, weight = _fit(batch, reference, shift, window, linear_background, scale, slope=True)
     k = names.index("slope")
     factor = fit.coefficients[:, names.index("curve")] if scale else np.ones(rows)
-    variance = fit.covariance[:, k, k] * (noise**2 + factor**2 * np.nan_to_num(reference.noise) ** 2)
+    kernel = fit.kernel(basis, weight, np.broadcast_to(np.eye(len(names))[k], (rows, len(names))))
+    own = on_mu(kernel, x, y, count, batch.numbers) if batch.numbers else kernel
+    moved = x + shift[:, None]
+    variance = (noise * length(own, count)) ** 2 + reference.variance(kernel * factor[:, None], moved)
     # Where the noise is not known, the scatter about the fit says what it is.
     scatter = fit.chi2 / np.maximum(fit.points - len(names), 1)
     variance = np.where(count >= NOISE_POINTS, variance, fit.covariance[:, k, k] * scatter)
@@ -139,7 +168,7 @@ def _fit(
     linear_background: bool,
     scale: bool,
     slope: bool,
-) -> tuple[Fit, list[str]]:
+) -> tuple[Fit, list[str], list[Any], Floats]:
     x, y, count = batch.energy, batch.signals[0], batch.count
     moved = x + shift[:, None]
     value, gradient = value_and_slope(reference, np.where(np.isfinite(moved), moved, np.inf))
@@ -170,5 +199,6 @@ def _fit(
         squares = row_sum(np.where(taken, target, 0.0) ** 2, count)
         points = row_sum(weight, count)
         nothing = np.empty((len(count), 0))
-        return Fit(nothing, np.empty((len(count), 0, 0)), squares, points, points > 3), names
-    return linear(basis, target, weight, count), names
+        empty = np.empty((len(count), 0, 0))
+        return Fit(nothing, empty, squares, points, points > 3, empty), names, basis, weight
+    return linear(basis, target, weight, count), names, basis, weight

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._propagation import NORMALIZATION, unpacked
 from barospec.archive.operators._shift import best_shift, reference_curve
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
@@ -29,6 +30,8 @@ def agreement(
     most: float = 20.0,
     reference_energy: ArrayLike | None = None,
     reference_norm: ArrayLike | None = None,
+    normalization: ArrayLike | None = None,
+    reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Best shift and scale that lay a spectrum on a reference, and what is left.
 
@@ -44,6 +47,11 @@ def agreement(
         Largest shift that is considered, in eV.
     reference_energy, reference_norm : array_like, shape (m,)
         The reference spectrum (``reference``), such as the measured one.
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
+    reference_normalization : array_like, shape (7), optional
+        The same of the reference.
 
     Returns
     -------
@@ -78,11 +86,11 @@ def agreement(
     >>> round(float(out["agreement_shift"]), 2), round(float(out["agreement_scale"]), 2)
     (7.2, 0.9)
     """
-    reference = reference_curve("agreement", reference_energy, reference_norm)
+    reference = reference_curve("agreement", reference_energy, reference_norm, reference_normalization)
     if low is None or high is None or not low < high or not most > 0:
         raise CallError("agreement needs low < high, the window in eV, and most above 0 eV.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14)
+        batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
         found = best_shift(batch, reference, (low, high), most, scale=True)
         batch.fail(~found.covered, NOT_COVERED)
         batch.fail(~found.found, NO_SHIFT)
@@ -97,7 +105,7 @@ def agreement(
 
 OPERATOR = Operator(
     name="agreement",
-    version=1,
+    version=2,
     func=agreement,
     inputs=("energy", "norm"),
     outputs={
@@ -115,9 +123,10 @@ OPERATOR = Operator(
         "high": "upper end of the window in eV, absolute, on the reference's energies",
         "most": "largest shift that is considered, eV",
     },
+    optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm"},
+        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
         "spectrum that the others are laid on, such as the measured one",
         absolute=False,
     ),

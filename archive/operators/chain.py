@@ -222,6 +222,10 @@ def prepare(
         routed[owner][name] = given[owner][name]
     made = {name for operator in operators for name in operator.outputs}
     inputs = dict.fromkeys(name for operator in operators for name in operator.inputs if name not in made)
+    for operator in operators:
+        for extra in operator.optional.values():
+            if all(name in available or name in made for name in extra):
+                inputs.update(dict.fromkeys(name for name in extra if name not in made))
     last = find_operator(names[-1])
     others = [operator for operator in operators if operator is not last]
     outputs = {name: output for operator in (last, *others) for name, output in operator.outputs.items()}
@@ -278,7 +282,7 @@ def _before(ready: Plan, reference: Reference, operator: Operator) -> dict[str, 
             raise NotFound(f"a reference of {operator.name} has no {', '.join(lacking)}, which {step.name} needs.")
         run_step(ready, step, values)
     assert operator.references is not None
-    for name in operator.references.arrays.values():
+    for name in operator.references.needed:
         if name not in values:
             raise NotFound(f"a reference of {operator.name} has no {name}; it has {', '.join(sorted(values))}.")
     return values
@@ -289,6 +293,9 @@ def run_step(ready: Plan, operator: Operator, values: dict[str, Any]) -> None:
     hidden = None if operator.references is None else operator.references.name
     parameters = {name: value for name, value in ready.parameters[operator.name].items() if name != hidden}
     parameters.update(ready.references.get(operator.name, {}))
+    for keyword, names in operator.optional.items():
+        if all(name in values for name in names):
+            parameters[keyword] = np.stack([np.asarray(values[name], dtype=np.float64) for name in names], axis=-1)
     values.update(operator.func(*(values[name] for name in operator.inputs), **parameters))
     for name, output in operator.replaces.items():
         values[name] = values[output]

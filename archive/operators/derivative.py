@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._grid import Floats, Ints
+from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._sums import covered, white_noise
-from barospec.archive.operators.find_e0 import local_cubic
+from barospec.archive.operators.find_e0 import drawn_along, local_cubic
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
 
@@ -109,6 +110,7 @@ def derivative_features(
     gamma_low: float | None = None,
     gamma_high: float | None = None,
     half: float = 2.0,
+    normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Position and height of the maxima of the derivative in up to three windows: pre-edge, edge, feature C.
 
@@ -121,7 +123,10 @@ def derivative_features(
     alpha_low, alpha_high, beta_low, beta_high, gamma_low, gamma_high : float
         Windows in eV, absolute and fixed for a series. A feature without a window is left out (NaN).
     half : float
-        Half width in eV of the fits.
+        Half width in eV of the fits, smaller than the features are wide.
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
 
     Returns
     -------
@@ -153,7 +158,7 @@ def derivative_features(
     >>> norm = 0.5 + np.arctan((energy - 8344.1) / 2) / np.pi
     >>> out = derivative_features(energy, norm, beta_low=8340, beta_high=8350)
     >>> round(float(out["beta_position"]), 2), round(float(out["beta_height"]), 2)
-    (8344.1, 0.16)
+    (8344.1, 0.15)
     """
     ends = {"alpha": (alpha_low, alpha_high), "beta": (beta_low, beta_high), "gamma": (gamma_low, gamma_high)}
     wanted = {name: pair for name, pair in ends.items() if pair != (None, None)}
@@ -165,36 +170,35 @@ def derivative_features(
     if not half > 0:
         raise CallError(f"half = {half} is not a width. Give eV above 0.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14)
-        x, y, count = batch.energy, batch.signals[0], batch.count
-        noise = white_noise(x, y, count)
+        batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
+        x, count = batch.energy, batch.count
         empty = np.full(len(count), np.nan)
         values = dict.fromkeys(FEATURE_OPERATOR.outputs, empty)
         for name, (low, high) in wanted.items():
             assert low is not None
             assert high is not None
             batch.fail(~covered(x, count, low, high), NOT_COVERED)
-            found = _steepest(x, y, count, low, high, half, noise)
+            found = _steepest(batch, low, high, half)
             batch.fail(~np.isfinite(found[0]), SOME_MISSING)
             for key, value in zip(("position", "position_sigma", "height", "height_sigma"), found, strict=True):
                 values[f"{name}_{key}"] = value
         return batch.results(FEATURE_OPERATOR.outputs, values, SOME_MISSING)
 
 
-def _steepest(
-    x: Floats, y: Floats, count: Ints, low: float, high: float, half: float, noise: Floats
-) -> tuple[Floats, ...]:
+def _steepest(batch: Batch, low: float, high: float, half: float) -> tuple[Floats, ...]:
     """Vertex of the steepest local parabola of the derivative: position, sigma, height, sigma; NaN without one."""
+    x, y, count = batch.energy, batch.signals[0], batch.count
+    noise = white_noise(x, y, count)
     steps = np.arange(low, high + 0.5 * half, 0.5 * half)
     best_height, best = np.full(len(count), -np.inf), np.full(len(count), np.nan)
     for center in steps:
-        fit, width = local_cubic(x, y, count, np.full(len(count), min(center, high)), half)
+        fit, width, *_ = local_cubic(x, y, count, np.full(len(count), min(center, high)), half)
         slope = fit.coefficients[:, 1] / width
         better = fit.solved & (slope > best_height)
         best_height, best = np.where(better, slope, best_height), np.where(better, min(center, high), best)
     position = best
     for _ in range(3):
-        fit, width = local_cubic(x, y, count, np.where(np.isfinite(position), position, low), half)
+        fit, width, basis, weight = local_cubic(x, y, count, np.where(np.isfinite(position), position, low), half)
         c = fit.coefficients
         t = -c[:, 2] / (3 * c[:, 3])
         good = fit.solved & (c[:, 3] < 0) & (np.abs(t) <= 1.0)
@@ -206,13 +210,18 @@ def _steepest(
     height = (c[:, 1] + 2 * c[:, 2] * t + 3 * c[:, 3] * t**2) / width
     inside_window = (position >= low) & (position <= high)
     keep = np.isfinite(center) & inside_window
-    out = (position, noise * np.sqrt(fit.combine(moves)) * width, height, noise * np.sqrt(fit.combine(rises)))
+    drawn = drawn_along(x, y, count, np.where(np.isfinite(position), position, low), half, 3)
+    # A line and a scale do not move the vertex of the derivative; they do change its height.
+    kernel = fit.kernel(basis, weight, rises)
+    height_sigma = noise * length(on_mu(kernel, x, y, count, batch.numbers), count)
+    out = (position, noise * np.sqrt(fit.combine(moves)) * width * drawn, height, height_sigma)
     return tuple(np.where(keep, value, np.nan) for value in out)
 
 
 FEATURE_OPERATOR = Operator(
     name="derivative_features",
-    version=1,
+    version=2,
+    optional={"normalization": NORMALIZATION},
     func=derivative_features,
     inputs=("energy", "norm"),
     outputs={

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
 from barospec.archive.operators.record import Operator, Output, References
@@ -25,6 +27,8 @@ def difference(
     high: float | None = None,
     reference_energy: ArrayLike | None = None,
     reference_norm: ArrayLike | None = None,
+    normalization: ArrayLike | None = None,
+    reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Norm less that of a reference spectrum, on the spectrum's own energies.
 
@@ -38,6 +42,11 @@ def difference(
         Window in eV, absolute, of the two numbers; where both were measured by default.
     reference_energy, reference_norm : array_like, shape (m,)
         The reference spectrum (``reference``).
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
+    reference_normalization : array_like, shape (7), optional
+        The same of the reference.
 
     Returns
     -------
@@ -67,11 +76,11 @@ def difference(
     >>> round(float(out["difference_area"]), 2), round(float(out["difference_rms"]), 2)
     (9.9, 0.1)
     """
-    reference = reference_curve("difference", reference_energy, reference_norm)
+    reference = reference_curve("difference", reference_energy, reference_norm, reference_normalization)
     if low is not None and high is not None and not low < high:
         raise CallError("low must lie below high.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14)
+        batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
         x, y, count = batch.energy, batch.signals[0], batch.count
         last = x[np.arange(len(count)), count - 1]
         begin = np.maximum(x[:, 0], reference.energy[0]) if low is None else np.full(len(count), float(low))
@@ -81,28 +90,36 @@ def difference(
         )
         batch.fail(~inside_both | (end <= begin), NOT_COVERED)
         delta = y - interpolated(x, reference.energy, reference.curve)
-        variance = white_noise(x, y, count) ** 2 + reference.noise**2
+        noise = white_noise(x, y, count)
+        both = noise**2 + reference.noise**2
         weights = weights_between(x, count, begin, end)
         safe = np.where(weights > 0, np.where(np.isfinite(delta), delta, 0.0), 0.0)
-        length = end - begin
-        mean_square = row_sum(weights * safe**2, count) / length
-        excess = np.maximum(mean_square - variance, 0.0)
-        share = row_sum((weights / length[:, None]) ** 2 * (4 * safe**2 + 2 * variance[:, None]), count)
-        rms = np.sqrt(excess)
+
+        def variance(kernel: Floats) -> Floats:
+            own = length(on_mu(kernel, x, y, count, batch.numbers), count)
+            return (noise * own) ** 2 + reference.variance(kernel, x)
+
+        share = weights / (end - begin)[:, None]
+        # Interpolation between the reference's points leaves less of its noise than a point has.
+        expected = noise**2 + reference.noise**2 * row_sum(share * reference.left(x), count)
+        rms = np.sqrt(np.maximum(row_sum(share * safe**2, count) - expected, 0.0))
+        # What points scatter by chance, beside the part that goes with the difference itself.
+        chance = 2 * both**2 * row_sum(share**2, count)
+        spread = variance(2 * share * safe) + chance
         values = {
             "difference": delta,
             "difference_area": row_sum(weights * safe, count),
-            "difference_area_sigma": np.sqrt(variance * row_sum(weights**2, count)),
+            "difference_area_sigma": np.sqrt(variance(weights)),
             "difference_rms": rms,
             # Where nothing is left above the noise, the spread of the mean square is that of the rms squared.
-            "difference_rms_sigma": np.sqrt(variance * share) / np.maximum(2 * rms, (variance * share) ** 0.25),
+            "difference_rms_sigma": np.sqrt(spread) / np.maximum(2 * rms, spread**0.25),
         }
         return batch.results(OPERATOR.outputs, values, len(REASONS))
 
 
 OPERATOR = Operator(
     name="difference",
-    version=1,
+    version=2,
     func=difference,
     inputs=("energy", "norm"),
     outputs={
@@ -120,6 +137,10 @@ OPERATOR = Operator(
         "low": "lower end of the window in eV, absolute; default: where both were measured",
         "high": "upper end of the window in eV, absolute; default: where both were measured",
     },
+    optional={"normalization": NORMALIZATION},
     reasons=REASONS,
-    references=References({"reference_energy": "energy", "reference_norm": "norm"}, "spectrum that is subtracted"),
+    references=References(
+        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        "spectrum that is subtracted",
+    ),
 )

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import (
     covered,
     interpolated,
@@ -37,6 +39,8 @@ def feature(
     high: float | None = None,
     reference_energy: ArrayLike | None = None,
     reference_norm: ArrayLike | None = None,
+    normalization: ArrayLike | None = None,
+    reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Height of norm at an energy and its area in a window, both fixed for a series; and their change.
 
@@ -54,6 +58,11 @@ def feature(
         Window of the area in eV, absolute; `position` -+ 4 by default.
     reference_energy, reference_norm : array_like, shape (m,), optional
         The reference spectrum (``reference``).
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
+    reference_normalization : array_like, shape (7), optional
+        The same of the reference.
 
     Returns
     -------
@@ -92,17 +101,17 @@ def feature(
     if not begin < end or not half > 0:
         raise CallError("low must lie below high, and half is eV above 0.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14)
+        batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
         x, y, count = batch.energy, batch.signals[0], batch.count
         noise = white_noise(x, y, count)
         batch.fail(~covered(x, count, min(begin, position - half), max(end, position + half)), NOT_COVERED)
-        before, before_noise = np.full(x.shape, np.nan), np.array(np.nan)
+        before = np.full(x.shape, np.nan)
+        reference = None
         if reference_energy is None or reference_norm is None:
             batch.fail(np.ones(len(count), dtype=bool), NO_REFERENCE)
         else:
-            other = make_batch(np.atleast_2d(reference_energy), np.atleast_2d(reference_norm), fewest=2)
-            before_noise = white_noise(other.energy, other.signals[0], other.count)[:1]
-            before = interpolated(x, np.asarray(reference_energy, float), np.asarray(reference_norm, float))
+            reference = reference_curve("feature", reference_energy, reference_norm, reference_normalization)
+            before = interpolated(x, reference.energy, reference.curve)
         values = {}
         for name, (first, last) in {
             "feature_height": (position - half, position + half),
@@ -112,19 +121,20 @@ def feature(
             if name == "feature_height":
                 weights = weights / (2 * half)
             taken = weights > 0
-            length = np.sqrt(row_sum(weights**2, count))
             values[name] = row_sum(weights * y, count)
-            values[f"{name}_sigma"] = noise * length
+            sigma = noise * length(on_mu(weights, x, y, count, batch.numbers), count)
+            values[f"{name}_sigma"] = sigma
             difference = np.where(taken, y - before, 0.0)
             values[f"{name}_change"] = row_sum(weights * difference, count)
-            values[f"{name}_change_sigma"] = np.hypot(noise, before_noise) * length
+            theirs = np.full(len(count), np.nan) if reference is None else reference.variance(weights, x)
+            values[f"{name}_change_sigma"] = np.sqrt(sigma**2 + theirs)
         batch.fail(~np.isfinite(values["feature_area_change"]), REFERENCE_SHORT)
         return batch.results(OPERATOR.outputs, values, NO_REFERENCE)
 
 
 OPERATOR = Operator(
     name="feature",
-    version=1,
+    version=2,
     func=feature,
     inputs=("energy", "norm"),
     outputs={
@@ -147,9 +157,10 @@ OPERATOR = Operator(
         "low": "lower end of the area's window in eV, absolute; default: position - 4",
         "high": "upper end of the area's window in eV, absolute; default: position + 4",
     },
+    optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm"},
+        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
         "spectrum that the change is taken against",
         fewest=0,
     ),

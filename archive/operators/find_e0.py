@@ -12,6 +12,7 @@ from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._grid import Floats, Ints, at
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._peak import fit_top, highest
+from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._sums import inside, row_sum, weights_between, white_noise
 from barospec.archive.operators.edge_energy import find_crossing
 from barospec.archive.operators.record import Operator, Output
@@ -36,6 +37,7 @@ def find_e0(
     level2: float = 1.0,
     half: float = 2.0,
     reach: float = 30.0,
+    normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Edge position by five definitions: steepest point, its refinement, fraction, integral, white line.
 
@@ -55,6 +57,10 @@ def find_e0(
         Half width in eV of the polynomial fits.
     reach : float
         eV above e0 in which the white line is looked for.
+
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
 
     Returns
     -------
@@ -78,12 +84,13 @@ def find_e0(
 
     ``e0_white_line`` is the maximum of a cubic through the points around the highest one within `reach`.
     Sigmas are statistical: one noise for all points of a spectrum, found from the scatter of the points about
-    the cubics through their neighbors; the choice of normalization windows adds to them (`edge_energy`).
+    the cubics through their neighbors, propagated through the fits of the normalization; the choice of its windows
+    adds to them (`edge_energy`).
 
     References
     ----------
     Steepest point: xraylarch 2026.3.1, ``find_e0``. Integral: H. Dau, P. Liebisch, M. Haumann, Anal. Bioanal.
-    Chem. 376, 562 (2003), doi:10.1007/s00216-003-1982-2, with levels 0.15 and 1, after Alp and Capehart.
+    Chem. 376, 562 (2003), with levels 0.15 and 1, after Alp and Capehart.
 
     Examples
     --------
@@ -99,7 +106,7 @@ def find_e0(
     if not 0 < fraction <= 1.5 or not half > 0 or not reach > 0:
         raise CallError("fraction must lie above 0, up to 1.5; half and reach are eV above 0.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, mu, norm, fewest=_e0.FEWEST, numbers={"e0": e0})
+        batch = make_batch(energy, mu, norm, fewest=_e0.FEWEST, numbers={"e0": e0, **unpacked(normalization)})
         start = batch.numbers["e0"]
         batch.fail(~np.isfinite(start), NO_EDGE)
         batch.numbers["e0"] = np.where(np.isfinite(start), start, batch.energy[:, 0])
@@ -120,15 +127,19 @@ def _positions(
         found, is_one = _e0.find_e0(energy[good], mu[good], count[good])
         steepest[good] = np.where(is_one, found, np.nan)
     vertex, vertex_sigma = inflection(batch, half, noise)
-    crossing, crossing_sigma, _ = _crossing(batch, fraction, noise)
-    low, _, low_found = _crossing(batch, levels[0], noise)
-    high, _, high_found = _crossing(batch, levels[1], noise)
+
+    def sigma(kernel: Floats) -> Floats:
+        return noise * length(on_mu(kernel, energy, norm, count, batch.numbers), count)
+
+    crossing, crossing_kernel, _ = _crossing(batch, fraction)
+    low, _, low_found = _crossing(batch, levels[0])
+    high, _, high_found = _crossing(batch, levels[1])
     weights = weights_between(energy, count, np.where(low_found, low, 0), np.where(high_found, high, 0))
     area = row_sum(weights * norm, count)
     span = levels[1] - levels[0]
     integral = (levels[1] * high - levels[0] * low - area) / span
     # A crossing that moves changes nothing in first order: the integrand equals the level there.
-    integral_sigma = noise * np.sqrt(row_sum(weights**2, count)) / span
+    integral_sigma = sigma(weights / span)
     guess, _ = highest(energy, norm, inside(energy, count, e0, e0 + reach))
     top = fit_top(energy, norm, count, guess, half, 3, noise**2)
     return {
@@ -136,22 +147,27 @@ def _positions(
         "e0_parabola": vertex,
         "e0_parabola_sigma": vertex_sigma,
         "e0_fraction": crossing,
-        "e0_fraction_sigma": crossing_sigma,
+        "e0_fraction_sigma": np.where(np.isfinite(crossing), sigma(crossing_kernel), np.nan),
         "e0_integral": np.where(low_found & high_found & (high > low), integral, np.nan),
         "e0_integral_sigma": np.where(low_found & high_found & (high > low), integral_sigma, np.nan),
         "e0_white_line": np.where(top.found, top.position, np.nan),
-        "e0_white_line_sigma": np.where(top.found, top.position_sigma, np.nan),
+        "e0_white_line_sigma": np.where(top.found, sigma(top.position_kernel), np.nan),
     }
 
 
-def _crossing(batch: Batch, level: float, noise: Floats) -> tuple[Floats, Floats, Any]:
-    energy, norm = batch.energy, batch.signals[1]
+def _crossing(batch: Batch, level: float) -> tuple[Floats, Floats, Any]:
+    """Where norm rises through `level` next to e0, what its points move it by, and whether it does."""
+    energy, norm, rows = batch.energy, batch.signals[1], np.arange(len(batch.count))
     left, found, _ = find_crossing(energy, norm, batch.count, batch.numbers["e0"], level)
     low, step = at(norm, left), at(norm, left + 1) - at(norm, left)
     width = at(energy, left + 1) - at(energy, left)
     u = (level - low) / step
-    sigma = noise * np.sqrt((1 - u) ** 2 + u**2) * width / step
-    return np.where(found, at(energy, left) + u * width, np.nan), np.where(found, sigma, np.nan), found
+    # The slope over three intervals: that of one is as noisy as the points themselves.
+    before, behind = np.maximum(left - 1, 0), np.minimum(left + 2, batch.count - 1)
+    slope = (at(norm, behind) - at(norm, before)) / (at(energy, behind) - at(energy, before))
+    kernel = np.zeros_like(norm)
+    kernel[rows, left], kernel[rows, left + 1] = (u - 1) / slope, -u / slope
+    return np.where(found, at(energy, left) + u * width, np.nan), kernel, found
 
 
 def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats]:
@@ -160,7 +176,7 @@ def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats
     start = at(energy, _grid.nearest(energy, batch.numbers["e0"]))
     center = start
     for _ in range(3):
-        fit, width = local_cubic(energy, norm, count, center, half)
+        fit, width, *_ = local_cubic(energy, norm, count, center, half)
         c2, c3 = fit.coefficients[:, 2], fit.coefficients[:, 3]
         t = -c2 / (3 * c3)
         good = fit.solved & (c3 < 0) & (np.abs(t) <= 1)
@@ -168,24 +184,47 @@ def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats
     zero = np.zeros_like(c2)
     terms = np.stack([zero, zero, -1 / (3 * c3), c2 / (3 * c3**2)], axis=1)
     good &= np.abs(center - start) <= 2 * width
-    sigma = noise * np.sqrt(fit.combine(terms)) * width
+    sigma = noise * np.sqrt(fit.combine(terms)) * width * drawn_along(energy, norm, count, center, half, 3)
     return np.where(good, before + t * width, np.nan), np.where(good, sigma, np.nan)
 
 
-def local_cubic(energy: Floats, y: Floats, count: Ints, center: Floats, half: float) -> tuple[Fit, Floats]:
-    """Cubic in t = (E - center)/width fitted within `half` of `center`, three points on either side at least."""
+def drawn_along(energy: Floats, y: Floats, count: Ints, center: Floats, half: float, passes: int) -> Floats:
+    """How much farther an inflection moves than one cubic says, since the window of the cubic moves along with it.
+
+    ``1 + k + k^2 ...`` for so many passes, k the slope of the inflection found against the middle of the window.
+    """
+    places = []
+    for side in (-0.1, 0.1):
+        fit, width, *_ = local_cubic(energy, y, count, center + side * half, half)
+        places.append(center + side * half - width * fit.coefficients[:, 2] / (3 * fit.coefficients[:, 3]))
+    k = np.clip((places[1] - places[0]) / (0.2 * half), -0.6, 0.6)
+    factor: Floats = np.where(np.isfinite(k), sum(k**n for n in range(passes)), 1.0)
+    return factor
+
+
+def local_cubic(
+    energy: Floats, y: Floats, count: Ints, center: Floats, half: float
+) -> tuple[Fit, Floats, list[Floats], Floats]:
+    """Cubic in t = (E - center)/width fitted within `half` of `center`, three points on either side at least.
+
+    Returns the fit, the width, and the basis and weights of the fit.
+    """
     rows = np.arange(len(count))
     index = _grid.nearest(energy, center)
     lower, upper = energy[rows, np.maximum(index - 3, 0)], energy[rows, np.minimum(index + 3, count - 1)]
     width = np.maximum(half, np.maximum(center - lower, upper - center))
-    taken = inside(energy, count, center - width, center + width)
-    t = np.where(taken, (energy - center[:, None]) / width[:, None], 0.0)
-    return linear([np.ones_like(t), t, t**2, t**3], y, taken.astype(np.float64), count), width
+    t = (energy - center[:, None]) / width[:, None]
+    t = np.where(np.abs(t) < 1.5, t, 2.0)
+    # The window ends go down smoothly to no weight, so that a point never jumps in or out.
+    weight = np.clip((1.25 - np.abs(t)) / 0.5, 0.0, 1.0)
+    basis = [np.ones_like(t), t, t**2, t**3]
+    return linear(basis, y, weight, count, np.ones_like(y)), width, basis, weight
 
 
 OPERATOR = Operator(
     name="find_e0",
-    version=1,
+    version=2,
+    optional={"normalization": NORMALIZATION},
     func=find_e0,
     inputs=("energy", "mu", "norm", "e0"),
     outputs={
@@ -201,10 +240,7 @@ OPERATOR = Operator(
         "find_e0_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Edge position by every definition: steepest point, parabola, fraction, integral, white line.",
-    source=(
-        "xraylarch 2026.3.1, find_e0; H. Dau et al., Anal. Bioanal. Chem. 376, 562 (2003), "
-        "doi:10.1007/s00216-003-1982-2, after Alp and Capehart"
-    ),
+    source=("xraylarch 2026.3.1, find_e0; H. Dau et al., Anal. Bioanal. Chem. 376, 562 (2003), after Alp and Capehart"),
     technique="xas",
     parameters={
         "fraction": "fraction of the edge step for e0_fraction",

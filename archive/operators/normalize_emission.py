@@ -66,7 +66,8 @@ def normalize_emission(
     References
     ----------
     Maximum of Kb1,3 scaled to 1 as in E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure"
-    (2024); unit area as G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961.
+    (2024); unit area as for integrated absolute differences: Inorg. Chem. 59,
+    12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
 
     Examples
     --------
@@ -125,7 +126,7 @@ OPERATOR = Operator(
     summary="Scale an emission spectrum to the maximum of its main line, or to unit area.",
     source=(
         "E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024); "
-        "G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961"
+        "integrated absolute differences: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620"
     ),
     technique="xes",
     parameters={

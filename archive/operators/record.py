@@ -11,6 +11,10 @@ OUTPUT_UNITS = ("1/eV", "1/GPa", "unit of mu", "unit of intensity")
 """Units of results beside those of `barospec.schemas.units`; scales of a curve as recorded have no unit of their own."""
 
 
+WHITE = "one noise for all points of a spectrum, found from the curve itself"
+COUNTED = "constant plus counting noise, found from the curve itself"
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One result: its unit, its meaning, and whether it has a value per point, per reference, or per spectrum."""
@@ -31,9 +35,10 @@ class References:
 
     Parameters
     ----------
-    arrays : mapping of str to str
+    arrays : mapping of str to str or tuple of str
         Keyword of the function -> array of the reference that fills it, such as
-        ``{"reference_energy": "energy", "reference_norm": "norm"}``.
+        ``{"reference_energy": "energy", "reference_norm": "norm"}``; several numbers per spectrum as a tuple, which
+        become the last axis.
     meaning : str
         What has to be named.
     several : bool
@@ -47,7 +52,7 @@ class References:
         Whether absolute energies of spectrum and reference are compared, so that their calibration matters.
     """
 
-    arrays: Mapping[str, str]
+    arrays: Mapping[str, str | tuple[str, ...]]
     meaning: str
     several: bool = False
     labels: str = ""
@@ -58,6 +63,11 @@ class References:
     def name(self) -> str:
         """The parameter that people write: ``reference``, or ``references`` where several may be given."""
         return "references" if self.several else "reference"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names of the arrays that a reference must have; numbers in a tuple are NaN where it has none."""
+        return tuple(name for name in self.arrays.values() if isinstance(name, str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,9 @@ class Operator:
         Spectra that it compares with.
     replaces : mapping of str to str
         Array -> output that stands in its place for every operator that follows in the chain.
+    optional : mapping of str to tuple of str
+        Keyword of `func` -> numbers per spectrum that become its last axis, where the data or the steps before have all
+        of them: what a result can do without, such as the windows of a normalization.
     example : mapping
         Values of the parameters that have no default, as an example; help and tests use them.
     """
@@ -106,6 +119,21 @@ class Operator:
     references: References | None = None
     replaces: Mapping[str, str] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def kind_of_sigma(self, output: str) -> str:
+        """What an uncertainty among the outputs is made of; empty for what is none.
+
+        >>> from barospec.archive.operators.registry import find_operator
+        >>> find_operator("edge_energy").kind_of_sigma("edge_energy_sigma_norm")
+        'spread over an ensemble of normalization windows'
+        """
+        if output.endswith("_sigma_norm"):
+            return "spread over an ensemble of normalization windows"
+        if not output.endswith("_sigma"):
+            return ""
+        noise = {"xas": WHITE, "xes": COUNTED}.get(self.technique, WHITE)
+        return f"propagated: {noise}"
 
     @property
     def quality(self) -> str:
@@ -123,6 +151,7 @@ class Operator:
     def defaults(self) -> dict[str, Any]:
         """Every keyword of the function with its default value; arrays of references are no such keywords."""
         hidden = set() if self.references is None else {*self.references.arrays, self.references.labels}
+        hidden |= set(self.optional)
         signature = inspect.signature(self.func)
         return {
             name: parameter.default

@@ -69,14 +69,15 @@ def spin_state(
     Notes
     -----
     All three curves have unit area on their windows and their main lines on one energy; the spectrum is fitted by
-    ``LS + f (HS - LS)``, weighted by the noise of all three. Where the residual exceeds the noise, sigma is scaled
+    ``LS + f (HS - LS)``, weighted by the noise of all three; what the references' noise adds to the normal equation is
+    taken out, and the sigma contains that of the alignment. Where the residual exceeds the noise, sigma is scaled
     up by the root of ``spin_chi2``. The limit is that below which the share lies with `confidence` when it is
     known to lie in [0, 1] and every value there was as likely before. "Single-component low spin" is such a
     limit, not a zero, and it is one on what these two references describe.
 
     References
     ----------
-    G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961.
+    Least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
 
     Examples
     --------
@@ -105,6 +106,7 @@ def spin_state(
         used &= np.isfinite(ls + hs + own.curve)
         ls, hs = np.where(used, ls, 0.0), np.where(used, hs, 0.0)
         target = np.where(used, own.curve - ls, 0.0)
+        ls_noise, hs_noise = (np.where(used & np.isfinite(v), v, 0.0) for v in (ls_variance, hs_variance))
         share, chi2 = np.full(len(count), 0.5), np.zeros(len(count))
         for _ in range(3):
             f = np.clip(share, 0.0, 1.0)[:, None]
@@ -112,12 +114,32 @@ def spin_state(
             known = np.where(used, variance > 0, True).all(axis=1)
             weight = np.where(used & (variance > 0), 1.0 / np.where(variance > 0, variance, 1.0), 0.0)
             fit = linear([hs - ls], target, weight, count)
-            share, chi2 = fit.coefficients[:, 0], fit.chi2 / np.maximum(fit.points - 1, 1)
+            # Noise of the references stands in both sides of the normal equation; its expectation is taken out.
+            own_part, other_part = (row_sum(weight * v, count) for v in (ls_noise, ls_noise + hs_noise))
+            square = row_sum(weight * (hs - ls) ** 2, count)
+            bare = np.where(square > 2 * other_part, square - other_part, square)
+            share = np.where(
+                square > 2 * other_part, (fit.coefficients[:, 0] * square - own_part) / bare, fit.coefficients[:, 0]
+            )
+            chi2 = fit.chi2 / np.maximum(fit.points - 1, 1)
         difference = np.sqrt(row_sum(np.where(used, own.weights, 0.0) * (hs - ls) ** 2, count))
         size = np.sqrt(row_sum(np.where(used, own.weights, 0.0) * ls**2, count))
         batch.fail(~known, NO_NOISE)
         batch.fail(~fit.solved | ~(difference > 1e-3 * size), ALIKE)
-        spread = np.sqrt(fit.covariance[:, 0, 0] * np.maximum(chi2, 1.0))
+        spread = np.sqrt(np.maximum(chi2, 1.0) * square) / bare
+        f = np.clip(share, 0.0, 1.0)
+        kernel = weight * (hs - ls) / bare[:, None]
+        tilts = []
+        for one, curve in ((low, ls), (high, hs)):
+            ahead, _ = laid_on(x, one[1].line[0] - own.line + 0.1, one)
+            tilts.append(row_sum(kernel * np.where(used & np.isfinite(ahead), (ahead - curve) / 0.1, 0.0), count))
+        # The three main lines are laid on each other as well as noise lets them.
+        for tilt, line in (
+            ((1 - f) * tilts[0], low[1].line_sigma[0]),
+            (f * tilts[1], high[1].line_sigma[0]),
+            ((1 - f) * tilts[0] + f * tilts[1], own.line_sigma),
+        ):
+            spread = np.hypot(spread, tilt * line)
         batch.fail((share < -3 * spread) | (share > 1 + 3 * spread), BEYOND)
         values = {
             "high_spin": np.clip(share, 0.0, 1.0),
@@ -166,7 +188,7 @@ def _references(
 
 OPERATOR = Operator(
     name="spin_state",
-    version=1,
+    version=2,
     func=spin_state,
     inputs=("energy", "emission", "emission_sigma"),
     outputs={
@@ -178,7 +200,7 @@ OPERATOR = Operator(
         "spin_state_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="High-spin share from a fit by a low-spin and a high-spin reference, with its upper limit.",
-    source="G. Vanko et al., J. Phys. Chem. B 110, 11647 (2006), doi:10.1021/jp0615961",
+    source="least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620",
     technique="xes",
     parameters={
         "below": "the window begins this far below the main line, eV",

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._peak import fit_top, highest
+from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._sums import covered, inside, white_noise
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
@@ -30,6 +31,7 @@ def track_peak(
     high: float | None = None,
     half: float | None = None,
     degree: int = 3,
+    normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Position and height of the highest maximum between two energies that are the same for a whole series.
 
@@ -45,6 +47,10 @@ def track_peak(
         Half width in eV of the polynomial fitted around the highest point; a quarter of the window by default.
     degree : int
         Of that polynomial, 2 to 5.
+
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def track_peak(
     if not low < high or degree != int(degree) or not 2 <= degree <= 5 or (half is not None and not half > 0):
         raise CallError("low must lie below high, degree is 2 to 5, half is eV above 0.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14)
+        batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
         x, y, count = batch.energy, batch.signals[0], batch.count
         noise = white_noise(x, y, count)
         batch.fail(~covered(x, count, low, high), NOT_COVERED)
@@ -88,18 +94,20 @@ def track_peak(
         batch.fail(~found, AT_END)
         top = fit_top(x, y, count, guess, half or 0.25 * (high - low), int(degree), noise**2)
         batch.fail(~top.found, NO_MAXIMUM)
+        kernels = [on_mu(one, x, y, count, batch.numbers) for one in (top.position_kernel, top.height_kernel)]
         values = {
             "peak_position": top.position,
-            "peak_position_sigma": top.position_sigma,
+            "peak_position_sigma": noise * length(kernels[0], count),
             "peak_height": top.height,
-            "peak_height_sigma": top.height_sigma,
+            "peak_height_sigma": noise * length(kernels[1], count),
         }
         return batch.results(OPERATOR.outputs, values, len(REASONS))
 
 
 OPERATOR = Operator(
     name="track_peak",
-    version=1,
+    version=2,
+    optional={"normalization": NORMALIZATION},
     func=track_peak,
     inputs=("energy", "norm"),
     outputs={

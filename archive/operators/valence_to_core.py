@@ -83,7 +83,7 @@ def valence_to_core(
 
     References
     ----------
-    E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014), doi:10.1002/adma.201304994.
+    E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014).
 
     Examples
     --------
@@ -161,7 +161,11 @@ def _line(batch: Batch, low: float, high: float, side: float, half: float, align
     terms = np.stack([np.ones_like(here), (here - middle) / scale, ((middle - main) / (here - main)) ** 2], axis=1)
     height_sigma = np.sqrt(peak.height_sigma**2 + fit.combine(terms))
     area_sigma = np.where(known, np.sqrt(area_variance), np.nan)
-    relative = np.hypot(area_sigma / area, height_sigma / peak.height)
+    # Area and height share their points and their tail: what raises one raises the other.
+    both = weights / area[:, None] - peak.height_kernel / peak.height[:, None]
+    tail_terms = under / area[:, None] - terms / peak.height[:, None]
+    relative = np.sqrt(row_sum(np.where(both != 0, both**2 * variance, 0.0), count) + fit.combine(tail_terms))
+    relative = np.where(known, relative, np.nan)
     return {
         "vtc_position": peak.position - (main if aligned else 0.0),
         "vtc_position_sigma": np.hypot(peak.position_sigma, top.position_sigma if aligned else 0.0),
@@ -177,7 +181,7 @@ def _line(batch: Batch, low: float, high: float, side: float, half: float, align
 _SIGMA = "its statistical standard uncertainty"
 OPERATOR = Operator(
     name="valence_to_core",
-    version=1,
+    version=2,
     func=valence_to_core,
     inputs=("energy", "emission", "emission_sigma"),
     outputs={
@@ -196,7 +200,7 @@ OPERATOR = Operator(
         "valence_to_core_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Position, area, height and width of the Kb2,5 line above the main line's tail, and their change.",
-    source="E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014), doi:10.1002/adma.201304994",
+    source="E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014)",
     technique="xes",
     parameters={
         "low": "lower end of the line's window in eV, absolute",

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._peak import fit_top, highest
+from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._sums import covered, inside, row_sum, weights_between, white_noise
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
@@ -31,6 +33,7 @@ def white_line(
     high: float = 20.0,
     step_width: float = 2.0,
     half: float = 2.0,
+    normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Position and height of the first strong maximum above the edge, and the area above an arctangent step.
 
@@ -48,6 +51,10 @@ def white_line(
         Full width at half maximum of the step's derivative, in eV.
     half : float
         Half width in eV of the cubic fitted around the highest point.
+
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
 
     Returns
     -------
@@ -68,8 +75,7 @@ def white_line(
 
     References
     ----------
-    The arctangent step is the integral of a Lorentzian: F. K. Richtmyer, S. W. Barnes, E. Ramberg, Phys. Rev.
-    46, 843 (1934).
+    The arctangent step is the integral of a Lorentzian: the definition is all there is.
 
     Examples
     --------
@@ -83,7 +89,7 @@ def white_line(
     if not low < high or not high > 0 or not step_width > 0 or not half > 0:
         raise CallError("low must lie below high; high, step_width and half are eV above 0.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14, numbers={"e0": e0})
+        batch = make_batch(energy, norm, fewest=14, numbers={"e0": e0, **unpacked(normalization)})
         x, y, count = batch.energy, batch.signals[0], batch.count
         center = batch.numbers["e0"]
         batch.fail(~np.isfinite(center), NO_EDGE)
@@ -97,20 +103,25 @@ def white_line(
         weights = weights_between(x, count, center + low, center + high)
         t = np.where(np.isfinite(x), x, 0.0) - center[:, None]
         step = 0.5 + np.arctan(2 * t / step_width) / np.pi
+
+        def sigma(kernel: Floats) -> Floats:
+            return noise * length(on_mu(kernel, x, y, count, batch.numbers), count)
+
         values = {
             "white_line_position": top.position,
-            "white_line_position_sigma": top.position_sigma,
+            "white_line_position_sigma": sigma(top.position_kernel),
             "white_line_height": top.height,
-            "white_line_height_sigma": top.height_sigma,
+            "white_line_height_sigma": sigma(top.height_kernel),
             "white_line_area": row_sum(weights * (y - step), count),
-            "white_line_area_sigma": noise * np.sqrt(row_sum(weights**2, count)),
+            "white_line_area_sigma": sigma(weights),
         }
         return batch.results(OPERATOR.outputs, values, len(REASONS))
 
 
 OPERATOR = Operator(
     name="white_line",
-    version=1,
+    version=2,
+    optional={"normalization": NORMALIZATION},
     func=white_line,
     inputs=("energy", "norm", "e0"),
     outputs={
@@ -123,7 +134,7 @@ OPERATOR = Operator(
         "white_line_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Position, height and area (above an arctangent step at e0) of the white line.",
-    source="arctangent step: F. K. Richtmyer, S. W. Barnes, E. Ramberg, Phys. Rev. 46, 843 (1934)",
+    source="the definition is all there is; the arctangent is the integral of a Lorentzian",
     technique="xas",
     parameters={
         "low": "lower end of the area's window, eV relative to e0",

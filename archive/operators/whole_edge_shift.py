@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._propagation import NORMALIZATION, unpacked
 from barospec.archive.operators._shift import best_shift, reference_curve
 from barospec.archive.operators.record import Operator, Output, References
 from barospec.schemas.errors import CallError
@@ -29,6 +30,8 @@ def whole_edge_shift(
     most: float = 10.0,
     reference_energy: ArrayLike | None = None,
     reference_norm: ArrayLike | None = None,
+    normalization: ArrayLike | None = None,
+    reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """How far the edge as a whole lies above that of a reference spectrum.
 
@@ -44,6 +47,11 @@ def whole_edge_shift(
         Largest shift that is considered, in eV.
     reference_energy, reference_norm : array_like, shape (m,)
         The reference spectrum (``reference``).
+    normalization : array_like, shape (..., 7), optional
+        What `normalize` did: e0, pre1, pre2, norm1, norm2, nnorm, nvict. Without it the sigmas are those of the points
+        of norm alone.
+    reference_normalization : array_like, shape (7), optional
+        The same of the reference.
 
     Returns
     -------
@@ -80,11 +88,11 @@ def whole_edge_shift(
     >>> round(float(out["whole_edge_shift"]), 3)
     0.5
     """
-    reference = reference_curve("whole_edge_shift", reference_energy, reference_norm)
+    reference = reference_curve("whole_edge_shift", reference_energy, reference_norm, reference_normalization)
     if low is None or high is None or not low < high or not most > 0:
         raise CallError("whole_edge_shift needs low < high, the window in eV, and most above 0 eV.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, norm, fewest=14)
+        batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
         found = best_shift(batch, reference, (low, high), most)
         batch.fail(~found.covered, NOT_COVERED)
         batch.fail(~found.found, NO_SHIFT)
@@ -98,7 +106,7 @@ def whole_edge_shift(
 
 OPERATOR = Operator(
     name="whole_edge_shift",
-    version=1,
+    version=2,
     func=whole_edge_shift,
     inputs=("energy", "norm"),
     outputs={
@@ -115,9 +123,11 @@ OPERATOR = Operator(
         "high": "upper end of the window in eV, absolute",
         "most": "largest shift that is considered, eV",
     },
+    optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm"}, "spectrum that the shift is counted from"
+        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        "spectrum that the shift is counted from",
     ),
     example={"low": 8335.0, "high": 8355.0},
 )

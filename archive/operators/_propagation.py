@@ -1,0 +1,160 @@
+"""From the noise of measured points to that of a result, through the normalization and the interpolation between.
+
+A result that depends on norm linearly (or has been linearized) is ``q = sum_i k_i norm_i``: its *kernel* is k. The
+points of norm share the noise of one pre-edge line and one edge step, so that the sum of ``k_i^2`` alone is too
+small, by up to a factor of 7 for an area. `on_mu` turns the kernel on norm into the one on the measured points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from barospec.archive.operators import _grid
+from barospec.archive.operators._grid import Bools, Floats, Ints, at
+from barospec.archive.operators._least_squares import inverted
+from barospec.archive.operators._sums import row_sum
+from barospec.archive.operators._windows import Windows, slice_windows
+from barospec.schemas.errors import CallError
+
+NORMALIZATION = ("e0", "pre1", "pre2", "norm1", "norm2", "nnorm", "nvict")
+"""What `normalize` did to a spectrum, in the order of the last axis of ``normalization``."""
+STATISTICAL = (
+    "Sigmas are statistical: one noise for all points of a spectrum, found from the curve itself, and propagated "
+    "through the fits of the normalization where its windows are known"
+)
+
+
+def unpacked(normalization: ArrayLike | None, prefix: str = "normalization_") -> dict[str, NDArray[np.float64]]:
+    """The last axis of ``normalization`` as one array each; NaN where nothing is known.
+
+    Raises
+    ------
+    CallError
+        For another number of values than `NORMALIZATION` has.
+    """
+    if normalization is None:
+        return {prefix + name: np.array(np.nan) for name in NORMALIZATION}
+    array = np.asarray(normalization, dtype=np.float64)
+    if array.ndim == 0 or array.shape[-1] != len(NORMALIZATION):
+        raise CallError(
+            f"normalization has shape {array.shape}; its last axis must hold {', '.join(NORMALIZATION)} of a spectrum."
+        )
+    return {prefix + name: array[..., k] for k, name in enumerate(NORMALIZATION)}
+
+
+def on_mu(
+    kernel: Floats, x: Floats, y: Floats, count: Ints, numbers: Mapping[str, Any], prefix: str = "normalization_"
+) -> Floats:
+    """The kernel on the points of mu (in units of the edge step) of a result with this kernel on norm.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (rows, points)
+    x, y : ndarray, shape (rows, points)
+        Energies and norm, as in `_grid.Rows`.
+    count : ndarray of int, shape (rows,)
+    numbers : mapping
+        As `unpacked` returns them, (rows,) each. Where one is not known the kernel is returned as it is: norm then
+        counts as without errors in common.
+
+    Notes
+    -----
+    With noise e the normalized curve changes by ``e_i - l_i(e) - norm_i [p(e) - l*(e)]``, l the fitted line at point i,
+    p the polynomial at e0, l* the line at e0 (at the mean energy of the window for degree 0). The power nvict is taken
+    as 0: over a window of 100 eV it changes the line's noise by a percent.
+    """
+    values = {name: np.asarray(numbers[prefix + name], dtype=np.float64) for name in NORMALIZATION}
+    known: Bools = np.isfinite(np.stack([values[name] for name in NORMALIZATION])).all(axis=0) & (values["nnorm"] >= 0)
+    if not known.any():
+        return kernel
+    e0 = np.where(known, values["e0"], x[:, 0])
+    ends = [np.where(known, values[name], fill) for name, fill in zip(NORMALIZATION[1:5], (-1, 0, 0, 1), strict=True)]
+    degree = np.where(known, values["nnorm"], 0).round().astype(np.intp)
+    cut = slice_windows(x, count, e0, Windows(ends[0], ends[1], ends[2], ends[3], degree))
+    column = np.arange(x.shape[1])
+    real = column < count[:, None]
+    t = np.where(real, x - e0[:, None], 0.0)
+    pre = (column >= cut.pre_start[:, None]) & (column < cut.pre_stop[:, None]) & real
+    post = (column >= np.maximum(cut.post_start, 0)[:, None]) & (column < cut.post_stop[:, None]) & real
+    whole, first = row_sum(kernel, count), row_sum(kernel * t, count)
+    level = row_sum(np.where(real, kernel * y, 0.0), count)
+    points = np.maximum(row_sum(pre.astype(np.float64), count), 1.0)
+    mean = row_sum(np.where(pre, t, 0.0), count) / points
+    distance = np.where(pre, t - mean[:, None], 0.0)
+    spread = row_sum(distance**2, count)
+    many = np.maximum(row_sum(post.astype(np.float64), count), 1.0)
+    middle = row_sum(np.where(post, t, 0.0), count) / many
+    place = at(x, _grid.nearest(x, e0)) - e0
+    step_at = np.where(cut.nnorm > 0, place, middle)
+    tilt = np.where(
+        ~cut.constant & (spread > 0),
+        (first - whole * mean - level * (step_at - mean)) / np.maximum(spread, 1e-300),
+        0.0,
+    )
+    line = np.where(pre, ((whole - level) / points)[:, None] + tilt[:, None] * distance, 0.0)
+    polynomial = _polynomial_at(t, post, middle, cut.nnorm, place, count)
+    carried = kernel - line - level[:, None] * polynomial
+    return np.where(known[:, None] & np.isfinite(carried).all(axis=1, keepdims=True), carried, kernel)
+
+
+def _polynomial_at(t: Floats, taken: Bools, middle: Floats, degree: Ints, place: Floats, count: Ints) -> Floats:
+    """Kernel of the value at `place` of a polynomial fitted to the points `taken`."""
+    half = np.max(np.where(taken, np.abs(t - middle[:, None]), 0.0), axis=1, initial=0.0)
+    half = np.where(half > 0, half, 1.0)
+    scaled = np.where(taken, (t - middle[:, None]) / half[:, None], 0.0)
+    there = (place - middle) / half
+    size = int(degree.max(initial=0)) + 1
+    active = [degree >= k for k in range(size)]
+    powers = [taken.astype(np.float64)]
+    for _ in range(1, size):
+        powers.append(powers[-1] * scaled)
+    matrix = np.zeros((len(t), size, size))
+    for i in range(size):
+        for j in range(i + 1):
+            term = np.where(active[i] & active[j], row_sum(powers[i] * powers[j], count), float(i == j))
+            matrix[:, i, j] = matrix[:, j, i] = term
+    inverse, solved = inverted(matrix)
+    out = np.zeros_like(t)
+    for j in range(size):
+        weight = np.zeros(len(t))
+        for i in range(size):
+            weight += np.where(active[i] & active[j], there**i * inverse[:, i, j], 0.0)
+        out += weight[:, None] * powers[j]
+    return np.where(solved[:, None], out, np.nan)
+
+
+def interpolating(kernel: Floats, x: Floats, axis: Floats) -> Floats:
+    """The kernel on the points of a reference that is interpolated linearly to the energies x.
+
+    Parameters
+    ----------
+    kernel, x : ndarray, shape (rows, points)
+        x ascending; points without weight may lie anywhere.
+    axis : ndarray, shape (m,)
+        The reference's energies, ascending.
+
+    Returns
+    -------
+    ndarray, shape (rows, m)
+        Two points of a spectrum between the same two of the reference share their noise: it does not average out.
+    """
+    rows, size = len(kernel), axis.size
+    target = np.where((kernel != 0) & np.isfinite(x), x, axis[0])
+    left = np.clip(np.searchsorted(axis, target, side="right") - 1, 0, size - 2)
+    u = np.clip((target - axis[left]) / (axis[left + 1] - axis[left]), 0.0, 1.0)
+    flat = (np.arange(rows) * size)[:, None] + left
+    weight = np.where(np.isfinite(kernel), kernel, 0.0)
+    # One bin after the other, in the order of the points: the same bits whatever the batch.
+    out = np.bincount(flat.ravel(), ((1.0 - u) * weight).ravel(), rows * size)
+    out += np.bincount(flat.ravel() + 1, (u * weight).ravel(), rows * size)
+    return out.reshape(rows, size)
+
+
+def length(kernel: Floats, count: Ints) -> Floats:
+    """Root of the sum of squares: the result's sigma for points of unit noise."""
+    root: Floats = np.sqrt(row_sum(np.where(np.isfinite(kernel), kernel, 0.0) ** 2, count))
+    return root
