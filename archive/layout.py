@@ -111,6 +111,12 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "revision": "integer",
         "time": "time",
     },
+    # Append-only likewise; the value is JSON.
+    "settings": {
+        **dict.fromkeys(("name", "value", "author", "reason"), _text),
+        "revision": "integer",
+        "time": "time",
+    },
     "events": {
         **dict.fromkeys(("action", "actor", "subject", "reason", "details"), _text),
         "time": "time",

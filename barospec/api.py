@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import index
 from barospec.finding import PathLike
+from barospec.keeping import Keeping
 from barospec.modeling import Modeling
 from barospec.putting import Putting, prepare
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting):
+class Archive(Modeling, Putting, Keeping):
     """An archive and all its verbs.
 
     Parameters

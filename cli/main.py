@@ -25,6 +25,7 @@ from barospec.cli import (
     runs,
     saved,
     series,
+    settings,
     sheet,
     show,
 )
@@ -59,6 +60,7 @@ for module in (
     series,
     catalog,
     log,
+    settings,
 ):
     app.command(module.NAME)(module.command)
 for verb, function in saved.COMMANDS.items():
