@@ -441,4 +441,22 @@ def read_table(root: zarr.Group, name: str, columns: Iterable[str] | None = None
     if path not in root:
         return {column: np.array([], dtype=STORED[TABLES[name][column]][0]) for column in wanted}
     group = group_at(root, path)
-    return {column: np.asarray(array(group, column)[:]) for column in wanted}
+    length = table_length(group)
+    return {
+        column: np.asarray(array(group, column)[:]) if column in group else _unknown(TABLES[name][column], length)
+        for column in wanted
+    }
+
+
+def _unknown(kind: Kind, length: int) -> NDArray[Any]:
+    """A column that the table does not have yet."""
+    dtype, fill = STORED[kind]
+    return np.full(length, fill, dtype=np.dtypes.StringDType() if dtype is str else dtype)
+
+
+def highest_revisions(names: Iterable[Any], revisions: Iterable[Any]) -> dict[str, int]:
+    """The highest revision of each name, whatever became of it: none is ever used again."""
+    highest: dict[str, int] = {}
+    for name, revision in zip(names, revisions, strict=True):
+        highest[str(name)] = max(highest.get(str(name), 0), int(revision))
+    return highest

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import index
+from barospec.catalogs import find, index
 from barospec.finding import Finding
+from barospec.schemas.errors import NotFound
+
+if TYPE_CHECKING:
+    from barospec.archive.corrections import Edited
+    from barospec.archive.ingest import Known
 
 
 class Keeping(Finding):
@@ -49,3 +54,94 @@ class Keeping(Finding):
         if snapshot:
             index.publish(self._store, snapshot)
         return after
+
+    # Corrections
+
+    def set(
+        self, what: str, fields: Mapping[str, Any] | Sequence[str], *, reason: str, dry_run: bool = False
+    ) -> Edited:
+        """Correct conditions of spectra, in one commit; every earlier snapshot keeps the old values.
+
+        Parameters
+        ----------
+        what : str
+            A spectrum_id, a unique beginning of one, or a query.
+        fields : mapping or sequence of str
+            ``{"pressure": "15.6 ± 0.2 GPa"}`` or ``["pressure=15.6GPa"]``, read as in run sheets; None is "not known".
+            What followed from the old value (its uncertainty, a pressure from a corrected ruby line) changes with it.
+        reason : str
+            Why, for the history.
+        dry_run : bool
+            Only say what would change.
+
+        Returns
+        -------
+        Edited
+            Old and new value of each field of each spectrum, and what to know.
+
+        Raises
+        ------
+        CallError
+            A field that cannot be set, or a value that it cannot have.
+        InvalidData
+            It does not fit some spectrum; nothing was written.
+        """
+        from barospec.archive.corrections import parse_fields, set_conditions
+
+        self._must_be_newest()
+        stated = parse_fields(fields)
+        report = set_conditions(self._store, self._finder(what), stated, reason=reason, dry_run=dry_run)
+        return self._published(report)
+
+    def withdraw(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
+        """Withdraw spectra: they are not found any more, only counted, until `restore`. Parameters as in `set`."""
+        from barospec.archive.corrections import set_status
+
+        self._must_be_newest()
+        return self._published(set_status(self._store, self._finder(what), "withdrawn", reason=reason, dry_run=dry_run))
+
+    def reinstate(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
+        """Bring withdrawn spectra back. Parameters as in `set`; a query looks among those that are withdrawn."""
+        from barospec.archive.corrections import set_status
+
+        self._must_be_newest()
+        finder = self._finder(what, status="withdrawn")
+        return self._published(set_status(self._store, finder, "active", reason=reason, dry_run=dry_run))
+
+    def _published(self, report: Edited) -> Edited:
+        if report.snapshot:
+            index.publish(self._store, report.snapshot)
+        return report
+
+    def is_spectrum(self, what: str) -> bool:
+        """Whether a text begins a spectrum_id of the archive, rather than being a query."""
+        word = what.strip().lower()
+        if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
+            return False
+        with self.connection() as connection:
+            found = index.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
+        return bool(found)
+
+    def _finder(self, what: str, status: str = "active") -> Any:
+        """Rows meant by an id or a query, asked under the writer's lock."""
+        store = self._store
+        one = self.identify(what) if self.is_spectrum(what) else None
+
+        def found(snapshot: str) -> list[Known]:
+            path = index.publish(store, snapshot)
+            if one is not None:
+                return index.lookup(path, [one], [])
+            words = (
+                what
+                if status == "active"
+                else f"({what}) and status = {status}"
+                if what.strip()
+                else f"status = {status}"
+            )
+            selection = find.select(self.location, snapshot, words, scans=True)
+            ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
+            if not ids:
+                raise NotFound(f'no {status} spectrum is found by "{what}".')
+            return sorted(index.lookup(path, ids, []), key=lambda known: (known.group, known.row))
+
+        return found

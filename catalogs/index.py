@@ -226,7 +226,10 @@ def _prune(store: Store, where: Path, made: str) -> None:
 
 
 def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-    """Newest rows that have one of the ids, and active rows that have one of the source keys."""
+    """The row that counts of each spectrum that has one of the ids, or whose active row has one of the source keys.
+
+    That is its active row, or without any its newest; ``revision`` is the highest that any of its rows has.
+    """
     from barospec.archive.ingest import Known
     from barospec.archive.prepare import SOURCE
 
@@ -234,15 +237,16 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
     settable = ", ".join(f"epoch_us({quoted(t.name)})" if t.kind == "time" else quoted(t.name) for t in SETTABLE)
     key = ", ".join(f"coalesce({name}, '')" for name in SOURCE)
     wanted = ", ".join(f"unnest(?::VARCHAR[]) AS k{number}" for number in range(len(SOURCE)))
-    columns = f"spectrum_id, grp, row, revision, status, content, conditions, {key}, {settable}"
-    newest = "QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY revision DESC) = 1"
+    keys = ", ".join(f"k{number}" for number in range(len(SOURCE)))
     by_source = list(zip(*sources, strict=True)) or [()] * len(SOURCE)
     with connect(path) as connection:
         found = connection.execute(
-            f"""SELECT {columns} FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) {newest}
-            UNION
-            SELECT {columns} FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({", ".join(f"k{n}" for n in range(len(SOURCE)))})
-                FROM (SELECT {wanted}))""",
+            f"""WITH wanted AS (
+                SELECT unnest(?::VARCHAR[]) AS spectrum_id UNION
+                SELECT spectrum_id FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({keys}) FROM (SELECT {wanted})))
+            SELECT spectrum_id, grp, row, max(revision) OVER (PARTITION BY spectrum_id), status, content, conditions, {key}, {settable}
+            FROM spectra WHERE spectrum_id IN (SELECT spectrum_id FROM wanted)
+            QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY status = 'active' DESC, revision DESC) = 1""",
             [list(ids), *map(list, by_source)],
         ).fetchall()
     cut = 7 + len(SOURCE)
@@ -318,7 +322,7 @@ def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any
     found = {row[0]: row[1:] for row in connection.execute(" UNION ALL ".join(parts)).fetchall()}
     top: dict[str, list[str]] = {}
     for field_name, value, count in connection.execute(
-        "SELECT * FROM field_values ORDER BY field, count DESC, value"
+        "SELECT * FROM field_values WHERE count > 0 ORDER BY field, count DESC, value"
     ).fetchall():
         top.setdefault(field_name, []).append(f"{value} ({count})")
     return [
