@@ -297,15 +297,14 @@ def _carry_out(store: Store, verb: str, plan: Plan, reason: str, dry_run: bool, 
 def write_edits(work: Transaction, verb: str, edits: Sequence[Edit], reason: str) -> None:
     """Write edits and their events inside a transaction."""
     writer, now = Writer(work.root, work.changes), microseconds()
-    alike: dict[tuple[str, str], list[Edit]] = {}
+    columns: dict[tuple[str, str], list[tuple[int, Any]]] = {}
     for edit in edits:
-        new = {name: value for name, (_, value) in edit.changed.items()}
-        alike.setdefault((edit.known.group, json.dumps(new, sort_keys=True)), []).append(edit)
-    for (group, _), members in alike.items():
-        new = {name: value for name, (_, value) in members[0].changed.items()}
-        writer.edit_spectra(group, [edit.known.row for edit in members], new)
-        if "status" in new:
-            _show_parents(writer, group, members, new["status"])
+        for name, (_, value) in edit.changed.items():
+            columns.setdefault((edit.known.group, name), []).append((edit.known.row, value))
+    for (group, name), pairs in columns.items():
+        writer.edit_each(group, name, [row for row, _ in pairs], [value for _, value in pairs])
+        if name == "status":
+            _show_parents(writer, group, pairs)
     records = []
     for edit in edits:
         changed = {name: {"old": old, "new": new} for name, (old, new) in edit.changed.items()}
@@ -314,23 +313,21 @@ def write_edits(work: Transaction, verb: str, edits: Sequence[Edit], reason: str
     writer.append_table("events", records)
 
 
-def _show_parents(writer: Writer, key: str, edits: Sequence[Edit], status: str) -> None:
-    """Parents know their mean only while it is active."""
+def _show_parents(writer: Writer, key: str, statuses: Sequence[tuple[int, str]]) -> None:
+    """The scans that were averaged into a spectrum are hidden behind it only while it is active."""
     group = spectra_group(writer.root, key)
     if "parents" not in group:
         return
-    rows = np.array([edit.known.row for edit in edits])
-    means = {
-        edit.known.spectrum_id: str(parents).replace(",", " ").split()
-        for edit, parents in zip(edits, array(group, "parents").get_orthogonal_selection((rows,)), strict=True)
-        if str(parents)
-    }
-    if not means:
+    rows = np.array([row for row, _ in statuses])
+    parents = [str(text) for text in np.asarray(array(group, "parents").get_orthogonal_selection((rows,)))]
+    if not any(parents):
         return
-    place = {str(name): row for row, name in enumerate(np.asarray(array(group, "spectrum_id")[:]))}
-    for mean, parents in means.items():
-        hidden = [place[name] for name in parents if name in place]
-        writer.edit_spectra(key, hidden, {"merged_into": mean if status == "active" else None})
+    names = [str(name) for name in np.asarray(array(group, "spectrum_id")[:])]
+    place = {name: row for row, name in enumerate(names)}
+    for (row, status), text in zip(statuses, parents, strict=True):
+        hidden = [place[name] for name in text.split(", ") if name in place]
+        if hidden:
+            writer.edit_spectra(key, hidden, {"merged_into": names[row] if status == "active" else None})
 
 
 def _need(reason: str) -> None:

@@ -90,7 +90,7 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "ingested": "time",
     },
     "model_outputs": {
-        **dict.fromkeys(("entry", "operator", "models", "query", "input_snapshot", "provenance"), _text),
+        **dict.fromkeys(("entry", "operator", "models", "query", "input_snapshot", "provenance", "status"), _text),
         "version": "integer",
         "ingested": "time",
     },
@@ -255,8 +255,15 @@ class Writer:
             stored = self._encode(name, SPECTRUM_KINDS[name], [value])
             self._require_column(group, name, SPECTRUM_KINDS[name], "spectrum", COLUMN_ROWS, count_rows(group))
             array(group, name).set_orthogonal_selection((np.asarray(rows),), stored[0])
-        edited = set(self.changes.edited.get(f"spectra/{key}", [])) | {int(row) for row in rows}
-        self.changes.edited[f"spectra/{key}"] = sorted(edited)
+        self.changes.edit(f"spectra/{key}", rows)
+
+    def edit_each(self, key: str, name: str, rows: Sequence[int], values: Sequence[Any]) -> None:
+        """Overwrite a column of some rows, each with a value of its own."""
+        group = spectra_group(self.root, key)
+        stored = self._encode(name, SPECTRUM_KINDS[name], values)
+        self._require_column(group, name, SPECTRUM_KINDS[name], "spectrum", COLUMN_ROWS, count_rows(group))
+        array(group, name).set_orthogonal_selection((np.asarray(rows),), stored)
+        self.changes.edit(f"spectra/{key}", rows)
 
     def append_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Append records to the table `name`; returns the rows' range."""
@@ -272,6 +279,7 @@ class Writer:
         """Overwrite columns of some records with one value each."""
         group = group_at(self.root, f"tables/{name}")
         for column, value in values.items():
+            self._require_column(group, column, TABLES[name][column], "entry", COLUMN_ROWS, table_length(group))
             stored = self._encode(column, TABLES[name][column], [value])
             array(group, column).set_orthogonal_selection((np.asarray(rows),), stored[0])
         self.changes.tables.add(name)

@@ -200,6 +200,7 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
         "query": str(dataset.attrs.get("query", "")),
         "input_snapshot": str(dataset.attrs.get("snapshot", "")),
         "provenance": dataset.attrs["provenance"],
+        "status": "active",
         "ingested": now,
     }
     writer.append_table("model_outputs", [record])

@@ -18,7 +18,6 @@ from barospec.modeling import Modeling
 from barospec.putting import Putting, prepare
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Commit
     from barospec.catalogs.saved import SavedQuery
 
 
@@ -92,15 +91,7 @@ class Archive(Modeling, Putting, Keeping):
         with self.connection() as connection:
             return saved_queries(connection, history=history)
 
-    # Versions and care
-
-    def log(self, limit: int | None = None) -> list[Commit]:
-        """The history, newest first."""
-        return list(self._store.history(self.snapshot, limit=limit))
-
-    def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot."""
-        return self.location.tags()
+    # Care
 
     def rebuild_index(self) -> Path:
         """Make the index of this snapshot anew from the arrays."""

@@ -10,8 +10,12 @@ from barospec.finding import Finding
 from barospec.schemas.errors import NotFound
 
 if TYPE_CHECKING:
+    from barospec.archive.compare import Difference
     from barospec.archive.corrections import Edited
     from barospec.archive.ingest import Known
+    from barospec.archive.restore import Restored
+    from barospec.archive.store import Commit
+    from barospec.archive.tags import Tag
 
 
 class Keeping(Finding):
@@ -54,6 +58,91 @@ class Keeping(Finding):
         if snapshot:
             index.publish(self._store, snapshot)
         return after
+
+    # Versions
+
+    def log(self, limit: int | None = None) -> list[Commit]:
+        """The history, newest first."""
+        return list(self._store.history(self.snapshot, limit=limit))
+
+    def tags(self) -> dict[str, str]:
+        """Tag name -> snapshot."""
+        return self.location.tags()
+
+    def tag_records(self) -> list[Tag]:
+        """The tags with message, author and time."""
+        from barospec.archive.tags import read_tags
+
+        store = self._store
+        return read_tags(store, store.read(self.location.head()))
+
+    def tag(self, name: str, message: str = "", *, at: str | None = None) -> Tag:
+        """Give this snapshot a name for ever; message, who and when are kept in a commit of their own.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``.``, ``_``, ``-``.
+        message : str
+            What it is for.
+        at : str, optional
+            Tag, snapshot or date to be named; without it the one that this archive is opened at.
+
+        Raises
+        ------
+        Conflict
+            The name is in use, or was: a tag always means what it meant.
+        """
+        from barospec.archive.tags import make_tag
+
+        tag, snapshot = make_tag(self._store, name, at or self.at, message=message)
+        if snapshot:
+            index.publish(self._store, snapshot)
+            index.publish(self._store, tag.snapshot)
+        return tag
+
+    def untag(self, name: str, *, reason: str = "") -> str:
+        """Remove a tag; returns the snapshot that it meant, which stays until `gc`."""
+        from barospec.archive.tags import delete_tag
+
+        meant, snapshot = delete_tag(self._store, name, reason=reason)
+        if snapshot:
+            index.publish(self._store, snapshot)
+        return meant
+
+    def diff(self, first: str, second: str | None = None) -> Difference:
+        """What changed from one state to another: spectra, values, structures, models, queries, settings.
+
+        Parameters
+        ----------
+        first, second : str
+            Tags, snapshots or dates; `second` is this archive's state where not given.
+        """
+        from barospec.archive.compare import compare
+
+        store = self._store
+        return compare(store, store.resolve(first), store.resolve(second or self.at))
+
+    def restore(self, at: str, *, reason: str = "", dry_run: bool = False) -> Restored:
+        """Make an earlier state the newest one, in a commit; nothing of the history is lost.
+
+        Parameters
+        ----------
+        at : str
+            Tag, snapshot or date.
+        reason : str
+            For the history.
+        dry_run : bool
+            Only say what would be done.
+        """
+        from barospec.archive.restore import restore_state
+
+        self._must_be_newest()
+        store = self._store
+        report = restore_state(store, store.resolve(at), name=at, reason=reason, dry_run=dry_run)
+        if report.snapshot:
+            index.publish(store, report.snapshot)
+        return report
 
     # Corrections
 

@@ -151,7 +151,8 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     """Copy the nearest ancestor's index and apply the commits since; False when that cannot be done."""
     commits = []
     for commit in store.history(snapshot):
-        if "appended" not in commit.metadata:
+        # After `gc` a commit may follow another one than it was made upon; what it says is not all, then.
+        if "appended" not in commit.metadata or commit.metadata.get("parent", commit.parent) != commit.parent:
             return False
         commits.append(commit)
         base = index_path(store.location, commit.parent) if commit.parent else None

@@ -13,6 +13,7 @@ from barospec.cli import (
     catalog,
     check,
     demo,
+    diff,
     fields,
     index,
     ingest,
@@ -22,12 +23,16 @@ from barospec.cli import (
     operators,
     plot,
     query,
+    restore,
     runs,
     saved,
     series,
+    set,
     settings,
     sheet,
     show,
+    tag,
+    withdraw,
 )
 from barospec.cli.output import note
 from barospec.schemas.errors import BarospecError
@@ -60,6 +65,11 @@ for module in (
     series,
     catalog,
     log,
+    diff,
+    tag,
+    set,
+    withdraw,
+    restore,
     settings,
 ):
     app.command(module.NAME)(module.command)
