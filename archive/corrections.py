@@ -104,7 +104,8 @@ def parse_fields(pairs: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
             raise CallError(f"{term.name} is given twice.")
         named.add(term.name)
         try:
-            read = parse_value(term, value)
+            # "medium=" is "not known" as well, though its "-" may stand for no medium.
+            read = parse_value(term, value) if value.strip() else {term.name: None}
         except InvalidData as error:
             raise CallError(str(error)) from None
         # What is named itself goes before what another value states: "P=1 ± 0.1 GPa" pressure_sigma=0.2.
