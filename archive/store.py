@@ -23,6 +23,7 @@ import zarr
 from filelock import FileLock, Timeout
 
 from barospec.archive.head import FORMAT, MARKER, Location, locate
+from barospec.archive.seals import seal
 from barospec.schemas.errors import Conflict, InvalidData, NotFound, StoreError
 
 # Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
@@ -239,6 +240,19 @@ class Store:
                     work.snapshot = session.commit(work.message, metadata={"barospec": record})
                 except icechunk.IcechunkError as error:
                     raise StoreError(f"the commit failed, nothing was written: {_first_line(error)}") from error
+                self.seal()
+
+    def seal(self) -> int:
+        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`."""
+        history = ((commit.snapshot, commit.parent) for commit in self.history())
+        return seal(self.location.root, self.location.store, history, self.manifests)
+
+    def manifests(self, snapshot: str) -> list[str]:
+        """Names of the manifests that a snapshot refers to."""
+        try:
+            return [item["id"] for item in json.loads(self._repo.inspect_snapshot(snapshot))["manifests"]]
+        except icechunk.IcechunkError as error:
+            raise StoreError(f"snapshot {snapshot} cannot be read: {_first_line(error)}") from error
 
     @contextmanager
     def _lock(self, verb: str, wait: float) -> Iterator[None]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec.caring import Caring
 from barospec.catalogs import index
 from barospec.finding import PathLike
 from barospec.keeping import Keeping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting, Keeping):
+class Archive(Modeling, Putting, Keeping, Caring):
     """An archive and all its verbs.
 
     Parameters
@@ -91,11 +92,7 @@ class Archive(Modeling, Putting, Keeping):
         with self.connection() as connection:
             return saved_queries(connection, history=history)
 
-    # Care
-
-    def rebuild_index(self) -> Path:
-        """Make the index of this snapshot anew from the arrays."""
-        return index.publish(self._store, self.snapshot, rebuild=True)
+    # Share
 
     def catalog(self, path: PathLike, entries: Mapping[str, str] | None = None, *, pin: bool = False) -> dict[str, str]:
         """Write an intake catalog of named selections; returns name -> query.

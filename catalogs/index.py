@@ -85,6 +85,22 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
         ) from None
 
 
+DamagedIndex = duckdb.Error
+
+
+@contextmanager
+def attached(fresh: Path, held: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Two index files in one read-only connection, under the names ``fresh`` and ``held``."""
+    with duckdb.connect() as connection:
+        connection.execute(QUIET)
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
+        for name, path in (("fresh", fresh), ("held", held)):
+            target = str(path).replace("'", "''")
+            connection.execute(f"ATTACH '{target}' AS {name} (READ_ONLY)")
+        yield connection
+
+
 # Opening a file of a million rows takes 15 ms, a further connection to it nothing.
 _OPEN: dict[Path, tuple[int, int, duckdb.DuckDBPyConnection]] = {}
 _OPENING = Lock()
@@ -124,7 +140,7 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     try:
         if rebuild or not _replay(store, snapshot, part):
             part.unlink(missing_ok=True)
-            _build(store, snapshot, part)
+            build(store, snapshot, part)
         part.replace(target)
     finally:
         for left in (part, part.with_name(part.name + ".wal")):
@@ -133,7 +149,8 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     return target
 
 
-def _build(store: Store, snapshot: str, path: Path) -> None:
+def build(store: Store, snapshot: str, path: Path) -> None:
+    """Make an index file from the arrays, at a path that does not exist."""
     from barospec.archive.layout import count_rows, group_paths, spectra_group
 
     root = store.read(snapshot)

@@ -32,6 +32,7 @@ from barospec.cli import (
     sheet,
     show,
     tag,
+    verify,
     withdraw,
 )
 from barospec.cli.output import note
@@ -71,6 +72,7 @@ for module in (
     withdraw,
     restore,
     settings,
+    verify,
 ):
     app.command(module.NAME)(module.command)
 for verb, function in saved.COMMANDS.items():
