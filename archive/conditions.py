@@ -71,7 +71,7 @@ def scan_conditions(scan: Scan, stated: Mapping[str, Any], tell: Tell) -> dict[s
         columns[name] = value
     if columns.get("title") is None and scan.title:
         columns["title"] = scan.title
-    _require(columns)
+    require(columns)
     _use_gauge(columns, stated, tell)
     for term in SETTABLE:
         if term.applies and columns.get(term.name) is not None and not applies(term.applies, columns):
@@ -95,7 +95,8 @@ def _compare(name: str, before: Any, value: Any, tell: Tell) -> None:
         )
 
 
-def _require(columns: Mapping[str, Any]) -> None:
+def require(columns: Mapping[str, Any]) -> None:
+    """Raise when a required term is missing."""
     lacking = [t.name for t in SETTABLE if t.need == "required" and columns.get(t.name) is None]
     if columns.get("technique") == "xes" and columns.get("line") is None:
         lacking.append("line")

@@ -6,16 +6,18 @@ What is in the archive already is asked through a callable, so that this layer n
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from barospec.archive.conditions import conditions_sha256
+from barospec.archive.corrections import Edit, kept, show_changes, uphold, write_edits
+from barospec.archive.events import event
 from barospec.archive.ingest_records import new_literature, new_structures, write_sheets, write_structures
 from barospec.archive.layout import Batch, Writer, count_records
 from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
-from barospec.archive.store import Store, actor, microseconds
+from barospec.archive.store import Store, Transaction, microseconds
 from barospec.schemas.records import Problem
 from barospec.schemas.values import show_value
 from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS
@@ -125,13 +127,15 @@ def ingest(
     with store.transaction("ingest") as work:
         writer = Writer(work.root, work.changes)
         now = microseconds()
-        plan = _compare(prepared.entries, known, work.parent, replace, report)
+        plan = _compare(prepared.entries, known, work, replace, report)
         fresh_structures = new_structures(work, prepared.structures, replace, report)
         fresh_literature = new_literature(work, prepared.literature)
         report.models = add_models(writer, prepared.models, replace, now, report)
         if strict and report.conflicts:
             report.added = report.replaced = 0
             return report
+        _revive(work, plan)
+        plan = [planned for planned in plan if not planned.revived]
         _write_spectra(writer, plan, now, report)
         write_structures(writer, fresh_structures, now)
         if fresh_literature:
@@ -153,17 +157,28 @@ class _Planned:
     """An entry that will be written, and the row that it supersedes."""
 
     entry: Entry
+    conditions: bytes  # as stated; what corrections uphold is not part of it
     revision: int = 1
     old: Known | None = None
+    kept: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    revived: bool = False  # the row is there, and counts again
 
 
-def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bool, report: Report) -> list[_Planned]:
+def _compare(
+    entries: Sequence[Entry], known: Lookup, work: Transaction, replace: bool, report: Report
+) -> list[_Planned]:
     by_id: dict[str, Known] = {}
     by_source: dict[tuple[str, ...], Known] = {}
-    for row in known(snapshot, [e.spectrum_id for e in entries], [e.source for e in entries]):
+    for row in known(work.parent, [e.spectrum_id for e in entries], [e.source for e in entries]):
         by_id[row.spectrum_id] = row
         if row.status == "active":
             by_source[row.source] = row
+
+    def older(entry: Entry) -> Known | None:
+        # A file that grew by a scan has other bytes; its earlier scans are what they were.
+        return by_id.get(entry.spectrum_id) or by_source.get(entry.source)
+
+    corrections = _corrections(work.root, [(entry, old) for entry in entries if (old := older(entry)) is not None])
     plan: list[_Planned] = []
     planned: dict[str, Entry] = {}
     for entry in entries:
@@ -171,36 +186,69 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
         if twin is not None:
             _twin(entry, twin, report)
             continue
-        same_name = by_source.get(entry.source)
-        # A file that grew by a scan has other bytes; its earlier scans are what they were.
-        old = by_id.get(entry.spectrum_id) or same_name
-        if old is not None and _same(entry, old):
-            report.unchanged += 1
-            if old.status == "withdrawn":
-                report.problems.append(
-                    Problem("note", f"{old.spectrum_id} is in the archive, but withdrawn.", entry.where)
-                )
-            continue
-        if old is not None and not replace:
-            report.conflicts += 1
-            report.problems.append(Problem("error", _conflict(entry, old), entry.where))
-            continue
-        planned[entry.spectrum_id] = entry
+        old = older(entry)
         if old is None:
             report.added += 1
-            plan.append(_Planned(entry))
-        else:
-            report.replaced += 1
+            planned[entry.spectrum_id] = entry
+            plan.append(_Planned(entry, entry.conditions))
+            continue
+        fresh = _Planned(entry, entry.conditions, old.revision + 1, old)
+        fresh.kept = uphold(entry.columns, corrections.get(old.spectrum_id, {}))
+        if _is_held(old, fresh):
+            _held_already(old, entry, plan, report)
+        elif old.status == "reverted":  # taken back by restoring an earlier state: as if it had not been there
+            planned[entry.spectrum_id] = entry
             entry.columns["spectrum_id"] = old.spectrum_id
-            plan.append(_Planned(entry, old.revision + 1, old))
+            report.added += 1
+            plan.append(fresh)
+        elif not replace:
+            report.conflicts += 1
+            report.problems.append(Problem("error", _conflict(entry, old), entry.where))
+        else:
+            planned[entry.spectrum_id] = entry
+            entry.columns["spectrum_id"] = old.spectrum_id
+            report.replaced += 1
+            plan.append(fresh)
+            if fresh.kept:
+                report.problems.append(
+                    Problem("note", f"corrected, and stays so: {show_changes(fresh.kept)}.", entry.where)
+                )
     return plan
 
 
-def _same(entry: Entry, old: Known) -> bool:
-    """Whether the archive has an entry: as it was stated at ingest, or as it was edited since."""
-    if old.content != check_number(entry.content):
+def _corrections(root: Any, pairs: Sequence[tuple[Entry, Known]]) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Corrections of those rows that differ from what came, and from what was ingested."""
+    differ = {old.spectrum_id: old for entry, old in pairs if check_number(entry.conditions) != old.conditions}
+    return kept(
+        root, [n for n, old in differ.items() if check_number(conditions_sha256(old.columns)) != old.conditions]
+    )
+
+
+def _is_held(old: Known, fresh: _Planned) -> bool:
+    """Whether the archive holds these numbers and conditions: as they were ingested, or as they were corrected since."""
+    if old.content != check_number(fresh.entry.content):
         return False
-    return old.conditions == check_number(entry.conditions) or not _differences(entry.columns, old.columns)
+    return check_number(fresh.conditions) == old.conditions or fresh.entry.conditions == conditions_sha256(old.columns)
+
+
+def _held_already(old: Known, entry: Entry, plan: list[_Planned], report: Report) -> None:
+    if old.status == "reverted":
+        report.added += 1
+        plan.append(_Planned(entry, entry.conditions, old.revision, old, revived=True))
+        return
+    report.unchanged += 1
+    if old.status == "withdrawn":
+        message = (
+            f"{old.spectrum_id} is in the archive, but withdrawn; `barospec restore {old.spectrum_id}` brings it back."
+        )
+        report.problems.append(Problem("note", message, entry.where))
+
+
+def _revive(work: Transaction, plan: Sequence[_Planned]) -> None:
+    """Rows that an earlier restore took back, and that came again as they are, count again."""
+    again = [Edit(p.old, {"status": (p.old.status, "active")}) for p in plan if p.revived and p.old is not None]
+    if again:
+        write_edits(work, "restore", again, "ingested again")
 
 
 def _twin(entry: Entry, twin: Entry, report: Report) -> None:
@@ -228,7 +276,9 @@ def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
 
 
 def _conflict(entry: Entry, old: Known) -> str:
-    if old.spectrum_id == entry.spectrum_id:
+    if old.status == "purged":
+        what = f"was purged from the archive ({old.spectrum_id})"
+    elif old.spectrum_id == entry.spectrum_id:
         differ = _differences(entry.columns, old.columns)
         what = (
             f"is in the archive as {old.spectrum_id} with other conditions ({differ})"
@@ -274,7 +324,7 @@ def _batch(plan: Sequence[_Planned], header_rows: Mapping[bytes, int], now: int)
         batch.signals.append(signals)
         batch.columns.append(columns)
         batch.hashes["row_sha256"].append(entry.content)
-        batch.hashes["conditions_sha256"].append(entry.conditions)
+        batch.hashes["conditions_sha256"].append(planned.conditions)
     return batch
 
 
@@ -301,31 +351,20 @@ def _supersede(writer: Writer, plan: Sequence[_Planned], now: int) -> None:
     superseded: dict[str, list[int]] = {}
     events: list[dict[str, Any]] = []
     for planned in plan:
-        if planned.old is not None:
+        # What was taken back or purged stays so; the new row is a revision all the same.
+        if planned.old is not None and planned.old.status in ("active", "withdrawn"):
             superseded.setdefault(planned.old.group, []).append(planned.old.row)
             details = {
                 "revision": planned.revision,
                 "changed": _differences(planned.entry.columns, planned.old.columns),
             }
+            if planned.kept:
+                details["kept"] = {name: {"old": was, "new": now} for name, (was, now) in planned.kept.items()}
             events.append(event("replace", planned.old.spectrum_id, now, details=details))
     for group, rows in superseded.items():
         writer.edit_spectra(group, rows, {"status": "superseded"})
     if events:
         writer.append_table("events", events)
-
-
-def event(
-    action: str, subject: str, now: int, *, reason: str = "", details: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """A record for the append-only ``events`` table."""
-    return {
-        "action": action,
-        "actor": actor(),
-        "subject": subject,
-        "reason": reason,
-        "details": json.dumps(details or {}, sort_keys=True),
-        "time": now,
-    }
 
 
 def _summary(report: Report) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.layout import Writer, read_table
+from barospec.archive.layout import Writer, highest_revisions, read_table
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Transaction
 from barospec.archive.structures import Structure, bonds
@@ -26,17 +26,18 @@ def new_structures(
         for name, digest, status, revision in zip(*table.values(), strict=True)
         if status == "active"
     }
+    highest = highest_revisions(table["structure_id"], table["revision"])
     fresh: list[tuple[Structure, int]] = []
     for record in records:
         before = held.get(record.structure_id)
         digest = structure_sha256(record)
         if before is None:
-            fresh.append((record, 1))
+            fresh.append((record, highest.get(record.structure_id, 0) + 1))
         elif before[0] == digest:
             report.unchanged += 1
             continue
         elif replace:
-            fresh.append((record, before[1] + 1))
+            fresh.append((record, highest[record.structure_id] + 1))
             report.replaced += 1
         else:
             report.conflicts += 1
@@ -48,6 +49,7 @@ def new_structures(
             )
             continue
         held[record.structure_id] = (digest, fresh[-1][1])
+        highest[record.structure_id] = fresh[-1][1]
     return fresh
 
 
@@ -61,10 +63,11 @@ def write_structures(writer: Writer, records: Sequence[tuple[Structure, int]], n
         return
     replaced = {record.structure_id for record, revision in records if revision > 1}
     if replaced:
-        ids = read_table(writer.root, "structures", ["structure_id"])["structure_id"]
-        writer.edit_table(
-            "structures", [row for row, name in enumerate(ids) if str(name) in replaced], {"status": "superseded"}
-        )
+        held = read_table(writer.root, "structures", ["structure_id", "status"])
+        rows_held = enumerate(zip(held["structure_id"], held["status"], strict=True))
+        old = [row for row, (name, status) in rows_held if str(name) in replaced and str(status) == "active"]
+        if old:
+            writer.edit_table("structures", old, {"status": "superseded"})
     lattice = ("structure_id", "material", "space_group", "a", "b", "c", "alpha", "beta", "gamma", "volume")
     facts = (*lattice, "pressure", "pressure_sigma", "temperature", "source", "source_file", "origin", "note")
     rows = []
@@ -93,8 +96,9 @@ def write_structures(writer: Writer, records: Sequence[tuple[Structure, int]], n
 def new_literature(work: Transaction, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Literature values that the archive does not hold word for word."""
     compared = ("quantity", "material", "value", "value_unit", "source", "quote")
-    table = read_table(work.root, "literature", compared)
-    held = {tuple(_plain(value) for value in row) for row in zip(*table.values(), strict=True)}
+    table = read_table(work.root, "literature", (*compared, "status"))
+    rows = zip(*table.values(), strict=True)
+    held = {tuple(_plain(value) for value in row) for *row, status in rows if str(status) == "active"}
     fresh = []
     for record in records:
         key = tuple(_plain(record.get(name)) for name in compared)

@@ -90,7 +90,7 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "ingested": "time",
     },
     "model_outputs": {
-        **dict.fromkeys(("entry", "operator", "models", "query", "input_snapshot", "provenance"), _text),
+        **dict.fromkeys(("entry", "operator", "models", "query", "input_snapshot", "provenance", "status"), _text),
         "version": "integer",
         "ingested": "time",
     },
@@ -108,6 +108,12 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
     # Append-only: the newest revision of a name counts; removing is a revision too.
     "saved": {
         **dict.fromkeys(("name", "query", "text", "noun", "status", "author", "reason"), _text),
+        "revision": "integer",
+        "time": "time",
+    },
+    # Append-only likewise; the value is JSON.
+    "settings": {
+        **dict.fromkeys(("name", "value", "author", "reason"), _text),
         "revision": "integer",
         "time": "time",
     },
@@ -249,18 +255,15 @@ class Writer:
             stored = self._encode(name, SPECTRUM_KINDS[name], [value])
             self._require_column(group, name, SPECTRUM_KINDS[name], "spectrum", COLUMN_ROWS, count_rows(group))
             array(group, name).set_orthogonal_selection((np.asarray(rows),), stored[0])
-        edited = set(self.changes.edited.get(f"spectra/{key}", [])) | {int(row) for row in rows}
-        self.changes.edited[f"spectra/{key}"] = sorted(edited)
+        self.changes.edit(f"spectra/{key}", rows)
 
-    def edit_rows(self, key: str, rows: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
-        """Overwrite columns of some rows, each row with a value of its own (None: not known)."""
+    def edit_each(self, key: str, name: str, rows: Sequence[int], values: Sequence[Any]) -> None:
+        """Overwrite a column of some rows, each with a value of its own."""
         group = spectra_group(self.root, key)
-        for name, values in columns.items():
-            self._require_column(group, name, SPECTRUM_KINDS[name], "spectrum", COLUMN_ROWS, count_rows(group))
-            stored = self._encode(name, SPECTRUM_KINDS[name], values)
-            array(group, name).set_orthogonal_selection((np.asarray(rows),), stored)
-        edited = set(self.changes.edited.get(f"spectra/{key}", [])) | {int(row) for row in rows}
-        self.changes.edited[f"spectra/{key}"] = sorted(edited)
+        stored = self._encode(name, SPECTRUM_KINDS[name], values)
+        self._require_column(group, name, SPECTRUM_KINDS[name], "spectrum", COLUMN_ROWS, count_rows(group))
+        array(group, name).set_orthogonal_selection((np.asarray(rows),), stored)
+        self.changes.edit(f"spectra/{key}", rows)
 
     def append_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Append records to the table `name`; returns the rows' range."""
@@ -276,6 +279,7 @@ class Writer:
         """Overwrite columns of some records with one value each."""
         group = group_at(self.root, f"tables/{name}")
         for column, value in values.items():
+            self._require_column(group, column, TABLES[name][column], "entry", COLUMN_ROWS, table_length(group))
             stored = self._encode(column, TABLES[name][column], [value])
             array(group, column).set_orthogonal_selection((np.asarray(rows),), stored[0])
         self.changes.tables.add(name)
@@ -445,4 +449,22 @@ def read_table(root: zarr.Group, name: str, columns: Iterable[str] | None = None
     if path not in root:
         return {column: np.array([], dtype=STORED[TABLES[name][column]][0]) for column in wanted}
     group = group_at(root, path)
-    return {column: np.asarray(array(group, column)[:]) for column in wanted}
+    length = table_length(group)
+    return {
+        column: np.asarray(array(group, column)[:]) if column in group else _unknown(TABLES[name][column], length)
+        for column in wanted
+    }
+
+
+def _unknown(kind: Kind, length: int) -> NDArray[Any]:
+    """A column that the table does not have yet."""
+    dtype, fill = STORED[kind]
+    return np.full(length, fill, dtype=np.dtypes.StringDType() if dtype is str else dtype)
+
+
+def highest_revisions(names: Iterable[Any], revisions: Iterable[Any]) -> dict[str, int]:
+    """The highest revision of each name, whatever became of it: none is ever used again."""
+    highest: dict[str, int] = {}
+    for name, revision in zip(names, revisions, strict=True):
+        highest[str(name)] = max(highest.get(str(name), 0), int(revision))
+    return highest

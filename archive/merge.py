@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive.conditions import conditions_sha256
-from barospec.archive.ingest import Lookup, event
+from barospec.archive.events import event
+from barospec.archive.ingest import Lookup
 from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
 from barospec.archive.store import Store, microseconds

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.layout import Writer, count_records, create, dims_of, group_at, read_table
+from barospec.archive.layout import Writer, count_records, create, dims_of, group_at, highest_revisions, read_table
 from barospec.archive.spins.records import ModelRecord, Parameter
 from barospec.schemas.errors import NotFound, did_you_mean
 from barospec.schemas.records import Problem
@@ -48,17 +48,18 @@ def add_models(writer: Writer, records: Sequence[ModelRecord], replace: bool, no
         for row, (name, digest, status, revision) in enumerate(zip(*table.values(), strict=True))
         if status == "active"
     }
+    highest = highest_revisions(table["model_id"], table["revision"])
     fresh: list[tuple[ModelRecord, int]] = []
     for record in records:
         before = held.get(record.model_id)
         if before is None:
-            fresh.append((record, 1))
+            fresh.append((record, highest.get(record.model_id, 0) + 1))
         elif before[0] == fingerprint(record):
             report.unchanged += 1
         elif replace:
             writer.edit_table("models", [before[2]], {"status": "superseded"})
             report.replaced += 1
-            fresh.append((record, before[1] + 1))
+            fresh.append((record, highest[record.model_id] + 1))
         else:
             report.conflicts += 1
             message = f"model {record.model_id} is in the archive with other content; --replace makes it revision {before[1] + 1}."
@@ -191,6 +192,7 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
         "query": str(dataset.attrs.get("query", "")),
         "input_snapshot": str(dataset.attrs.get("snapshot", "")),
         "provenance": dataset.attrs["provenance"],
+        "status": "active",
         "ingested": now,
     }
     writer.append_table("model_outputs", [record])

@@ -8,41 +8,28 @@ keeps its place between them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barospec.archive import pressure
 from barospec.archive.conditions import LINES
-from barospec.archive.ingest import event
-from barospec.archive.layout import Writer
-from barospec.archive.store import Store, microseconds
+from barospec.archive.corrections import Edit, Find, write_edits
+from barospec.archive.store import Store
 from barospec.schemas.errors import InvalidData
-from barospec.schemas.values import show_value
-from barospec.schemas.vocabulary import BY_NAME
+
+if TYPE_CHECKING:
+    from barospec.archive.ingest import Known
 
 TERMS = ("pressure", "pressure_sigma", "pressure_before", "pressure_after", "pressure_scale")
 
 
-@dataclass(frozen=True, slots=True)
-class Rescaled:
-    """One spectrum: its row, what its pressure terms were, what they become, or why they stay (``reason``)."""
-
-    spectrum_id: str
-    group: str
-    row: int
-    run: str
-    old: Mapping[str, Any]
-    new: Mapping[str, Any]
-    reason: str = ""
-
-
 @dataclass(slots=True)
 class RescaleReport:
-    """What `rescale` did: each spectrum that changed, and how many stay for which reason."""
+    """What `rescale` did: the edit of each spectrum that changed, and how many stay for which reason."""
 
     scale: str
-    changed: list[Rescaled] = field(default_factory=list)
+    changed: list[Edit] = field(default_factory=list)
     unchanged: int = 0
     left: dict[str, int] = field(default_factory=dict)
     snapshot: str | None = None
@@ -129,13 +116,7 @@ def _from_readings(columns: Mapping[str, Any], scale: str, to: str) -> dict[str,
 
 
 def rescale(
-    store: Store,
-    find: Callable[[str], Sequence[Mapping[str, Any]]],
-    to: str,
-    *,
-    reason: str = "",
-    dry_run: bool = False,
-    message: str = "",
+    store: Store, find: Find, to: str, *, reason: str = "", dry_run: bool = False, message: str = ""
 ) -> RescaleReport:
     """Re-express the pressures of spectra in one scale, in one commit.
 
@@ -143,7 +124,7 @@ def rescale(
     ----------
     store : Store
     find : callable
-        Given a snapshot, the rows of the index that are meant, with ``grp`` and ``row``. Asked under the lock.
+        The spectra that are meant, at a snapshot. Asked under the lock.
     to : str
         A name in `pressure.SCALES`.
     reason, message : str
@@ -156,44 +137,27 @@ def rescale(
     RescaleReport
     """
     report = RescaleReport(to)
+    if dry_run:
+        _plan(report, find(store.location.head()))
+        return report
     with store.transaction("rescale_pressure") as work:
-        for columns in find(work.parent):
-            terms, why = rescaled(columns, to)
-            if terms:
-                old = {name: columns.get(name) for name in TERMS}
-                place = (str(columns["spectrum_id"]), str(columns["grp"]), int(columns["row"]), str(columns["run"]))
-                report.changed.append(Rescaled(*place, old=old, new=terms))
-            elif why:
-                report.left[why] = report.left.get(why, 0) + 1
-            else:
-                report.unchanged += 1
-        if dry_run or not report.changed:
-            return report
-        writer, now = Writer(work.root, work.changes), microseconds()
-        groups: dict[str, list[Rescaled]] = {}
-        for one in report.changed:
-            groups.setdefault(one.group, []).append(one)
-        for group, members in sorted(groups.items()):
-            names = [name for name in TERMS if any(name in one.new for one in members)]
-            columns = {name: [one.new.get(name) for one in members] for name in names}
-            writer.edit_rows(group, [one.row for one in members], columns)
-        writer.append_table(
-            "events",
-            [
-                event("rescale_pressure", one.spectrum_id, now, reason=reason, details=_details(one))
-                for one in report.changed
-            ],
-        )
-        count = len(report.changed)
-        work.message = message or f"pressures of {count} spectr{'um' if count == 1 else 'a'} in {to}"
-        work.metadata = {"counts": {"rescaled": count}}
+        _plan(report, find(work.parent))
+        if report.changed:
+            write_edits(work, "rescale_pressure", report.changed, reason)
+            count = len(report.changed)
+            work.message = message or f"pressures of {count} spectr{'um' if count == 1 else 'a'} in {to}"
+            work.metadata = {"counts": {"rescaled": count}}
     report.snapshot = work.snapshot
     return report
 
 
-def _details(one: Rescaled) -> dict[str, Any]:
-    told = [
-        f"{name} {show_value(BY_NAME[name], one.old[name])} -> {show_value(BY_NAME[name], value)}"
-        for name, value in one.new.items()
-    ]
-    return {"changed": "; ".join(told), "old": dict(one.old), "new": dict(one.new)}
+def _plan(report: RescaleReport, spectra: Iterable[Known]) -> None:
+    for known in spectra:
+        terms, why = rescaled(known.columns, report.scale)
+        changed = {name: (known.columns.get(name), value) for name, value in terms.items()}
+        if changed:
+            report.changed.append(Edit(known, changed))
+        elif why:
+            report.left[why] = report.left.get(why, 0) + 1
+        else:
+            report.unchanged += 1

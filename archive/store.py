@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import uuid as uuids
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ import zarr
 from filelock import FileLock, Timeout
 
 from barospec.archive.head import FORMAT, MARKER, Location, locate
+from barospec.archive.seals import seal
 from barospec.schemas.errors import Conflict, InvalidData, NotFound, StoreError
 
 # Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
@@ -51,13 +52,17 @@ class Changes:
     """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one."""
 
     appended: dict[str, tuple[int, int]] = field(default_factory=dict)
-    edited: dict[str, list[int]] = field(default_factory=dict)
+    edited: dict[str, set[int]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
 
     def append(self, group: str, start: int, stop: int) -> None:
         """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
         first = self.appended.get(group, (start, start))[0]
         self.appended[group] = (first, stop)
+
+    def edit(self, group: str, rows: Iterable[int]) -> None:
+        """Rows of `group` have other values."""
+        self.edited.setdefault(group, set()).update(map(int, rows))
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in the commit's metadata."""
@@ -204,7 +209,17 @@ class Store:
         try:
             self._repo.create_tag(name, snapshot_id=snapshot)
         except icechunk.IcechunkError as error:
-            raise Conflict(f'tag "{name}" cannot be made: {_first_line(error)}') from error
+            why = "it was used and deleted, and a name never gets another meaning; take another one"
+            if not (self.location.store / "refs" / f"tag.{name}").exists():
+                why = _first_line(error)
+            raise Conflict(f'tag "{name}" cannot be made: {why}.') from error
+
+    def untag(self, name: str) -> None:
+        """Remove a name. Icechunk never gives it to another snapshot."""
+        try:
+            self._repo.delete_tag(name)
+        except icechunk.IcechunkError as error:
+            raise NotFound(f'tag "{name}" cannot be deleted: {_first_line(error)}') from error
 
     @contextmanager
     def transaction(self, verb: str, *, wait: float = LOCK_SECONDS) -> Iterator[Transaction]:
@@ -220,11 +235,24 @@ class Store:
             work = Transaction(root, parent, Changes())
             yield work
             if work.message:
-                record = {"verb": verb, "actor": actor(), **work.metadata, **work.changes.to_dict()}
+                record = {"verb": verb, "actor": actor(), "parent": parent, **work.metadata, **work.changes.to_dict()}
                 try:
                     work.snapshot = session.commit(work.message, metadata={"barospec": record})
                 except icechunk.IcechunkError as error:
                     raise StoreError(f"the commit failed, nothing was written: {_first_line(error)}") from error
+                self.seal()
+
+    def seal(self) -> int:
+        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`."""
+        history = ((commit.snapshot, commit.parent) for commit in self.history())
+        return seal(self.location.root, self.location.store, history, self.manifests)
+
+    def manifests(self, snapshot: str) -> list[str]:
+        """Names of the manifests that a snapshot refers to."""
+        try:
+            return [item["id"] for item in json.loads(self._repo.inspect_snapshot(snapshot))["manifests"]]
+        except icechunk.IcechunkError as error:
+            raise StoreError(f"snapshot {snapshot} cannot be read: {_first_line(error)}") from error
 
     @contextmanager
     def _lock(self, verb: str, wait: float) -> Iterator[None]:

@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec.caring import Caring
 from barospec.catalogs import index
 from barospec.finding import PathLike
-from barospec.gauging import Gauging
+from barospec.keeping import Keeping
 from barospec.modeling import Modeling
 from barospec.putting import Putting, prepare
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Commit
     from barospec.catalogs.saved import SavedQuery
 
 
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting, Gauging):
+class Archive(Modeling, Putting, Keeping, Caring):
     """An archive and all its verbs.
 
     Parameters
@@ -92,19 +92,7 @@ class Archive(Modeling, Putting, Gauging):
         with self.connection() as connection:
             return saved_queries(connection, history=history)
 
-    # Versions and care
-
-    def log(self, limit: int | None = None) -> list[Commit]:
-        """The history, newest first."""
-        return list(self._store.history(self.snapshot, limit=limit))
-
-    def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot."""
-        return self.location.tags()
-
-    def rebuild_index(self) -> Path:
-        """Make the index of this snapshot anew from the arrays."""
-        return index.publish(self._store, self.snapshot, rebuild=True)
+    # Share
 
     def catalog(self, path: PathLike, entries: Mapping[str, str] | None = None, *, pin: bool = False) -> dict[str, str]:
         """Write an intake catalog of named selections; returns name -> query.

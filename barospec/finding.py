@@ -143,7 +143,9 @@ class Finding:
         with self.connection() as connection:
             names = [term.name for term in SPECTRUM_TERMS]
             rows = index.dicts(
-                connection, "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY revision DESC", [identifier]
+                connection,
+                "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY status = 'active' DESC, revision DESC",
+                [identifier],
             )
             events = index.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
         newest = rows[0]
@@ -178,7 +180,10 @@ class Finding:
         identifier = self.identify(spectrum_id)
         selection = self.query(f'spectrum_id = "{identifier}"')
         if not len(selection):
-            raise NotFound(f"{identifier} is not active (withdrawn).")
+            status = self.show(identifier)["spectrum"]["status"]
+            raise NotFound(
+                f"{identifier} is not active, but {status}. `barospec show {identifier}` tells when and why."
+            )
         dataset = selection.to_xarray()
         assert isinstance(dataset, xr.Dataset)
         return dataset

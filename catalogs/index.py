@@ -85,6 +85,22 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
         ) from None
 
 
+DamagedIndex = duckdb.Error
+
+
+@contextmanager
+def attached(fresh: Path, held: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Two index files in one read-only connection, under the names ``fresh`` and ``held``."""
+    with duckdb.connect() as connection:
+        connection.execute(QUIET)
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
+        for name, path in (("fresh", fresh), ("held", held)):
+            target = str(path).replace("'", "''")
+            connection.execute(f"ATTACH '{target}' AS {name} (READ_ONLY)")
+        yield connection
+
+
 # Opening a file of a million rows takes 15 ms, a further connection to it nothing.
 _OPEN: dict[Path, tuple[int, int, duckdb.DuckDBPyConnection]] = {}
 _OPENING = Lock()
@@ -124,7 +140,7 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     try:
         if rebuild or not _replay(store, snapshot, part):
             part.unlink(missing_ok=True)
-            _build(store, snapshot, part)
+            build(store, snapshot, part)
         part.replace(target)
     finally:
         for left in (part, part.with_name(part.name + ".wal")):
@@ -133,7 +149,8 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     return target
 
 
-def _build(store: Store, snapshot: str, path: Path) -> None:
+def build(store: Store, snapshot: str, path: Path) -> None:
+    """Make an index file from the arrays, at a path that does not exist."""
     from barospec.archive.layout import count_rows, group_paths, spectra_group
 
     root = store.read(snapshot)
@@ -151,7 +168,8 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     """Copy the nearest ancestor's index and apply the commits since; False when that cannot be done."""
     commits = []
     for commit in store.history(snapshot):
-        if "appended" not in commit.metadata:
+        # After `gc` a commit may follow another one than it was made upon; what it says is not all, then.
+        if "appended" not in commit.metadata or commit.metadata.get("parent", commit.parent) != commit.parent:
             return False
         commits.append(commit)
         base = index_path(store.location, commit.parent) if commit.parent else None
@@ -226,7 +244,10 @@ def _prune(store: Store, where: Path, made: str) -> None:
 
 
 def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-    """Newest rows that have one of the ids, and active rows that have one of the source keys."""
+    """The row that counts of each spectrum that has one of the ids, or whose active row has one of the source keys.
+
+    That is its active row, or without any its newest; ``revision`` is the highest that any of its rows has.
+    """
     from barospec.archive.ingest import Known
     from barospec.archive.prepare import SOURCE
 
@@ -234,15 +255,16 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
     settable = ", ".join(f"epoch_us({quoted(t.name)})" if t.kind == "time" else quoted(t.name) for t in SETTABLE)
     key = ", ".join(f"coalesce({name}, '')" for name in SOURCE)
     wanted = ", ".join(f"unnest(?::VARCHAR[]) AS k{number}" for number in range(len(SOURCE)))
-    columns = f"spectrum_id, grp, row, revision, status, content, conditions, {key}, {settable}"
-    newest = "QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY revision DESC) = 1"
+    keys = ", ".join(f"k{number}" for number in range(len(SOURCE)))
     by_source = list(zip(*sources, strict=True)) or [()] * len(SOURCE)
     with connect(path) as connection:
         found = connection.execute(
-            f"""SELECT {columns} FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) {newest}
-            UNION
-            SELECT {columns} FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({", ".join(f"k{n}" for n in range(len(SOURCE)))})
-                FROM (SELECT {wanted}))""",
+            f"""WITH wanted AS (
+                SELECT unnest(?::VARCHAR[]) AS spectrum_id UNION
+                SELECT spectrum_id FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({keys}) FROM (SELECT {wanted})))
+            SELECT spectrum_id, grp, row, max(revision) OVER (PARTITION BY spectrum_id), status, content, conditions, {key}, {settable}
+            FROM spectra WHERE spectrum_id IN (SELECT spectrum_id FROM wanted)
+            QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY status = 'active' DESC, revision DESC) = 1""",
             [list(ids), *map(list, by_source)],
         ).fetchall()
     cut = 7 + len(SOURCE)
@@ -318,7 +340,7 @@ def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any
     found = {row[0]: row[1:] for row in connection.execute(" UNION ALL ".join(parts)).fetchall()}
     top: dict[str, list[str]] = {}
     for field_name, value, count in connection.execute(
-        "SELECT * FROM field_values ORDER BY field, count DESC, value"
+        "SELECT * FROM field_values WHERE count > 0 ORDER BY field, count DESC, value"
     ).fetchall():
         top.setdefault(field_name, []).append(f"{value} ({count})")
     return [

@@ -163,15 +163,15 @@ _WORDS = tuple(term.name for term in SPECTRUM_TERMS if term.kind == "word" and t
 
 def _values_of() -> str:
     parts = [
-        f"SELECT '{name}' AS field, {quoted(name)} AS value, count(*) AS count FROM spectra "
-        f"WHERE status = 'active' AND {quoted(name)} IS NOT NULL GROUP BY 2"
+        f"SELECT '{name}' AS field, {quoted(name)} AS value, count(*) FILTER (WHERE status = 'active') AS count FROM spectra "
+        f"WHERE status IN ('active', 'withdrawn') AND {quoted(name)} IS NOT NULL GROUP BY 2"
         for name in _WORDS
     ]
     return " UNION ALL ".join(parts)
 
 
 def count_values(connection: duckdb.DuckDBPyConnection) -> None:
-    """Count how often each word occurs among active rows, anew."""
+    """Count how often each word occurs among active rows, anew; one of withdrawn rows only is known, and counts 0."""
     connection.execute("DELETE FROM field_values")
     connection.execute(f"INSERT INTO field_values {_values_of()}")
 

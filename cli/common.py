@@ -60,3 +60,15 @@ def datasets_of(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
     if isinstance(result, xr.Dataset):
         return [result]
     return [node.to_dataset() for node in result.leaves]
+
+
+def agree(question: str) -> None:
+    """Ask on a terminal; elsewhere refuse, and say how to agree beforehand."""
+    import sys
+
+    from barospec.schemas.errors import CallError
+
+    if not sys.stdin.isatty():
+        raise CallError("nothing was changed. Look through what would be done, and add --yes.")
+    if not typer.confirm(question, err=True):
+        raise CallError("nothing was changed.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,17 +20,26 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the history: who, when, what came in."""
+    """Show the history: who, when, what came in, how many, and the tags."""
     opened = open_archive(archive, at)
     named: dict[str, list[str]] = {}
-    for tag, snapshot in opened.tags().items():
-        named.setdefault(snapshot, []).append(tag)
-    columns = ["snapshot", "time", "actor", "verb", "message", "tags"]
+    for tag in opened.tag_records():
+        named.setdefault(tag.snapshot, []).append(tag.name)
+    columns = ["snapshot", "time", "actor", "verb", "message", "counts", "runs", "tags"]
     rows = [
-        [c.snapshot, c.time, c.metadata.get("actor"), c.metadata.get("verb"), c.message, named.get(c.snapshot, [])]
+        [
+            *(c.snapshot, c.time, c.metadata.get("actor"), c.metadata.get("verb"), c.message),
+            *(c.metadata.get("counts", {}), c.metadata.get("runs", {}), named.get(c.snapshot, [])),
+        ]
         for c in opened.log(limit)
     ]
     if as_json:
         write_object({"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}, columns, rows)
     else:
-        table(columns, [[row[0], f"{row[1]:%Y-%m-%d %H:%M:%S} UTC", *row[2:]] for row in rows])
+        shown = ["snapshot", "time", "actor", "verb", "message", "tags"]
+        table(shown, [[row[0], f"{row[1]:%Y-%m-%d %H:%M:%S} UTC", *row[2:5], row[7]] for row in _told(rows)])
+
+
+def _told(rows: list[list[Any]]) -> list[list[Any]]:
+    """Rows without what the verb says already."""
+    return [[None if cell in ([], "") else cell for cell in row] for row in rows]

@@ -13,6 +13,7 @@ from barospec.cli import (
     catalog,
     check,
     demo,
+    diff,
     fields,
     index,
     ingest,
@@ -24,11 +25,17 @@ from barospec.cli import (
     plot,
     query,
     rescale,
+    restore,
     runs,
     saved,
     series,
+    set,
+    settings,
     sheet,
     show,
+    tag,
+    verify,
+    withdraw,
 )
 from barospec.cli.output import note
 from barospec.schemas.errors import BarospecError
@@ -63,6 +70,13 @@ for module in (
     series,
     catalog,
     log,
+    diff,
+    tag,
+    set,
+    withdraw,
+    restore,
+    settings,
+    verify,
 ):
     app.command(module.NAME)(module.command)
 for verb, function in saved.COMMANDS.items():

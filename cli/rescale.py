@@ -40,12 +40,12 @@ def command(
     report = open_archive(archive).rescale_pressure(text, scale, reason=reason, dry_run=dry_run, message=message)
     rows = [
         [
-            one.spectrum_id,
-            one.run,
-            *(one.old[name] for name in ("pressure_scale", "pressure", "pressure_sigma")),
-            *(one.new.get(name) for name in ("pressure", "pressure_sigma", "pressure_scale")),
+            edit.known.spectrum_id,
+            edit.known.source[1],
+            *(edit.known.columns.get(name) for name in ("pressure_scale", "pressure", "pressure_sigma")),
+            *(edit.changed.get(name, (None, None))[1] for name in ("pressure", "pressure_sigma", "pressure_scale")),
         ]
-        for one in report.changed
+        for edit in report.changed
     ]
     units = dict.fromkeys(("old_pressure", "old_sigma", "pressure", "pressure_sigma"), "GPa")
     if as_json:

@@ -71,9 +71,7 @@ def command(
     for row in found["revisions"][1:]:
         print(f"  revision {row['revision']}: {row['status']}, ingested {text_of(row['ingested'])}")
     for event in found["events"]:
-        print(
-            f"  {text_of(event['time'])} {event['action']} by {event['actor']} {event['reason'] or ''} {event['details']}"
-        )
+        print(f"  {event_line(event)}")
     if header:
         print("\nheader of the file")
         for key, value in json.loads(found["header"] or "{}").items():
@@ -82,6 +80,25 @@ def command(
         energy, curve = opened.curve(fields["spectrum_id"])
         print()
         print(picture(energy, curve))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """An event of a spectrum's history in words: when, what, by whom, why, and what changed."""
+    import json
+
+    from barospec.cli.diff import fields_line
+    from barospec.schemas.vocabulary import BY_NAME
+
+    details = json.loads(event["details"] or "{}")
+    changed = details.pop("changed", None)
+    if isinstance(changed, dict):
+        units = {name: BY_NAME[name].unit if name in BY_NAME else "" for name in changed}
+        told = fields_line({name: {**item, "unit": units[name]} for name, item in changed.items()})
+    else:
+        told = str(changed or "")
+        told = told or "; ".join(f"{name} {text_of(value)}" for name, value in details.items() if name != "revision")
+    said = "; ".join(part for part in (event["reason"] or "", told) if part)
+    return f"{event['time']:%Y-%m-%d %H:%M} UTC {event['action']} by {event['actor']}{f': {said}' if said else ''}"
 
 
 def _with_unit(value: Any, unit: str) -> str:

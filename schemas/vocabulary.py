@@ -74,7 +74,7 @@ _XAS = {"technique": ("xas",)}
 
 TECHNIQUES = ("xas", "xes")
 ORIGINS = ("measured", "calculated", "synthetic")
-STATUSES = ("active", "superseded", "withdrawn")
+STATUSES = ("active", "superseded", "withdrawn", "reverted", "purged")
 PRESSURE_METHODS = ("measured", "interpolated", "carried over", "nominal", "ambient")
 PRESSURE_SCALES = ("ruby Mao 1978", "ruby Mao 1986", "ruby Dewaele 2004", "ruby Chijioke 2005", "Ruby2020", "other")
 RUBY_CORRECTIONS = ("Datchi 2007", "Ragan 1992")
@@ -147,7 +147,7 @@ TERMS: tuple[Term, ...] = (
     # What the archive writes
     Term("spectrum_id", "text", "Identity of the spectrum: 16 hex digits, fixed at first ingest.", need="system", aliases=("id",)),
     Term("revision", "integer", "1 at first ingest, one more at each replacement.", need="system"),
-    Term("status", "word", "Whether the row is active, superseded by a revision, or withdrawn.", need="system", allowed=STATUSES),
+    Term("status", "word", "Whether the row is active, superseded by a revision, withdrawn, reverted by restoring an earlier state, or purged.", need="system", allowed=STATUSES),
     Term("signal", "word", "How the curve was formed from the recorded channels.", need="system"),
     Term("point_count", "integer", "Number of points of the curve.", need="system", aliases=("points",)),
     Term("energy_min", "number", "Lowest energy of the curve.", "eV", need="system"),

@@ -55,7 +55,7 @@ def test_pressures_are_what_the_readings_give_on_the_new_scale(archive: Archive)
     before = archive.snapshot
     old = pressures(archive)
     report = archive.rescale_pressure("run-2", NEW, reason="as the others do")
-    assert [one.new["pressure_scale"] for one in report.changed] == [NEW] * 4
+    assert [edit.changed["pressure_scale"][1] for edit in report.changed] == [NEW] * 4
     assert report.left == {"ambient, read off no gauge": 1, 'pressure_scale "other" has no formula': 1}
     new = pressures(archive)
     first, sigma = map(float, ruby_pressure(697.0, 694.24, NEW, wavelength_sigma=0.02))
@@ -70,10 +70,10 @@ def test_pressures_are_what_the_readings_give_on_the_new_scale(archive: Archive)
     # What was published stays what it was.
     earlier = Archive(archive.location.root, at=before)
     np.testing.assert_array_equal(pressures(earlier)["pressure"], old["pressure"])
-    shown = archive.show(report.changed[0].spectrum_id)
+    shown = archive.show(report.changed[0].known.spectrum_id)
     (event,) = [event for event in shown["events"] if event["action"] == "rescale_pressure"]
     assert event["reason"] == "as the others do"
-    assert json.loads(event["details"])["old"]["pressure_scale"] == "ruby Mao 1986"
+    assert json.loads(event["details"])["changed"]["pressure_scale"] == {"old": "ruby Mao 1986", "new": NEW}
 
 
 def test_again_changes_nothing_and_a_rebuilt_index_agrees(archive: Archive) -> None:

@@ -1,0 +1,200 @@
+"""Whether an archive is what was written: every file, every chunk, every spectrum, every record.
+
+What is wrong is told with its place; nothing is repaired. Memory is bounded by a block of rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numcodecs.zstd import Zstd
+
+from barospec.archive.head import MARKER
+from barospec.archive.layout import ROWS, group_paths, spectra_group
+from barospec.archive.seals import check_seals, read_seals
+from barospec.archive.store import Store
+from barospec.archive.verify_records import check_records
+from barospec.archive.verify_rows import BLOCK, check_rows
+from barospec.schemas.errors import BarospecError
+
+if TYPE_CHECKING:
+    import zarr
+
+Progress = Callable[[str, int, int], None]
+MOST = 1000
+BACKUP = "Restore it from a backup, or the archive from a copy; `barospec log` and `--at` tell which states can still be read."
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: where, what, and what to do."""
+
+    where: str
+    what: str
+    todo: str = BACKUP
+
+
+@dataclass(slots=True)
+class Verified:
+    """What a verification looked at, and what it found."""
+
+    snapshot: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Account for something that was looked at."""
+        self.checked[what] = self.checked.get(what, 0) + number
+
+    def blame(self, where: str, what: str, todo: str = BACKUP) -> None:
+        """Report a fault; after a thousand they are counted only."""
+        if len(self.faults) < MOST:
+            self.faults.append(Fault(where, what, todo))
+        else:
+            self.count("further faults")
+
+
+def verify_files(store: Store, report: Verified, progress: Progress) -> None:
+    """Every file of the store: metadata against their seals, chunks by their checksums, refs by what they name."""
+    location = store.location
+    for where, what in check_seals(location.root, location.store, progress):
+        report.blame(where, what)
+    seals = read_seals(location.root)
+    report.count("sealed files", len(seals.files))
+    _check_chunks(location.store, report, progress)
+    _check_refs(store, report)
+    try:
+        described = json.loads((location.root / MARKER).read_text())
+        uuid = str(store.read(location.head()).attrs.get("uuid"))
+        if str(described["uuid"]) != uuid:
+            report.blame(MARKER, f"it names archive {described['uuid']}, the store is of {uuid}")
+    except (OSError, ValueError, KeyError, BarospecError) as error:
+        report.blame(MARKER, f"it does not fit the store: {_said(error)}")
+
+
+def _check_chunks(store: Path, report: Verified, progress: Progress) -> None:
+    codec = Zstd()
+    chunks = sorted(path for path in (store / "chunks").rglob("*") if path.is_file())
+    for done, path in enumerate(chunks):
+        if done % 256 == 0:
+            progress("chunks", done, len(chunks))
+        try:
+            content = path.read_bytes()
+            codec.decode(content)
+            report.count("bytes of chunks", len(content))
+        except (OSError, RuntimeError, ValueError) as error:
+            report.blame(f"{store.name}/chunks/{path.name}", f"its checksum fails: {_said(error)}")
+    report.count("chunks", len(chunks))
+
+
+def _check_refs(store: Store, report: Verified) -> None:
+    """Every commit of the history and every tag can be opened."""
+    seals = read_seals(store.location.root)
+    unsealed = 0
+    try:
+        commits = list(store.history())
+    except BarospecError as error:
+        report.blame("history", _said(error))
+        return
+    for commit in commits:
+        unsealed += commit.snapshot not in seals.snapshots
+        try:
+            store.manifests(commit.snapshot)
+        except BarospecError as error:
+            report.blame(f"snapshot {commit.snapshot}", _said(error))
+    report.count("snapshots", len(commits))
+    if unsealed:
+        report.notes.append(
+            f"{unsealed} snapshots have no record of their files' digests yet (they were written by an earlier version, or "
+            "right before a kill); `barospec verify --seal` records them as they are now."
+        )
+    try:
+        tags = store.location.tags()
+    except BarospecError as error:
+        report.blame("tags", _said(error))
+        return
+    for name, snapshot in tags.items():
+        try:
+            store.read(snapshot)
+        except BarospecError as error:
+            report.blame(f"tag {name}", f"its snapshot {snapshot} cannot be opened: {_said(error)}")
+    report.count("tags", len(tags))
+
+
+def verify_state(store: Store, snapshot: str, report: Verified, progress: Progress) -> None:
+    """Everything that is read at a snapshot: all rows with their numbers, all tables, and what the rules say of them."""
+    try:
+        root = store.read(snapshot)
+        groups = group_paths(root)
+    except Exception as error:
+        report.blame(f"snapshot {snapshot}", f"it cannot be read: {_said(error)}")
+        return
+    known = check_rows(root, groups, report, progress)
+    check_records(root, known, report, progress)
+    _read_others(root, report, progress)
+
+
+def verify_earlier(store: Store, snapshot: str, name: str, report: Verified, progress: Progress) -> None:
+    """What an earlier snapshot has for itself: columns and tables whole, of the curves what later appends rewrote.
+
+    Full chunks of curves are never rewritten, so that the newest state has the same; reading it has checked them.
+    """
+    try:
+        root = store.read(snapshot)
+        for key in group_paths(root):
+            group = spectra_group(root, key)
+            for column, node in group.arrays():
+                tail = node.ndim == 2 and node.chunks[0] == ROWS
+                start = max(0, (node.shape[0] - 1) // ROWS * ROWS) if tail else 0
+                progress(f"{name} {key} {column}", 0, 1)
+                _read(node, f"{key}/{column} at {name}", report, start)
+    except Exception as error:
+        report.blame(name, f"its snapshot {snapshot} cannot be read: {_said(error)}")
+        return
+    _read_others(root, report, progress, f" at {name}")
+
+
+def _read_others(root: zarr.Group, report: Verified, progress: Progress, at: str = "") -> None:
+    """Every array outside the groups of spectra: tables, words, stored outputs, derived values."""
+    try:
+        nodes = [(path, node) for path, node in root.members(max_depth=None) if not path.startswith("spectra/")]
+    except Exception as error:
+        report.blame(f"/{at}", f"its members cannot be listed: {_said(error)}")
+        return
+    for done, (path, node) in enumerate(nodes):
+        if hasattr(node, "shape"):
+            progress(path, done, len(nodes))
+            _read(node, f"{path}{at}", report)
+
+
+def _read(node: Any, where: str, report: Verified, start: int = 0) -> None:
+    """All of an array, a block at a time."""
+    if not node.ndim:
+        starts: list[int | None] = [None]
+    else:
+        step = max(node.chunks[0], BLOCK // max(1, int(np.prod(node.shape[1:]))) // node.chunks[0] * node.chunks[0])
+        starts = list(range(start, node.shape[0], step))
+    for first in starts:
+        try:
+            np.asarray(node[...] if first is None else node[first : first + step])
+        except Exception as error:
+            report.blame(
+                where if first is None else f"{where}[{first}:{first + step}]", f"it cannot be read: {_said(error)}"
+            )
+    report.count("arrays")
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (text[:200] + "…" if len(text) > 200 else text) or type(error).__name__

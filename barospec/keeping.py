@@ -1,0 +1,282 @@
+"""What keeps an archive right over the years: its settings, corrections, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from barospec.catalogs import find, index
+from barospec.finding import Finding
+from barospec.schemas.errors import NotFound
+
+if TYPE_CHECKING:
+    from barospec.archive.compare import Difference
+    from barospec.archive.corrections import Edited
+    from barospec.archive.ingest import Known
+    from barospec.archive.rescale import RescaleReport
+    from barospec.archive.restore import Restored
+    from barospec.archive.store import Commit
+    from barospec.archive.tags import Tag
+
+
+class Keeping(Finding):
+    """Settings, corrections, versions."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the archive says of itself, defaults included; see `archive.settings.DEFAULTS`."""
+        from barospec.archive.settings import read_settings
+
+        return read_settings(self._store.read(self.snapshot))
+
+    def settings_history(self) -> list[dict[str, Any]]:
+        """Every change of a setting, oldest first: name, value, revision, author, reason, time."""
+        from barospec.archive.settings import settings_history
+
+        return settings_history(self._store.read(self.snapshot))
+
+    def configure(self, changes: Mapping[str, Any], *, reason: str = "") -> dict[str, Any]:
+        """Change settings, in a commit of its own; returns all of them.
+
+        Parameters
+        ----------
+        changes : mapping
+            Such as ``{"license": "CC-BY-4.0", "creators": [{"name": "Ada", "orcid": "0000-0002-1825-0097"}]}``; None
+            takes the default.
+        reason : str
+            For the history.
+
+        Raises
+        ------
+        CallError
+            A name that is no setting.
+        InvalidData
+            A value that cannot be one.
+        """
+        from barospec.archive.settings import change_settings
+
+        self._must_be_newest()
+        after, snapshot = change_settings(self._store, changes, reason=reason)
+        if snapshot:
+            index.publish(self._store, snapshot)
+        return after
+
+    # Versions
+
+    def log(self, limit: int | None = None) -> list[Commit]:
+        """The history, newest first."""
+        return list(self._store.history(self.snapshot, limit=limit))
+
+    def tags(self) -> dict[str, str]:
+        """Tag name -> snapshot."""
+        return self.location.tags()
+
+    def tag_records(self) -> list[Tag]:
+        """The tags with message, author and time."""
+        from barospec.archive.tags import read_tags
+
+        store = self._store
+        return read_tags(store, store.read(self.location.head()))
+
+    def tag(self, name: str, message: str = "", *, at: str | None = None) -> Tag:
+        """Give this snapshot a name for ever; message, who and when are kept in a commit of their own.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``.``, ``_``, ``-``.
+        message : str
+            What it is for.
+        at : str, optional
+            Tag, snapshot or date to be named; without it the one that this archive is opened at.
+
+        Raises
+        ------
+        Conflict
+            The name is in use, or was: a tag always means what it meant.
+        """
+        from barospec.archive.tags import make_tag
+
+        tag, snapshot = make_tag(self._store, name, at or self.at, message=message)
+        if snapshot:
+            index.publish(self._store, snapshot)
+            index.publish(self._store, tag.snapshot)
+        return tag
+
+    def untag(self, name: str, *, reason: str = "") -> str:
+        """Remove a tag; returns the snapshot that it meant, which stays until `gc`."""
+        from barospec.archive.tags import delete_tag
+
+        meant, snapshot = delete_tag(self._store, name, reason=reason)
+        if snapshot:
+            index.publish(self._store, snapshot)
+        return meant
+
+    def diff(self, first: str, second: str | None = None) -> Difference:
+        """What changed from one state to another: spectra, values, structures, models, queries, settings.
+
+        Parameters
+        ----------
+        first, second : str
+            Tags, snapshots or dates; `second` is this archive's state where not given.
+        """
+        from barospec.archive.compare import compare
+
+        store = self._store
+        return compare(store, store.resolve(first), store.resolve(second or self.at))
+
+    def restore(self, at: str, *, reason: str = "", dry_run: bool = False) -> Restored:
+        """Make an earlier state the newest one, in a commit; nothing of the history is lost.
+
+        Parameters
+        ----------
+        at : str
+            Tag, snapshot or date.
+        reason : str
+            For the history.
+        dry_run : bool
+            Only say what would be done.
+        """
+        from barospec.archive.restore import restore_state
+
+        self._must_be_newest()
+        store = self._store
+        report = restore_state(store, store.resolve(at), name=at, reason=reason, dry_run=dry_run)
+        if report.snapshot:
+            index.publish(store, report.snapshot)
+        return report
+
+    # Corrections
+
+    def set(
+        self, what: str, fields: Mapping[str, Any] | Sequence[str], *, reason: str, dry_run: bool = False
+    ) -> Edited:
+        """Correct conditions of spectra, in one commit; every earlier snapshot keeps the old values.
+
+        Parameters
+        ----------
+        what : str
+            A spectrum_id, a unique beginning of one, or a query.
+        fields : mapping or sequence of str
+            ``{"pressure": "15.6 ± 0.2 GPa"}`` or ``["pressure=15.6GPa"]``, read as in run sheets; None is "not known".
+            What followed from the old value (its uncertainty, a pressure from a corrected ruby line) changes with it.
+        reason : str
+            Why, for the history.
+        dry_run : bool
+            Only say what would change.
+
+        Returns
+        -------
+        Edited
+            Old and new value of each field of each spectrum, and what to know.
+
+        Raises
+        ------
+        CallError
+            A field that cannot be set, or a value that it cannot have.
+        InvalidData
+            It does not fit some spectrum; nothing was written.
+        """
+        from barospec.archive.corrections import parse_fields, set_conditions
+
+        self._must_be_newest()
+        stated = parse_fields(fields)
+        report = set_conditions(self._store, self._finder(what), stated, reason=reason, dry_run=dry_run)
+        return self._published(report)
+
+    def withdraw(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
+        """Withdraw spectra: they are not found any more, only counted, until `restore`. Parameters as in `set`."""
+        from barospec.archive.corrections import set_status
+
+        self._must_be_newest()
+        return self._published(set_status(self._store, self._finder(what), "withdrawn", reason=reason, dry_run=dry_run))
+
+    def reinstate(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
+        """Bring withdrawn spectra back. Parameters as in `set`; a query looks among those that are withdrawn."""
+        from barospec.archive.corrections import set_status
+
+        self._must_be_newest()
+        finder = self._finder(what, status="withdrawn")
+        return self._published(set_status(self._store, finder, "active", reason=reason, dry_run=dry_run))
+
+    def rescale_pressure(
+        self,
+        text: str,
+        scale: str,
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+        message: str = "",
+    ) -> RescaleReport:
+        """Re-express the pressures of what a query finds in one scale, in one commit.
+
+        Parameters
+        ----------
+        text : str
+            Which spectra, such as ``"run-2"``; scans that were merged and their means are both meant.
+        scale : str
+            Such as ``"ruby Dewaele 2004"``; see ``archive.pressure.SCALES``.
+        reason, message : str
+            For the events of each spectrum; for the history.
+        dry_run : bool
+            Only say what would change.
+
+        Returns
+        -------
+        RescaleReport
+            Old and new pressures, and how many stay as they are for which reason. Earlier snapshots keep the old ones.
+
+        Raises
+        ------
+        InvalidData
+            For a scale without formula.
+        """
+        from barospec.archive.pressure import find_scale
+        from barospec.archive.rescale import rescale
+
+        self._must_be_newest()
+        find_scale(scale)
+        finder = self._finder(text, scans=(True, False))
+        report = rescale(self._store, finder, scale, reason=reason, dry_run=dry_run, message=message)
+        if report.snapshot:
+            index.publish(self._store, report.snapshot)
+        return report
+
+    def _published(self, report: Edited) -> Edited:
+        if report.snapshot:
+            index.publish(self._store, report.snapshot)
+        return report
+
+    def is_spectrum(self, what: str) -> bool:
+        """Whether a text begins a spectrum_id of the archive, rather than being a query."""
+        word = what.strip().lower()
+        if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
+            return False
+        with self.connection() as connection:
+            found = index.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
+        return bool(found)
+
+    def _finder(self, what: str, status: str = "active", scans: Sequence[bool] = (True,)) -> Any:
+        """Rows meant by an id or a query, asked under the writer's lock; `scans`: merged scans, their means, or both."""
+        store = self._store
+        one = self.identify(what) if self.is_spectrum(what) else None
+
+        def found(snapshot: str) -> list[Known]:
+            path = index.publish(store, snapshot)
+            if one is not None:
+                return index.lookup(path, [one], [])
+            words = (
+                what
+                if status == "active"
+                else f"({what}) and status = {status}"
+                if what.strip()
+                else f"status = {status}"
+            )
+            chosen = [find.select(self.location, snapshot, words, scans=kind) for kind in scans]
+            ids = list(
+                dict.fromkeys(str(name) for one in chosen for name in one.columns(["spectrum_id"])["spectrum_id"])
+            )
+            if not ids:
+                raise NotFound(f'no {status} spectrum is found by "{what}".')
+            return sorted(index.lookup(path, ids, []), key=lambda known: (known.group, known.row))
+
+        return found

@@ -1,0 +1,54 @@
+"""What the verbs share that correct spectra: ``set``, ``withdraw``, ``restore``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from barospec.cli.output import note, write_object
+
+if TYPE_CHECKING:
+    from barospec.api import Archive
+    from barospec.archive.corrections import Edited
+
+SHOWN = 20
+WhatArgument = Annotated[
+    str, typer.Argument(metavar="ID|QUERY", help="spectrum_id, a unique beginning of one, or a query.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for those who come after.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it for all that a query finds, without asking.")]
+JsonReport = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> None:
+    """Print what was done to each spectrum, or would be."""
+    from barospec.archive.corrections import show_changes
+    from barospec.schemas.vocabulary import BY_NAME
+
+    for message in report.notes:
+        note(message)
+    if as_json:
+        columns = ["spectrum_id", "revision", "run", "source_file", "source_scan", "changed"]
+        rows = [
+            [
+                edit.known.spectrum_id,
+                edit.known.revision,
+                *edit.known.source[1:4],
+                {name: {"old": old, "new": new} for name, (old, new) in edit.changed.items()},
+            ]
+            for edit in report.edits
+        ]
+        units = {name: BY_NAME[name].unit for edit in report.edits for name in edit.changed if BY_NAME[name].unit}
+        head = {"snapshot": report.snapshot or opened.snapshot, "count": len(rows), "missing": {}, "units": units}
+        write_object({**head, "unchanged": report.unchanged, "dry_run": dry_run, "notes": report.notes}, columns, rows)
+        return
+    for edit in report.edits[:SHOWN]:
+        print(f"{edit.known.spectrum_id}  {edit.label}: {show_changes(edit.changed)}")
+    if len(report.edits) > SHOWN:
+        print(f"... and {len(report.edits) - SHOWN} more")
+    count = len(report.edits)
+    done = f"{count} spectr{'um' if count == 1 else 'a'} {'would change' if dry_run else 'changed'}"
+    done += f", {report.unchanged} {'is' if report.unchanged == 1 else 'are'} so already" if report.unchanged else ""
+    print(f"{done}{f' (snapshot {report.snapshot})' if report.snapshot else ''}.")

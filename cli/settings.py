@@ -1,0 +1,103 @@
+"""``barospec settings``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli.output import note, table, write_object
+
+NAME = "settings"
+
+
+def command(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=VALUE]...",
+            help='What to change, such as title="Nickelates at high pressure" license=CC-BY-4.0; NAME= takes the default.',
+            show_default=False,
+        ),
+    ] = None,
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    from_file: Annotated[
+        Path | None, typer.Option("--from", help="A YAML file with settings.", show_default=False)
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)] = "",
+    history: Annotated[bool, typer.Option("--history", help="Every change: who, when, what.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or change what the archive says of itself: title, creators, license, funding, keywords, contact, privacy.
+
+    Creators are given in YAML: --from FILE, or creators='[{name: Ada Lovelace, orcid: 0000-0002-1825-0097, affiliation:
+    ESRF, ror: 02550n020}]'. ORCID and ROR are checked by their check digits, the license against the SPDX list. Changes
+    are versioned: --at TAG shows the settings of then. What is private stays out of bundles.
+    """
+    from barospec.archive.settings import MEANING
+
+    opened = open_archive(archive, at)
+    wanted = {**(_file(from_file) if from_file else {}), **dict(map(_pair, changes or []))}
+    if wanted:
+        before = opened.snapshot
+        opened.configure(wanted, reason=reason)
+        note("Settings changed." if opened.snapshot != before else "The settings are so already; nothing was changed.")
+    if history:
+        columns = ["time", "author", "name", "value", "reason", "revision"]
+        rows = [[record[name] for name in columns] for record in opened.settings_history()]
+    else:
+        columns = ["name", "value", "meaning"]
+        rows = [[name, value, MEANING[name]] for name, value in opened.settings().items()]
+    if as_json:
+        write_object({"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}, columns, rows)
+    elif history:
+        table(columns, [[f"{row[0]:%Y-%m-%d %H:%M} UTC", *row[1:3], _shown(row[3]), *row[4:]] for row in rows])
+    else:
+        for name, value, meaning in rows:
+            print(f"{name:<12} {_shown(value)}\n{'':12} {meaning}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(_shown(item) for item in value) or "–"
+    if isinstance(value, dict):
+        return ", ".join(str(item) for item in value.values())
+    return "–" if value in (None, "") else str(value)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from barospec.schemas.errors import CallError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CallError(f'"{text}" has no "=". Write NAME=VALUE, such as license=CC-BY-4.0.')
+    if value.lstrip()[:1] in ("[", "{"):
+        try:
+            return name, yaml.safe_load(value)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise CallError(f"{name}: {' '.join(str(error).split())[:200]}") from None
+    return name, value
+
+
+def _file(path: Path) -> dict[str, Any]:
+    import yaml
+
+    from barospec.schemas.errors import InvalidData, NotFound
+
+    try:
+        with path.open("rb") as file:
+            found = yaml.safe_load(file.read(1_000_000))
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}.") from None
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidData(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(found, dict):
+        raise InvalidData(f"{path} should be a mapping of settings, such as\n  title: Nickelates\n  license: CC-BY-4.0")
+    return {str(name): value for name, value in found.items()}

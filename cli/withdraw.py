@@ -1,0 +1,27 @@
+"""``barospec withdraw``."""
+
+from __future__ import annotations
+
+from barospec.cli.common import ArchiveOption, agree, open_archive
+from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption, tell
+
+NAME = "withdraw"
+
+
+def command(
+    what: WhatArgument,
+    reason: ReasonOption,
+    archive: ArchiveOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonReport = False,
+) -> None:
+    """Withdraw a spectrum, or all that a query finds: queries leave it out and count it, until `barospec restore ID`.
+
+    Nothing is deleted; earlier snapshots are what they were. To delete data for good, see `barospec purge`.
+    """
+    opened = open_archive(archive)
+    if not (dry_run or yes or opened.is_spectrum(what)):
+        tell(opened.withdraw(what, reason=reason, dry_run=True), opened, dry_run=True, as_json=False)
+        agree("Withdraw them?")
+    tell(opened.withdraw(what, reason=reason, dry_run=dry_run), opened, dry_run=dry_run, as_json=as_json)
