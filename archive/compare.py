@@ -339,7 +339,7 @@ def _explain(before: zarr.Group, after: zarr.Group, changes: Sequence[Change]) -
     for record in table_records(after, "events", start=count_records(before, "events")):
         told[record["subject"]] = record
     for change in changes:
-        record = told.get(change.name)
-        if record is not None:
-            change.reason, change.actor = record["reason"], record["actor"]
-            change.time = datetime.fromtimestamp(record["time"] / 1e6, UTC).replace(tzinfo=None)
+        latest = told.get(change.name)
+        if latest is not None:
+            change.reason, change.actor = latest["reason"], latest["actor"]
+            change.time = datetime.fromtimestamp(latest["time"] / 1e6, UTC).replace(tzinfo=None)

@@ -44,12 +44,12 @@ def read_tags(store: Store, root: zarr.Group) -> list[Tag]:
             told[record["subject"], json.loads(record["details"]).get("snapshot", "")] = record
     found = []
     for name, snapshot in store.location.tags().items():
-        record = told.get((name, snapshot))
-        if record is None:
+        known = told.get((name, snapshot))
+        if known is None:
             found.append(Tag(name, snapshot))
         else:
-            time = datetime.fromtimestamp(record["time"] / 1e6, UTC).replace(tzinfo=None)
-            found.append(Tag(name, snapshot, record["reason"], record["actor"], time))
+            time = datetime.fromtimestamp(known["time"] / 1e6, UTC).replace(tzinfo=None)
+            found.append(Tag(name, snapshot, known["reason"], known["actor"], time))
     return found
 
 

@@ -138,8 +138,8 @@ def _check_terms(
     for term in SPECTRUM_TERMS:
         if term.name in stored and term.kind == "word":
             codes = stored[term.name]
-            for place in np.flatnonzero((codes >= len(read_words(root, term.name))) | (codes < -1)):
-                blame(int(place), f"{term.name} has code {codes[place]}, for which there is no word")
+            for coded in np.flatnonzero((codes >= len(read_words(root, term.name))) | (codes < -1)).tolist():
+                blame(coded, f"{term.name} has code {codes[coded]}, for which there is no word")
         if term.allowed:
             for place, value in enumerate(columns.get(term.name, ())):
                 if value is not None and value not in term.allowed:
@@ -173,8 +173,8 @@ def _check_terms(
             blame(place, f"it is {row['technique']} {row['edge']} {row.get('line') or ''}, which lies elsewhere")
         if number_of(columns["spectrum_id"][place]) == 0:
             blame(place, "its spectrum_id is not 16 hex digits")
-    for place in np.flatnonzero(stored["header"] >= headers) if "header" in stored else ():
-        blame(int(place), "the header of its file is missing")
+    for lost in np.flatnonzero(stored["header"] >= headers).tolist() if "header" in stored else ():
+        blame(lost, "the header of its file is missing")
 
 
 def _check_numbers(

@@ -91,8 +91,10 @@ def command(
         ["output", "unit", "per", "meaning"],
         [[key, o.unit, _per(o), o.meaning] for key, o in operator.outputs.items()],
     )
-    kinds = {operator.kind_of_sigma(key): key for key in reversed(operator.outputs) if operator.kind_of_sigma(key)}
-    for kind, key in reversed(kinds.items()):
+    kinds = {
+        operator.kind_of_sigma(key): key for key in reversed(list(operator.outputs)) if operator.kind_of_sigma(key)
+    }
+    for kind, key in reversed(list(kinds.items())):
         print(f"\n{'..._sigma_norm' if key.endswith('_norm') else '..._sigma'}: {kind}", end="")
     if kinds:
         print("\nother kinds: --with uncertainty=bootstrap or counting, over the whole chain")

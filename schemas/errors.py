@@ -6,6 +6,8 @@ command line returns: 1 when the data or the archive refuse, 2 when the call its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BarospecError(Exception):
     """Base of all errors that are raised on purpose; print the message, no traceback is needed."""
@@ -98,7 +100,7 @@ def nearest(word: str, choices: list[str] | tuple[str, ...], count: int = 3) -> 
     return [lower[match] for match in get_close_matches(word.lower(), list(lower), n=count, cutoff=0.6)]
 
 
-def did_you_mean(word: str, choices: list[str] | tuple[str, ...]) -> str:
+def did_you_mean(word: str, choices: Sequence[str]) -> str:
     """A sentence for the end of an error message, or nothing.
 
     >>> did_you_mean("presure", ["pressure", "temperature"])

@@ -149,7 +149,7 @@ def interpolating(kernel: Floats, x: Floats, axis: Floats) -> Floats:
     flat = (np.arange(rows) * size)[:, None] + left
     weight = np.where(np.isfinite(kernel), kernel, 0.0)
     # One bin after the other, in the order of the points: the same bits whatever the batch.
-    out = np.bincount(flat.ravel(), ((1.0 - u) * weight).ravel(), rows * size)
+    out: Floats = np.bincount(flat.ravel(), ((1.0 - u) * weight).ravel(), rows * size).astype(np.float64, copy=False)
     out += np.bincount(flat.ravel() + 1, (u * weight).ravel(), rows * size)
     return out.reshape(rows, size)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,8 @@ class _Side:
     def values(self, outputs: Mapping[str, Array]) -> Array:
         if not self.name:
             return np.asarray(self.factor, dtype=np.float64)
-        found = as_array(outputs[self.name])[(..., *self.place)]
+        place: tuple[Any, ...] = (..., *self.place)
+        found = as_array(outputs[self.name])[place]
         return self.factor * (np.abs(found) if self.absolute else found)
 
 
