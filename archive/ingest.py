@@ -16,7 +16,7 @@ from barospec.archive.ingest_records import new_literature, new_structures, writ
 from barospec.archive.layout import Batch, Writer, count_records
 from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
-from barospec.archive.store import Store, actor
+from barospec.archive.store import Store, Transaction, actor
 from barospec.schemas.records import Problem
 from barospec.schemas.values import show_value
 from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS
@@ -110,7 +110,7 @@ def ingest(
     prepared : Prepared
         From `prepare`; parsed before the lock is taken.
     known : callable
-        See `Lookup`. Asked under the lock, so that two writers at a time both arrive.
+        See `Lookup`. Asked inside the transaction, so that two writers at a time both arrive.
     replace : bool
         Take what contradicts the archive as a new revision instead of reporting a conflict.
     strict : bool
@@ -118,34 +118,51 @@ def ingest(
     message : str
         For the history; a summary is written without one.
     """
-    report = Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
-    if strict and prepared.refused:
+    if (strict and prepared.refused) or not _holds_anything(prepared):
+        return _started(prepared)
+
+    def write(work: Transaction) -> Report:
+        return _write(work, prepared, known, replace=replace, strict=strict, message=message)
+
+    report, snapshot = store.write("ingest", write)
+    report.snapshot = snapshot
+    return report
+
+
+def _holds_anything(prepared: Prepared) -> bool:
+    return bool(prepared.entries or prepared.structures or prepared.literature or prepared.models)
+
+
+def _started(prepared: Prepared) -> Report:
+    return Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
+
+
+def _write(
+    work: Transaction, prepared: Prepared, known: Lookup, *, replace: bool, strict: bool, message: str
+) -> Report:
+    """The transaction; it may run more than once, so it changes nothing of what was prepared."""
+    report = _started(prepared)
+    writer = Writer(work.root, work.changes)
+    now = now_in_microseconds()
+    plan = _compare(prepared.entries, known, work.parent, replace, report)
+    fresh_structures = new_structures(work, prepared.structures, replace, report)
+    fresh_literature = new_literature(work, prepared.literature)
+    report.models = add_models(writer, prepared.models, replace, now, report)
+    if strict and report.conflicts:
+        report.added = report.replaced = 0
         return report
-    if not (prepared.entries or prepared.structures or prepared.literature or prepared.models):
-        return report
-    with store.transaction("ingest") as work:
-        writer = Writer(work.root, work.changes)
-        now = now_in_microseconds()
-        plan = _compare(prepared.entries, known, work.parent, replace, report)
-        fresh_structures = new_structures(work, prepared.structures, replace, report)
-        fresh_literature = new_literature(work, prepared.literature)
-        report.models = add_models(writer, prepared.models, replace, now, report)
-        if strict and report.conflicts:
-            report.added = report.replaced = 0
-            return report
-        _write_spectra(writer, plan, now, report)
-        write_structures(writer, fresh_structures, now)
-        if fresh_literature:
-            writer.append_table("literature", [{**r, "status": "active", "ingested": now} for r in fresh_literature])
-        report.structures, report.literature = len(fresh_structures), len(fresh_literature)
-        if work.changes.appended or work.changes.tables:
-            write_sheets(writer, work, prepared, [planned.entry for planned in plan], now)
-            work.message = message or _summary(report)
-            work.metadata = {
-                "counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v},
-                "runs": report.runs,
-            }
-    report.snapshot = work.snapshot
+    _write_spectra(writer, plan, now, report)
+    write_structures(writer, fresh_structures, now)
+    if fresh_literature:
+        writer.append_table("literature", [{**r, "status": "active", "ingested": now} for r in fresh_literature])
+    report.structures, report.literature = len(fresh_structures), len(fresh_literature)
+    if work.changes.appended or work.changes.tables:
+        write_sheets(writer, work, prepared, [planned.entry for planned in plan], now)
+        work.message = message or _summary(report)
+        work.metadata = {
+            "counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v},
+            "runs": report.runs,
+        }
     return report
 
 
@@ -156,6 +173,11 @@ class _Planned:
     entry: Entry
     revision: int = 1
     old: Known | None = None
+
+    @property
+    def spectrum_id(self) -> str:
+        """A new revision keeps the id under which the archive knows it."""
+        return self.entry.spectrum_id if self.old is None else self.old.spectrum_id
 
 
 def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bool, report: Report) -> list[_Planned]:
@@ -195,7 +217,6 @@ def _compare(entries: Sequence[Entry], known: Lookup, snapshot: str, replace: bo
             plan.append(_Planned(entry))
         else:
             report.replaced += 1
-            entry.columns["spectrum_id"] = old.spectrum_id
             plan.append(_Planned(entry, old.revision + 1, old))
     return plan
 
@@ -250,7 +271,7 @@ def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: R
         by_group.setdefault(planned.entry.group, []).append(planned)
         run = str(planned.entry.columns["run"])
         report.runs[run] = report.runs.get(run, 0) + 1
-        report.spectrum_ids.append(planned.entry.spectrum_id)
+        report.spectrum_ids.append(planned.spectrum_id)
     header_rows = _write_headers(writer, plan)
     _supersede(writer, plan, now)
     for group, members in sorted(by_group.items()):
@@ -265,7 +286,8 @@ def _batch(plan: Sequence[_Planned], header_rows: Mapping[bytes, int], now: int)
         entry = planned.entry
         columns = {term.name: entry.columns.get(term.name) for term in SPECTRUM_TERMS}
         header = header_rows[_header_key(entry)]
-        columns |= {"revision": planned.revision, "status": "active", "ingested": now, "header": header}
+        columns |= {"spectrum_id": planned.spectrum_id, "revision": planned.revision}
+        columns |= {"status": "active", "ingested": now, "header": header}
         energy, signals = entry.curves.load()
         batch.energies.append(energy)
         batch.signals.append(signals)

@@ -44,6 +44,10 @@ class StoreError(BarospecError):
     """The store is damaged, locked, or cannot be reached."""
 
 
+class LostRace(StoreError):
+    """Another machine committed first, so nothing was written. Do it again from what is there now."""
+
+
 class CallError(BarospecError, ValueError):
     """The call is wrong: an argument that no data could make right."""
 
