@@ -167,11 +167,14 @@ SAID = {
     "AuthorizationHeaderMalformed": "the bucket is in another region than {region}. Set AWS_REGION to that of the bucket.",
     "AccessDenied": "these credentials may not do that there. Reading needs s3:GetObject and s3:ListBucket, writing also "
     "s3:PutObject and s3:DeleteObject.",
+    "NoSuchKey": "an object of the archive is missing there: it was removed, or copied in part.",
     "SlowDown": "the service is overloaded. Try again later.",
     "ServiceUnavailable": "the service is not available at the moment. Try again later.",
     "InternalError": "the service reports an internal error. Try again later.",
     "NotImplemented": "the service does not know a request that archives need; see docs/remote.md.",
 }
+# What obstore says of a redirect that does not say where to.
+SAID["redirect without LOCATION"] = SAID["PermanentRedirect"]
 UNREACHABLE = (
     "dns error",
     "connect error",

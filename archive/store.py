@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
 from barospec.archive.remote import Remote, claim, mark
-from barospec.archive.remote_access import explain
+from barospec.archive.remote_access import Access, access, explain
 from barospec.schemas.errors import BarospecError, Conflict, InvalidData, LostRace, NotFound, StoreError
 
 # Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
@@ -137,7 +137,7 @@ class Store:
         try:
             self._repo = icechunk.Repository.open(_storage(location))
         except icechunk.IcechunkError as error:
-            raise self._failure(f"{location.place} cannot be opened", error) from error
+            raise failure(location, f"{location.place} cannot be opened", error) from error
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, title: str = "") -> Store:
@@ -186,7 +186,7 @@ class Store:
                     return
                 yield Commit(info.id, info.parent_id, info.message, info.written_at, metadata.get("barospec", {}))
         except icechunk.IcechunkError as error:
-            raise self._failure(f"the history of {self.location.place} cannot be read", error) from error
+            raise failure(self.location, f"the history of {self.location.place} cannot be read", error) from error
 
     def resolve(self, at: str | None) -> str:
         """Snapshot id of `at`: None (the head), a tag, an id or a unique beginning of one, or a date.
@@ -218,7 +218,7 @@ class Store:
             return zarr.open_group(self._repo.readonly_session(snapshot_id=snapshot).store, mode="r")
         except icechunk.IcechunkError as error:
             if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
-                raise self._failure(f"snapshot {snapshot} cannot be read", error) from error
+                raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
             raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
 
     def tag(self, name: str, snapshot: str) -> None:
@@ -259,8 +259,9 @@ class Store:
             except LostRace:
                 if attempt + 1 == ATTEMPTS:
                     raise
-                # Two that lost together should not meet again.
-                time.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))
+                # At once at first: who has just won publishes an index before it comes again, and whoever waits would
+                # lose to it for ever. Later apart, should there be many.
+                time.sleep(random.uniform(0, min(2.0, 0.01 * 2**attempt)))
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
@@ -276,12 +277,12 @@ class Store:
                 session = self._repo.writable_session(BRANCH)
                 root = zarr.open_group(session.store, mode="r+")
             except icechunk.IcechunkError as error:
-                raise self._failure(f"{self.location.place} cannot be written", error) from error
+                raise failure(self.location, f"{self.location.place} cannot be written", error) from error
             work = Transaction(root, str(session.snapshot_id), Changes())
             try:
                 yield work
             except icechunk.IcechunkError as error:
-                raise self._failure("nothing was written", error) from error
+                raise failure(self.location, "nothing was written", error) from error
             if work.message:
                 self._commit(session, verb, work)
 
@@ -302,7 +303,7 @@ class Store:
                 raise LostRace(
                     f"another writer was quicker in {self.location.place}; nothing was written. Try again."
                 ) from error
-            raise self._failure("the commit failed, nothing was written", error) from error
+            raise failure(self.location, "the commit failed, nothing was written", error) from error
 
     def _arrived(self, commit: str, parent: str) -> str | None:
         """The snapshot of a commit that we got no good answer about, if it is in the history after all."""
@@ -312,11 +313,6 @@ class Store:
             if found.snapshot == parent:
                 break
         return None
-
-    def _failure(self, what: str, error: Exception) -> BarospecError:
-        if isinstance(self.location, Remote):
-            return explain(error, self.location.place, self.location.access)
-        return StoreError(f"{what}: {_first_line(error)}")
 
     @contextmanager
     def _lock(self, verb: str, wait: float) -> Iterator[None]:
@@ -356,9 +352,34 @@ def _found(location: Local | Remote, title: str) -> None:
     session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
 
 
-@lru_cache(maxsize=8)
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """What goes wrong while arrays are read, long after they were opened, as an error of ours."""
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        raise failure(locate(place), f"{place} cannot be read", error) from error
+
+
+def failure(location: Location, what: str, error: Exception) -> BarospecError:
+    """An error of icechunk as one of ours."""
+    if not isinstance(location, Remote):
+        return StoreError(f"{what}: {_first_line(error)}")
+    try:
+        location.head()  # icechunk asks with HEAD, whose answers have no words: ask again with GET
+    except BarospecError as plain:
+        return plain
+    return explain(error, location.place, location.access)
+
+
 def cached_reader(root: str, snapshot: str) -> zarr.Group:
     """The read-only arrays of a snapshot, opened once per process: what lazy tasks read through."""
+    return _reader(root, snapshot, access(root) if is_remote(root) else None)
+
+
+@lru_cache(maxsize=8)
+def _reader(root: str, snapshot: str, _: Access | None) -> zarr.Group:
+    # With new keys, after the old ones have expired, it is opened anew.
     return Store.open(root).read(snapshot)
 
 
