@@ -2,6 +2,7 @@
 
 The query path runs through here: reading the branch file takes well under a millisecond, importing
 icechunk a quarter of a second. Icechunk's on-disk format 1 keeps refs as ``refs/branch.main/ref.json``.
+An archive is a folder (`Local`) or lies in a bucket (`remote.Remote`, imported when one is named).
 """
 
 from __future__ import annotations
@@ -10,16 +11,45 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from barospec.schemas.errors import NotFound, StoreError, Unsupported, did_you_mean
+from barospec.schemas.errors import CallError, NotFound, StoreError, Unsupported, did_you_mean
 
 FORMAT = 1
 DEFAULT_ARCHIVE = "barospec-archive"
 MARKER = "barospec.json"
 
 
+class Location(Protocol):
+    """An archive's place: all that finding and reading ask of it."""
+
+    @property
+    def uuid(self) -> str:
+        """The archive's identity, the same in every copy."""
+
+    @property
+    def place(self) -> str:
+        """What `locate` finds it by again: the folder's path, or its address."""
+
+    @property
+    def index(self) -> Path | None:
+        """The folder of index files beside the store; None where they can be in the user's cache only."""
+
+    def head(self) -> str:
+        """Identifier of the newest snapshot."""
+
+    def tags(self) -> dict[str, str]:
+        """Tag name -> snapshot id."""
+
+    def snapshot(self, at: str | None) -> str | None:
+        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id.
+
+        None when it may be a date or the beginning of an id: then the history has to be read.
+        """
+
+
 @dataclass(frozen=True, slots=True)
-class Location:
+class Local:
     """A local archive: a folder with the marker, the Icechunk store and the indexes.
 
     ``root/barospec.json`` says which format and which archive (UUID) this is; ``root/store`` is the
@@ -28,6 +58,11 @@ class Location:
 
     root: Path
     uuid: str
+
+    @property
+    def place(self) -> str:
+        """The folder's path."""
+        return str(self.root)
 
     @property
     def store(self) -> Path:
@@ -68,19 +103,38 @@ class Location:
 
 def _ref(path: Path, root: Path) -> str:
     try:
-        return str(json.loads(path.read_text())["snapshot"])
+        return snapshot_in(path.read_text(), str(path))
     except FileNotFoundError:
         raise NotFound(
             f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`."
         ) from None
+
+
+def snapshot_in(text: str, where: str) -> str:
+    """The snapshot id that a ref file holds.
+
+    >>> snapshot_in('{"snapshot":"1CECHNKREP0F1RSTCMT0"}', "ref.json")
+    '1CECHNKREP0F1RSTCMT0'
+    """
+    try:
+        return str(json.loads(text)["snapshot"])
     except (ValueError, KeyError, TypeError):
         raise StoreError(
-            f"{path} is damaged. Restore it from a backup; nothing else refers to the newest snapshot."
+            f"{where} is damaged. Restore it from a backup; nothing else refers to the newest snapshot."
         ) from None
 
 
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether this is the address of a bucket; a ``Path`` of one, which has lost a slash, is too.
+
+    >>> is_remote("s3://beamtimes/2026/archive"), is_remote(Path("s3://bucket/a")), is_remote("archives/s3")
+    (True, True, False)
+    """
+    return os.fspath(path).startswith("s3:/")
+
+
 def locate(path: str | os.PathLike[str]) -> Location:
-    """Find the archive at `path`; read and check its marker.
+    """Find the archive at `path`, a folder or ``s3://bucket/prefix``; read and check its marker.
 
     Raises
     ------
@@ -88,12 +142,23 @@ def locate(path: str | os.PathLike[str]) -> Location:
         There is no archive; the message names the next command, and archives nearby.
     Unsupported
         The archive was written by a newer version.
+    StoreError
+        The archive is damaged, or its bucket cannot be reached or read.
     """
+    if is_remote(path):
+        from barospec.archive.remote import locate_remote
+
+        return locate_remote(os.fspath(path))
+    text = os.fspath(path)
+    if "://" in text:
+        raise CallError(
+            f"{text}: an archive is a folder or s3://bucket/prefix. A bundle behind a web server opens with "
+            "xarray or intake directly; see docs/remote.md."
+        )
     root = Path(path).expanduser()
     marker = root / MARKER
     try:
-        described = json.loads(marker.read_text())
-        uuid, written = str(described["uuid"]), int(described["barospec_format"])
+        uuid = identity(marker.read_text(), str(marker), str(root))
     except FileNotFoundError:
         near = sorted(p.parent.name for p in root.parent.glob(f"*/{MARKER}")) if root.parent.is_dir() else []
         hint = did_you_mean(root.name, near) or (f" Beside it: {', '.join(near[:5])}." if near else "")
@@ -103,8 +168,16 @@ def locate(path: str | os.PathLike[str]) -> Location:
         ) from None
     except NotADirectoryError:
         raise NotFound(f"{root} is a file, not an archive. Name the archive's folder.") from None
+    return Local(root, uuid)
+
+
+def identity(text: str, marker: str, place: str) -> str:
+    """The UUID in an archive's marker; raises when that is damaged or of a newer format."""
+    try:
+        described = json.loads(text)
+        uuid, written = str(described["uuid"]), int(described["barospec_format"])
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{marker} is damaged: it should hold the archive's format and uuid as JSON.") from None
     if written > FORMAT:
-        raise Unsupported(f"{root} has format {written}; this version reads up to {FORMAT}. Upgrade barospec.")
-    return Location(root, uuid)
+        raise Unsupported(f"{place} has format {written}; this version reads up to {FORMAT}. Upgrade barospec.")
+    return uuid

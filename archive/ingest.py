@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as copy
 from typing import Any, Protocol
 
 from barospec.archive.conditions import conditions_sha256
@@ -111,7 +112,7 @@ def ingest(
     prepared : Prepared
         From `prepare`; parsed before the lock is taken.
     known : callable
-        See `Lookup`. Asked under the lock, so that two writers at a time both arrive.
+        See `Lookup`. Asked inside the transaction, so that two writers at a time both arrive.
     replace : bool
         Take what contradicts the archive as a new revision instead of reporting a conflict.
     strict : bool
@@ -119,36 +120,54 @@ def ingest(
     message : str
         For the history; a summary is written without one.
     """
-    report = Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
-    if strict and prepared.refused:
+    if (strict and prepared.refused) or not _holds_anything(prepared):
+        return _started(prepared)
+
+    def write(work: Transaction) -> Report:
+        return _write(work, prepared, known, replace=replace, strict=strict, message=message)
+
+    report, snapshot = store.write("ingest", write)
+    report.snapshot = snapshot
+    return report
+
+
+def _holds_anything(prepared: Prepared) -> bool:
+    return bool(prepared.entries or prepared.structures or prepared.literature or prepared.models)
+
+
+def _started(prepared: Prepared) -> Report:
+    return Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
+
+
+def _write(
+    work: Transaction, prepared: Prepared, known: Lookup, *, replace: bool, strict: bool, message: str
+) -> Report:
+    """The transaction; it may run more than once, so it changes nothing of what was prepared."""
+    report = _started(prepared)
+    writer = Writer(work.root, work.changes)
+    now = microseconds()
+    entries = [copy(entry, columns=dict(entry.columns)) for entry in prepared.entries]
+    plan = _compare(entries, known, work, replace, report)
+    fresh_structures = new_structures(work, prepared.structures, replace, report)
+    fresh_literature = new_literature(work, prepared.literature)
+    report.models = add_models(writer, prepared.models, replace, now, report)
+    if strict and report.conflicts:
+        report.added = report.replaced = 0
         return report
-    if not (prepared.entries or prepared.structures or prepared.literature or prepared.models):
-        return report
-    with store.transaction("ingest") as work:
-        writer = Writer(work.root, work.changes)
-        now = microseconds()
-        plan = _compare(prepared.entries, known, work, replace, report)
-        fresh_structures = new_structures(work, prepared.structures, replace, report)
-        fresh_literature = new_literature(work, prepared.literature)
-        report.models = add_models(writer, prepared.models, replace, now, report)
-        if strict and report.conflicts:
-            report.added = report.replaced = 0
-            return report
-        _revive(work, plan)
-        plan = [planned for planned in plan if not planned.revived]
-        _write_spectra(writer, plan, now, report)
-        write_structures(writer, fresh_structures, now)
-        if fresh_literature:
-            writer.append_table("literature", [{**r, "status": "active", "ingested": now} for r in fresh_literature])
-        report.structures, report.literature = len(fresh_structures), len(fresh_literature)
-        if work.changes.appended or work.changes.tables:
-            write_sheets(writer, work, prepared, [planned.entry for planned in plan], now)
-            work.message = message or _summary(report)
-            work.metadata = {
-                "counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v},
-                "runs": report.runs,
-            }
-    report.snapshot = work.snapshot
+    _revive(work, plan)
+    plan = [planned for planned in plan if not planned.revived]
+    _write_spectra(writer, plan, now, report)
+    write_structures(writer, fresh_structures, now)
+    if fresh_literature:
+        writer.append_table("literature", [{**r, "status": "active", "ingested": now} for r in fresh_literature])
+    report.structures, report.literature = len(fresh_structures), len(fresh_literature)
+    if work.changes.appended or work.changes.tables:
+        write_sheets(writer, work, prepared, [planned.entry for planned in plan], now)
+        work.message = message or _summary(report)
+        work.metadata = {
+            "counts": {k: v for k, v in report.to_dict().items() if isinstance(v, int) and v},
+            "runs": report.runs,
+        }
     return report
 
 
@@ -162,6 +181,11 @@ class _Planned:
     old: Known | None = None
     kept: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     revived: bool = False  # the row is there, and counts again
+
+    @property
+    def spectrum_id(self) -> str:
+        """A new revision keeps the id under which the archive knows it."""
+        return self.entry.spectrum_id if self.old is None else self.old.spectrum_id
 
 
 def _compare(
@@ -303,7 +327,7 @@ def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: R
         by_group.setdefault(planned.entry.group, []).append(planned)
         run = str(planned.entry.columns["run"])
         report.runs[run] = report.runs.get(run, 0) + 1
-        report.spectrum_ids.append(planned.entry.spectrum_id)
+        report.spectrum_ids.append(planned.spectrum_id)
     header_rows = _write_headers(writer, plan)
     _supersede(writer, plan, now)
     for group, members in sorted(by_group.items()):
@@ -318,7 +342,8 @@ def _batch(plan: Sequence[_Planned], header_rows: Mapping[bytes, int], now: int)
         entry = planned.entry
         columns = {term.name: entry.columns.get(term.name) for term in SPECTRUM_TERMS}
         header = header_rows[_header_key(entry)]
-        columns |= {"revision": planned.revision, "status": "active", "ingested": now, "header": header}
+        columns |= {"spectrum_id": planned.spectrum_id, "revision": planned.revision}
+        columns |= {"status": "active", "ingested": now, "header": header}
         energy, signals = entry.curves.load()
         batch.energies.append(energy)
         batch.signals.append(signals)

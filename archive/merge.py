@@ -20,7 +20,7 @@ from barospec.archive.events import event
 from barospec.archive.ingest import Lookup
 from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
-from barospec.archive.store import Store, microseconds
+from barospec.archive.store import Store, Transaction, microseconds
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def merge_repeats(
     ----------
     store : Store
     find : callable
-        Active spectra at a snapshot, hidden parents included. Asked under the lock.
+        Active spectra at a snapshot, hidden parents included. Asked inside the transaction.
     known : Lookup
         As `ingest` uses it.
     pressure, temperature : float
@@ -158,8 +158,9 @@ def merge_repeats(
     -------
     MergeReport
     """
-    report = MergeReport()
-    with store.transaction("merge") as work:
+
+    def write(work: Transaction) -> MergeReport:
+        report = MergeReport()
         originals = [repeat for repeat in find(work.parent) if not repeat.columns.get("parents")]
         groups = points(originals, pressure, temperature)
         report.single = sum(len(group) == 1 for group in groups)
@@ -174,20 +175,28 @@ def merge_repeats(
         batches: dict[str, Batch] = {}
         for identity, group in fresh:
             report.merged.append(_merged(work.root, identity, group, batches.setdefault(group[0].group, Batch())))
-        if dry_run or not fresh:
-            return report
-        now = microseconds()
-        writer = Writer(work.root, work.changes)
-        replaced = {str(old) for _, group in fresh for r in group if (old := r.columns.get("merged_into"))}
-        for row in known(work.parent, sorted(replaced), []):
-            writer.edit_spectra(row.group, [row.row], {"status": "superseded"})
-        _write(writer, fresh, batches, now)
-        count = len(fresh)
-        scans = sum(len(group) for _, group in fresh)
-        work.message = message or f"{scans} scans merged into {count} spectr{'um' if count == 1 else 'a'}"
-        work.metadata = {"counts": {"merged": count}}
-    report.snapshot = work.snapshot
+        if fresh and not dry_run:
+            _replace_merged(work, fresh, batches, known)
+            count = len(fresh)
+            scans = sum(len(group) for _, group in fresh)
+            work.message = message or f"{scans} scans merged into {count} spectr{'um' if count == 1 else 'a'}"
+            work.metadata = {"counts": {"merged": count}}
+        return report
+
+    report, snapshot = store.write("merge", write)
+    report.snapshot = snapshot
     return report
+
+
+def _replace_merged(
+    work: Transaction, fresh: Sequence[tuple[str, list[Repeat]]], batches: Mapping[str, Batch], known: Lookup
+) -> None:
+    """Write the new means; those that had other parents before are superseded."""
+    writer = Writer(work.root, work.changes)
+    replaced = {str(old) for _, group in fresh for r in group if (old := r.columns.get("merged_into"))}
+    for row in known(work.parent, sorted(replaced), []):
+        writer.edit_spectra(row.group, [row.row], {"status": "superseded"})
+    _write(writer, fresh, batches, microseconds())
 
 
 def _identity(group: Sequence[Repeat]) -> str:

@@ -174,8 +174,7 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
     entry = f"{operator}-{count_records(writer.root, 'model_outputs') + 1}"
     group = writer.root.require_group(f"model_outputs/{entry}")
     group.attrs.update({key: value for key, value in dataset.attrs.items() if value is not None})
-    computed = dataset.compute()
-    for name, variable in computed.variables.items():
+    for name, variable in dataset.variables.items():
         values = np.asarray(variable.values)
         text = values.dtype.kind in "OUST"
         stored = values.astype(np.dtypes.StringDType()) if text else values

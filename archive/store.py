@@ -1,6 +1,8 @@
 """The versioned store: one Icechunk repository, one writer at a time, atomic commits.
 
-Only this module imports icechunk, and only it and `layout` import zarr.
+On a file system a lock admits one writer. In a bucket there is none: the commit is a conditional write, and who loses
+the race does the transaction again, from what is there then. Only this module imports icechunk, and only it and
+`layout` import zarr.
 """
 
 from __future__ import annotations
@@ -8,23 +10,27 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import random
 import socket
+import time
 import uuid as uuids
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import icechunk
 import zarr
 from filelock import FileLock, Timeout
 
-from barospec.archive.head import FORMAT, MARKER, Location, locate
+from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
+from barospec.archive.remote import Remote, claim, mark
+from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import seal
-from barospec.schemas.errors import Conflict, InvalidData, NotFound, StoreError
+from barospec.schemas.errors import BarospecError, Conflict, InvalidData, LostRace, NotFound, StoreError
 
 # Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
 # and stdout belongs to results; every other warning of theirs stays.
@@ -32,8 +38,13 @@ icechunk.set_logs_filter("warn,icechunk::storage::object_store=error")
 
 MANIFEST_REFS = 1000
 LOCK_SECONDS = 600.0
+# In a bucket: how often a lost race is run again, and how long a line may be silent.
+ATTEMPTS = 30
+SILENCE_SECONDS = 30
 BRANCH = "main"
 ROOT_MESSAGE = "archive created"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,18 @@ class Transaction:
     snapshot: str | None = None
 
 
+def _storage(location: Location) -> icechunk.Storage:
+    if isinstance(location, Remote):
+        return icechunk.s3_storage(
+            bucket=location.bucket,
+            prefix=location.key("store"),
+            network_stream_timeout_seconds=SILENCE_SECONDS,
+            **location.access.for_icechunk(),
+        )
+    assert isinstance(location, Local)
+    return icechunk.local_filesystem_storage(str(location.store))
+
+
 def _config() -> icechunk.RepositoryConfig:
     split = icechunk.ManifestSplittingConfig.from_dict(
         {icechunk.ManifestSplitCondition.AnyArray(): {icechunk.ManifestSplitDimCondition.Any(): MANIFEST_REFS}}
@@ -117,14 +140,21 @@ class Store:
     def __init__(self, location: Location) -> None:
         self.location = location
         try:
-            storage = icechunk.local_filesystem_storage(str(location.store))
-            self._repo = icechunk.Repository.open(storage)
+            self._repo = icechunk.Repository.open(_storage(location))
         except icechunk.IcechunkError as error:
-            raise StoreError(f"{location.store} cannot be opened: {_first_line(error)}") from error
+            raise failure(location, f"{location.place} cannot be opened", error) from error
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, title: str = "") -> Store:
-        """Make an empty archive at `path` (a folder that is absent or empty)."""
+        """Make an empty archive at `path`: a folder that is absent or empty, or ``s3://bucket/prefix``."""
+        if is_remote(path):
+            new = claim(os.fspath(path))
+            try:
+                _found(new, title)
+            except (icechunk.IcechunkError, icechunk.ConflictError) as error:
+                raise Conflict(f"{new.place} is being made by someone else, or cannot be written.") from error
+            mark(new)
+            return cls.open(path)
         root = Path(path).expanduser()
         if (root / MARKER).exists():
             raise Conflict(f"{root} is an archive already; nothing was changed.")
@@ -132,17 +162,7 @@ class Store:
             raise Conflict(f"{root} exists and is not empty. Name a new folder.")
         root.mkdir(parents=True, exist_ok=True)
         uuid = str(uuids.uuid4())
-        storage = icechunk.local_filesystem_storage(str(root / "store"))
-        options: dict[str, Any] = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
-        repo = icechunk.Repository.create(storage, config=_config(), **options)
-        repo.save_config()
-        session = repo.writable_session(BRANCH)
-        zarr.create_group(
-            session.store,
-            zarr_format=3,
-            attributes={"barospec_format": FORMAT, "uuid": uuid, "title": title, "created": _now()},
-        )
-        session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
+        _found(Local(root, uuid), title)
         # The marker comes last: a folder without it is not an archive.
         marker = root / f"{MARKER}.part"
         marker.write_text(json.dumps({"barospec_format": FORMAT, "uuid": uuid}) + "\n")
@@ -171,7 +191,7 @@ class Store:
                     return
                 yield Commit(info.id, info.parent_id, info.message, info.written_at, metadata.get("barospec", {}))
         except icechunk.IcechunkError as error:
-            raise StoreError(f"the history of {self.location.root} cannot be read: {_first_line(error)}") from error
+            raise failure(self.location, f"the history of {self.location.place} cannot be read", error) from error
 
     def resolve(self, at: str | None) -> str:
         """Snapshot id of `at`: None (the head), a tag, an id or a unique beginning of one, or a date.
@@ -202,6 +222,8 @@ class Store:
         try:
             return zarr.open_group(self._repo.readonly_session(snapshot_id=snapshot).store, mode="r")
         except icechunk.IcechunkError as error:
+            if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
+                raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
             raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
 
     def tag(self, name: str, snapshot: str) -> None:
@@ -209,9 +231,9 @@ class Store:
         try:
             self._repo.create_tag(name, snapshot_id=snapshot)
         except icechunk.IcechunkError as error:
-            why = "it was used and deleted, and a name never gets another meaning; take another one"
-            if not (self.location.store / "refs" / f"tag.{name}").exists():
-                why = _first_line(error)
+            why = _first_line(error)
+            if name not in self.location.tags() and "already" in why:
+                why = "it was used and deleted, and a name never gets another meaning; take another one"
             raise Conflict(f'tag "{name}" cannot be made: {why}.') from error
 
     def untag(self, name: str) -> None:
@@ -221,29 +243,97 @@ class Store:
         except icechunk.IcechunkError as error:
             raise NotFound(f'tag "{name}" cannot be deleted: {_first_line(error)}') from error
 
+    def write(self, verb: str, body: Callable[[Transaction], T], *, wait: float = LOCK_SECONDS) -> tuple[T, str | None]:
+        """One atomic write that holds against writers on other machines: `body` in a transaction, again if need be.
+
+        Parameters
+        ----------
+        verb : str
+            For the history.
+        body : callable
+            Reads and writes through the `Transaction` it is given. Where nothing can be locked it may be called more
+            than once, each time on what is there then; so it changes nothing outside.
+        wait : float
+            Seconds to wait for the lock.
+
+        Returns
+        -------
+        object, str or None
+            What `body` returned, and the new snapshot; None when it wrote nothing.
+
+        Raises
+        ------
+        LostRace
+            Others were quicker again and again; nothing was written.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.transaction(verb, wait=wait) as work:
+                    result = body(work)
+                return result, work.snapshot
+            except LostRace:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                # At once at first: who has just won publishes an index before it comes again, and whoever waits would
+                # lose to it for ever. Later apart, should there be many.
+                time.sleep(random.uniform(0, min(2.0, 0.01 * 2**attempt)))
+        raise AssertionError("the last attempt returns or raises")
+
     @contextmanager
     def transaction(self, verb: str, *, wait: float = LOCK_SECONDS) -> Iterator[Transaction]:
         """One atomic write: on leaving, all of it is committed; on an error or a kill, none of it is.
 
         A block that leaves ``message`` empty commits nothing. The exclusive lock is held throughout, so
-        that what was read inside is still true at the commit.
+        that what was read inside is still true at the commit. In a bucket, where there is no lock, `LostRace` is raised
+        when another writer committed meanwhile; `write` then begins again.
         """
         with self._lock(verb, wait):
-            parent = self.location.head()
-            session = self._repo.writable_session(BRANCH)
-            root = zarr.open_group(session.store, mode="r+")
-            work = Transaction(root, parent, Changes())
-            yield work
+            try:
+                session = self._repo.writable_session(BRANCH)
+                root = zarr.open_group(session.store, mode="r+")
+            except icechunk.IcechunkError as error:
+                raise failure(self.location, f"{self.location.place} cannot be written", error) from error
+            work = Transaction(root, str(session.snapshot_id), Changes())
+            try:
+                yield work
+            except icechunk.IcechunkError as error:
+                raise failure(self.location, "nothing was written", error) from error
             if work.message:
-                record = {"verb": verb, "actor": actor(), "parent": parent, **work.metadata, **work.changes.to_dict()}
-                try:
-                    work.snapshot = session.commit(work.message, metadata={"barospec": record})
-                except icechunk.IcechunkError as error:
-                    raise StoreError(f"the commit failed, nothing was written: {_first_line(error)}") from error
+                self._commit(session, verb, work)
                 self.seal()
 
+    def _commit(self, session: icechunk.Session, verb: str, work: Transaction) -> None:
+        record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
+        remote = isinstance(self.location, Remote)
+        if remote:
+            # If the answer to the commit's last request is lost, the history tells whether it arrived.
+            record["commit"] = str(uuids.uuid4())
+        try:
+            work.snapshot = session.commit(work.message, metadata={"barospec": record})
+        except (icechunk.IcechunkError, icechunk.ConflictError) as error:
+            if remote:
+                work.snapshot = self._arrived(record["commit"], work.parent)
+                if work.snapshot is not None:
+                    return
+            if isinstance(error, icechunk.ConflictError):
+                raise LostRace(
+                    f"another writer was quicker in {self.location.place}; nothing was written. Try again."
+                ) from error
+            raise failure(self.location, "the commit failed, nothing was written", error) from error
+
+    def _arrived(self, commit: str, parent: str) -> str | None:
+        """The snapshot of a commit that we got no good answer about, if it is in the history after all."""
+        for found in self.history():
+            if found.metadata.get("commit") == commit:
+                return found.snapshot
+            if found.snapshot == parent:
+                break
+        return None
+
     def seal(self) -> int:
-        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`."""
+        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`; none in a bucket."""
+        if not isinstance(self.location, Local):
+            return 0
         history = ((commit.snapshot, commit.parent) for commit in self.history())
         return seal(self.location.root, self.location.store, history, self.manifests)
 
@@ -256,6 +346,9 @@ class Store:
 
     @contextmanager
     def _lock(self, verb: str, wait: float) -> Iterator[None]:
+        if not isinstance(self.location, Local):
+            yield
+            return
         root = self.location.root
         lock, holder = FileLock(root / "writer.lock"), root / "writer.json"
         try:
@@ -275,9 +368,48 @@ class Store:
             lock.release()
 
 
-@lru_cache(maxsize=8)
+def _found(location: Local | Remote, title: str) -> None:
+    """The repository of a new archive and its first commit."""
+    options: dict[str, Any] = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
+    repo = icechunk.Repository.create(_storage(location), config=_config(), **options)
+    repo.save_config()
+    session = repo.writable_session(BRANCH)
+    zarr.create_group(
+        session.store,
+        zarr_format=3,
+        attributes={"barospec_format": FORMAT, "uuid": location.uuid, "title": title, "created": _now()},
+    )
+    session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """What goes wrong while arrays are read, long after they were opened, as an error of ours."""
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        raise failure(locate(place), f"{place} cannot be read", error) from error
+
+
+def failure(location: Location, what: str, error: Exception) -> BarospecError:
+    """An error of icechunk as one of ours."""
+    if not isinstance(location, Remote):
+        return StoreError(f"{what}: {_first_line(error)}")
+    try:
+        location.head()  # icechunk asks with HEAD, whose answers have no words: ask again with GET
+    except BarospecError as plain:
+        return plain
+    return explain(error, location.place, location.access)
+
+
 def cached_reader(root: str, snapshot: str) -> zarr.Group:
     """The read-only arrays of a snapshot, opened once per process: what lazy tasks read through."""
+    return _reader(root, snapshot, access(root) if is_remote(root) else None)
+
+
+@lru_cache(maxsize=8)
+def _reader(root: str, snapshot: str, _: Access | None) -> zarr.Group:
+    # With new keys, after the old ones have expired, it is opened anew.
     return Store.open(root).read(snapshot)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec.archive.head import is_remote
 from barospec.caring import Caring
 from barospec.catalogs import index
 from barospec.finding import PathLike
@@ -31,14 +32,14 @@ class Archive(Modeling, Putting, Keeping, Caring):
     Parameters
     ----------
     path : path-like
-        The archive's folder.
+        The archive's folder, or ``s3://bucket/prefix``.
     at : str, optional
         A tag, a snapshot or a date (UTC): answer as of then. Without it every call sees the newest snapshot.
     """
 
     @classmethod
     def create(cls, path: PathLike, *, title: str = "") -> Archive:
-        """Make an empty archive at `path`, a folder that is absent or empty."""
+        """Make an empty archive at `path`, a folder that is absent or empty, or ``s3://bucket/prefix``."""
         from barospec.archive.store import Store
 
         store = Store.create(path, title=title)
@@ -100,7 +101,7 @@ class Archive(Modeling, Putting, Keeping, Caring):
         Parameters
         ----------
         path : path-like
-            The catalog file; the archive is named relative to it.
+            The catalog file; an archive in a folder is named relative to it.
         entries : mapping of str to str, optional
             Name -> query. Without it: everything, each kind of spectrum, each run, and the saved queries that find
             spectra.
@@ -131,12 +132,14 @@ class Archive(Modeling, Putting, Keeping, Caring):
                     entries[f"saved_{name}" if name in entries else name] = f"@{saved.name}"
         with self.connection() as connection:
             understood = {name: spectra_of(connection, text) for name, text in entries.items()}
-        place = os.path.relpath(self.location.root.resolve(), target.resolve().parent)
+        place = self.location.place
+        if not is_remote(place):
+            place = Path(os.path.relpath(Path(place).resolve(), target.resolve().parent)).as_posix()
         write_catalog(
             target,
-            Path(place).as_posix(),
+            place,
             {name: (item.canonical, item.predicates) for name, item in understood.items()},
-            title=f"selections of {self.location.root.name}",
+            title=f"selections of {self.location.place.rpartition('/')[2]}",
             at=self.snapshot if pin else None,
         )
         return {name: item.canonical for name, item in understood.items()}
@@ -148,7 +151,7 @@ def open(path: PathLike, at: str | None = None) -> Archive:
     Parameters
     ----------
     path : path-like
-        Its folder.
+        Its folder, or ``s3://bucket/prefix``.
     at : str, optional
         A tag, a snapshot or a date (UTC).
 

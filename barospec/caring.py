@@ -55,7 +55,7 @@ class Caring(Finding):
             store = Store(self.location)
             report.snapshot = self.snapshot
         except BarospecError as error:
-            report.blame(self.location.store.name, str(error))
+            report.blame("store", str(error))
             return report
         verify_files(store, report, progress)
         verify_state(store, report.snapshot, report, progress)

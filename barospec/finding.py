@@ -29,7 +29,7 @@ class Finding:
     Parameters
     ----------
     path : path-like
-        The archive's folder.
+        The archive's folder, or ``s3://bucket/prefix``.
     at : str, optional
         A tag, a snapshot or a date (UTC): answer as of then. Without it every call sees the newest snapshot.
     """
@@ -39,7 +39,7 @@ class Finding:
         self.at = at
 
     def __repr__(self) -> str:
-        return f"<barospec archive {self.location.root} at {self.at or 'the newest snapshot'}>"
+        return f"<barospec archive {self.location.place} at {self.at or 'the newest snapshot'}>"
 
     @property
     def snapshot(self) -> str:

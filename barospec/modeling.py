@@ -29,7 +29,7 @@ class Modeling(Finding):
                 raise CallError(f"the query is about {answer.noun}, not about models.")
             found, query, snapshot = [str(row[0]) for row in answer.rows], answer.canonical, answer.snapshot
         return ModelSelection(
-            str(self.location.root), snapshot, query, tuple(read_models(self._store.read(snapshot), found))
+            self.location.place, snapshot, query, tuple(read_models(self._store.read(snapshot), found))
         )
 
     def together(self, text: str) -> xr.DataTree:
@@ -50,14 +50,19 @@ class Modeling(Finding):
         """Keep an output of `ModelSelection.apply` in the archive, in one commit; returns the entry's name."""
         from barospec.archive.layout import Writer
         from barospec.archive.modelstore import store_output
-        from barospec.archive.store import microseconds
+        from barospec.archive.store import Transaction, microseconds
 
-        store = self._store
-        with store.transaction("apply") as work:
-            entry = store_output(Writer(work.root, work.changes), dataset, microseconds())
+        self._must_be_newest()
+        store, computed = self._store, dataset.compute()
+
+        def write(work: Transaction) -> str:
+            entry = store_output(Writer(work.root, work.changes), computed, microseconds())
             work.message = message or f"{entry} of {dataset.sizes['model']} models stored"
-        if work.snapshot:
-            index.publish(store, work.snapshot)
+            return entry
+
+        entry, snapshot = store.write("apply", write)
+        if snapshot:
+            index.publish(store, snapshot)
         return entry
 
     def output(self, entry: str) -> xr.Dataset:

@@ -15,7 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from barospec.archive.layout import array, read_rows, spectra_group
-from barospec.archive.store import cached_reader
+from barospec.archive.store import cached_reader, reading
 
 BLOCK_ROWS = 1024
 
@@ -40,17 +40,18 @@ def load_curves(
 
 def load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     """What a task runs: ``energy``, the curve, or a channel, of one block of rows."""
-    if name == "energy":
-        return load_energy(root, snapshot, key, rows, width)
-    return load_curves(root, snapshot, key, name, rows, width)
+    with reading(root):
+        if name == "energy":
+            return load_energy(root, snapshot, key, rows, width)
+        return load_curves(root, snapshot, key, name, rows, width)
 
 
 def load_on_grid(
     root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, target: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Curves of some rows, linearly interpolated to `target` (eV); NaN outside what was measured."""
-    energies = load_energy(root, snapshot, key, rows, width)
-    curves = load_curves(root, snapshot, key, name, rows, width)
+    energies = load(root, snapshot, key, "energy", rows, width)
+    curves = load(root, snapshot, key, name, rows, width)
     return interpolate(energies, curves, target)
 
 

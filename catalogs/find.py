@@ -52,7 +52,7 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
         with connection:
             yield snapshot, connection
         return
-    raise StoreError(f"the index of {location.root} disappears again and again; is something else cleaning up there?")
+    raise StoreError(f"the index of {location.place} disappears again and again; is something else cleaning up there?")
 
 
 def select(location: Location, at: str | None, question: str | Mapping[str, Any], **conditions: Any) -> Selection:
@@ -82,7 +82,7 @@ def select(location: Location, at: str | None, question: str | Mapping[str, Any]
             return index.columns(again, names, groups, rows)
 
     return Selection(
-        root=str(location.root),
+        root=location.place,
         snapshot=snapshot,
         query=found.canonical,
         predicates=found.predicates,

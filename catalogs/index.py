@@ -51,10 +51,11 @@ def fingerprint() -> str:
 
 
 def folder(location: Location) -> Path:
-    """Where index files of this archive are: beside the store, or in the user's cache where that is read-only."""
-    beside = location.index / fingerprint()
-    if os.access(beside if beside.exists() else location.root, os.W_OK):
-        return beside
+    """Where index files of this archive are: beside the store, or in the user's cache where that is read-only or remote."""
+    if location.index is not None:
+        beside = location.index / fingerprint()
+        if os.access(beside if beside.exists() else location.index.parent, os.W_OK):
+            return beside
     from platformdirs import user_cache_path
 
     cached: Path = user_cache_path("barospec") / location.uuid / fingerprint()
@@ -64,8 +65,9 @@ def folder(location: Location) -> Path:
 def index_path(location: Location, snapshot: str) -> Path:
     """The index file of a snapshot; it exists or has to be made by `publish`."""
     name = f"index-{snapshot}.duckdb"
-    beside = location.index / fingerprint() / name
-    return beside if beside.exists() else folder(location) / name
+    if location.index is not None and (beside := location.index / fingerprint() / name).exists():
+        return beside
+    return folder(location) / name
 
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
@@ -134,7 +136,12 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     if target.exists() and not rebuild:
         return target
     where = folder(store.location)
-    where.mkdir(parents=True, exist_ok=True)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{where} cannot be made for index files: {error.strerror or error}. Set XDG_CACHE_HOME to a folder of yours."
+        ) from None
     target = where / target.name
     part = where / f".{target.name}.{os.getpid()}.part"
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from intake.readers.readers import BaseReader
 
-from barospec.archive.head import locate
+from barospec.archive.head import is_remote, locate
 from barospec.catalogs.find import select
 from barospec.schemas.errors import CallError, InvalidData
 
@@ -62,7 +62,7 @@ def write_catalog(
     path : Path
         Where to; it is replaced only when complete.
     archive : str
-        The archive's folder, relative to the catalog file.
+        The archive's folder, relative to the catalog file; or its ``s3://`` address.
     entries : mapping of str to (str, mapping)
         Name -> (the query as people read it, the query as predicates).
     title : str
@@ -81,7 +81,7 @@ def write_catalog(
         name: {
             "reader": "barospec.catalogs.intake_catalog:SelectionReader",
             "kwargs": {
-                "archive": "{CATALOG_DIR}/" + archive,
+                "archive": archive if is_remote(archive) else "{CATALOG_DIR}/" + archive,
                 "predicates": dict(predicates),
                 **({"at": at} if at else {}),
             },

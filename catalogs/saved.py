@@ -22,7 +22,7 @@ from barospec.catalogs.resolve import resolve
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError, did_you_mean
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store
+    from barospec.archive.store import Store, Transaction
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # What a query may ask for so that spectra can be selected by it.
@@ -108,7 +108,7 @@ def save(
     ----------
     store : Store
     look : callable
-        See `Look`; asked under the lock, so that the query is checked against the snapshot it will follow.
+        See `Look`; asked inside the transaction, so that the query is checked against the snapshot it will follow.
     name : str
         Letters, digits, ``_`` and ``-``, beginning with a letter.
     question : str, Query or dict
@@ -134,13 +134,15 @@ def save(
     if question in ("", None) and not conditions:
         raise QueryError('There is no query to save. Write one, such as "Ni K above 14 GPa".')
     query = query_of(question, **conditions)
-    with store.transaction("save") as work, look(work.parent) as connection:
-        earlier = _records_of(connection, name)
-        normal = _checked(name, query, known_from(connection))
+
+    def write(work: Transaction) -> SavedQuery:
+        with look(work.parent) as connection:
+            earlier = _records_of(connection, name)
+            normal = _checked(name, query, known_from(connection))
         canonical = ast.to_text(normal)
         old = earlier[0] if earlier and earlier[0].status == "active" else None
         if old is not None and old.query == canonical:
-            return old, None
+            return old
         if old is not None and not replacing:
             raise Conflict(
                 f"@{name} is saved already, by {old.author} on {old.time:%Y-%m-%d}, as: {old.query}\n"
@@ -157,9 +159,10 @@ def save(
             revision=earlier[0].revision + 1 if earlier else 1,
             time=_now(),
         )
-        record = _append(work, record)
         work.message = f"query @{name} {'replaced' if old else 'saved'}: {canonical}"
-    return record, work.snapshot
+        return _append(work, record)
+
+    return store.write("save", write)
 
 
 def remove(store: Store, look: Look, name: str, *, reason: str = "") -> tuple[SavedQuery, str | None]:
@@ -172,7 +175,8 @@ def remove(store: Store, look: Look, name: str, *, reason: str = "") -> tuple[Sa
     Conflict
         Other saved queries are built on it.
     """
-    with store.transaction("save") as work:
+
+    def write(work: Transaction) -> SavedQuery:
         with look(work.parent) as connection:
             known = known_from(connection)
             earlier = _records_of(connection, name)
@@ -186,9 +190,10 @@ def remove(store: Store, look: Look, name: str, *, reason: str = "") -> tuple[Sa
                 f"@{name} is used by {listed}; remove or replace {'it' if len(users) == 1 else 'them'} first."
             )
         old = earlier[0]
-        record = _append(work, replace(old, status="removed", reason=reason, revision=old.revision + 1, time=_now()))
         work.message = f"query @{name} removed"
-    return record, work.snapshot
+        return _append(work, replace(old, status="removed", reason=reason, revision=old.revision + 1, time=_now()))
+
+    return store.write("save", write)
 
 
 def check_name(name: str) -> None:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from barospec.api import Archive
 
 ArchiveOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--archive",
         "-a",
-        help="The archive's folder. Default: the BAROSPEC_ARCHIVE variable, or ./barospec-archive.",
+        metavar="PLACE",
+        help="The archive: a folder or s3://bucket/prefix. Default: the BAROSPEC_ARCHIVE variable, or ./barospec-archive.",
         show_default=False,
     ),
 ]
@@ -39,14 +40,14 @@ SetOption = Annotated[
 ]
 
 
-def archive_path(path: Path | None) -> Path:
+def archive_path(path: str | None) -> str:
     """The archive meant: the option, the environment, or the default name in this folder."""
     from barospec.archive.head import DEFAULT_ARCHIVE
 
-    return path or Path(os.environ.get("BAROSPEC_ARCHIVE") or DEFAULT_ARCHIVE)
+    return path or os.environ.get("BAROSPEC_ARCHIVE") or DEFAULT_ARCHIVE
 
 
-def open_archive(path: Path | None, at: str | None = None) -> Archive:
+def open_archive(path: str | None, at: str | None = None) -> Archive:
     """Open the archive meant by the options."""
     from barospec.api import Archive
 

@@ -14,22 +14,24 @@ NAME = "init"
 
 
 def command(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(help="Folder of the new archive. Default: as --archive elsewhere.", show_default=False),
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of the new archive, or s3://bucket/prefix. Default: as --archive elsewhere.",
+            show_default=False,
+        ),
     ] = None,
     title: Annotated[str, typer.Option("--title", help="What the archive is about.")] = "",
 ) -> None:
     """Make an empty archive."""
     from barospec.api import Archive
+    from barospec.archive.head import is_remote
 
-    archive = Archive.create(archive_path(folder), title=title)
-    warning = network_warning(archive.location.root)
+    made = Archive.create(archive_path(place), title=title).location.place
+    warning = "" if is_remote(made) else network_warning(Path(made))
     if warning:
         note(warning)
-    print(
-        f"An empty archive is at {archive.location.root}. Next: barospec ingest RUN-SHEET.yaml --archive {archive.location.root}"
-    )
+    print(f"An empty archive is at {made}. Next: barospec ingest RUN-SHEET.yaml --archive {made}")
 
 
 def network_warning(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ NAME = "verify"
 
 def command(
     path: Annotated[
-        Path | None, typer.Argument(help="What to verify. Default: the archive, as --archive.", show_default=False)
+        str | None, typer.Argument(help="What to verify. Default: the archive, as --archive.", show_default=False)
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,

@@ -46,6 +46,10 @@ class StoreError(BarospecError):
     """The store is damaged, locked, or cannot be reached."""
 
 
+class LostRace(StoreError):
+    """Another machine committed first, so nothing was written. Do it again from what is there now."""
+
+
 class CallError(BarospecError, ValueError):
     """The call is wrong: an argument that no data could make right."""
 
@@ -88,7 +92,7 @@ class QueryError(CallError):
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
 
 
-def nearest(word: str, choices: list[str] | tuple[str, ...], count: int = 3) -> list[str]:
+def nearest(word: str, choices: Sequence[str], count: int = 3) -> list[str]:
     """The names most like `word`, best first; empty when nothing comes close.
 
     >>> nearest("presure", ["pressure", "temperature"])

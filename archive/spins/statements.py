@@ -36,7 +36,7 @@ class _Side:
         if not self.name:
             return np.asarray(self.factor, dtype=np.float64)
         place: tuple[Any, ...] = (..., *self.place)
-        found = as_array(outputs[self.name])[place]
+        found: Array = np.asarray(as_array(outputs[self.name])[place], dtype=np.float64)
         return self.factor * (np.abs(found) if self.absolute else found)
 
 
