@@ -27,15 +27,13 @@ def finite_lead(array: Floats, lead: Ints) -> None:
     rows, width = array.shape
     for row in range(rows):
         line = array[row]
+        tame = 0
+        for i in range(width):
+            tame += abs(line[i]) < HUGE
+        lead[row] = tame
+        if tame == width:
+            continue
         count = 0
-        # Eight at a time without a branch: nearly all rows are whole.
-        while count + 8 <= width:
-            good = True
-            for i in range(count, count + 8):
-                good &= abs(line[i]) < HUGE
-            if not good:
-                break
-            count += 8
         while count < width and abs(line[count]) < HUGE:
             count += 1
         lead[row] = count
@@ -122,33 +120,25 @@ def _choose_windows(x: Floats, count: int, e0: float, near: int, asked: Floats, 
 def _fit(x: Floats, y: Floats, start: int, stop: int, degree: int, work: Floats, out: Floats) -> tuple[float, float]:
     """As `_fit.fit_polynomials`: powers of t = (x - center)/scale go to `out`, center and scale are returned."""
     size = stop - start
-    center = 0.5 * (x[start] + x[stop - 1])
-    scale = 0.5 * (x[stop - 1] - x[start]) if x[stop - 1] > x[start] else 1.0
-    t, value, before = work[0], work[1], work[2]
-    total = first = 0.0
+    x, y, t, value, before = x[start:stop], y[start:stop], work[0, :size], work[1, :size], work[2, :size]
+    center = 0.5 * (x[0] + x[size - 1])
+    scale = 0.5 * (x[size - 1] - x[0]) if x[size - 1] > x[0] else 1.0
     inverse = 1.0 / scale
+    first = total = 0.0
     for i in range(size):
-        t[i] = (x[start + i] - center) * inverse
+        t[i] = (x[i] - center) * inverse
         first += t[i]
-        total += y[start + i]
+        total += y[i]
     out[:] = 0.0
     out[0] = total / size
-    current, previous = np.zeros(7), np.zeros(7)
+    if degree == 0:
+        return center, scale
+    current, previous = work[3, :7], work[4, :7]
+    current[:], previous[:] = 0.0, 0.0
     current[0] = 1.0
     alpha, beta, norm = first / size, 0.0, float(size)
     for order in range(1, degree + 1):
-        now = third = onto = 0.0
-        for i in range(size):
-            if order == 1:
-                fresh = t[i] - alpha
-            elif order == 2:
-                fresh = (t[i] - alpha) * value[i] - beta
-            else:
-                fresh = (t[i] - alpha) * value[i] - beta * before[i]
-            before[i] = fresh
-            now += fresh * fresh
-            third += t[i] * fresh * fresh
-            onto += y[start + i] * fresh
+        now, third, onto = _next_basis(t, value, before, y, order, alpha, beta)
         value, before = before, value
         for k in range(order, -1, -1):
             raised = current[k - 1] if k else 0.0
@@ -161,6 +151,36 @@ def _fit(x: Floats, y: Floats, start: int, stop: int, degree: int, work: Floats,
             out[k] += current[k] * (onto / now)
         alpha, beta, norm = third / now, now / norm, now
     return center, scale
+
+
+@compiled()
+def _next_basis(
+    t: Floats, value: Floats, before: Floats, y: Floats, order: int, alpha: float, beta: float
+) -> tuple[float, float, float]:
+    """The next orthogonal polynomial in place of `before`; its sums with itself, with t and itself, and with y."""
+    now = third = onto = 0.0
+    if order == 1:
+        for i in range(len(t)):
+            fresh = t[i] - alpha
+            before[i] = fresh
+            now += fresh * fresh
+            third += t[i] * (fresh * fresh)
+            onto += y[i] * fresh
+    elif order == 2:
+        for i in range(len(t)):
+            fresh = (t[i] - alpha) * value[i] - beta
+            before[i] = fresh
+            now += fresh * fresh
+            third += t[i] * (fresh * fresh)
+            onto += y[i] * fresh
+    else:
+        for i in range(len(t)):
+            fresh = (t[i] - alpha) * value[i] - beta * before[i]
+            before[i] = fresh
+            now += fresh * fresh
+            third += t[i] * (fresh * fresh)
+            onto += y[i] * fresh
+    return now, third, onto
 
 
 @compiled()
@@ -185,34 +205,45 @@ def _slices(x: Floats, count: int, e0: float, ends: Floats, degree: int) -> tupl
     return pre_start, pre_stop, constant, post_start, post_stop, min(1, degree) if length < 5 else degree
 
 
+# A loop with one output, in a function of its own, is done in lanes; with two it is not.
+
+
 @compiled()
-def _curves(
-    x: Floats, y: Floats, near: int, pre: Floats, fit: Any, post: Floats, degree: int, step: float, out: Any, row: int
+def _above_line(x: Floats, y: Floats, center: float, scale: float, line: Floats, factor: float, out: Floats) -> None:
+    """The distance of y to a line, times a factor."""
+    p0, p1 = line[0], line[1]
+    for i in range(len(x)):
+        out[i] = (y[i] - (p0 + p1 * ((x[i] - center) * scale))) * factor
+
+
+@compiled()
+def _line(x: Floats, center: float, scale: float, line: Floats, out: Floats) -> None:
+    p0, p1 = line[0], line[1]
+    for i in range(len(x)):
+        out[i] = p0 + p1 * ((x[i] - center) * scale)
+
+
+@compiled()
+def _with_polynomial(
+    x: Floats,
+    y: Floats,
+    center: float,
+    scale: float,
+    powers: Floats,
+    degree: int,
+    factor: float,
+    more: float,
+    out: Floats,
 ) -> None:
-    """Write norm, flat, pre-edge and post-edge of one row; `pre` and `post` hold powers, `fit` their scales."""
-    norm, flat, pre_edge, post_edge = out[0][row], out[1][row], out[2][row], out[3][row]
-    center, scale, post_center, post_scale = 1.0 * fit[0], 1.0 / fit[1], 1.0 * fit[2], 1.0 / fit[3]
-    p0, p1 = pre[0], pre[1]
-    inverse = 1.0 / step
-    q0, q1, q2 = post[0], post[1], post[2]
+    """``y + more + factor * polynomial``."""
     if degree <= 2:
+        q0, q1, q2 = powers[0], powers[1], powers[2]
         for i in range(len(x)):
-            line = p0 + p1 * ((x[i] - center) * scale)
-            t = (x[i] - post_center) * post_scale
-            pre_edge[i] = line
-            post_edge[i] = line + (q0 + t * (q1 + t * q2))
-            norm[i] = (y[i] - line) * inverse
+            t = (x[i] - center) * scale
+            out[i] = y[i] + (more + factor * (q0 + t * (q1 + t * q2)))
     else:
         for i in range(len(x)):
-            line = p0 + p1 * ((x[i] - center) * scale)
-            pre_edge[i] = line
-            post_edge[i] = line + _value(post, degree, (x[i] - post_center) * post_scale)
-            norm[i] = (y[i] - line) * inverse
-    # The rise over the pre-edge at e0 is the step itself.
-    for i in range(near):
-        flat[i] = norm[i]
-    for i in range(near, len(x)):
-        flat[i] = norm[i] - ((post_edge[i] - pre_edge[i]) * inverse - 1.0)
+            out[i] = y[i] + (more + factor * _value(powers, degree, (x[i] - center) * scale))
 
 
 @compiled()
@@ -222,10 +253,13 @@ def normalize_rows(
 ) -> None:  # fmt: skip
     """Fill the outputs of each row with `todo`; rows that fail get their reason and NaN.
 
-    `out` holds norm, flat, pre-edge and post-edge; `numbers` edge_step, pre1, pre2, norm1, norm2.
+    `out` holds norm, flat, pre-edge and post-edge, an output without rows where it is not wanted; `numbers`
+    edge_step, pre1, pre2, norm1, norm2.
     """
+    norm, flat, pre_edge, post_edge = out
     rows, width = energy.shape
-    work, rest, ends = np.empty((3, width)), np.empty(width), np.empty(4)
+    work, rest, ends = np.empty((5, max(width, 7))), np.empty(width), np.empty(4)
+    spare = np.empty(width)
     pre, post = np.zeros(6), np.zeros(6)
     for row in range(rows):
         if not todo[row]:
@@ -240,8 +274,8 @@ def normalize_rows(
             center, scale = _fit(x, y, begin, end, 0 if constant else 1, work, pre)
             first = max(start, 0)
             last = max(stop, first + 1)
-            for i in range(first, last):
-                rest[i] = y[i] - (pre[0] + pre[1] * ((x[i] - center) / scale))
+            inverse = 1.0 / scale
+            _above_line(x[first:last], y[first:last], center, inverse, pre, 1.0, rest[first:])
             post_center, post_scale = _fit(x, rest, first, last, used, work, post)
             step = _value(post, used, (x[near] - post_center) / post_scale)
             if start < 0:
@@ -256,14 +290,29 @@ def normalize_rows(
         if 0 < code < CONSTANT_PRE_EDGE:
             e0[row] = np.nan
             for one in out:
-                one[row] = np.nan
+                if len(one):
+                    one[row] = np.nan
             for number in numbers:
                 number[row] = np.nan
             degrees[row] = -1
             continue
-        _curves(x, y, near, pre, (center, scale, post_center, post_scale), post, used, step, out, row)
+        post_inverse, factor = 1.0 / post_scale, 1.0 / step
+        here = norm[row] if len(norm) else spare
+        _above_line(x, y, center, inverse, pre, factor, here)
+        if len(flat):
+            # The rise over the pre-edge is the step itself at e0.
+            flat[row, :near] = here[:near]
+            _with_polynomial(
+                x[near:], here[near:], post_center, post_inverse, post, used, -factor, 1.0, flat[row, near:]
+            )
+        if len(pre_edge) or len(post_edge):
+            here = pre_edge[row] if len(pre_edge) else spare
+            _line(x, center, inverse, pre, here)
+            if len(post_edge):
+                _with_polynomial(x, here, post_center, post_inverse, post, used, 1.0, 0.0, post_edge[row])
         for one in out:
-            one[row, points:] = np.nan
+            if len(one):
+                one[row, points:] = np.nan
         numbers[0][row] = step
         for k in range(4):
             numbers[k + 1][row] = ends[k]

@@ -48,16 +48,19 @@ def find_e0(energy: Floats, mu: Floats, count: Ints, plain: Bools | None = None)
     rows = len(count)
     e0, state, steps = np.full(rows, np.nan), np.empty(rows, dtype=np.uint8), np.empty(rows)
     firsts, sizes = np.empty(rows, dtype=np.intp), np.zeros(rows, dtype=np.intp)
-    compiled.steepest_points(energy, mu, count, plain, *lorentzian(), e0, state, firsts, steps, sizes)
+    compiled.first_guesses(energy, mu, count, plain, state, firsts, steps, sizes)
+    near = np.nonzero(state == compiled.MATRIX)[0]
+    near = near[np.argsort(sizes[near], kind="stable")]
+    compiled.smoothed_points(energy, mu, count, near, firsts, steps, sizes, lorentzian(), e0, state)
     # A window of many small steps is smoothed by Fourier transform, rows of like size together.
     far = state == compiled.TRANSFORM
     length = np.where(far, _octaves(sizes), 0)
     for common in np.unique(length[far]):
         pick = np.nonzero(length == common)[0]
         uniform = np.empty((len(pick), _transform_length(int(common))))
-        compiled.resampled_rows(energy, mu, count, pick, firsts, steps, uniform)
+        compiled.resampled_rows(energy, mu, count, pick, firsts, steps, sizes, uniform)
         folded = _transformed(uniform, sizes[pick])
-        compiled.chosen_points(energy, count, pick, firsts, steps, folded, e0, state)
+        compiled.chosen_points(energy, count, pick, firsts, steps, sizes, folded, e0, state)
     rest = np.nonzero((state == compiled.NUMPY) & plain)[0]
     if rest.size:
         e0[rest], _ = _find_all(energy[rest], mu[rest], count[rest])

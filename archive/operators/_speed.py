@@ -24,17 +24,15 @@ def _imported() -> ModuleType | None:
     if util.find_spec("numba") is None:
         return None
     try:
-        return import_module("barospec.archive.operators._compiled")
-    except ImportError:  # a numba that does not know this numpy or Python
+        import_module("numba")
+    except ImportError:  # one that does not know this numpy or Python
         return None
+    return import_module("barospec.archive.operators._compiled")
 
 
 @lru_cache(maxsize=1)
-def lorentzian(half: int = 1 << 12) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """1/(1 + k^2) for -half < k < half, and for each size the sum over -size <= k < size."""
-    table = 1.0 / (1.0 + np.arange(-half, half + 1.0) ** 2)
-    right = np.cumsum(table[half:])
-    sums = np.zeros(half + 1)
-    sums[1:] = right[:-1] + right[1:] - 1.0
-    table.flags.writeable = sums.flags.writeable = False
-    return table, sums
+def lorentzian(half: int = 512) -> NDArray[np.float64]:
+    """1/(1 + k^2) for -half <= k <= half."""
+    table: NDArray[np.float64] = 1.0 / (1.0 + np.arange(-half, half + 1.0) ** 2)
+    table.flags.writeable = False
+    return table
