@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
 
 MAX_DEGREE = 5
+CURVES = ("norm", "flat", "pre_edge", "post_edge")
+_UNWANTED = np.empty((0, 0))
 
 REASONS = (
     "ok",
@@ -55,6 +58,7 @@ def normalize(
     norm2: float | None = None,
     nnorm: int | None = None,
     nvict: int = 0,
+    out: Mapping[str, Floats] | None = None,
 ) -> dict[str, Any]:
     """Subtract the pre-edge line and divide by the edge step, with the rules of Larch 2026.3.1.
 
@@ -84,6 +88,9 @@ def normalize(
         eV, else 0.
     nvict : int
         Power of the energy in the pre-edge fit.
+    out : mapping of str to ndarray, shape (rows, n), optional
+        Where to write the outputs that have a value per point; those that it lacks are not computed. For spectra of
+        shape (rows, n).
 
     Returns
     -------
@@ -134,7 +141,7 @@ def normalize(
     with np.errstate(all="ignore"):
         rows = _grid.make_rows(energy, mu)
         given = None if e0 is None else _grid.per_spectrum(e0, rows.leading, "e0")
-        return _normalize_rows(rows, given, (pre1, pre2, norm1, norm2), nnorm, nvict)
+        return _normalize_rows(rows, given, (pre1, pre2, norm1, norm2), nnorm, nvict, out)
 
 
 def _check(
@@ -171,22 +178,29 @@ def fit_edge(energy: Floats, mu: Floats, cut: Slices, nvict: NDArray[np.int64]) 
 
 
 def _normalize_rows(
-    rows: _grid.Rows, given: Floats | None, asked: tuple[float | None, ...], nnorm: int | None, nvict: int
+    rows: _grid.Rows,
+    given: Floats | None,
+    asked: tuple[float | None, ...],
+    nnorm: int | None,
+    nvict: int,
+    wanted: Mapping[str, Floats] | None,
 ) -> dict[str, Any]:
     total = len(rows.count)
     done = _Done(
-        per_point={name: np.empty((total, rows.width)) for name in ("norm", "flat", "pre_edge", "post_edge")},
+        per_point={name: np.empty((total, rows.width)) for name in CURVES} if wanted is None else dict(wanted),
         numbers={name: np.full(total, np.nan) for name in ("e0", "edge_step", "pre1", "pre2", "norm1", "norm2")},
         integers={name: np.full(total, -1, dtype=np.int16) for name in ("nnorm", "nvict")},
         quality=np.where(rows.count < FEWEST, FEW_POINTS, 0).astype(np.uint8),
     )
     able = (done.quality == 0) & ~_compiled_rows(rows, given, asked, nnorm, nvict, done)
-    if able.size and able.all():
-        done = _normalize_able(rows.energy, rows.signals[0], rows.count, given, asked, nnorm, nvict)
-    elif able.any():
-        energy, mu, count = rows.energy[able], rows.signals[0][able], rows.count[able]
-        picked = _normalize_able(energy, mu, count, None if given is None else given[able], asked, nnorm, nvict)
-        done.take(picked, able)
+    if able.any():
+        pick: Any = slice(None) if able.all() else able
+        energy, mu, count = rows.energy[pick], rows.signals[0][pick], rows.count[pick]
+        picked = _normalize_able(energy, mu, count, None if given is None else given[pick], asked, nnorm, nvict)
+        if wanted is None and able.all():
+            done = picked
+        else:
+            done.take(picked, pick)
     failed = (done.quality > 0) & (done.quality < CONSTANT_PRE_EDGE)
     for values in done.numbers.values():
         values[failed] = np.nan
@@ -195,7 +209,7 @@ def _normalize_rows(
     out: dict[str, Any] = {name: rows.restore(values, failed) for name, values in done.per_point.items()}
     out.update({name: values.reshape(rows.leading) for name, values in {**done.numbers, **done.integers}.items()})
     out["normalize_quality"] = done.quality.reshape(rows.leading)
-    return {name: out[name] for name in OPERATOR.outputs}
+    return {name: out[name] for name in OPERATOR.outputs if name in out}
 
 
 @dataclass(slots=True)
@@ -205,15 +219,15 @@ class _Done:
     integers: dict[str, NDArray[Any]]
     quality: NDArray[np.uint8]
 
-    def take(self, other: _Done, where: Bools) -> None:
+    def take(self, other: _Done, where: Bools | slice) -> None:
         """Put the results of some rows in their places."""
         for mine, theirs in (
             (self.per_point, other.per_point),
             (self.numbers, other.numbers),
             (self.integers, other.integers),
         ):
-            for name, values in theirs.items():
-                mine[name][where] = values
+            for name, values in mine.items():
+                values[where] = theirs[name]
         self.quality[where] = other.quality
 
 
@@ -249,7 +263,7 @@ def _compiled_rows(
         e0,
         np.array([np.nan if end is None else float(end) for end in asked]),
         -1 if nnorm is None else int(nnorm),
-        tuple(done.per_point[name] for name in ("norm", "flat", "pre_edge", "post_edge")),
+        tuple(done.per_point.get(name, _UNWANTED) for name in CURVES),
         tuple(done.numbers[name] for name in ("edge_step", "pre1", "pre2", "norm1", "norm2")),
         done.integers["nnorm"],
         done.quality,
@@ -349,4 +363,5 @@ OPERATOR = Operator(
         "nvict": "power of the energy in the pre-edge fit",
     },
     reasons=REASONS,
+    fills=True,
 )

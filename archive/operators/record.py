@@ -91,6 +91,9 @@ class Operator:
         Array -> output that stands in its place for every operator that follows in the chain.
     example : mapping
         Values of the parameters that have no default, as an example; help and tests use them.
+    fills : bool
+        Whether `func` takes ``out``, a mapping of per-point outputs to arrays (rows, n) to write them into; those that
+        it lacks are not computed. For inputs of shape (rows, n) only.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Operator:
     references: References | None = None
     replaces: Mapping[str, str] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
+    fills: bool = False
 
     @property
     def quality(self) -> str:
@@ -123,6 +127,8 @@ class Operator:
     def defaults(self) -> dict[str, Any]:
         """Every keyword of the function with its default value; arrays of references are no such keywords."""
         hidden = set() if self.references is None else {*self.references.arrays, self.references.labels}
+        if self.fills:
+            hidden.add("out")
         signature = inspect.signature(self.func)
         return {
             name: parameter.default
