@@ -169,7 +169,7 @@ def test_documentation_has_definition_source_and_running_example(operator: Opera
     assert runner.summarize(verbose=False).failed == 0
 
 
-@pytest.mark.parametrize("module", ["chain", "_chain_text", "registry"])
+@pytest.mark.parametrize("module", ["chain", "_chain_text", "_plan", "registry"])
 def test_examples_of_the_engine_run(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"barospec.archive.operators.{module}"))
     assert result.attempted > 0

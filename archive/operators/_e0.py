@@ -9,6 +9,7 @@ import scipy.fft as fft
 from numpy.typing import NDArray
 
 from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
+from barospec.archive.operators._speed import kernels, lorentzian
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""
@@ -19,7 +20,7 @@ HALF_WINDOW = 75
 _DERIVATIVE_TIE = 1e-9
 
 
-def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
+def find_e0(energy: Floats, mu: Floats, count: Ints, plain: Bools | None = None) -> tuple[Floats, Bools]:
     """Energy of the steepest point of each row, and whether there is one.
 
     Two passes. The first takes the derivative as it is; the second looks at +-75 points around the result,
@@ -32,13 +33,41 @@ def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
     energy, mu : ndarray, shape (rows, points)
         As in `_grid.Rows`, repeats already nudged; every row has `FEWEST` points or more.
     count : ndarray of int, shape (rows,)
+    plain : ndarray of bool, shape (rows,), optional
+        `Rows.plain`: only these are done, and compiled kernels do most of them.
 
     Returns
     -------
     e0 : ndarray, shape (rows,)
-        A grid point, in eV; NaN where no point stands out with both its neighbors.
+        A grid point, in eV; NaN where no point stands out with both its neighbors, or none was looked for.
     found : ndarray of bool, shape (rows,)
     """
+    compiled = kernels()
+    if compiled is None or plain is None:
+        return _find_all(energy, mu, count)
+    rows = len(count)
+    e0, state, steps = np.full(rows, np.nan), np.empty(rows, dtype=np.uint8), np.empty(rows)
+    firsts, sizes = np.empty(rows, dtype=np.intp), np.zeros(rows, dtype=np.intp)
+    compiled.first_guesses(energy, mu, count, plain, state, firsts, steps, sizes)
+    near = np.nonzero(state == compiled.MATRIX)[0]
+    near = near[np.argsort(sizes[near], kind="stable")]
+    compiled.smoothed_points(energy, mu, count, near, firsts, steps, sizes, lorentzian(), e0, state)
+    # A window of many small steps is smoothed by Fourier transform, rows of like size together.
+    far = state == compiled.TRANSFORM
+    length = np.where(far, _octaves(sizes), 0)
+    for common in np.unique(length[far]):
+        pick = np.nonzero(length == common)[0]
+        uniform = np.empty((len(pick), _transform_length(int(common))))
+        compiled.resampled_rows(energy, mu, count, pick, firsts, steps, sizes, uniform)
+        folded = _transformed(uniform, sizes[pick])
+        compiled.chosen_points(energy, count, pick, firsts, steps, sizes, folded, e0, state)
+    rest = np.nonzero((state == compiled.NUMPY) & plain)[0]
+    if rest.size:
+        e0[rest], _ = _find_all(energy[rest], mu[rest], count[rest])
+    return e0, np.isfinite(e0)
+
+
+def _find_all(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
     nudged, _ = nudge(energy)  # once more: rounding may have left a repeat a hair below the smallest step
     # Larch leaves the last point out of both passes.
     inner = count - 1
@@ -159,14 +188,12 @@ def _smooth(x: Floats, y: Floats, count: Ints, step: Floats) -> Floats:
     size = np.minimum(1 + (np.abs(end - begin + 0.1 * step) / step).astype(np.intp), 50 * count)
     spacing = (end - begin) / (size - 1)
     u = x - begin[:, None]
-    # Eight lengths per octave: rows of like size are transformed together.
-    length = np.ceil(8 * np.log2(3 * size - 1)).astype(np.intp)
+    length = _octaves(size)
     smooth = np.empty_like(y)
     for common in np.unique(length):
         rows = np.nonzero(length == common)[0]
-        transform = fft.next_fast_len(int(np.ceil(2 ** (common / 8))), real=True)
         uniform = _resample(u[rows], y[rows], count[rows], spacing[rows], size[rows])
-        folded = _convolve(uniform, size[rows], transform)
+        folded = _convolve(uniform, size[rows], _transform_length(int(common)))
         position = np.clip(u[rows] / spacing[rows, None], 0, (size[rows] - 1)[:, None])
         low = np.minimum(position.astype(np.intp), (size[rows] - 2)[:, None])
         left = np.take_along_axis(folded, low, axis=1)
@@ -174,6 +201,17 @@ def _smooth(x: Floats, y: Floats, count: Ints, step: Floats) -> Floats:
         smooth[rows] = left + (right - left) * (position - low)
     smooth[np.arange(y.shape[1]) >= count[:, None]] = -np.inf
     return smooth
+
+
+def _octaves(size: Ints) -> Ints:
+    """Eight lengths per octave: rows of like size are transformed together."""
+    octaves: Ints = np.ceil(8 * np.log2(np.maximum(3 * size - 1, 2))).astype(np.intp)
+    return octaves
+
+
+def _transform_length(octaves: int) -> int:
+    # One point more than needed leaves room for compiled rows, which begin at index 1.
+    return int(fft.next_fast_len(int(np.ceil(2 ** (octaves / 8))) + 1, real=True))
 
 
 def _resample(u: Floats, y: Floats, count: Ints, spacing: Floats, size: Ints) -> Floats:
@@ -218,9 +256,17 @@ def _convolve(uniform: Floats, size: Ints, length: int) -> Floats:
     behind = np.arange(2 * width)
     source = np.where(behind < size[:, None], behind, 2 * size[:, None] - 1 - behind)
     mirrored[:, width - 1 :] = np.take_along_axis(uniform, np.maximum(source, 0), axis=1)
+    padded = np.zeros((rows, length))
+    padded[:, : mirrored.shape[1]] = mirrored
+    return _transformed(padded, size)[:, width - 1 : 2 * width - 1]
+
+
+def _transformed(rows: Floats, size: Ints) -> Floats:
+    """Each row convolved with the Lorentzian for its size, on a circle as long as the row."""
+    length = rows.shape[1]
     sizes, which = np.unique(size, return_inverse=True)
-    kernels = np.stack([_kernel(int(one), length) for one in sizes])
-    spectrum = fft.rfft(mirrored, n=length, axis=1)
-    spectrum *= kernels[which] if len(sizes) > 1 else kernels
-    folded: Floats = fft.irfft(spectrum, n=length, axis=1)[:, width - 1 : 2 * width - 1]
+    shapes = np.stack([_kernel(int(one), length) for one in sizes])
+    spectrum = fft.rfft(rows, axis=1)
+    spectrum *= shapes[which] if len(sizes) > 1 else shapes
+    folded: Floats = fft.irfft(spectrum, n=length, axis=1)
     return folded

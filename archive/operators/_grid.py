@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from barospec.archive.operators._speed import kernels
 from barospec.schemas.errors import CallError
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,9 @@ class Rows:
         Points per spectrum in the arrays the rows came from.
     moved, order : ndarray of int
         Rows whose points had to be rearranged, and from where each point came.
+    plain : ndarray of bool, shape (rows,)
+        Rows whose energies are known to rise by `NUDGE` or more and whose values are not huge; where it is not known
+        (without compiled kernels), False.
     """
 
     energy: Floats
@@ -55,6 +59,7 @@ class Rows:
     width: int
     moved: Ints
     order: Ints
+    plain: Bools
 
     def restore(self, values: Floats, failed: Bools | None = None) -> Floats:
         """Per-point `values` at the places the points came from; NaN where there was none.
@@ -107,12 +112,40 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
         ) from None
     leading, width = arrays[0].shape[:-1], arrays[0].shape[-1]
     flat = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays]
+    return _surveyed(flat, leading, width) or _rearranged(flat, leading, width)
+
+
+def _surveyed(flat: list[Floats], leading: tuple[int, ...], width: int) -> Rows | None:
+    """The rows by compiled kernels, where all are in order and have no holes; else None."""
+    compiled = kernels()
+    if compiled is None or not flat[0].size:
+        return None
+    counts = np.empty((len(flat), len(flat[0])), dtype=np.intp)
+    for array, lead in zip(flat, counts, strict=True):
+        compiled.finite_lead(array, lead)
+    if counts.min() < 0:
+        return None
+    count = counts.min(axis=0)
+    plain = np.empty(len(count), dtype=bool)
+    compiled.rising(flat[0], count, plain)
+    if not plain.all():
+        return None
+    if count.min() < width:
+        flat = [
+            compiled.filled(array, count, fill) for array, fill in zip(flat, [np.inf] + [0.0] * len(flat), strict=False)
+        ]
+    return Rows(
+        flat[0], flat[1:], count, leading, width, np.empty(0, dtype=np.intp), np.empty((0, width), dtype=np.intp), plain
+    )
+
+
+def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Rows:
     good = np.isfinite(flat[0])
     for array in flat[1:]:
         good &= np.isfinite(array)
     count = good.sum(axis=1, dtype=np.intp)
     if not good.all():
-        flat = [np.where(good, array, fill) for array, fill in zip(flat, [np.inf] + [0.0] * len(signals), strict=True)]
+        flat = [np.where(good, array, fill) for array, fill in zip(flat, [np.inf] + [0.0] * len(flat), strict=False)]
     # +inf in a hole makes the next energy smaller than its neighbor: one test finds holes and disorder.
     moved = np.nonzero((flat[0][:, 1:] < flat[0][:, :-1]).any(axis=1))[0]
     order = np.empty((0, width), dtype=np.intp)
@@ -125,7 +158,17 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
             copy[moved] = np.take_along_axis(array[moved], order, axis=1)
             rearranged.append(copy)
         flat = rearranged
-    return Rows(flat[0], flat[1:], count, leading, width, moved, order)
+    return Rows(flat[0], flat[1:], count, leading, width, moved, order, _plain(flat, count))
+
+
+def _plain(flat: list[Floats], count: Ints) -> Bools:
+    plain = np.zeros(len(count), dtype=bool)
+    compiled = kernels()
+    if compiled is not None:
+        compiled.rising(flat[0], count, plain)
+        for array in flat:
+            plain &= (np.abs(array, where=np.isfinite(array), out=np.zeros_like(array)) < compiled.HUGE).all(axis=1)
+    return plain
 
 
 def nudge(energy: Floats) -> tuple[Floats, Bools]:

@@ -9,6 +9,9 @@ import numpy as np
 from barospec.archive.operators import _grid
 from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
 
+FEW_POINTS, TOO_CLOSE, NO_EDGE, E0_OUTSIDE, NO_STEP, NO_POST_EDGE, CONSTANT_PRE_EDGE, SHORT_POST_EDGE = range(1, 9)
+"""Reason codes of `normalize`; the last two belong to values that stand."""
+
 
 @dataclass(slots=True)
 class Windows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from barospec.archive.operators import _grid
 from barospec.archive.operators._e0 import FEWEST, find_e0
 from barospec.archive.operators._fit import Polynomials, fit_polynomials
-from barospec.archive.operators._grid import TIE, Floats, Ints, at
-from barospec.archive.operators._windows import Slices, choose_windows, slice_windows
+from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
+from barospec.archive.operators._speed import kernels
+from barospec.archive.operators._windows import (
+    CONSTANT_PRE_EDGE,
+    E0_OUTSIDE,
+    FEW_POINTS,
+    NO_EDGE,
+    NO_POST_EDGE,
+    NO_STEP,
+    SHORT_POST_EDGE,
+    TOO_CLOSE,
+    Slices,
+    choose_windows,
+    slice_windows,
+)
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
 
 MAX_DEGREE = 5
+CURVES = ("norm", "flat", "pre_edge", "post_edge")
+_UNWANTED = np.empty((0, 0))
 
 REASONS = (
     "ok",
@@ -29,7 +45,6 @@ REASONS = (
     "taken with care: fewer than 3 steps in the pre-edge window, a constant was subtracted instead of a line",
     "taken with care: fewer than 5 points in the post-edge window, the degree was lowered",
 )
-FEW_POINTS, TOO_CLOSE, NO_EDGE, E0_OUTSIDE, NO_STEP, NO_POST_EDGE, CONSTANT_PRE_EDGE, SHORT_POST_EDGE = range(1, 9)
 
 
 def normalize(
@@ -43,6 +58,7 @@ def normalize(
     norm2: float | None = None,
     nnorm: int | None = None,
     nvict: int = 0,
+    out: Mapping[str, Floats] | None = None,
 ) -> dict[str, Any]:
     """Subtract the pre-edge line and divide by the edge step, with the rules of Larch 2026.3.1.
 
@@ -72,6 +88,9 @@ def normalize(
         eV, else 0.
     nvict : int
         Power of the energy in the pre-edge fit.
+    out : mapping of str to ndarray, shape (rows, n), optional
+        Where to write the outputs that have a value per point; those that it lacks are not computed. For spectra of
+        shape (rows, n).
 
     Returns
     -------
@@ -122,7 +141,7 @@ def normalize(
     with np.errstate(all="ignore"):
         rows = _grid.make_rows(energy, mu)
         given = None if e0 is None else _grid.per_spectrum(e0, rows.leading, "e0")
-        return _normalize_rows(rows, given, (pre1, pre2, norm1, norm2), nnorm, nvict)
+        return _normalize_rows(rows, given, (pre1, pre2, norm1, norm2), nnorm, nvict, out)
 
 
 def _check(
@@ -159,39 +178,38 @@ def fit_edge(energy: Floats, mu: Floats, cut: Slices, nvict: NDArray[np.int64]) 
 
 
 def _normalize_rows(
-    rows: _grid.Rows, given: Floats | None, asked: tuple[float | None, ...], nnorm: int | None, nvict: int
+    rows: _grid.Rows,
+    given: Floats | None,
+    asked: tuple[float | None, ...],
+    nnorm: int | None,
+    nvict: int,
+    wanted: Mapping[str, Floats] | None,
 ) -> dict[str, Any]:
     total = len(rows.count)
-    quality = np.where(rows.count < FEWEST, FEW_POINTS, 0).astype(np.uint8)
-    per_point = {name: np.full((total, rows.width), np.nan) for name in ("norm", "flat", "pre_edge", "post_edge")}
-    names = ("e0", "edge_step", "pre1", "pre2", "norm1", "norm2")
-    numbers = {name: np.full(total, np.nan) for name in names}
-    integers = {name: np.full(total, -1, dtype=np.int16) for name in ("nnorm", "nvict")}
-    able = np.nonzero(quality == 0)[0]
-    if able.size:
-        everything = able.size == total
-        pick = slice(None) if everything else able
+    done = _Done(
+        per_point={name: np.empty((total, rows.width)) for name in CURVES} if wanted is None else dict(wanted),
+        numbers={name: np.full(total, np.nan) for name in ("e0", "edge_step", "pre1", "pre2", "norm1", "norm2")},
+        integers={name: np.full(total, -1, dtype=np.int16) for name in ("nnorm", "nvict")},
+        quality=np.where(rows.count < FEWEST, FEW_POINTS, 0).astype(np.uint8),
+    )
+    able = (done.quality == 0) & ~_compiled_rows(rows, given, asked, nnorm, nvict, done)
+    if able.any():
+        pick: Any = slice(None) if able.all() else able
         energy, mu, count = rows.energy[pick], rows.signals[0][pick], rows.count[pick]
-        done = _normalize_able(energy, mu, count, None if given is None else given[pick], asked, nnorm, nvict)
-        quality[pick] = done.quality
-        for name, values in done.per_point.items():
-            if everything:
-                per_point[name] = values
-            else:
-                per_point[name][pick] = values
-        for name, values in done.numbers.items():
-            numbers[name][pick] = values
-        for name, counts in done.integers.items():
-            integers[name][pick] = counts
-    failed = (quality > 0) & (quality < CONSTANT_PRE_EDGE)
-    for values in numbers.values():
+        picked = _normalize_able(energy, mu, count, None if given is None else given[pick], asked, nnorm, nvict)
+        if wanted is None and able.all():
+            done = picked
+        else:
+            done.take(picked, pick)
+    failed = (done.quality > 0) & (done.quality < CONSTANT_PRE_EDGE)
+    for values in done.numbers.values():
         values[failed] = np.nan
-    for kept in integers.values():
+    for kept in done.integers.values():
         kept[failed] = -1
-    out: dict[str, Any] = {name: rows.restore(values, failed) for name, values in per_point.items()}
-    out.update({name: values.reshape(rows.leading) for name, values in {**numbers, **integers}.items()})
-    out["normalize_quality"] = quality.reshape(rows.leading)
-    return {name: out[name] for name in OPERATOR.outputs}
+    out: dict[str, Any] = {name: rows.restore(values, failed) for name, values in done.per_point.items()}
+    out.update({name: values.reshape(rows.leading) for name, values in {**done.numbers, **done.integers}.items()})
+    out["normalize_quality"] = done.quality.reshape(rows.leading)
+    return {name: out[name] for name in OPERATOR.outputs if name in out}
 
 
 @dataclass(slots=True)
@@ -200,6 +218,58 @@ class _Done:
     numbers: dict[str, Floats]
     integers: dict[str, NDArray[Any]]
     quality: NDArray[np.uint8]
+
+    def take(self, other: _Done, where: Bools | slice) -> None:
+        """Put the results of some rows in their places."""
+        for mine, theirs in (
+            (self.per_point, other.per_point),
+            (self.numbers, other.numbers),
+            (self.integers, other.integers),
+        ):
+            for name, values in mine.items():
+                values[where] = theirs[name]
+        self.quality[where] = other.quality
+
+
+def _compiled_rows(
+    rows: _grid.Rows,
+    given: Floats | None,
+    asked: tuple[float | None, ...],
+    nnorm: int | None,
+    nvict: int,
+    done: _Done,
+) -> Bools:
+    """Do the plain rows with the compiled kernels, where there are any; which rows are done."""
+    compiled = kernels()
+    todo: Bools = rows.plain & (done.quality == 0)
+    if compiled is None or nvict or not todo.any():
+        return np.zeros_like(todo)
+    energy, mu, count = rows.energy, rows.signals[0], rows.count
+    e0 = done.numbers["e0"]
+    if given is None:
+        found, _ = find_e0(energy, mu, count, todo)
+        e0[:] = found
+        done.quality[todo & np.isnan(found)] = NO_EDGE
+    else:
+        e0[:] = given
+        with np.errstate(invalid="ignore"):
+            inside = (given >= energy[:, 1] - TIE) & (given <= at(energy, count - 2) + TIE)
+        done.quality[todo & ~inside] = E0_OUTSIDE
+    compiled.normalize_rows(
+        energy,
+        mu,
+        count,
+        todo,
+        e0,
+        np.array([np.nan if end is None else float(end) for end in asked]),
+        -1 if nnorm is None else int(nnorm),
+        tuple(done.per_point.get(name, _UNWANTED) for name in CURVES),
+        tuple(done.numbers[name] for name in ("edge_step", "pre1", "pre2", "norm1", "norm2")),
+        done.integers["nnorm"],
+        done.quality,
+    )
+    done.integers["nvict"][todo] = 0
+    return todo
 
 
 def _normalize_able(
@@ -293,4 +363,5 @@ OPERATOR = Operator(
         "nvict": "power of the energy in the pre-edge fit",
     },
     reasons=REASONS,
+    fills=True,
 )

@@ -104,6 +104,9 @@ class Operator:
         of them: what a result can do without, such as the windows of a normalization.
     example : mapping
         Values of the parameters that have no default, as an example; help and tests use them.
+    fills : bool
+        Whether `func` takes ``out``, a mapping of per-point outputs to arrays (rows, n) to write them into; those that
+        it lacks are not computed. For inputs of shape (rows, n) only.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Operator:
     replaces: Mapping[str, str] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fills: bool = False
 
     def kind_of_sigma(self, output: str) -> str:
         """What an uncertainty among the outputs is made of; empty for what is none.
@@ -152,6 +156,8 @@ class Operator:
         """Every keyword of the function with its default value; arrays of references are no such keywords."""
         hidden = set() if self.references is None else {*self.references.arrays, self.references.labels}
         hidden |= set(self.optional)
+        if self.fills:
+            hidden.add("out")
         signature = inspect.signature(self.func)
         return {
             name: parameter.default

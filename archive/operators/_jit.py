@@ -1,0 +1,28 @@
+"""How kernels are compiled with numba. Imported by the `_compiled_*` modules alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+_REORDERED = {"reassoc", "contract", "nsz"}
+"""Sums may be added in lanes; how depends on their length alone, so a row has the same bits wherever it stands."""
+
+
+def compiled(finite: bool = False) -> Callable[[Kernel], Kernel]:
+    """Compile without the interpreter's lock; `finite` promises that no NaN and no infinity comes."""
+    flags = _REORDERED | {"nnan", "ninf"} if finite else _REORDERED
+    options: dict[str, Any] = {"nogil": True, "fastmath": flags, "error_model": "numpy"}
+
+    def wrap(function: Kernel) -> Kernel:
+        try:
+            made = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # a cache can be written neither beside the module nor at home
+            made = numba.njit(**options)(function)
+        return cast(Kernel, made)
+
+    return wrap
