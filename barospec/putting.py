@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import find, index
-from barospec.finding import Finding, PathLike
+from barospec.deriving import Deriving
+from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 
-class Putting(Finding):
+class Putting(Deriving):
     """What puts spectra into an archive."""
 
     def prepare(

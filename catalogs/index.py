@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from barospec.archive.head import Location
+from barospec.catalogs.derived_index import FIELDS, load_derived
 from barospec.catalogs.index_tables import (
     PLACE,
     RECORDS,
@@ -31,9 +32,10 @@ from barospec.catalogs.index_tables import (
     measure,
     stamp,
 )
-from barospec.catalogs.known import quoted
-from barospec.schemas.errors import StoreError
-from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS, Kind
+from barospec.catalogs.known import Field, known_from, quoted
+from barospec.catalogs.operator_table import VERSIONS
+from barospec.schemas.errors import NotFound, StoreError, did_you_mean
+from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known
@@ -47,6 +49,8 @@ QUIET = "SET enable_progress_bar = false"
 def fingerprint() -> str:
     """Changes whenever the index's columns do, so that an index of other columns is never opened."""
     columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items()]
+    # Which derived values are fresh depends on the operators that are there.
+    columns += [*FIELDS.items(), *VERSIONS.items()]
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
 
 
@@ -144,6 +148,7 @@ def _build(store: Store, snapshot: str, path: Path) -> None:
         load_records(connection, root)
         count_values(connection)
         measure(connection)
+        load_derived(connection, root)
         stamp(connection, store, snapshot)
 
 
@@ -160,10 +165,15 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     else:
         return False
     appended: dict[str, list[tuple[int, int]]] = {}
+    entries: dict[str, tuple[int, int]] = {}
     edited: dict[str, set[int]] = {}
     for commit in reversed(commits):
         for group, (start, stop) in commit.metadata["appended"].items():
-            appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
+            if group.startswith("derived/"):
+                name = group.removeprefix("derived/")
+                entries[name] = (entries.get(name, (int(start), 0))[0], int(stop))
+            else:
+                appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
         for group, rows in commit.metadata["edited"].items():
             edited.setdefault(group.removeprefix("spectra/"), set()).update(map(int, rows))
     root = store.read(snapshot)
@@ -186,6 +196,9 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
             load_records(connection, root)
         if any(edited.values()):
             count_values(connection)
+        touched = [(group, spans[0][0], spans[-1][1]) for group, spans in appended.items()]
+        touched += [(group, *span) for group, rows in edited.items() for span in _spans(sorted(rows))]
+        load_derived(connection, root, entries, touched)
         stamp(connection, store, snapshot)
     return True
 
@@ -265,26 +278,31 @@ def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups:
     connection : duckdb connection
         To the index.
     names : sequence of str
-        Names of terms.
+        Names of fields, those of stored derived values among them.
     groups, rows : ndarray, shape (n,)
         Where each spectrum lies.
     """
     import numpy as np
 
-    terms = {term.name: term for term in SPECTRUM_TERMS}
+    fields = known_from(connection).fields["spectra"]
+    terms = {name: field for name in names if (field := fields.get(name)) is not None}
+    if len(terms) < len(set(names)):
+        lacking = next(name for name in names if name not in terms)
+        raise NotFound(f'"{lacking}" is no field.{did_you_mean(lacking, list(fields))} `barospec fields` lists them.')
     connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
-    selected = ", ".join(_fetched(name, terms[name].kind) for name in names)
+    selected = ", ".join(_fetched(name, terms[name]) for name in names)
     found = connection.execute(
         f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
     ).fetchnumpy()
     return {name: _filled(found[name], terms[name].kind) for name in names}
 
 
-def _fetched(name: str, kind: Kind) -> str:
-    return f"{quoted(name)}::DOUBLE AS {quoted(name)}" if kind in ("number", "integer") else quoted(name)
+def _fetched(name: str, field: Field) -> str:
+    cast = "::DOUBLE" if field.kind in ("number", "integer") else ""
+    return f"{field.sql}{cast} AS {quoted(name)}"
 
 
-def _filled(values: Any, kind: Kind) -> Any:
+def _filled(values: Any, kind: str) -> Any:
     import numpy as np
 
     if kind in ("number", "integer"):

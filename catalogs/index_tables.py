@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 BLOCK = 200_000
-RECORDS = ("structures", "sites", "literature", "runs", "events", "saved", "models", "model_parameters")
+RECORDS = ("structures", "sites", "literature", "runs", "events", "saved", "models", "model_parameters", "derivations", "calculations")
 SQL_TYPE: Mapping[Kind, str] = {
     "number": "DOUBLE",
     "integer": "BIGINT",

@@ -163,7 +163,7 @@ class Selection:
 
         parts = {}
         for key in self.counts():
-            wanted = needed_channels(operators, self._channels(key, True))
+            wanted = needed_channels(operators, self.channels(key, True))
             dataset = self._dataset(key, wanted, (), None)
 
             def find(text: str, key: str = key, wanted: Sequence[str] = wanted) -> xr.Dataset:
@@ -209,7 +209,7 @@ class Selection:
         known = part.columns(names)
         width = int(np.nanmax(known["point_count"]))
         data = DATA_NAME[key.split("/")[0]]
-        variables = [data] if target is not None else ["energy", data, *part._channels(key, channels)]
+        variables = [data] if target is not None else ["energy", data, *part.channels(key, channels)]
         dims = (DIMENSION, "point") if target is None else (DIMENSION, "energy")
         dataset = xr.Dataset(
             {
@@ -231,7 +231,8 @@ class Selection:
             dataset = dataset.set_xindex(name)
         return dataset
 
-    def _channels(self, key: str, wanted: bool | Sequence[str]) -> list[str]:
+    def channels(self, key: str, wanted: bool | Sequence[str] = True) -> list[str]:
+        """Channels recorded for a kind of spectra, such as ``xas/Ni-K``: all, those wanted, or none."""
         if wanted is False:
             return []
         from barospec.archive.layout import spectra_group
