@@ -114,7 +114,9 @@ def _value_text(operator: str, name: str, value: Any) -> str:
         return value if plain else f'"{value}"'
     if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(v, int | float) for v in value):
         return f'"{" ".join(map(repr, value))}"'  # as an operator that takes several numbers reads them
-    raise CallError(f"{operator}.{name} = {value!r} cannot be kept with stored values: give a number, a word or a text.")
+    raise CallError(
+        f"{operator}.{name} = {value!r} cannot be kept with stored values: give a number, a word or a text."
+    )
 
 
 def parameters_of(chain: str) -> dict[str, dict[str, Any]]:

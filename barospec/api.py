@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec.annotating import Annotating
 from barospec.catalogs import index
 from barospec.finding import PathLike
 from barospec.modeling import Modeling
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting):
+class Archive(Modeling, Putting, Annotating):
     """An archive and all its verbs.
 
     Parameters

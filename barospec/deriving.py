@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import find, index
 from barospec.finding import Finding
-from barospec.schemas.errors import CallError, InvalidData
+from barospec.schemas.errors import CallError, InvalidData, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from barospec.archive.derived import Derivation
@@ -64,21 +63,25 @@ class Deriving(Finding):
             The query finds no spectra that the operator is for.
         """
         from barospec.catalogs import derive
+        from barospec.catalogs.known import known_from
+        from barospec.catalogs.resolve import canonical_text
 
         self._must_be_newest()
         selection = self.query(text) if isinstance(text, str | Mapping) else text
         wanted, selection = self._settled(operators, selection, mixed, parameters)
         if follow and selection.predicates.get("limit"):
-            raise CallError("a query with a limit cannot be followed: which spectra are meant changes with each ingest.")
+            raise CallError(
+                "a query with a limit cannot be followed: which spectra are meant changes with each ingest."
+            )
         if name:
             from barospec.archive.store import check_name
 
             check_name(name, "the name of derived values")
         derive.try_out(selection, wanted)
         store = self._store
-        made = derive.define(
-            store, wanted, selection.query, name=name, preferred=preferred, follow=follow, reason=reason
-        )
+        with find.opened(self.location, selection.snapshot) as (_, connection):
+            query = canonical_text(known_from(connection), selection.query)
+        made = derive.define(store, wanted, query, name=name, preferred=preferred, follow=follow, reason=reason)
         size = derive.check_block(block or derive.BLOCK)
         report = derive.store_values(store, self.location, made, selection, block=size, progress=progress)
         index.publish(store, self.location.head())
@@ -102,7 +105,9 @@ class Deriving(Finding):
             selection = selection.sel(technique=technique)
         if not len(selection):
             found = ", ".join(f"{count} of {key}" for key, count in kinds.items()) or "none"
-            raise InvalidData(f"there is nothing to store: the query finds {found}, {operators} is for {technique or 'any'}.")
+            raise InvalidData(
+                f"there is nothing to store: the query finds {found}, {operators} is for {technique or 'any'}."
+            )
         key = next(iter(selection.counts()))
         channels = needed_channels(operators, selection.channels(key))
         with find.opened(self.location, selection.snapshot) as (_, connection):
@@ -114,4 +119,144 @@ class Deriving(Finding):
                 lambda query: canonical_reference(known, query),
                 mixed=mixed,
             )
-        return wanted, replace(selection, predicates=dict(selection.predicates))
+        return wanted, selection
+
+    def derivations(self, name: str = "") -> list[dict[str, Any]]:
+        """The sets of derived values, or one: what each is, and how many values are fresh, stale, failed or missing.
+
+        Returns
+        -------
+        list of dict
+            ``name``, ``fields`` (how its first output is written in queries), ``fresh`` (with a value), ``failed`` (computed, and
+            there was none), ``stale``, ``because`` (why, with counts), ``missing`` (spectra that meet its queries and were
+            never computed), ``preferred``, ``follow``, ``chain``, ``references``, ``queries``, ``author``, ``time``.
+        """
+        from barospec.catalogs.derived_sets import describe
+
+        rows = describe(self.location, self.snapshot)
+        if name and not any(row["name"] == name for row in rows):
+            known = [row["name"] for row in rows]
+            hint = did_you_mean(name, known) or (f" There are {', '.join(known)}." if known else " None is stored.")
+            raise NotFound(f'no derived values are stored as "{name}".{hint}')
+        return [row for row in rows if name in ("", row["name"])]
+
+    def refresh(
+        self,
+        name: str = "",
+        text: str | Mapping[str, Any] = "",
+        *,
+        missing: bool = False,
+        block: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Derived]:
+        """Compute anew exactly what is stale, in blocks that are committed one by one.
+
+        Parameters
+        ----------
+        name : str
+            A set; all without it.
+        text : str
+            Only spectra that this query finds.
+        missing : bool
+            Also spectra that meet a set's queries and never had a value.
+        block, progress
+            As in `derive`.
+
+        Returns
+        -------
+        list of Derived
+            What was done for each set.
+        """
+        from barospec.archive.derived import find_derivation, read_derivations
+        from barospec.catalogs import derive
+
+        self._must_be_newest()
+        store = self._store
+        index.publish(store, self.location.head())
+        root = store.read(self.location.head())
+        known = [find_derivation(root, name)] if name else read_derivations(root).values()
+        within = self.query(text, include=["bad"]) if text else None
+        size = derive.check_block(block or derive.BLOCK)
+        reports = [
+            derive.refresh(store, self.location, each, within=within, missing=missing, block=size, progress=progress)
+            for each in known
+            if each.status == "active"
+        ]
+        index.publish(store, self.location.head())
+        return reports
+
+    def change_derivation(
+        self,
+        name: str,
+        *,
+        preferred: bool | None = None,
+        follow: bool | None = None,
+        status: str | None = None,
+        reason: str = "",
+    ) -> Derivation:
+        """Change what a set is used for, in a commit of its own; its values stay as they are.
+
+        Parameters
+        ----------
+        name : str
+        preferred : bool, optional
+            Make it the set that its operator's outputs mean in queries.
+        follow : bool, optional
+            Compute new spectra that meet its queries as they come in.
+        status : {"active", "dropped"}, optional
+            A dropped set is searched no more; computing the same again brings it back.
+        reason : str
+            For the history.
+        """
+        from barospec.catalogs.derive import change
+
+        self._must_be_newest()
+        store = self._store
+        made, snapshot = change(store, name, preferred=preferred, follow=follow, status=status, reason=reason)
+        if snapshot:
+            index.publish(store, snapshot)
+        return made
+
+    def why(self, spectrum_id: str, name: str) -> dict[str, Any]:
+        """Where a stored value of a spectrum comes from: a record in the words of W3C PROV.
+
+        Parameters
+        ----------
+        spectrum_id : str
+            Or a unique beginning of it.
+        name : str
+            A derived field, such as ``edge_energy`` or ``edge_energy[fraction=0.5]``.
+        """
+        from barospec.catalogs.known import known_from
+        from barospec.catalogs.why import provenance
+
+        identifier = self.identify(spectrum_id)
+        with find.opened(self.location, self.at) as (snapshot, connection):
+            return provenance(connection, known_from(connection), identifier, name, snapshot)
+
+    def recompute(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a record of `why` again, on the snapshot that it was computed from.
+
+        Returns
+        -------
+        dict
+            ``outputs`` by name; ``same_bits``; ``difference``, the largest of a number from the stored one, relative to it;
+            ``changed``, what is not as it was then (operators, software, platform), which explains a difference.
+
+        Raises
+        ------
+        NotFound
+            The snapshot is not in the archive any more.
+        """
+        from barospec.catalogs.recompute import recompute
+
+        return recompute(self.location, record)
+
+    def follow(self, snapshot: str) -> list[str]:
+        """Compute what a commit brought for the sets that follow; returns sentences about what could not be done."""
+        from barospec.catalogs.derive import follow
+
+        store = self._store
+        told = follow(store, self.location, snapshot)
+        index.publish(store, self.location.head())
+        return told

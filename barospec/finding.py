@@ -176,7 +176,7 @@ class Finding:
         import xarray as xr
 
         identifier = self.identify(spectrum_id)
-        selection = self.query(f'spectrum_id = "{identifier}"')
+        selection = self.query(f'spectrum_id = "{identifier}"', include=["bad"])
         if not len(selection):
             raise NotFound(f"{identifier} is not active (withdrawn).")
         dataset = selection.to_xarray()

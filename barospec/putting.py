@@ -10,6 +10,7 @@ from barospec.catalogs import find, index
 from barospec.deriving import Deriving
 from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
+from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known, Report
@@ -77,6 +78,7 @@ class Putting(Deriving):
         report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
         if report.snapshot:
             index.publish(store, report.snapshot)
+            report.problems += [Problem("warning", told) for told in self.follow(report.snapshot)]
         return report
 
     def watch(
@@ -176,6 +178,7 @@ class Putting(Deriving):
         )
         if report.snapshot:
             index.publish(store, report.snapshot)
+            report.notes += self.follow(report.snapshot)
         return report
 
 

@@ -23,6 +23,10 @@ def table() -> str:
         "VERSIONS: dict[str, int] = {",
         *(f"    {name!r}: {operator.version}," for name, operator in OPERATORS.items()),
         "}",
+        "# operator -> the technique that it is for, empty for any",
+        "TECHNIQUES: dict[str, str] = {",
+        *(f"    {name!r}: {operator.technique!r}," for name, operator in OPERATORS.items()),
+        "}",
         "# operator -> what it returns for a spectrum",
         "OUTPUTS: dict[str, tuple[str, ...]] = {",
     ]

@@ -6,7 +6,7 @@ the index, by comparing entries with spectra, and not from a list that somebody 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from barospec.archive.derived import (
     ALIGNING,
     Derivation,
     append_entries,
+    find_derivation,
     place_derivation,
     read_derivations,
     write_calculation,
@@ -27,7 +28,8 @@ from barospec.catalogs import index
 from barospec.catalogs.derived_index import FRESH, STALE
 from barospec.catalogs.find import opened, selection_of
 from barospec.catalogs.known import known_from, quoted
-from barospec.schemas.errors import CallError
+from barospec.catalogs.language import parse
+from barospec.schemas.errors import BarospecError, CallError, QueryError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -175,7 +177,7 @@ def store_values(
             here = replace(kind, groups=kind.groups[start : start + block], rows=kind.rows[start : start + block])
             if key not in refs:
                 refs[key] = _references(location, selection.snapshot, derivation, key)
-            result = _compute(here, derivation)
+            result = compute(here, derivation)
             number = _write(store, derivation, here, key, result, refs[key], number, report)
             done += len(here)
     if progress is not None and total:
@@ -192,7 +194,7 @@ def _references(location: Location, snapshot: str, derivation: Derivation, key: 
         return references_now(connection, known_from(connection), derivation.refs, key)
 
 
-def _compute(selection: Selection, derivation: Derivation) -> xr.Dataset:
+def compute(selection: Selection, derivation: Derivation) -> xr.Dataset:
     """The outputs of the last operator for spectra of one kind, in memory."""
     import xarray as xr
 
@@ -334,20 +336,19 @@ def _due(
     location: Location, snapshot: str, derivation: Derivation, missing: bool
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
     with opened(location, snapshot) as (_, connection):
-        begun = index.values(connection, "SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [f"derived/{derivation.name}"])
+        begun = index.values(
+            connection, "SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [f"derived/{derivation.name}"]
+        )
     if begun:
         yield in_state(location, snapshot, derivation.name, STALE)
     if missing:
         yield lacking(location, snapshot, derivation)
 
 
-def lacking(
-    location: Location, snapshot: str, derivation: Derivation
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Groups and rows of spectra that meet a query of a set, are of its technique, and have no value of it."""
     from barospec.archive.operators.registry import OPERATORS
     from barospec.catalogs.answer import spectra_of
-    from barospec.schemas.errors import QueryError
 
     operator = OPERATORS.get(derivation.operator)
     found: dict[tuple[str, int], None] = {}
@@ -365,13 +366,73 @@ def lacking(
     return groups[none], rows[none]
 
 
+def change(
+    store: Store, name: str, *, preferred: bool | None, follow: bool | None, status: str | None, reason: str
+) -> tuple[Derivation, str | None]:
+    """Change what a set is used for, in one commit; returns it and the snapshot, None where it was so already."""
+    from barospec.archive.layout import Writer
+
+    with store.transaction("derive") as work:
+        found = find_derivation(work.root, name)
+        changed = replace(
+            found,
+            preferred=found.preferred if preferred is None else preferred,
+            follow=found.follow if follow is None else follow,
+            status=found.status if status is None else status,
+        )
+        if follow and any(parse(query).limit for query in found.queries):
+            raise CallError(f"{name} is meant for a query with a limit, which cannot be followed.")
+        if changed == found:
+            return found, None
+        writer = Writer(work.root, work.changes)
+        if changed.preferred and not found.preferred:
+            demote(writer, read_derivations(work.root), changed)
+        made = write_derivation(writer, replace(changed, reason=reason))
+        work.message = f"derived values {name}: " + ", ".join(
+            said
+            for said, now, before in (
+                ("preferred" if made.preferred else "not preferred", made.preferred, found.preferred),
+                ("follows new spectra" if made.follow else "follows no more", made.follow, found.follow),
+                (made.status, made.status, found.status),
+            )
+            if now != before
+        )
+    return made, work.snapshot
+
+
+def follow(store: Store, location: Location, snapshot: str) -> list[str]:
+    """Compute what a commit brought for the sets that follow: spectra that are new, and those whose data it replaced."""
+    root = store.read(snapshot)
+    sets = [each for each in read_derivations(root).values() if each.status == "active" and each.follow]
+    commit = next(store.history(snapshot, limit=1))
+    spans = {
+        key.removeprefix("spectra/"): span
+        for key, span in commit.metadata.get("appended", {}).items()
+        if key.startswith("spectra/")
+    }
+    told: list[str] = []
+    for each in sets if spans else ():
+        try:
+            found = [*_due(location, snapshot, each, missing=True)]
+            places = [
+                (group, row)
+                for groups, rows in found
+                for group, row in zip(groups.tolist(), rows.tolist(), strict=True)
+                if group in spans and spans[group][0] <= row < spans[group][1]
+            ]
+            if places:
+                due = sorted(set(places))
+                new = selection_of(
+                    location, snapshot, [g for g, _ in due], [r for _, r in due], " or ".join(each.queries)
+                )
+                store_values(store, location, each, new)
+        except BarospecError as error:
+            told.append(f"{each.name} was not computed for what came in: {error}")
+    return told
+
+
 def check_block(block: int) -> int:
     """A number of spectra to a commit, or CallError."""
     if block < 1:
         raise CallError(f"block is {block}; it is the number of spectra to a commit, 1 or more.")
     return block
-
-
-def parse_names(text: str) -> Sequence[str]:
-    """Names with commas between."""
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -56,7 +56,9 @@ def load_derived(
         Rows of ``spectra`` that are new or were written anew; all without it.
     """
     sets = _sets(connection)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS derived_fields ({', '.join(f'{n} {k}' for n, k in FIELDS.items())})")
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS derived_fields ({', '.join(f'{n} {k}' for n, k in FIELDS.items())})"
+    )
     if not sets:
         connection.execute("DELETE FROM derived_fields")
         return
@@ -113,7 +115,9 @@ def _judge(connection: Any) -> set[str]:
         "SELECT name, number, grp, steps, refs FROM calculations ORDER BY ALL"
     ).fetchall():
         reasons.append((name, number, _outdated(json.loads(steps)) or references.changed(refs, group)))
-    there = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'calculation_states'").fetchall()
+    there = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'calculation_states'"
+    ).fetchall()
     before = set(connection.execute("SELECT * FROM calculation_states").fetchall()) if there[0][0] else set()
     connection.execute("CREATE OR REPLACE TABLE calculation_states (name VARCHAR, number BIGINT, reason VARCHAR)")
     if reasons:
@@ -159,7 +163,9 @@ def _table(name: str) -> str:
 
 
 def _require_columns(connection: Any, name: str, columns: Sequence[Column]) -> None:
-    keys = "entry BIGINT, spectrum_id VARCHAR, revision BIGINT, calculation BIGINT, content UBIGINT, energy_shift DOUBLE"
+    keys = (
+        "entry BIGINT, spectrum_id VARCHAR, revision BIGINT, calculation BIGINT, content UBIGINT, energy_shift DOUBLE"
+    )
     connection.execute(f"CREATE TABLE IF NOT EXISTS {_table(name)} ({keys}, energy_calibration VARCHAR)")
     connection.execute(f"ALTER TABLE spectra ADD COLUMN IF NOT EXISTS {quoted(f'{name}:state')} UTINYINT")
     for column in columns:
@@ -202,7 +208,8 @@ def _load_entries(connection: Any, root: Any, name: str, columns: Sequence[Colum
         titles += [column.title for column in columns]
         connection.register("block", arrays)
         connection.execute(
-            f"INSERT INTO {_table(name)} ({', '.join(map(quoted, titles))}) SELECT {', '.join(select)} FROM block", [words]
+            f"INSERT INTO {_table(name)} ({', '.join(map(quoted, titles))}) SELECT {', '.join(select)} FROM block",
+            [words],
         )
         connection.unregister("block")
 
@@ -265,7 +272,9 @@ def _field(name: str, column: Column, columns: Sequence[Column], about: Mapping[
         "refs": about["refs"],
         "other": quoted(f"{name}:{column.title}:other"),
         "state": quoted(f"{name}:state"),
-        "reasons": json.dumps(about.get("reasons", []), ensure_ascii=False) if column.output.endswith("_quality") else "",
+        "reasons": json.dumps(about.get("reasons", []), ensure_ascii=False)
+        if column.output.endswith("_quality")
+        else "",
         "absolute": column.absolute and not about.get("aligned"),
         "main": column is columns[0],
         "preferred": bool(about["preferred"]),
@@ -295,5 +304,8 @@ def _measure(connection: Any) -> None:
         found = connection.execute(f"SELECT {', '.join(f'max({sql})' for _, sql in told)} FROM spectra").fetchall()[0]
         connection.executemany(
             "INSERT INTO meta VALUES (?, ?)",
-            [[f"reach:{name}", f"{reach or 0.0!r} {reach or 0.0!r}"] for (name, _), reach in zip(told, found, strict=True)],
+            [
+                [f"reach:{name}", f"{reach or 0.0!r} {reach or 0.0!r}"]
+                for (name, _), reach in zip(told, found, strict=True)
+            ],
         )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from barospec.archive.head import Location
+from barospec.catalogs.annotations import annotate, note_flags
 from barospec.catalogs.derived_index import FIELDS, load_derived
 from barospec.catalogs.index_tables import (
     PLACE,
@@ -146,8 +147,10 @@ def _build(store: Store, snapshot: str, path: Path) -> None:
         for key in group_paths(root):
             insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
         load_records(connection, root)
+        annotate(connection)
         count_values(connection)
         measure(connection)
+        note_flags(connection)
         load_derived(connection, root)
         stamp(connection, store, snapshot)
 
@@ -192,12 +195,14 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
                 )
                 insert_rows(connection, root, group, row_start, row_stop)
             measure(connection, group, sorted(changed))
-        if any(commit.metadata.get("tables") for commit in commits):
+        tables = {table for commit in commits for table in commit.metadata.get("tables", ())}
+        if tables:
             load_records(connection, root)
-        if any(edited.values()):
+        if annotate(connection) or any(edited.values()):
             count_values(connection)
         touched = [(group, spans[0][0], spans[-1][1]) for group, spans in appended.items()]
         touched += [(group, *span) for group, rows in edited.items() for span in _spans(sorted(rows))]
+        note_flags(connection)
         load_derived(connection, root, entries, touched)
         stamp(connection, store, snapshot)
     return True

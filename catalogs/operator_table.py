@@ -33,6 +33,37 @@ VERSIONS: dict[str, int] = {
     'valence_to_core': 1,
     'valence_vtc': 1,
 }
+# operator -> the technique that it is for, empty for any
+TECHNIQUES: dict[str, str] = {
+    'foil': 'xas',
+    'align': 'xas',
+    'align_to': 'xas',
+    'deglitch': 'xas',
+    'normalize': 'xas',
+    'find_e0': 'xas',
+    'edge_energy': 'xas',
+    'edge_shift': 'xas',
+    'whole_edge_shift': 'xas',
+    'derivative': 'xas',
+    'derivative_features': 'xas',
+    'pre_edge_peak': 'xas',
+    'white_line': 'xas',
+    'feature': 'xas',
+    'track_peak': 'xas',
+    'difference': 'xas',
+    'lcf': 'xas',
+    'agreement': 'xas',
+    'valence': 'xas',
+    'background': 'xes',
+    'normalize_emission': 'xes',
+    'kbeta13_position': 'xes',
+    'kbeta_prime': 'xes',
+    'first_moment': 'xes',
+    'iad': 'xes',
+    'spin_state': 'xes',
+    'valence_to_core': 'xes',
+    'valence_vtc': 'xes',
+}
 # operator -> what it returns for a spectrum
 OUTPUTS: dict[str, tuple[str, ...]] = {
     'foil': ('foil_quality',),

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from barospec.cli import (
+    annotate,
     apply,
     catalog,
     check,
     demo,
+    derive,
     fields,
     index,
     ingest,
@@ -54,6 +56,7 @@ for module in (
     runs,
     fields,
     apply,
+    derive,
     operators,
     plot,
     series,
@@ -61,7 +64,7 @@ for module in (
     log,
 ):
     app.command(module.NAME)(module.command)
-for verb, function in saved.COMMANDS.items():
+for verb, function in {**saved.COMMANDS, **annotate.COMMANDS}.items():
     app.command(verb)(function)
 app.add_typer(index.app, name="index")
 
