@@ -7,7 +7,7 @@ imports are inside methods, so that a query never pays for what it does not use.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,14 @@ class Archive(Modeling, Putting, Annotating):
         """Make the index of this snapshot anew from the arrays."""
         return index.publish(self._store, self.snapshot, rebuild=True)
 
-    def catalog(self, path: PathLike, entries: Mapping[str, str] | None = None, *, pin: bool = False) -> dict[str, str]:
+    def catalog(
+        self,
+        path: PathLike,
+        entries: Mapping[str, str] | None = None,
+        *,
+        pin: bool = False,
+        derived: Sequence[str] = (),
+    ) -> dict[str, str]:
         """Write an intake catalog of named selections; returns name -> query.
 
         Parameters
@@ -118,10 +125,14 @@ class Archive(Modeling, Putting, Annotating):
             spectra.
         pin : bool
             Hold the entries at this snapshot instead of following the archive.
+        derived : sequence of str
+            Stored values that come with the spectra of every entry, such as ``["edge_energy"]``.
         """
         from barospec.catalogs.answer import spectra_of
         from barospec.catalogs.intake_catalog import slug, write_catalog
+        from barospec.catalogs.known import known_from
         from barospec.catalogs.saved import SELECTABLE
+        from barospec.catalogs.why import stored_field
 
         target = Path(path)
         if entries is None:
@@ -143,6 +154,7 @@ class Archive(Modeling, Putting, Annotating):
                     entries[f"saved_{name}" if name in entries else name] = f"@{saved.name}"
         with self.connection() as connection:
             understood = {name: spectra_of(connection, text) for name, text in entries.items()}
+            known = known_from(connection)
         place = os.path.relpath(self.location.root.resolve(), target.resolve().parent)
         write_catalog(
             target,
@@ -150,6 +162,7 @@ class Archive(Modeling, Putting, Annotating):
             {name: (item.canonical, item.predicates) for name, item in understood.items()},
             title=f"selections of {self.location.root.name}",
             at=self.snapshot if pin else None,
+            derived=[stored_field(known, name).name for name in derived],
         )
         return {name: item.canonical for name, item in understood.items()}
 

@@ -63,12 +63,10 @@ class Deriving(Finding):
             The query finds no spectra that the operator is for.
         """
         from barospec.catalogs import derive
-        from barospec.catalogs.known import known_from
-        from barospec.catalogs.resolve import canonical_text
 
         self._must_be_newest()
         selection = self.query(text) if isinstance(text, str | Mapping) else text
-        wanted, selection = self._settled(operators, selection, mixed, parameters)
+        wanted, query, selection = self._settled(operators, selection, mixed, parameters)
         if follow and selection.predicates.get("limit"):
             raise CallError(
                 "a query with a limit cannot be followed: which spectra are meant changes with each ingest."
@@ -79,8 +77,6 @@ class Deriving(Finding):
             check_name(name, "the name of derived values")
         derive.try_out(selection, wanted)
         store = self._store
-        with find.opened(self.location, selection.snapshot) as (_, connection):
-            query = canonical_text(known_from(connection), selection.query)
         made = derive.define(store, wanted, query, name=name, preferred=preferred, follow=follow, reason=reason)
         size = derive.check_block(block or derive.BLOCK)
         report = derive.store_values(store, self.location, made, selection, block=size, progress=progress)
@@ -89,20 +85,22 @@ class Deriving(Finding):
 
     def _settled(
         self, operators: str, selection: Selection, mixed: bool, parameters: Mapping[str, Any]
-    ) -> tuple[Derivation, Selection]:
-        """What is to be computed in full, and the spectra that it is defined for."""
+    ) -> tuple[Derivation, str, Selection]:
+        """What is to be computed in full, for what in canonical form, and the spectra of the operator's technique."""
         from barospec.archive.apply import needed_channels
         from barospec.archive.derived_chain import settle
         from barospec.archive.operators.chain import parse_chain
         from barospec.archive.operators.registry import find_operator
         from barospec.catalogs.derived_refs import canonical_reference
         from barospec.catalogs.known import known_from
+        from barospec.catalogs.saved import canonical_text
         from barospec.schemas.vocabulary import DATA_NAME
 
         technique = find_operator(parse_chain(operators)[-1][0]).technique
-        kinds = selection.counts()
+        asked, kinds, narrower = selection.query, selection.counts(), {}
         if technique and any(not key.startswith(technique) for key in kinds):
-            selection = selection.sel(technique=technique)
+            narrower = {"technique": technique}
+            selection = selection.sel(**narrower)
         if not len(selection):
             found = ", ".join(f"{count} of {key}" for key, count in kinds.items()) or "none"
             raise InvalidData(
@@ -112,6 +110,7 @@ class Deriving(Finding):
         channels = needed_channels(operators, selection.channels(key))
         with find.opened(self.location, selection.snapshot) as (_, connection):
             known = known_from(connection)
+            query = canonical_text(known, asked, **narrower)
             wanted = settle(
                 operators,
                 ["energy", DATA_NAME[key.split("/")[0]], *channels],
@@ -119,7 +118,7 @@ class Deriving(Finding):
                 lambda query: canonical_reference(known, query),
                 mixed=mixed,
             )
-        return wanted, selection
+        return wanted, query, selection
 
     def derivations(self, name: str = "") -> list[dict[str, Any]]:
         """The sets of derived values, or one: what each is, and how many values are fresh, stale, failed or missing.

@@ -54,7 +54,7 @@ def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, A
             "labels": ", ".join(sorted(labels.get(subject, ()))) or None,
             "remarks": "; ".join(notes.get(subject, ())) or None,
         }
-        for subject in {**flags, **labels, **notes}
+        for subject in dict.fromkeys(subject for _, subject, _, _ in events)
     }
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -275,7 +275,13 @@ def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any]
     return connection.execute(sql, list(bound)).fetchall()
 
 
-def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups: Any, rows: Any) -> dict[str, Any]:
+def columns(
+    connection: duckdb.DuckDBPyConnection,
+    names: Sequence[str],
+    groups: Any,
+    rows: Any,
+    fields: Mapping[str, Field] | None = None,
+) -> dict[str, Any]:
     """Metadata of some rows, in their order: float with NaN, or object with None, where not known.
 
     Parameters
@@ -286,10 +292,12 @@ def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups:
         Names of fields, those of stored derived values among them.
     groups, rows : ndarray, shape (n,)
         Where each spectrum lies.
+    fields : mapping of str to Field, optional
+        What the names mean, if not what they mean in queries.
     """
     import numpy as np
 
-    fields = known_from(connection).fields["spectra"]
+    fields = fields or known_from(connection).fields["spectra"]
     terms = {name: field for name in names if (field := fields.get(name)) is not None}
     if len(terms) < len(set(names)):
         lacking = next(name for name in names if name not in terms)
@@ -300,6 +308,20 @@ def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups:
         f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
     ).fetchnumpy()
     return {name: _filled(found[name], terms[name].kind) for name in names}
+
+
+def counts_of_states(connection: duckdb.DuckDBPyConnection, field: Field, groups: Any, rows: Any) -> dict[str, int]:
+    """How many of some rows have a derived value that is stale, uncalibrated, or was never computed."""
+    import numpy as np
+
+    assert field.stored is not None
+    state, other = field.stored.state, field.stored.other
+    connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows})
+    found = connection.execute(
+        f"""SELECT count(*) FILTER (WHERE {state} = 1), count(*) FILTER (WHERE {state} = 0 AND {other} IS NOT NULL),
+            count(*) FILTER (WHERE {state} IS NULL) FROM wanted JOIN spectra USING (grp, row)"""
+    ).fetchall()[0]
+    return dict(zip(("stale", "uncalibrated", "missing"), found, strict=True))
 
 
 def _fetched(name: str, field: Field) -> str:

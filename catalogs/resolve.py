@@ -112,11 +112,6 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
     )
 
 
-def canonical_text(known: Known, text: str) -> str:
-    """What a query text means in an archive, spelled out, saved queries too."""
-    return ast.to_text(resolve(parse(text), known).query)
-
-
 def _inherit(query: ast.Query, known: Known, seen: tuple[str, ...] = ()) -> ast.Query:
     """Take over what a saved query says about the whole: noun; order and limit if nothing else is said."""
     parts = query.where.items if isinstance(query.where, ast.And) else (query.where,)

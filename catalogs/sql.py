@@ -116,7 +116,7 @@ class Translator:
         tests = []
         for part in parts:
             exact = self.expression(part, "exact")
-            if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing):
+            if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", 0):
                 tests.append(f"({exact} IS NOT FALSE)")
             else:
                 assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved

@@ -164,7 +164,7 @@ TERMS: tuple[Term, ...] = (
     # What people said about the spectrum afterwards (`barospec flag`, `label`, `note`); kept as events
     Term("flag", "word", "What somebody who looked thinks of it; bad ones are left out of queries that do not ask for them.", need="system", allowed=FLAGS),
     Term("flag_reason", "text", "Why it was flagged.", need="system"),
-    Term("labels", "text", "Words that people attached to it, with commas between.", need="system", aliases=("label",)),
+    Term("labels", "text", "Words that people attached to it, with commas between.", need="system"),
     Term("remarks", "text", "Notes that people attached to it.", need="system"),
     # Structures (one row each) and their bonds
     Term("structure_id", "text", "Identifier of the structure.", level="structure", need="required"),
