@@ -8,6 +8,7 @@
         grid_energy               (grid, point)       each distinct energy axis once
         one array per term        (spectrum)
     /tables/<name>/                          small labelled groups, one array per column
+    /derived/<set>/                          values that operators gave, one entry per spectrum and revision
     /words/<term>                            the vocabulary that integer codes point into
 
 Rows are only ever appended; a column that no row needs does not exist (absent means missing).
@@ -52,6 +53,7 @@ SPECTRUM_KINDS: Mapping[str, Kind] = {term.name: term.kind for term in SPECTRUM_
 
 _text: Kind = "text"
 _number: Kind = "number"
+_integer: Kind = "integer"
 TABLES: Mapping[str, Mapping[str, Kind]] = {
     "structures": {
         **dict.fromkeys(("structure_id", "material", "space_group", "note", "source", "source_file"), _text),
@@ -119,6 +121,19 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
     },
     "events": {
         **dict.fromkeys(("action", "actor", "subject", "reason", "details"), _text),
+        "time": "time",
+    },
+    # Sets of derived values, append-only like `saved`; and each run of one over the spectra of a group.
+    "derivations": {
+        **dict.fromkeys(("name", "operator", "chain", "refs", "queries", "definition_sha256"), _text),
+        **dict.fromkeys(("status", "author", "reason"), _text),
+        **dict.fromkeys(("mixed", "preferred", "follow", "revision"), _integer),
+        "time": "time",
+    },
+    "calculations": {
+        **dict.fromkeys(("name", "grp", "steps", "refs", "query", "input_snapshot"), _text),
+        **dict.fromkeys(("software", "notes", "actor"), _text),
+        "number": "integer",
         "time": "time",
     },
 }
@@ -235,7 +250,7 @@ class Writer:
         columns = _transpose(batch.columns)
         columns["grid"] = self._append_grids(group, batch.energies)
         for name, values in columns.items():
-            self._append_column(group, name, SPECTRUM_KINDS[name], values, start, "spectrum", COLUMN_ROWS)
+            self.append_column(group, name, SPECTRUM_KINDS[name], values, start, "spectrum", COLUMN_ROWS)
         for name, digests in batch.hashes.items():
             stored = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
             if name not in group:
@@ -271,7 +286,7 @@ class Writer:
         start = table_length(group)
         rows = HEADER_ROWS if name in ("headers", "sheets") else COLUMN_ROWS
         for column, kind in TABLES[name].items():
-            self._append_column(group, column, kind, [record.get(column) for record in records], start, "entry", rows)
+            self.append_column(group, column, kind, [record.get(column) for record in records], start, "entry", rows)
         self.changes.tables.add(name)
         return start, start + len(records)
 
@@ -328,9 +343,10 @@ class Writer:
             _write(hashes, start, digests)
         return index
 
-    def _append_column(
+    def append_column(
         self, group: zarr.Group, name: str, kind: Kind, values: Sequence[Any], start: int, dim: str, rows: int
     ) -> None:
+        """Write `values` (None where unknown) as the 1-D array `name` of a group from row `start` on, made if it is new."""
         if dim == "spectrum" and name not in group and all(value is None for value in values):
             return
         self._require_column(group, name, kind, dim, rows, start)

@@ -67,6 +67,7 @@ class MergeReport:
     merged: list[Merged] = field(default_factory=list)
     unchanged: int = 0
     single: int = 0
+    notes: list[str] = field(default_factory=list)
     snapshot: str | None = None
 
 

@@ -7,10 +7,11 @@ imports are inside methods, so that a query never pays for what it does not use.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec.annotating import Annotating
 from barospec.archive.head import is_remote
 from barospec.caring import Caring
 from barospec.catalogs import index
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting, Keeping, Caring):
+class Archive(Modeling, Putting, Annotating, Keeping, Caring):
     """An archive and all its verbs.
 
     Parameters
@@ -95,7 +96,14 @@ class Archive(Modeling, Putting, Keeping, Caring):
 
     # Share
 
-    def catalog(self, path: PathLike, entries: Mapping[str, str] | None = None, *, pin: bool = False) -> dict[str, str]:
+    def catalog(
+        self,
+        path: PathLike,
+        entries: Mapping[str, str] | None = None,
+        *,
+        pin: bool = False,
+        derived: Sequence[str] = (),
+    ) -> dict[str, str]:
         """Write an intake catalog of named selections; returns name -> query.
 
         Parameters
@@ -107,10 +115,14 @@ class Archive(Modeling, Putting, Keeping, Caring):
             spectra.
         pin : bool
             Hold the entries at this snapshot instead of following the archive.
+        derived : sequence of str
+            Stored values that come with the spectra of every entry, such as ``["edge_energy"]``.
         """
         from barospec.catalogs.answer import spectra_of
         from barospec.catalogs.intake_catalog import slug, write_catalog
+        from barospec.catalogs.known import known_from
         from barospec.catalogs.saved import SELECTABLE
+        from barospec.catalogs.why import stored_field
 
         target = Path(path)
         if entries is None:
@@ -132,6 +144,7 @@ class Archive(Modeling, Putting, Keeping, Caring):
                     entries[f"saved_{name}" if name in entries else name] = f"@{saved.name}"
         with self.connection() as connection:
             understood = {name: spectra_of(connection, text) for name, text in entries.items()}
+            known = known_from(connection)
         place = self.location.place
         if not is_remote(place):
             place = Path(os.path.relpath(Path(place).resolve(), target.resolve().parent)).as_posix()
@@ -141,6 +154,7 @@ class Archive(Modeling, Putting, Keeping, Caring):
             {name: (item.canonical, item.predicates) for name, item in understood.items()},
             title=f"selections of {self.location.place.rpartition('/')[2]}",
             at=self.snapshot if pin else None,
+            derived=[stored_field(known, name).name for name in derived],
         )
         return {name: item.canonical for name, item in understood.items()}
 

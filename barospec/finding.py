@@ -178,7 +178,7 @@ class Finding:
         import xarray as xr
 
         identifier = self.identify(spectrum_id)
-        selection = self.query(f'spectrum_id = "{identifier}"')
+        selection = self.query(f'spectrum_id = "{identifier}"', include=["bad"])
         if not len(selection):
             status = self.show(identifier)["spectrum"]["status"]
             raise NotFound(

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import find, index
-from barospec.finding import Finding, PathLike
+from barospec.deriving import Deriving
+from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
+from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known, Report
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 
-class Putting(Finding):
+class Putting(Deriving):
     """What puts spectra into an archive."""
 
     def prepare(
@@ -76,6 +78,7 @@ class Putting(Finding):
         report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
         if report.snapshot:
             index.publish(store, report.snapshot)
+            report.problems += [Problem("warning", told) for told in self.follow(report.snapshot)]
         return report
 
     def watch(
@@ -175,6 +178,7 @@ class Putting(Finding):
         )
         if report.snapshot:
             index.publish(store, report.snapshot)
+            report.notes += self.follow(report.snapshot)
         return report
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from barospec.catalogs.operator_table import OUTPUTS
+
 _ORDER = 'For the {0} value write "sorted by pressure{1} limit 1".'
 _DATE = 'Write a date (UTC): "since 2024-05-31", "in 2024-05".'
 _RECORDED = '"without pressure" asks for what has no pressure recorded, "medium = none" for a cell without medium.'
@@ -15,6 +17,7 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("today", "yesterday", "week", "month", "ago"), _DATE),
     **dict.fromkeys(("no", "none"), _RECORDED),
     **dict.fromkeys(("x-ray", "xray", "absorption"), 'Say "XAS" or "XES".'),
+    "including": 'Write "including stale", "including uncalibrated" or "including bad".',
     "room": 'Write "at 300 K".',
     "low": 'Write a limit, such as "below 80 K".',
     "high": 'Write a limit, such as "above 14 GPa".',
@@ -37,11 +40,10 @@ ELEMENT_NAMES: Mapping[str, str] = {
     "bismuth": "Bi", "thorium": "Th", "uranium": "U",
 }  # fmt: skip
 
-# What operators return; an archive may hold such values, and where it does not, it is no misspelling.
-COMPUTED = frozenset((
-    "edge_energy", "edge_shift", "valence", "white_line_energy", "white_line_height", "kb_prime_intensity",
-    "local_moment", "effective_spin", "formal_spin",
-))  # fmt: skip
+# What operators return, and models; an archive may hold such values, and where it does not, it is no misspelling.
+COMPUTED = frozenset(
+    {"local_moment", "effective_spin", "formal_spin", *OUTPUTS, *(name for names in OUTPUTS.values() for name in names)}
+)
 
 
 def with_symbol(said: str) -> str:

@@ -54,8 +54,11 @@ class Answer:
         Unit of each column that has one.
     missing, not_applicable : dict of str to int
         Rows that could not be decided, by the field that they lack or that does not apply to them.
-    withdrawn : int
-        Withdrawn rows that match.
+    withdrawn, flagged : int
+        Rows that match, but were withdrawn, or flagged as bad.
+    stale, uncalibrated : dict of str to int
+        Rows that could not be decided, by the derived value that they have, but that is out of date, or is an energy on
+        an axis that was not calibrated.
     near_limit : int
         Rows whose uncertainty (one sigma, or the readings before and after) reaches over a limit;
         `near_inside` of them match.
@@ -80,6 +83,9 @@ class Answer:
     missing: dict[str, int]
     not_applicable: dict[str, int]
     withdrawn: int
+    flagged: int
+    stale: dict[str, int]
+    uncalibrated: dict[str, int]
     near_limit: int
     near_inside: int
     unlisted: list[tuple[Any, ...]]
@@ -127,6 +133,7 @@ def ask(
     *,
     scans: bool = False,
     limit: int | None = None,
+    include: Sequence[str] = (),
     columns: Sequence[str] | None = None,
     saved: Mapping[str, Any] | None = None,
     known: Known | None = None,
@@ -144,6 +151,8 @@ def ask(
         Show spectra that were merged into others too.
     limit : int, optional
         At most so many rows.
+    include : sequence of str
+        What is left out otherwise: ``stale``, ``uncalibrated``, ``bad``.
     columns : sequence of str, optional
         Fields to show of each spectrum; ``["*"]`` for all.
     saved : mapping, optional
@@ -175,12 +184,13 @@ def ask(
     ('pressure > 14 GPa', [('run-2', 15.6)])
     """
     known = known or known_from(connection, saved)
-    resolved = resolve(query_of(question, limit=limit, **conditions), known, scans=scans)
+    resolved = resolve(query_of(question, limit=limit, include=include, **conditions), known, scans=scans)
     return answer(connection, resolved, known, columns=columns)
 
 
 def answer(connection: Connection, resolved: Resolved, known: Known, *, columns: Sequence[str] | None = None) -> Answer:
     """The answer to a resolved query; see `ask`."""
+    known = known.including(resolved.query.include)
     translator = Translator(resolved, known)
     counts = counts_of(connection, translator)
     keys, limit = keys_of(resolved), resolved.query.limit
@@ -223,6 +233,9 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
         missing=counts["missing"],
         not_applicable=counts["not_applicable"],
         withdrawn=counts["withdrawn"],
+        flagged=counts["flagged"],
+        stale=counts["stale"],
+        uncalibrated=counts["uncalibrated"],
         near_limit=counts["near_inside"] + counts["near_outside"],
         near_inside=counts["near_inside"],
         unlisted=unlisted,
@@ -304,7 +317,7 @@ def _order(translator: Translator) -> str:
 def _units(known: Known, table: str, names: Sequence[str]) -> dict[str, str]:
     units = {}
     for name in names:
-        base = name.removesuffix("_min").removesuffix("_max")
+        base = name.removesuffix("_min").removesuffix("_max").removesuffix("_change")
         found = known.fields[table].get(name) or known.fields[table].get(base)
         if found and found.unit:
             units[name] = found.unit
@@ -329,11 +342,17 @@ def rows_of(connection: Connection, resolved: Resolved, known: Known, extra: Seq
     if resolved.table != "spectra" or resolved.query.count_by is not None:
         asked = resolved.noun if resolved.table != "spectra" else "counts"
         raise QueryError(f"A selection is made of spectra, not of {asked}.", resolved.query.text)
+    known = known.including(resolved.query.include)
     translator = Translator(resolved, known)
     fields = known.fields["spectra"]
     select = ", ".join(['"grp"', '"row"', *([columns_sql(fields, list(extra))] if extra else [])])
-    statement = translator.statement(_rows_sql(translator, select, selected(translator)))
+    statement = rows_sql(translator, select)
     return dict(connection.execute(statement.sql, statement.parameters).fetchnumpy())
+
+
+def rows_sql(translator: Translator, select: str) -> Statement:
+    """The statement of the selected spectra with these columns; of runs, the matching spectra of those listed."""
+    return translator.statement(_rows_sql(translator, select, selected(translator)))
 
 
 def spectra_of(
@@ -341,11 +360,12 @@ def spectra_of(
     question: Question = "",
     *,
     scans: bool = False,
+    include: Sequence[str] = (),
     saved: Mapping[str, Any] | None = None,
     **conditions: Any,
 ) -> Found:
     """The spectra that a question finds; with the noun "runs" the matching spectra of those runs."""
     known = known_from(connection, saved)
-    resolved = resolve(query_of(question, **conditions), known, scans=scans)
+    resolved = resolve(query_of(question, include=include, **conditions), known, scans=scans)
     found = rows_of(connection, resolved, known)
     return Found(ast.to_text(resolved.query), to_dict(resolved.query), found["grp"], found["row"])

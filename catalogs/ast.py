@@ -13,7 +13,7 @@ from dataclasses import field as option  # nodes have an attribute of that name
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from barospec.catalogs.lexer import RESERVED, SIMPLE_WORD
+from barospec.catalogs.lexer import ADDRESSED, RESERVED, SIMPLE_WORD
 
 Span: TypeAlias = tuple[int, int]
 Name: TypeAlias = tuple[str, ...]  # a field as written, word by word; empty when only a unit tells
@@ -65,12 +65,18 @@ Value: TypeAlias = Number | Date | Words
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """``field op value`` with op one of ``= != < <= > >=``."""
+    """``field op value`` with op one of ``= != < <= > >=``.
+
+    `width` is the uncertainty of the limit (``< 0.25 ± 0.02``). With `sigmas` the value has to be beyond the limit by so
+    many of its standard uncertainties.
+    """
 
     field: Name
     op: str
     value: Value
     span: Span = option(default=(0, 0), compare=False, repr=False)
+    width: Number | None = None
+    sigmas: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class Between:
     low: Value
     high: Value
     span: Span = option(default=(0, 0), compare=False, repr=False)
+    sigmas: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,17 @@ class Contains:
     field: Name
     words: Words
     span: Span = option(default=(0, 0), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """``valence changes by > 0.1``: the range of the field over the spectra of a run, of one kind each."""
+
+    field: Name
+    op: str
+    value: Value
+    span: Span = option(default=(0, 0), compare=False, repr=False)
+    sigmas: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +186,7 @@ class Or:
     span: Span = option(default=(0, 0), compare=False, repr=False)
 
 
-Condition: TypeAlias = Compare | Between | Within | At | In | Contains | Missing
+Condition: TypeAlias = Compare | Between | Within | At | In | Contains | Missing | Changes
 Expr: TypeAlias = Condition | Phrase | Saved | Not | And | Or
 
 
@@ -185,7 +203,8 @@ class Sort:
 class Query:
     """What is asked for (`noun`), under which conditions, in which order, how many; or counted by what.
 
-    ``count_by`` is None for an ordinary query, empty for a bare "count".
+    ``count_by`` is None for an ordinary query, empty for a bare "count". `include` names what is left out otherwise:
+    ``stale``, ``uncalibrated``, ``bad``.
     """
 
     noun: str = "spectra"
@@ -193,6 +212,7 @@ class Query:
     count_by: tuple[Name, ...] | None = None
     sort: tuple[Sort, ...] = ()
     limit: int | None = None
+    include: tuple[str, ...] = ()
     text: str = option(default="", compare=False, repr=False)
     noun_given: bool = option(default=True, compare=False, repr=False)
 
@@ -225,6 +245,8 @@ def quote(word: str) -> str:
     ('run-2', '"Ni K"', '"above"')
     """
     if SIMPLE_WORD.fullmatch(word) and word.casefold() not in RESERVED:
+        return word
+    if ADDRESSED.fullmatch(word):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -280,6 +302,7 @@ def to_text(node: Query | Expr) -> str:
         parts.append("sorted by " + ", ".join(_name(s.field) + " descending" * s.descending for s in node.sort))
     if node.limit is not None:
         parts.append(f"limit {node.limit}")
+    parts += [f"including {what}" for what in node.include]
     return " ".join(parts)
 
 
@@ -314,8 +337,12 @@ def is_wide(node: Expr) -> bool:
 
 def _condition(node: Condition, within: str = "in") -> str:
     match node:
+        case Compare(value=Number() as value, width=Number() as width):
+            said = f"{node.op} {number_text(value.value)} ± {number_text(width.value)} {value.unit}".rstrip()
         case Compare():
             said = f"{node.op} {value_text(node.value)}"
+        case Changes():
+            said = f"changes by {node.op} {value_text(node.value)}"
         case Between(low=Number(unit=unit) as low, high=Number() as high) if unit == high.unit:
             said = f"between {number_text(low.value)} and {value_text(high)}"
         case Between():
@@ -331,4 +358,6 @@ def _condition(node: Condition, within: str = "in") -> str:
             said = f"contains {value_text(node.words)}"
         case Missing():
             said = "is missing"
+    if isinstance(node, Compare | Between | Changes) and node.sigmas:
+        said += f" at {number_text(node.sigmas)} sigma"
     return f"{_name(node.field)} {said}".lstrip()

@@ -111,6 +111,9 @@ class Meaning:
             item = ast.Compare(item.field, "=", item.value, item.span)
         if field.kind in ("number", "integer"):
             return self._numeric(item, field)
+        if isinstance(item, ast.Changes) or getattr(item, "sigmas", None) or getattr(item, "width", None):
+            said = "changes by" if isinstance(item, ast.Changes) else '"±" or "at ... sigma"'
+            raise self._error(f"{field.name} is no number; {said} does not apply.", item.span, self._say(field))
         if field.kind == "time":
             return self._temporal(item, field), ()
         return self._verbal(item, field)
@@ -128,8 +131,12 @@ class Meaning:
     # Numbers
 
     def _numeric(self, item: Any, field: Field) -> tuple[Expr, ast.Name]:
+        if isinstance(item, ast.Changes):
+            return replace(item, value=self._difference(item, field), sigmas=self._sigmas(item, field)), ()
         if isinstance(item, ast.Compare):
-            return replace(item, value=self._number(item.value, field)), ()
+            value = self._number(item.value, field)
+            width = None if item.width is None else self._width(item.width, value, field)
+            return replace(item, value=value, width=width, sigmas=self._sigmas(item, field)), ()
         if isinstance(item, ast.In):
             return replace(item, values=tuple(self._number(value, field) for value in item.values)), ()
         if isinstance(item, ast.Between):
@@ -137,14 +144,14 @@ class Meaning:
             if low.value > high.value:
                 wanted = ast.Between((), high, low)
                 raise self._error("The lower end comes first.", item.span, f'Write "{ast.to_text(wanted)}".')
-            return replace(item, low=low, high=high), ()
+            return replace(item, low=low, high=high, sigmas=self._sigmas(item, field)), ()
         value = self._number(item.value, field)
         if isinstance(item, ast.Within):
-            return replace(item, value=value, sigma=self._width(item, value, field)), ()
-        width = tolerance(field, value.value)
+            return replace(item, value=value, sigma=self._width(item.sigma, value, field)), ()
+        allowance = tolerance(field, value.value)
         unit = f" {field.unit}" if field.unit else ""
         own = f", or the row's own {field.sigma} where that is larger" if field.sigma else ""
-        allowed = f"±{ast.number_text(float(f'{width:.6g}'))}{unit}{own}"
+        allowed = f"±{ast.number_text(float(f'{allowance:.6g}'))}{unit}{own}"
         self._resolver.notes.append(f'"{field.name} at {ast.value_text(value)}" allows {allowed}.')
         return replace(item, value=value), ()
 
@@ -169,15 +176,30 @@ class Meaning:
             raise self._error(f"{value.raw or value.value} {value.unit} is too large a number.", value.span)
         return ast.Number(converted, field.unit, span=value.span)
 
-    def _width(self, item: ast.Within, value: ast.Number, field: Field) -> ast.Number:
+    def _width(self, written: ast.Number, value: ast.Number, field: Field) -> ast.Number:
         """The half width as a difference: the offset of degC does not apply to it."""
-        unit, own = find_unit(item.sigma.unit or field.unit or "1"), find_unit(field.unit or "1")
+        unit, own = find_unit(written.unit or field.unit or "1"), find_unit(field.unit or "1")
         assert unit is not None  # the value has the same unit and was accepted
         assert own is not None
-        width = float(f"{item.sigma.value * unit.factor / own.factor:.15g}")
+        width = float(f"{written.value * unit.factor / own.factor:.15g}")
         if not math.isfinite(width):
-            raise self._error(f"{item.sigma.raw} is too large a number.", item.sigma.span)
-        return ast.Number(width, value.unit, span=item.sigma.span)
+            raise self._error(f"{written.raw} is too large a number.", written.span)
+        return ast.Number(width, value.unit, span=written.span)
+
+    def _difference(self, item: ast.Changes, field: Field) -> ast.Number:
+        """By how much a field changes, as a difference."""
+        checked = self._number(item.value, field)
+        assert isinstance(item.value, ast.Number)  # checked
+        return self._width(item.value, checked, field)
+
+    def _sigmas(self, item: ast.Compare | ast.Between | ast.Changes, field: Field) -> float:
+        """How many standard uncertainties, where the field has any."""
+        if item.sigmas:
+            sigma = self._resolver.known.find(field.table, field.sigma) if field.sigma else None
+            if sigma is None:
+                raise self._error(f"{field.name} has no standard uncertainty in this archive.", item.span)
+            self._resolver.use(sigma)
+        return item.sigmas
 
     def _not_a_number(self, value: ast.Value, field: Field) -> QueryError:
         said = ast.value_text(value).strip('"')

@@ -69,13 +69,26 @@ def select(location: Location, at: str | None, question: str | Mapping[str, Any]
     **conditions
         Further conditions by field, see `catalogs.answer`.
     """
-    import numpy as np
-
     from barospec.catalogs.answer import spectra_of
-    from barospec.catalogs.selection import Selection
 
     with opened(location, at) as (snapshot, connection):
         found = spectra_of(connection, question, **conditions)
+
+    return selection_of(location, snapshot, found.groups, found.rows, found.canonical, found.predicates)
+
+
+def selection_of(
+    location: Location,
+    snapshot: str,
+    groups: Any,
+    rows: Any,
+    query: str,
+    predicates: Mapping[str, Any] | None = None,
+) -> Selection:
+    """Spectra that are known by their places, as a selection; `query` says what they are."""
+    import numpy as np
+
+    from barospec.catalogs.selection import Selection
 
     def fetch(names: Sequence[str], groups: NDArray[Any], rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         with opened(location, snapshot) as (_, again):
@@ -84,9 +97,9 @@ def select(location: Location, at: str | None, question: str | Mapping[str, Any]
     return Selection(
         root=location.place,
         snapshot=snapshot,
-        query=found.canonical,
-        predicates=found.predicates,
-        groups=np.asarray(found.groups, dtype=object),
-        rows=np.asarray(found.rows, dtype=np.int64),
+        query=query,
+        predicates=predicates or {},
+        groups=np.asarray(groups, dtype=object),
+        rows=np.asarray(rows, dtype=np.int64),
         _fetch=fetch,
     )

@@ -83,9 +83,46 @@ def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) 
     fields = translator.known.fields[resolved.table]
     columns = [f"{fields[name].sql} AS {quoted(name)}" for name in dict.fromkeys(needed) if name in fields]
     verdicts = f"({translator.condition()}) AS hit, ({met}) AS met, ({met} AND {wrong}) AS wrong"
-    return f"SELECT {', '.join([*columns, verdicts])} FROM {quoted(resolved.table)} WHERE {translator.searched()}" + (
-        f" AND {translator.possible(positive)}" if prune else ""
+    changes = changes_of(resolved)
+    kind = ['"grp" AS "grp"'] if changes else []
+    sql = f"SELECT {', '.join([*columns, *kind, verdicts])} FROM {quoted(resolved.table)}"
+    sql += f" WHERE {translator.searched()}" + (f" AND {translator.possible(positive)}" if prune else "")
+    for number, node in enumerate(changes):
+        sql = _changing(translator, sql, keys, node, number)
+    return sql
+
+
+def changes_of(resolved: Resolved) -> list[ast.Changes]:
+    """The conditions about how much a field changes within a run."""
+    where = resolved.query.where
+    items = where.items if isinstance(where, ast.And) else (where,)
+    return [item for item in items if isinstance(item, ast.Changes)]
+
+
+def _changing(translator: Translator, judged: str, keys: tuple[str, ...], node: ast.Changes, number: int) -> str:
+    """The judged spectra, of which those match whose run changes by as much as asked, among spectra of their kind.
+
+    An edge at 8 keV and one at 5 keV differ without anything having changed. Two values at least are needed: one alone cannot
+    tell, and its run is listed among the undecided.
+    """
+    field = translator.resolved.fields[node.field[0]]
+    column, change, count = quoted(field.name), quoted(f"change {number}"), quoted(f"values {number}")
+    window = f"FILTER (WHERE hit) OVER (PARTITION BY {', '.join([*map(quoted, keys), 'grp'])})"
+    spread = "0"
+    if node.sigmas:
+        sigma = quoted(translator.known.fields[field.table][field.sigma].name)
+        ends = [f"(arg_{end}({sigma}, {column}) {window})" for end in ("min", "max")]
+        spread = f"{translator.bind(node.sigmas)} * sqrt({' + '.join(f'{end} * {end}' for end in ends)})"
+    sign = "-" if node.op in (">", ">=") else "+"
+    assert isinstance(node.value, ast.Number)  # resolved
+    limit = translator.bind(node.value.value)
+    told = f"""SELECT *, max({column}) {window} - min({column}) {window} AS {change}, {spread} AS "spread {number}",
+        count({column}) {window} AS {count} FROM ({judged})"""
+    test = f'({change} {sign} "spread {number}" {node.op} {limit})'
+    verdicts = ", ".join(
+        f"CASE WHEN {count} < 2 THEN NULL ELSE {name} AND {test} END AS {name}" for name in ("hit", "met")
     )
+    return f"SELECT * REPLACE ({verdicts}) FROM ({told})"
 
 
 def _parts(where: ast.Expr | None) -> tuple[list[ast.Expr], list[ast.Expr]]:
@@ -116,6 +153,8 @@ def _told(translator: Translator) -> dict[str, str]:
     for name in ranges:
         for end in ("min", "max"):
             columns[f"{name}_{end}"] = f"{end}({quoted(name)}) FILTER (WHERE hit)"
+    for number, node in enumerate(changes_of(resolved)):
+        columns[f"{node.field[0]}_change"] = f"max({quoted(f'change {number}')}) FILTER (WHERE hit)"
     for column, name in TOLD[resolved.noun].items():
         if name in fields:
             columns[column] = (

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from barospec.archive.head import Location
+from barospec.catalogs.annotations import annotate, note_flags
+from barospec.catalogs.derived_index import FIELDS, load_derived
 from barospec.catalogs.index_tables import (
     PLACE,
     RECORDS,
@@ -31,9 +33,10 @@ from barospec.catalogs.index_tables import (
     measure,
     stamp,
 )
-from barospec.catalogs.known import quoted
-from barospec.schemas.errors import StoreError
-from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS, Kind
+from barospec.catalogs.known import Field, known_from, quoted
+from barospec.catalogs.operator_table import VERSIONS
+from barospec.schemas.errors import NotFound, StoreError, did_you_mean
+from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known
@@ -47,6 +50,8 @@ QUIET = "SET enable_progress_bar = false"
 def fingerprint() -> str:
     """Changes whenever the index's columns do, so that an index of other columns is never opened."""
     columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items()]
+    # Which derived values are fresh depends on the operators that are there.
+    columns += [*FIELDS.items(), *VERSIONS.items()]
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
 
 
@@ -166,8 +171,11 @@ def build(store: Store, snapshot: str, path: Path) -> None:
         for key in group_paths(root):
             insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
         load_records(connection, root)
+        annotate(connection)
         count_values(connection)
         measure(connection)
+        note_flags(connection)
+        load_derived(connection, root)
         stamp(connection, store, snapshot)
 
 
@@ -185,10 +193,15 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     else:
         return False
     appended: dict[str, list[tuple[int, int]]] = {}
+    entries: dict[str, tuple[int, int]] = {}
     edited: dict[str, set[int]] = {}
     for commit in reversed(commits):
         for group, (start, stop) in commit.metadata["appended"].items():
-            appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
+            if group.startswith("derived/"):
+                name = group.removeprefix("derived/")
+                entries[name] = (entries.get(name, (int(start), 0))[0], int(stop))
+            else:
+                appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
         for group, rows in commit.metadata["edited"].items():
             edited.setdefault(group.removeprefix("spectra/"), set()).update(map(int, rows))
     root = store.read(snapshot)
@@ -207,10 +220,15 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
                 )
                 insert_rows(connection, root, group, row_start, row_stop)
             measure(connection, group, sorted(changed))
-        if any(commit.metadata.get("tables") for commit in commits):
+        tables = {table for commit in commits for table in commit.metadata.get("tables", ())}
+        if tables:
             load_records(connection, root)
-        if any(edited.values()):
+        if annotate(connection) or any(edited.values()):
             count_values(connection)
+        touched = [(group, spans[0][0], spans[-1][1]) for group, spans in appended.items()]
+        touched += [(group, *span) for group, rows in edited.items() for span in _spans(sorted(rows))]
+        note_flags(connection)
+        load_derived(connection, root, entries, touched)
         stamp(connection, store, snapshot)
     return True
 
@@ -286,7 +304,13 @@ def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any]
     return connection.execute(sql, list(bound)).fetchall()
 
 
-def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups: Any, rows: Any) -> dict[str, Any]:
+def columns(
+    connection: duckdb.DuckDBPyConnection,
+    names: Sequence[str],
+    groups: Any,
+    rows: Any,
+    fields: Mapping[str, Field] | None = None,
+) -> dict[str, Any]:
     """Metadata of some rows, in their order: float with NaN, or object with None, where not known.
 
     Parameters
@@ -294,26 +318,47 @@ def columns(connection: duckdb.DuckDBPyConnection, names: Sequence[str], groups:
     connection : duckdb connection
         To the index.
     names : sequence of str
-        Names of terms.
+        Names of fields, those of stored derived values among them.
     groups, rows : ndarray, shape (n,)
         Where each spectrum lies.
+    fields : mapping of str to Field, optional
+        What the names mean, if not what they mean in queries.
     """
     import numpy as np
 
-    terms = {term.name: term for term in SPECTRUM_TERMS}
+    fields = fields or known_from(connection).fields["spectra"]
+    terms = {name: field for name in names if (field := fields.get(name)) is not None}
+    if len(terms) < len(set(names)):
+        lacking = next(name for name in names if name not in terms)
+        raise NotFound(f'"{lacking}" is no field.{did_you_mean(lacking, list(fields))} `barospec fields` lists them.')
     connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
-    selected = ", ".join(_fetched(name, terms[name].kind) for name in names)
+    selected = ", ".join(_fetched(name, terms[name]) for name in names)
     found = connection.execute(
         f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
     ).fetchnumpy()
     return {name: _filled(found[name], terms[name].kind) for name in names}
 
 
-def _fetched(name: str, kind: Kind) -> str:
-    return f"{quoted(name)}::DOUBLE AS {quoted(name)}" if kind in ("number", "integer") else quoted(name)
+def counts_of_states(connection: duckdb.DuckDBPyConnection, field: Field, groups: Any, rows: Any) -> dict[str, int]:
+    """How many of some rows have a derived value that is stale, uncalibrated, or was never computed."""
+    import numpy as np
+
+    assert field.stored is not None
+    state, other = field.stored.state, field.stored.other
+    connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows})
+    found = connection.execute(
+        f"""SELECT count(*) FILTER (WHERE {state} = 1), count(*) FILTER (WHERE {state} = 0 AND {other} IS NOT NULL),
+            count(*) FILTER (WHERE {state} IS NULL) FROM wanted JOIN spectra USING (grp, row)"""
+    ).fetchall()[0]
+    return dict(zip(("stale", "uncalibrated", "missing"), found, strict=True))
 
 
-def _filled(values: Any, kind: Kind) -> Any:
+def _fetched(name: str, field: Field) -> str:
+    cast = "::DOUBLE" if field.kind in ("number", "integer") else ""
+    return f"{field.sql}{cast} AS {quoted(name)}"
+
+
+def _filled(values: Any, kind: str) -> Any:
     import numpy as np
 
     if kind in ("number", "integer"):

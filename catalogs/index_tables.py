@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from barospec.catalogs.known import quoted
-from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS, Kind
+from barospec.schemas.vocabulary import ANNOTATIONS, BY_NAME, SPECTRUM_TERMS, Kind
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 VERSION = 2
 BLOCK = 200_000
-RECORDS = ("structures", "sites", "literature", "runs", "events", "saved", "models", "model_parameters")
+RECORDS = (
+    "structures",
+    "sites",
+    "literature",
+    "runs",
+    "events",
+    "saved",
+    "models",
+    "model_parameters",
+    "derivations",
+    "calculations",
+)
 SQL_TYPE: Mapping[Kind, str] = {
     "number": "DOUBLE",
     "integer": "BIGINT",
@@ -213,7 +224,8 @@ def measure(connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequen
             f"max({value} - least({value} - {spread}{others}))",
             f"max(greatest({value} + {spread}{others}) - {value})",
         ]
-    names = [term.name for term in SPECTRUM_TERMS]
+    # What people say about spectra changes without any row being written.
+    names = [term.name for term in SPECTRUM_TERMS if term.name not in ANNOTATIONS]
     select += [f"count({quoted(name)})" for name in names]
     select += ["count(*)", "count(*) FILTER (WHERE status = 'active')"]
     where = f"WHERE grp = '{group}' AND row >= {rows[0]:d} AND row <= {rows[-1]:d}" if rows else ""

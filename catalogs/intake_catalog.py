@@ -7,7 +7,7 @@ file, so that both can be moved together. Only this module imports intake.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,16 @@ class SelectionReader(BaseReader):  # type: ignore[misc]  # intake has no types
     output_instance = "xarray:Dataset"
 
     def _read(
-        self, archive: str, predicates: Mapping[str, Any], at: str | None = None, channels: bool = False, **_: Any
+        self,
+        archive: str,
+        predicates: Mapping[str, Any],
+        at: str | None = None,
+        channels: bool = False,
+        derived: Sequence[str] = (),
+        **_: Any,
     ) -> xr.Dataset | xr.DataTree:
         location = locate(re.sub("^file://", "", archive))
-        return select(location, at, predicates).to_xarray(channels=channels)
+        return select(location, at, predicates).to_xarray(channels=channels, derived=derived)
 
     def discover(self, **kwargs: Any) -> Any:
         """The same as ``read``: nothing is loaded until it is computed."""
@@ -54,6 +60,7 @@ def write_catalog(
     *,
     title: str = "",
     at: str | None = None,
+    derived: Sequence[str] = (),
 ) -> None:
     """Write a catalog file.
 
@@ -69,6 +76,8 @@ def write_catalog(
         For the catalog's metadata.
     at : str, optional
         A tag or snapshot to pin the entries to; without it they follow the archive.
+    derived : sequence of str
+        Stored values that come with the spectra; ``entry.read(derived=[...])`` asks for others.
     """
     for name in entries:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
@@ -84,6 +93,7 @@ def write_catalog(
                 "archive": archive if is_remote(archive) else "{CATALOG_DIR}/" + archive,
                 "predicates": dict(predicates),
                 **({"at": at} if at else {}),
+                **({"derived": list(derived)} if derived else {}),
             },
             "output_instance": SelectionReader.output_instance,
             "metadata": {"description": text},

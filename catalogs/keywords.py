@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
+from barospec.catalogs.known import INCLUDABLE
 from barospec.catalogs.language import parse
 from barospec.catalogs.lexer import FORBIDDEN
 from barospec.catalogs.structured import from_dict
@@ -27,7 +28,9 @@ _TEST = re.compile(
 _QUANTITY = re.compile(r"[+-]?(?:\d|\.\d)")
 
 
-def query_of(question: Question = "", *, limit: int | None = None, **conditions: Any) -> ast.Query:
+def query_of(
+    question: Question = "", *, limit: int | None = None, include: Sequence[str] = (), **conditions: Any
+) -> ast.Query:
     """One query from a text (or a query, or its structured form) and keyword conditions; all of them hold.
 
     Parameters
@@ -36,6 +39,8 @@ def query_of(question: Question = "", *, limit: int | None = None, **conditions:
         Nothing means all spectra.
     limit : int, optional
         At most so many rows; a smaller limit in the text stays.
+    include : sequence of str
+        What is left out otherwise: ``stale`` values, energies of ``uncalibrated`` axes, spectra flagged as ``bad``.
     **conditions
         By field name:
 
@@ -70,6 +75,11 @@ def query_of(question: Question = "", *, limit: int | None = None, **conditions:
     parts = ([] if query.where is None else [query.where]) + [condition(n, v) for n, v in conditions.items()]
     if conditions:
         query = replace(query, where=ast.both(parts))
+    if include:
+        words = {include} if isinstance(include, str) else set(include)
+        if not words <= set(INCLUDABLE):
+            raise QueryError(f"include is {include!r}; expected are some of {', '.join(INCLUDABLE)}.")
+        query = replace(query, include=tuple(sorted({*query.include, *words})))
     if limit is not None:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10**9:
             raise QueryError(f"limit is {limit!r}; expected is a whole number from 1.")

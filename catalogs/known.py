@@ -6,11 +6,13 @@ looked up when a query needs them, never loaded as a whole: an archive may have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as _default
 from typing import Any, Protocol
 
+from barospec.catalogs.derived_names import ADDRESS, matches
 from barospec.schemas.units import find_unit
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
 
@@ -43,6 +45,46 @@ class Connection(Protocol):
 
     def cursor(self) -> Any:
         """A second connection to the same database."""
+
+
+INCLUDABLE = ("stale", "uncalibrated", "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a field that holds derived values has beside a column; see `catalogs.derived_index`.
+
+    Parameters
+    ----------
+    derivation, output, operator, chain : str
+        The set and what it computes.
+    state, other : str
+        SQL: 0 fresh, 1 stale, NULL never computed; and the value where it is not served.
+    absolute : bool
+        Whether it is an energy that needs a calibrated axis.
+    reasons : tuple of str
+        Of a reason code, what the numbers mean.
+    """
+
+    derivation: str
+    output: str
+    operator: str
+    chain: str
+    state: str
+    other: str
+    absolute: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def sql(self, served: str, include: Collection[str]) -> str:
+        """The value, with what is left out otherwise where that is asked for."""
+        if "stale" in include and ("uncalibrated" in include or not self.absolute):
+            return f"coalesce({served}, {self.other})"
+        if "stale" in include:
+            calibrated = f"coalesce({quoted('energy_calibration')} IN ('foil', 'reference'), FALSE)"
+            return f"coalesce({served}, CASE WHEN {self.state} = 1 AND {calibrated} THEN {self.other} END)"
+        if "uncalibrated" in include and self.absolute:
+            return f"coalesce({served}, CASE WHEN {self.state} = 0 THEN {self.other} END)"
+        return served
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +122,7 @@ class Field:
     allowed: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     derived: bool = False
+    stored: Stored | None = None
 
     @property
     def dimension(self) -> str:
@@ -128,9 +171,41 @@ class Known:
     complete: frozenset[str] = frozenset()
     empty: frozenset[str] = frozenset()
     all_active: bool = False
+    flagged: bool = False
+
+    def including(self, include: Collection[str]) -> Known:
+        """The same with derived fields that also give stale values or energies of uncalibrated axes."""
+        if not set(include) & {"stale", "uncalibrated"}:
+            return self
+        spectra = {
+            name: replace(field, sql=field.stored.sql(field.sql, include)) if field.stored else field
+            for name, field in self.fields["spectra"].items()
+        }
+        # How far uncertainties reach was measured among the values that are served.
+        reach = {name: ends for name, ends in self.reach.items() if not spectra[name].derived}
+        return replace(self, fields={**self.fields, "spectra": spectra}, reach=reach)
+
+    def addressed(self, table: str, name: str) -> list[Field]:
+        """The fields that ``output[...]`` can mean: those of the sets that the brackets name."""
+        match = ADDRESS.fullmatch(name)
+        if match is None:
+            return []
+        said, inside = match[1].casefold(), match[2]
+        fields = [field for field in self.fields.get(table, {}).values() if field.stored]
+        exact = [field for field in fields if field.name.casefold() == name.strip().casefold()]
+        return exact or [
+            field
+            for field in fields
+            if field.stored
+            and (said == field.stored.output.casefold() or said in field.aliases)
+            and matches(inside, derivation=field.stored.derivation, chain=field.stored.chain)
+        ]
 
     def find(self, table: str, name: str) -> Field | None:
         """The field of that name or alias, however capitalized; spaces and hyphens count as underscores."""
+        if "[" in name:
+            found = self.addressed(table, name)
+            return found[0] if len(found) == 1 else None
         key = name.strip().casefold().replace(" ", "_").replace("-", "_")
         fields = self.fields.get(table, {})
         if key in fields:
@@ -162,7 +237,7 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
     -------
     Known
     """
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    meta = _meta(connection)
     key = (meta.get("uuid"), meta.get("snapshot"), meta.get("made"))
     if None in key:
         return _read(connection, meta, saved)
@@ -172,6 +247,15 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
         _KNOWN[key] = (_read(connection, meta, None), {})
     found, looked_up = _KNOWN[key]
     return replace(found, values=IndexValues(connection, looked_up), saved=found.saved if saved is None else saved)
+
+
+def known_now(connection: Connection) -> Known:
+    """What can be asked of an index that is still being made: nothing of it is remembered."""
+    return _read(connection, {}, None)
+
+
+def _meta(connection: Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
 
 
 # An index never changes: what was read of it, and looked up in it, holds for every connection to it.
@@ -212,6 +296,8 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         complete=frozenset(meta.get("complete", "").split()),
         empty=frozenset(meta.get("empty", "").split()),
         all_active=meta.get("all_active") == "yes",
+        # An index that does not say, as one that is being made, has to be looked at.
+        flagged="flag" in columns.get("spectra", {}) and meta.get("flagged", "yes") == "yes",
     )
 
 
@@ -253,22 +339,25 @@ def _kind(duckdb_type: str) -> str:
 
 def _derived(connection: Connection, columns: dict[str, dict[str, str]]) -> dict[str, Field]:
     """Derived values: fields of spectra like any other, with the operator's unit and uncertainty."""
-    technique = ", technique" if "technique" in columns["derived_fields"] else ", ''"
-    rows = connection.execute(
-        f"SELECT name, unit, sigma_column, meaning, sql{technique} FROM derived_fields"
-    ).fetchall()
-    found = {}
-    for name, unit, sigma, meaning, sql, technique in rows:
-        kind = _kind(columns["spectra"].get(name, "DOUBLE"))
+    there = columns["derived_fields"]
+    wanted = ("name", "unit", "sigma_column", "meaning", "sql", "technique", *STORED)
+    select = ", ".join(quoted(name) if name in there else f"NULL AS {name}" for name in wanted)
+    found: dict[str, Field] = {}
+    for values in connection.execute(f"SELECT {select} FROM derived_fields").fetchall():
+        row = dict(zip(wanted, values, strict=True))
+        name, stored = row["name"], _stored(row)
         found[name] = Field(
             name=name,
-            kind=kind,
-            sql=sql or quoted(name),
-            unit="" if unit in (None, "1") else unit,
-            meaning=meaning or "",
-            sigma=sigma or "",
-            applies={"technique": (technique,)} if technique else {},
+            kind=_kind(columns["spectra"].get(_column(stored) if stored else name, "DOUBLE")),
+            sql=row["sql"] or quoted(name),
+            unit="" if row["unit"] in (None, "1") else row["unit"],
+            meaning=row["meaning"] or "",
+            sigma=row["sigma_column"] or "",
+            applies={"technique": (row["technique"],)} if row["technique"] else {},
+            # "kbeta_prime" means what the operator of that name gives first.
+            aliases=(row["operator"],) if row["main"] and row["preferred"] and row["operator"] != name else (),
             derived=True,
+            stored=stored,
         )
     for made in list(found.values()):
         if made.sigma and made.sigma not in found:
@@ -281,6 +370,21 @@ def _derived(connection: Connection, columns: dict[str, dict[str, str]]) -> dict
                 derived=True,
             )
     return found
+
+
+STORED = ("derivation", "output", "operator", "chain", "state", "other", "absolute", "reasons", "main", "preferred")
+
+
+def _column(stored: Stored) -> str:
+    return f"{stored.derivation}:{stored.output}"
+
+
+def _stored(row: Mapping[str, Any]) -> Stored | None:
+    if not row["derivation"]:
+        return None
+    reasons = tuple(json.loads(row["reasons"])) if row["reasons"] else ()
+    named = {name: row[name] for name in ("derivation", "output", "operator", "chain", "state", "other")}
+    return Stored(**named, absolute=bool(row["absolute"]), reasons=reasons)
 
 
 class IndexValues:

@@ -117,11 +117,12 @@ class _Draft:
     counts: list[tuple[tuple[ast.Name, ...], Span]] = field(default_factory=list)
     sorts: list[tuple[tuple[ast.Sort, ...], Span]] = field(default_factory=list)
     limits: list[tuple[int, Span]] = field(default_factory=list)
+    includes: list[tuple[str, Span]] = field(default_factory=list)
     side_by_side: bool = False
     span: Span = (0, 0)
 
     def whole(self) -> list[tuple[Any, Span]]:
-        return [*self.nouns, *self.counts, *self.sorts, *self.limits]
+        return [*self.nouns, *self.counts, *self.sorts, *self.limits, *self.includes]
 
     def take(self, other: _Draft) -> None:
         """Add what `other` says about the whole."""
@@ -129,6 +130,7 @@ class _Draft:
         self.counts += other.counts
         self.sorts += other.sorts
         self.limits += other.limits
+        self.includes += other.includes
         self.side_by_side |= other.side_by_side
 
     def query(self, text: str) -> ast.Query:
@@ -149,6 +151,7 @@ class _Draft:
             count_by=self.counts[0][0] if self.counts else None,
             sort=self.sorts[0][0] if self.sorts else (),
             limit=self.limits[0][0] if self.limits else None,
+            include=tuple(sorted({word for said, _ in self.includes for word in said.split()})),
             text=text,
             noun_given=bool(self.nouns),
         )
@@ -246,9 +249,40 @@ def _within(parts: list[Any], span: Span) -> Any:
 
 
 def _compare_within(parts: list[Any], span: Span) -> Any:
-    if parts[0].value != "=":
-        raise Fault(f'"±" cannot follow "{parts[0].value}".', span, 'Write "= 10 ± 1 K", or "between 9 and 11 K".')
-    return _within(parts, span)
+    op, sigmas = parts[0].value, _sigmas(parts)
+    if op == "=" and not sigmas:
+        return _within(parts, span)
+    if op in ("=", "!="):
+        said = "at ... sigma" if sigmas else "±"
+        raise Fault(f'"{said}" cannot follow "{op}".', span, 'Write "= 10 ± 1 K", or "between 9 and 11 K".')
+    limit, width = _same_unit(*(part for part in parts if isinstance(part, ast.Number)))
+    if width.value < 0:
+        raise Fault("The width after ± cannot be negative.", width.span)
+    return lambda name, at: ast.Compare(name, op, limit, at, width, sigmas)
+
+
+def _sigmas(parts: list[Any]) -> float:
+    """How many standard uncertainties were asked for; 0 when nothing was said."""
+    last = parts[-1]
+    if not (isinstance(last, Lexeme) and last.kind == "SIGMAS"):
+        return 0.0
+    if not 0 < float(last.value) <= 100:
+        raise Fault(f"{last.value} sigma is no confidence.", (last.start, last.end), 'Write "at 2 sigma".')
+    return float(last.value)
+
+
+def _compare_sigmas(parts: list[Any], span: Span) -> Any:
+    op, value, sigmas = parts[0].value, parts[1], _sigmas(parts)
+    if op in ("=", "!=") or not isinstance(value, ast.Number):
+        raise Fault('"at ... sigma" goes with a limit.', span, 'For example "> 8346 eV at 2 sigma".')
+    return lambda name, at: ast.Compare(name, op, value, at, None, sigmas)
+
+
+def _changes(parts: list[Any], span: Span) -> Any:
+    op, value, sigmas = parts[1].value, parts[2], _sigmas(parts)
+    if op in ("=", "!="):
+        raise Fault("A change is compared with a limit.", span, 'For example "changes by more than 0.1".')
+    return lambda name, at: ast.Changes(name, op, value, at, sigmas)
 
 
 def _same_unit(low: ast.Number, high: ast.Number) -> tuple[ast.Number, ast.Number]:
@@ -262,9 +296,12 @@ def _same_unit(low: ast.Number, high: ast.Number) -> tuple[ast.Number, ast.Numbe
 
 def _between(parts: list[Any], span: Span) -> Any:
     low, high = (part for part in parts if not isinstance(part, Lexeme))
+    sigmas = _sigmas(parts)
     if isinstance(low, ast.Number) and isinstance(high, ast.Number):
         low, high = _same_unit(low, high)
-    return lambda name, at: ast.Between(name, low, high, at)
+    elif sigmas:
+        raise Fault('"at ... sigma" goes with numbers.', span)
+    return lambda name, at: ast.Between(name, low, high, at, sigmas)
 
 
 def _at(parts: list[Any], span: Span) -> Any:
@@ -339,6 +376,8 @@ _HANDLERS: dict[str, Callable[[list[Any], Span], Any]] = {
     "condition": _condition,
     "compare": _compare,
     "compare_within": _compare_within,
+    "compare_sigmas": _compare_sigmas,
+    "changes": _changes,
     "within": _within,
     "between": _between,
     "at": _at,
@@ -358,6 +397,7 @@ _HANDLERS: dict[str, Callable[[list[Any], Span], Any]] = {
     "saved": lambda parts, span: ast.Saved(parts[0].value, span),
     "without": lambda parts, span: ast.Missing(parts[1].words, span),
     "noun": lambda parts, span: _Draft(nouns=[(parts[0].value, span)], span=span),
+    "include": lambda parts, span: _Draft(includes=[(parts[0].value, span)], span=span),
     "sort": lambda parts, span: _Draft(sorts=[(tuple(p for p in parts if isinstance(p, ast.Sort)), span)], span=span),
     "count": lambda parts, span: _Draft(
         counts=[(tuple(p.words for p in parts if isinstance(p, ast.Words)), span)], span=span

@@ -95,6 +95,12 @@ _say("EARLIEST", "earliest", "earliest", "oldest", before="number")
 _say("COUNTBY", "count by", "count by", "counted by", "grouped by", "count per")
 _say("COUNT", "count", "count", "how many")
 _say("BY", "by", "by", "per")
+_say("CHANGES", "changes", "changes by", "change by", "changed by", "varies by", "vary by")
+for _verb in ("including", "include"):
+    for _what in ("stale", "uncalibrated", "bad"):
+        _say("INCLUDE", _what, f"{_verb} {_what}", f"{_verb} {_what} values", f"{_verb} {_what} spectra")
+    _say("INCLUDE", "bad", f"{_verb} flagged", f"{_verb} flagged spectra")
+    _say("INCLUDE", "stale uncalibrated", f"{_verb} stale and uncalibrated", f"{_verb} uncalibrated and stale")
 _say("NOUN", "literature", "literature values")
 for _plural, _noun in NOUNS.items():
     _say("NOUN", _noun, _plural)
@@ -105,7 +111,7 @@ _BEFORE_YEAR = frozenset(("since", "until", "before", "after", "in", "during"))
 _COMPARING = frozenset(("OP", "BETWEEN", "FROM", "AT"))
 _LONGEST_PHRASE = max(len(phrase) for phrase in _PHRASES)
 # A word value that is also one of these needs quotes.
-RESERVED = frozenset(word for phrase in _PHRASES for word in phrase)
+RESERVED = frozenset(word for phrase in _PHRASES for word in phrase) - {"stale", "uncalibrated", "bad", "flagged"}
 
 _SPACE = re.compile(r"\s+")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|“([^”]*)”', re.DOTALL)
@@ -118,6 +124,9 @@ _OPERATOR = re.compile(r">=|=>|<=|=<|!=|<>|==|=|>|<|≥|≤|≠")
 _OPERATORS = {"=>": ">=", "=<": "<=", "<>": "!=", "==": "=", "≥": ">=", "≤": "<=", "≠": "!="}
 _RANGE_DASH = re.compile(r"\s*[-–—]\s*(?=[\d.])")
 _PUNCTUATION = {"(": "LPAR", ")": "RPAR", ",": "COMMA"}
+# "edge_energy[fraction=0.5]": one of several sets of derived values.
+ADDRESSED = re.compile(r"[A-Za-z_]\w*\[[^\[\]]*\]")
+_SIGMAS = re.compile(r"(?:at|by|with)\s+(\d+(?:\.\d+)?)\s*(?:sigmas?|σ)(?!\w)", re.IGNORECASE)
 _SAVED = re.compile(r"@([\w-]+)")
 # "Si(111)" and "Kβ1,3" are single words.
 _WORD = re.compile(
@@ -214,6 +223,10 @@ def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
         return [Lexeme("OP", _OPERATORS.get(match[0], match[0]), position, match.end())]
     if match := _SAVED.match(text, position):
         return [Lexeme("SAVED", match[1], position, match.end())]
+    if match := _SIGMAS.match(text, position):
+        return [Lexeme("SIGMAS", match[1], position, match.end())]
+    if match := ADDRESSED.match(text, position):
+        return [Lexeme("WORD", match[0], position, match.end())]
     if match := _WORD.match(text, position):
         return [_word(text, match, previous)]
     if text[position] in "\"'“":

@@ -72,6 +72,10 @@ class Phrases:
         return result
 
     def _next(self, words: ast.Name, span: Span) -> tuple[Expr, int]:
+        if words[0].casefold() in ("flagged", "labeled", "labelled"):
+            name = "flag" if words[0].casefold() == "flagged" else "labels"
+            if field := self._known.find(self._table, name):
+                return ast.Not(ast.Missing((self._resolver.use(field).name,), span), span), 1
         for size in range(min(_LONGEST_VALUE, len(words)), 0, -1):
             reading = self._reading(" ".join(words[:size]), span)
             if reading:
@@ -187,6 +191,20 @@ class Phrases:
             hint,
         )
 
+    def _unknown_address(self, said: str, place: Span) -> QueryError:
+        """What to say about ``output[...]`` that names no set of derived values, or several."""
+        found = [field.name for field in self._known.addressed(self._table, said)]
+        if found:
+            return self._resolver.error(f'"{said}" may mean {" or ".join(found)}; say more.', place)
+        output = said.partition("[")[0].strip()
+        there = [
+            f"{field.name} (set {field.stored.derivation})"
+            for field in self._known.fields.get(self._table, {}).values()
+            if field.stored and field.stored.output.casefold() == output.casefold()
+        ]
+        hint = f"There is {', '.join(there)}." if there else f"No {output} is stored: barospec apply OPERATOR --store."
+        return self._resolver.error(f'No stored values answer to "{said}".', place, hint)
+
     def _place(self, word: str, span: Span) -> Span:
         """Where the word stands in the part of the text that `span` covers."""
         text = self._resolver.text
@@ -199,6 +217,8 @@ class Phrases:
         """What to say about a word that is neither a value nor a field."""
         word = words[0]
         place = self._place(word, span)
+        if "[" in word:
+            return self._unknown_address(word, place)
         if "edge" not in self._known.fields[self._table] and (find_edge(" ".join(words[:2])) or word in ELEMENTS):
             hint = "Ask for spectra or runs."
             return self._resolver.error(f'"{word}" is about spectra; {self._resolver.noun} have no edge.', place, hint)
@@ -261,6 +281,8 @@ class Phrases:
         place = self._place(said, span)
         if said.casefold() in AMBIGUOUS:
             return self._ambiguous_name(said, span)
+        if "[" in said:
+            return self._unknown_address(said, place)
         if (computed := said.casefold().replace(" ", "_")) in COMPUTED:
             return self._computed(computed, said, span)
         nouns = self._elsewhere(said)

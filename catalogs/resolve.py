@@ -19,7 +19,8 @@ from barospec.catalogs.language import parse
 from barospec.catalogs.phrases import Phrases
 from barospec.schemas.errors import QueryError, did_you_mean
 
-_TESTS = (ast.Compare, ast.Between, ast.Within, ast.At, ast.In, ast.Contains, ast.Missing)
+_TESTS = (ast.Compare, ast.Between, ast.Within, ast.At, ast.In, ast.Contains, ast.Missing, ast.Changes)
+GROUPED = ("runs", "samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
     """
     whole = _inherit(query, known)
     query = replace(query, noun=whole.noun, noun_given=whole.noun_given) if keep_saved else whole
+    known = known.including(query.include)
     table = TABLES.get(query.noun, "")
     if not known.fields.get(table):
         there = [noun for noun, name in TABLES.items() if known.fields.get(name)]
@@ -98,6 +100,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
     resolver = Resolver(known, query.text, query.noun, table, keep_saved=keep_saved)
     resolver.only = query.where
     where = None if query.where is None else resolver.whole(query.where)
+    resolver.refuse_changes(where)
     normal = replace(
         query,
         where=where,
@@ -118,6 +121,9 @@ def _inherit(query: ast.Query, known: Known, seen: tuple[str, ...] = ()) -> ast.
             raise _cycle([*seen, part.name], query.text, part.span)
     inner = [_inherit(saved_query(part.name, known, query.text, part.span), known, (*seen, part.name)) for part in used]
     nouns = {saved.noun for saved in inner if saved.noun_given}
+    query = replace(
+        query, include=tuple(sorted({*query.include, *(what for saved in inner for what in saved.include)}))
+    )
     if not query.noun_given and len(nouns) == 1:
         query = replace(query, noun=nouns.pop(), noun_given=True)
     if len(parts) > 1 or not used:
@@ -201,6 +207,25 @@ class Resolver:
         parts = self._conjunction((node,))
         self._refuse_contradiction(parts, node.span)
         return ast.both(parts, node.span)
+
+    def refuse_changes(self, where: Expr | None) -> None:
+        """A change is about a whole run: it stands beside other conditions, not inside "or" or "not"."""
+        parts = where.items if isinstance(where, ast.And) else (where,)
+        for part in parts:
+            if isinstance(part, ast.Changes) and self.noun not in GROUPED:
+                said = ast.to_text(part)
+                raise self.error(
+                    f"A change is about several spectra, and {self.noun} were asked for.",
+                    part.span,
+                    f'Ask for runs: "runs where {said}".',
+                )
+        pending: list[Any] = [part for part in parts if isinstance(part, ast.And | ast.Or | ast.Not)]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.Changes):
+                raise self.error('A change cannot stand inside "or" or "not".', node.span)
+            pending += node.items if isinstance(node, ast.And | ast.Or) else []
+            pending += [node.item] if isinstance(node, ast.Not) else []
 
     def _refuse_contradiction(self, parts: list[Expr], span: Span) -> None:
         """Saying "run-2 and run-3" means both runs; read as conditions on one spectrum it would find nothing, silently."""

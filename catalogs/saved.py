@@ -208,6 +208,11 @@ def check_name(name: str) -> None:
         )
 
 
+def canonical_text(known: Known, question: Question, **conditions: Any) -> str:
+    """What a query means in an archive, spelled out, saved queries too."""
+    return ast.to_text(resolve(query_of(question, **conditions), known).query)
+
+
 def names_in(where: ast.Expr | None) -> set[str]:
     """Names of the saved queries that a condition refers to.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from barospec.catalogs.blocks import lazy
-from barospec.schemas.errors import CallError, NotFound, did_you_mean
+from barospec.schemas.errors import CallError, NotFound
 from barospec.schemas.units import parse_quantity
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
@@ -71,11 +71,6 @@ class Selection:
 
     def columns(self, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         """Metadata by name, each of shape (n,): float with NaN, or object with None, where not known."""
-        for name in names:
-            if name not in BY_NAME:
-                raise NotFound(
-                    f'"{name}" is no field.{did_you_mean(name, list(BY_NAME))} `barospec fields` lists them.'
-                )
         return self._fetch(names, self.groups, self.rows)
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -90,9 +85,19 @@ class Selection:
         frame = pd.DataFrame({name: found[name] for name in names})
         if columns is None:
             frame = frame.loc[:, [name for name in names if frame[name].notna().any()]]
-        units = {name: BY_NAME[name].unit for name in frame.columns if BY_NAME[name].unit}
+        units = {name: unit for name in frame.columns if (unit := self._unit(name))}
         frame.attrs.update({"units": units, "query": self.query, "snapshot": self.snapshot})
         return frame
+
+    def _unit(self, name: str) -> str:
+        if name in BY_NAME:
+            return BY_NAME[name].unit
+        from barospec.archive.head import locate
+        from barospec.catalogs.find import opened
+        from barospec.catalogs.known import known_from
+
+        with opened(locate(self.root), self.snapshot) as (_, connection):
+            return known_from(connection).fields["spectra"][name].unit
 
     def sel(self, **conditions: Any) -> Selection:
         """The spectra of this selection that meet all conditions.
@@ -107,14 +112,20 @@ class Selection:
         texts = []
         for name, wanted in conditions.items():
             values = self.columns([name])[name]
-            keep &= _matches(name, values, wanted)
-            texts.append(_described(name, wanted))
+            unit = self._unit(name)
+            keep &= _matches(name, unit, values, wanted)
+            texts.append(_described(name, unit, wanted))
         query = " and ".join([f"({self.query})", *texts]) if texts else self.query
         predicates = {**self.predicates, "sel": [*self.predicates.get("sel", []), *texts]}
         return replace(self, query=query, predicates=predicates, groups=self.groups[keep], rows=self.rows[keep])
 
     def to_xarray(
-        self, *, channels: bool | Sequence[str] = False, coordinates: Sequence[str] = ()
+        self,
+        *,
+        channels: bool | Sequence[str] = False,
+        coordinates: Sequence[str] = (),
+        derived: Sequence[str] = (),
+        include: Sequence[str] = (),
     ) -> xr.Dataset | xr.DataTree:
         """The spectra as a lazy Dataset, or as a DataTree keyed ``technique/edge-or-line`` when of several kinds.
 
@@ -124,6 +135,11 @@ class Selection:
             Recorded channels beside the curve: all, some, or none.
         coordinates : list of str
             Further fields to attach as coordinates.
+        derived : list of str
+            Stored values to attach as variables, such as ``["edge_energy"]``, with their uncertainties: fresh ones, NaN
+            otherwise.
+        include : list of str
+            ``stale`` or ``uncalibrated`` values too.
 
         Returns
         -------
@@ -132,7 +148,15 @@ class Selection:
             interpolated. pressure, temperature, run and edge are indexed coordinates.
         """
         parts = {key: self._dataset(key, channels, coordinates, None) for key in self.counts()}
+        if derived:
+            from barospec.catalogs.derived_values import with_derived
+
+            parts = {key: with_derived(part, self._of_kind(key), derived, include) for key, part in parts.items()}
         return self._joined(parts)
+
+    def _of_kind(self, key: str) -> Selection:
+        mine = self.groups == key
+        return replace(self, groups=self.groups[mine], rows=self.rows[mine])
 
     def on_grid(self, energy: ArrayLike) -> xr.Dataset | xr.DataTree:
         """The spectra linearly interpolated to one energy axis (eV), lazily; NaN outside what was measured.
@@ -163,7 +187,7 @@ class Selection:
 
         parts = {}
         for key in self.counts():
-            wanted = needed_channels(operators, self._channels(key, True))
+            wanted = needed_channels(operators, self.channels(key, True))
             dataset = self._dataset(key, wanted, (), None)
 
             def find(text: str, key: str = key, wanted: Sequence[str] = wanted) -> xr.Dataset:
@@ -203,13 +227,12 @@ class Selection:
     ) -> xr.Dataset:
         import xarray as xr
 
-        mine = self.groups == key
-        part = replace(self, groups=self.groups[mine], rows=self.rows[mine])
+        part = self._of_kind(key)
         names = list(dict.fromkeys([*COORDINATES, *coordinates]))
         known = part.columns(names)
         width = int(np.nanmax(known["point_count"]))
         data = DATA_NAME[key.split("/")[0]]
-        variables = [data] if target is not None else ["energy", data, *part._channels(key, channels)]
+        variables = [data] if target is not None else ["energy", data, *part.channels(key, channels)]
         dims = (DIMENSION, "point") if target is None else (DIMENSION, "energy")
         dataset = xr.Dataset(
             {
@@ -231,7 +254,8 @@ class Selection:
             dataset = dataset.set_xindex(name)
         return dataset
 
-    def _channels(self, key: str, wanted: bool | Sequence[str]) -> list[str]:
+    def channels(self, key: str, wanted: bool | Sequence[str] = True) -> list[str]:
+        """Channels recorded for a kind of spectra, such as ``xas/Ni-K``: all, those wanted, or none."""
         if wanted is False:
             return []
         from barospec.archive.layout import spectra_group
@@ -262,12 +286,12 @@ def _about(name: str) -> dict[str, str]:
     return {"long_name": CHANNELS.get(name, {"mu": "absorption", "intensity": "emission intensity"}.get(name, name))}
 
 
-def _number(name: str, value: Any) -> float:
-    return parse_quantity(value, BY_NAME[name].unit).value if isinstance(value, str) else float(value)
+def _number(unit: str, value: Any) -> float:
+    return parse_quantity(value, unit).value if isinstance(value, str) else float(value)
 
 
-def _matches(name: str, values: NDArray[Any], wanted: Any) -> NDArray[np.bool_]:
-    kind = BY_NAME[name].kind
+def _matches(name: str, unit: str, values: NDArray[Any], wanted: Any) -> NDArray[np.bool_]:
+    kind = BY_NAME[name].kind if name in BY_NAME else "number"
     if isinstance(wanted, slice):
         if wanted.step is not None:
             raise CallError(f"{name}: a slice with a step selects nothing meaningful here.")
@@ -275,24 +299,23 @@ def _matches(name: str, values: NDArray[Any], wanted: Any) -> NDArray[np.bool_]:
             raise CallError(f"{name} is text; a slice needs a number field.")
         keep = ~np.isnan(values)
         if wanted.start is not None:
-            keep &= values >= _number(name, wanted.start)
+            keep &= values >= _number(unit, wanted.start)
         if wanted.stop is not None:
-            keep &= values <= _number(name, wanted.stop)
+            keep &= values <= _number(unit, wanted.stop)
         return np.asarray(keep, dtype=bool)
     options = list(wanted) if isinstance(wanted, list | tuple | set | np.ndarray) else [wanted]
     if kind in ("number", "integer"):
-        return np.asarray(np.isin(values, [_number(name, option) for option in options]), dtype=bool)
+        return np.asarray(np.isin(values, [_number(unit, option) for option in options]), dtype=bool)
     from barospec.schemas.values import parse_value
 
     texts = [parse_value(BY_NAME[name], str(option)).get(name) for option in options]
     return np.array([value in texts for value in values], dtype=bool)
 
 
-def _described(name: str, wanted: Any) -> str:
-    unit = BY_NAME[name].unit
+def _described(name: str, unit: str, wanted: Any) -> str:
     if isinstance(wanted, slice):
         low, high = (
-            None if end is None else f"{_number(name, end):g} {unit}".strip() for end in (wanted.start, wanted.stop)
+            None if end is None else f"{_number(unit, end):g} {unit}".strip() for end in (wanted.start, wanted.stop)
         )
         if low and high:
             return f"{name} between {low} and {high}"

@@ -19,6 +19,7 @@ from barospec.catalogs.ast import Expr
 from barospec.catalogs.conditions import tolerance
 from barospec.catalogs.known import Field, Known, quoted
 from barospec.catalogs.resolve import Resolved
+from barospec.schemas.vocabulary import ANNOTATIONS
 
 Temper = Literal["exact", "loose", "strict"]
 NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = 1, 2, 3
@@ -68,11 +69,18 @@ class Translator:
         where = self.resolved.query.where
         return "TRUE" if where is None else self.expression(where, temper)
 
-    def searched(self, status: str = "active") -> str:
+    def leaves_bad_out(self) -> bool:
+        """Whether spectra that somebody flagged as bad are left out: unless the query is about flags or includes them."""
+        asked = "bad" in self.resolved.query.include or "flag" in self.conditioned()
+        return self.resolved.table == "spectra" and self.known.flagged and not asked
+
+    def searched(self, status: str = "active", *, bad: bool = False) -> str:
         """The rows that are looked at: active ones, no merged scans, unless the query says otherwise."""
         fields, parts = self.known.fields[self.resolved.table], []
         if "status" in fields and "status" not in self.conditioned():
             parts.append(f"{fields['status'].sql} = {self.bind(status)}")
+        if self.leaves_bad_out() and not bad:
+            parts.append(f"{fields['flag'].sql} IS DISTINCT FROM {self.bind('bad')}")
         if self.resolved.table == "spectra" and self.known.hides_parents and not self.resolved.scans:
             parts.append(f"{quoted('merged_into')} IS NULL")
         return " AND ".join(parts) or "TRUE"
@@ -108,7 +116,7 @@ class Translator:
         tests = []
         for part in parts:
             exact = self.expression(part, "exact")
-            if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing):
+            if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
                 tests.append(f"({exact} IS NOT FALSE)")
             else:
                 assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
@@ -125,6 +133,8 @@ class Translator:
 
     def _widened(self, part: Expr) -> str:
         if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in self.known.reach:
+            return ""
+        if getattr(part, "sigmas", None) or getattr(part, "width", None):
             return ""
         found, (below, above) = self.resolved.fields[part.field[0]], self.known.reach[part.field[0]]
         if isinstance(part, ast.Compare):
@@ -193,14 +203,26 @@ class Translator:
         if isinstance(node, ast.Phrase | ast.Saved):
             raise TypeError("only resolved queries can be translated")  # a mistake in our own code
         found = self.resolved.fields[node.field[0]]
+        if isinstance(node, ast.Changes):  # of a single spectrum no more can be said; see `grouping`
+            return f"(CASE WHEN {found.sql} IS NOT NULL THEN TRUE END)"
+        if isinstance(node, ast.Missing) and found.stored:
+            # There is a value that is not served: neither missing nor known.
+            held = f"{found.stored.other} IS NOT NULL AND {found.sql} IS NULL"
+            matters = f"{found.sql} IS NOT NULL OR {self.applicable(found)}"
+            return f"(CASE WHEN {held} THEN NULL WHEN {matters} THEN {found.sql} IS NULL END)"
         if isinstance(node, ast.Missing):
             # Not applicable is neither missing nor known.
             matters = f"{found.sql} IS NOT NULL OR {self.applicable(found)}"
             return f"(CASE WHEN {matters} THEN {found.sql} IS NULL END)"
         if isinstance(node, ast.Contains):
-            return f"contains(lower({found.sql}), lower({self.bind(node.words.words[0])}))"
+            inside = f"contains(lower({found.sql}), lower({self.bind(node.words.words[0])}))"
+            return f"coalesce({inside}, FALSE)" if found.name in ANNOTATIONS and found.table == "spectra" else inside
         if isinstance(node, ast.At):
             return self._at(node, found)
+        if found.name in ANNOTATIONS and found.table == "spectra":
+            # Nobody having said anything is no gap: what is not flagged as bad is not bad.
+            otherwise = "TRUE" if getattr(node, "op", "") == "!=" else "FALSE"
+            return f"coalesce({self._verbal(node, found)}, {otherwise})"
         if found.kind == "time":
             return self._temporal(node, found)
         if found.kind in ("number", "integer"):
@@ -221,7 +243,9 @@ class Translator:
     def _numeric(self, node: ast.Compare | ast.Between | ast.Within | ast.In, found: Field, temper: Temper) -> str:
         if isinstance(node, ast.In):
             return self._is_one_of(found, [_number(value) for value in node.values])
-        low, high = self.bounds(found, temper)
+        if isinstance(node, ast.Compare | ast.Between) and node.sigmas:
+            return self._beyond(node, found)
+        low, high = self.bounds(found, temper, getattr(node, "width", None))
         if isinstance(node, ast.Compare):
             limit = self.bind(_number(node.value))
             if node.op in ("=", "!="):
@@ -232,14 +256,30 @@ class Translator:
         ends = self._ends(node)
         return f"({high} >= {self.bind(ends[0])} AND {low} <= {self.bind(ends[1])})"
 
-    def bounds(self, found: Field, temper: Temper) -> tuple[str, str]:
-        """The value as (side compared with upper limits, side compared with lower limits)."""
+    def _beyond(self, node: ast.Compare | ast.Between, found: Field) -> str:
+        """Whether the value is beyond the limits by so many standard uncertainties; NULL where it has none."""
+        width = getattr(node, "width", None)
+        sigma = self._sigma(found)
+        spread = f"sqrt({sigma} * {sigma} + {self.bind(width.value**2)})" if width else sigma
+        low, high = (f"({found.sql} {sign} {self.bind(node.sigmas)} * {spread})" for sign in "-+")
+        if isinstance(node, ast.Between):
+            ends = self._ends(node)
+            return f"({low} >= {self.bind(ends[0])} AND {high} <= {self.bind(ends[1])})"
+        return f"({low if node.op in ('>', '>=') else high} {node.op} {self.bind(_number(node.value))})"
+
+    def bounds(self, found: Field, temper: Temper, width: ast.Number | None = None) -> tuple[str, str]:
+        """The value as (side compared with upper limits, side compared with lower limits).
+
+        `width` is the uncertainty of the limit, which adds to that of the value.
+        """
         others = [other.sql for end in ("before", "after") if (other := self._reading(found, end))]
         sigma = self._sigma(found)
-        if temper == "exact" or not (others or sigma):
+        if temper == "exact" or not (others or sigma or width):
             return found.sql, found.sql
         whole = found.table == "spectra" and found.sigma in self.known.complete
         spread = sigma if whole else f"coalesce({sigma}, 0)" if sigma else "0"
+        if width:
+            spread = f"sqrt({spread} * {spread} + {self.bind(width.value**2)})"
         smallest, largest = f"({found.sql} - {spread})", f"({found.sql} + {spread})"
         if others:
             smallest, largest = f"least({', '.join([smallest, *others])})", f"greatest({', '.join([largest, *others])})"

@@ -8,10 +8,12 @@ from typing import Any
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
+from barospec.catalogs.known import INCLUDABLE
 from barospec.catalogs.lexer import DEEPEST, FORBIDDEN, NOUNS
 from barospec.schemas.errors import QueryError
 
 _COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
+_LIMITS = ("<", "<=", ">", ">=")
 
 
 def to_dict(query: ast.Query) -> dict[str, Any]:
@@ -29,6 +31,8 @@ def to_dict(query: ast.Query) -> dict[str, Any]:
         result["sort"] = [{"field": _name_to(s.field), "descending": s.descending} for s in query.sort]
     if query.limit is not None:
         result["limit"] = query.limit
+    if query.include:
+        result["include"] = list(query.include)
     return result
 
 
@@ -64,13 +68,22 @@ def _expr_to(node: Expr) -> dict[str, Any]:
             }
         case ast.Between():
             ends = {"low": _value_to(node.low), "high": _value_to(node.high)}
-            return {"field": _name_to(node.field), "op": "between", **ends}
+            return {"field": _name_to(node.field), "op": "between", **ends, **_sigmas_to(node)}
         case ast.Within():
             ends = {"value": _value_to(node.value), "sigma": _value_to(node.sigma)}
             return {"field": _name_to(node.field), "op": "within", **ends}
         case ast.At():
             return {"field": _name_to(node.field), "op": "at", "value": _value_to(node.value)}
-    return {"field": _name_to(node.field), "op": node.op, "value": _value_to(node.value)}
+        case ast.Changes():
+            test = {"field": _name_to(node.field), "op": f"changes by {node.op}", "value": _value_to(node.value)}
+            return {**test, **_sigmas_to(node)}
+    width = {} if node.width is None else {"sigma": _value_to(node.width)}
+    test = {"field": _name_to(node.field), "op": node.op, "value": _value_to(node.value)}
+    return {**test, **width, **_sigmas_to(node)}
+
+
+def _sigmas_to(node: ast.Compare | ast.Between | ast.Changes) -> dict[str, Any]:
+    return {"sigmas": node.sigmas} if node.sigmas else {}
 
 
 def from_dict(data: Any) -> ast.Query:
@@ -86,7 +99,10 @@ def from_dict(data: Any) -> ast.Query:
     >>> from_dict({"noun": "runs", "where": {"field": "edge", "op": "=", "value": "Ni K"}}).where.field
     ('edge',)
     """
-    data = _mapping(data, {"noun", "where", "count_by", "sort", "limit"}, "a query")
+    data = _mapping(data, {"noun", "where", "count_by", "sort", "limit", "include"}, "a query")
+    include = tuple(sorted({_text(word) for word in _list(data.get("include", []), "include")}))
+    if not set(include) <= set(INCLUDABLE):
+        raise _wrong(f"include {list(include)!r}", f"some of {', '.join(INCLUDABLE)}")
     noun, limit = data.get("noun", "spectra"), data.get("limit")
     if noun not in NOUNS:
         raise _wrong(f"noun {noun!r}", f"one of {', '.join(NOUNS)}")
@@ -100,6 +116,7 @@ def from_dict(data: Any) -> ast.Query:
         count_by=None if count_by is None else tuple(_name_from(name) for name in _list(count_by, "count_by")),
         sort=tuple(ast.Sort(_name_from(key.get("field")), key.get("descending") is True) for key in sort),
         limit=limit,
+        include=include,
         noun_given="noun" in data,
     )
 
@@ -158,7 +175,7 @@ def _value_from(data: Any) -> ast.Value:
 def _expr_from(data: Any, depth: int) -> Expr:
     if depth > DEEPEST:
         raise QueryError(f"The structured query is nested deeper than {DEEPEST} levels.")
-    keys = {"and", "or", "not", "words", "saved", "field", "op", "value", "values", "low", "high", "sigma"}
+    keys = {"and", "or", "not", "words", "saved", "field", "op", "value", "values", "low", "high", "sigma", "sigmas"}
     data = _mapping(data, keys, "a condition")
     for key, join in (("and", ast.both), ("or", ast.either)):
         if set(data) == {key} and (items := _list(data[key], key)):
@@ -173,8 +190,25 @@ def _expr_from(data: Any, depth: int) -> Expr:
     return _condition_from(data)
 
 
+def _sigmas_from(data: Mapping[str, Any]) -> float:
+    sigmas = data.get("sigmas", 0.0)
+    if isinstance(sigmas, bool) or not isinstance(sigmas, int | float) or not 0 <= sigmas <= 100:
+        raise _wrong(f"sigmas {sigmas!r}", "a number from 0 to 100")
+    return float(sigmas)
+
+
 def _condition_from(data: Mapping[str, Any]) -> Expr:
-    name, op, rest = _name_from(data.get("field", ())), data.get("op"), set(data) - {"field", "op"}
+    name, op, rest = _name_from(data.get("field", ())), data.get("op"), set(data) - {"field", "op", "sigmas"}
+    sigmas = _sigmas_from(data)
+    if op in _LIMITS and rest in ({"value"}, {"value", "sigma"}) and (sigmas or "sigma" in rest):
+        width = _number_from(data["sigma"]) if "sigma" in rest else None
+        return ast.Compare(name, str(op), _number_from(data["value"]), width=width, sigmas=sigmas)
+    if op in {f"changes by {limit}" for limit in _LIMITS} and rest == {"value"}:
+        return ast.Changes(name, str(op).removeprefix("changes by "), _value_from(data["value"]), sigmas=sigmas)
+    if op == "between" and sigmas and rest == {"low", "high"}:
+        return ast.Between(name, _number_from(data["low"]), _number_from(data["high"]), sigmas=sigmas)
+    if sigmas:
+        raise _wrong(f"{data!r}", "sigmas beside a limit only")
     if op in _COMPARISONS and rest == {"value"}:
         return ast.Compare(name, str(op), _value_from(data["value"]))
     if op == "missing" and not rest:

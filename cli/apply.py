@@ -62,12 +62,25 @@ def command(
         ),
     ] = None,
     store: Annotated[
-        bool, typer.Option("--store", help="Keep the outputs in the archive (operators over models).")
+        bool, typer.Option("--store", help="Keep the values in the archive, searchable, with all that made them.")
     ] = False,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--as", help="With --store: a name for these values. Default: the operator's.", show_default=False
+        ),
+    ] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --store: compute new spectra that the query finds as they come in.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", help="With --store: why, for the history.", show_default=False)
+    ] = "",
 ) -> None:
     """Compute an operator over what a query finds, lazily, block by block.
 
-    The table shows one value per spectrum; curves such as norm go to a zarr folder with --output, or are used in Python.
+    The table shows one value per spectrum; with --store they are kept in the archive, and "Ni K with edge_energy > 8346 eV" is a
+    query from then on (docs/derived.md). Curves such as norm go to a zarr folder with --output, or are used in Python.
 
     Operators over models take a query of models, and temperatures, pressures or swept parameters as lists:
     barospec apply spin_correlations "models of La4Ni3O10" --with temperature="0;300" --with sweep.J_ZZ=0.2:0.8:0.1
@@ -86,7 +99,12 @@ def command(
         models.run(opened, operators.strip(), text, given, as_json=as_json, as_csv=as_csv, store=store, picture=output)
         return
     if store:
-        raise CallError("--store keeps the outputs of models; this version does not store values of spectra.")
+        if as_csv or output is not None:
+            raise CallError("--store writes into the archive; ask for values with barospec query afterwards.")
+        _store(archive, at, operators, text, parameter or [], name, follow, reason, as_json)
+        return
+    if name or follow or reason:
+        raise CallError("--as, --follow and --reason go with --store.")
     last = find_operator(parse_chain(operators)[-1][0])
     selection = open_archive(archive, at).query(text)
     selection = _of_technique(selection, last.technique)
@@ -133,6 +151,33 @@ def command(
         note(f"{name}: no value for {count} of {len(selection)} spectra; {last.quality} says why.")
     for said in notes:
         note(said)
+
+
+def _store(
+    archive: str | None,
+    at: str | None,
+    operators: str,
+    text: str,
+    pairs: list[str],
+    name: str,
+    follow: bool,
+    reason: str,
+    as_json: bool,
+) -> None:
+    from barospec.cli.derive import tell
+
+    opened = open_archive(archive, at)
+    with progress("deriving") as told:
+        report = opened.derive(
+            operators,
+            text,
+            name=name,
+            follow=follow or None,
+            reason=reason,
+            progress=told,
+            **parse_parameters(pairs),
+        )
+    tell(opened, [report], as_json=as_json)
 
 
 def _shown(operator: Operator, parameters: dict[str, Any]) -> dict[str, tuple[str, int | None]]:

@@ -24,6 +24,12 @@ def command(
             help='A named selection: --entry ni_k_above_14gpa="xas Ni K above 14 GPa". May be repeated.',
         ),
     ] = None,
+    derived: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--derived", help="Stored values that come with the spectra: --derived edge_energy. May be repeated."
+        ),
+    ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
@@ -43,7 +49,7 @@ def command(
                 raise CallError(f'--entry "{text}": write NAME=QUERY.')
             entries[name.strip()] = query.strip()
     opened = open_archive(archive, at)
-    written = opened.catalog(file, entries, pin=at is not None)
+    written = opened.catalog(file, entries, pin=at is not None, derived=derived or [])
     table(["entry", "selection"], list(written.items()))
     if entries is None:
         for saved in opened.saved():

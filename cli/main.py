@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from barospec.cli import (
+    annotate,
     apply,
     catalog,
     check,
     demo,
+    derive,
     diff,
     fields,
     index,
@@ -65,6 +67,7 @@ for module in (
     fields,
     model_table,
     apply,
+    derive,
     operators,
     plot,
     series,
@@ -79,7 +82,7 @@ for module in (
     verify,
 ):
     app.command(module.NAME)(module.command)
-for verb, function in saved.COMMANDS.items():
+for verb, function in {**saved.COMMANDS, **annotate.COMMANDS}.items():
     app.command(verb)(function)
 app.add_typer(index.app, name="index")
 

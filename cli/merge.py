@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from barospec.cli.common import ArchiveOption, JsonOption, open_archive
-from barospec.cli.output import table, write_object
+from barospec.cli.output import note, table, write_object
 
 NAME = "merge"
 COLUMNS = ("spectrum_id", "run", "edge", "signal", "step", "pressure", "temperature", "repeats", "error", "parents")
@@ -48,4 +48,6 @@ def command(
     parts = [f"{sum(len(point.parents) for point in report.merged)} scans {done} into {len(rows)} spectra"]
     parts += [f"{report.unchanged} points are merged already"] if report.unchanged else []
     parts += [f"{report.single} points have one scan"] if report.single else []
+    for told in report.notes:
+        note(told)
     print("; ".join(parts) + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

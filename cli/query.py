@@ -40,6 +40,11 @@ def command(
         int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.", show_default=False)
     ] = None,
     scans: Annotated[bool, typer.Option("--scans", help="Show scans that were merged into others too.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Take derived values that are out of date too.")] = False,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Take energies on axes that were not calibrated too.")
+    ] = False,
+    bad: Annotated[bool, typer.Option("--bad", help="Show spectra that are flagged as bad too.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how the query is understood: conditions, SQL, plan.")
     ] = False,
@@ -54,7 +59,9 @@ def command(
         _explain(opened, text, scans, limit)
         return
     names = [name.strip() for name in columns.split(",")] if columns else None
-    with opened.ask(text, scans=scans, limit=limit, columns=names) as answer:
+    asked = {"stale": stale, "uncalibrated": uncalibrated, "bad": bad}
+    include = [name for name, wanted in asked.items() if wanted]
+    with opened.ask(text, scans=scans, limit=limit, columns=names, include=include) as answer:
         tell(answer, as_json=as_json, as_jsonl=as_jsonl, as_csv=as_csv, parquet=parquet)
 
 
@@ -131,6 +138,9 @@ def head_of(answer: Answer) -> dict[str, Any]:
         "missing": answer.missing,
         "not_applicable": answer.not_applicable,
         "withdrawn": answer.withdrawn,
+        "flagged": answer.flagged,
+        "stale": answer.stale,
+        "uncalibrated": answer.uncalibrated,
         "near_limit": answer.near_limit,
         "units": answer.units,
         "notes": answer.notes,
@@ -147,6 +157,12 @@ def remarks(answer: Answer) -> list[str]:
         lines.append(f"{count} {rows} without {name} could not be decided and are left out.")
     for name, count in answer.not_applicable.items():
         lines.append(f"{count} {rows} to which {name} does not apply are left out.")
+    for name, count in answer.stale.items():
+        lines.append(f"{count} {rows} are left out: their {name} is stale (`barospec derive --refresh`, or --stale).")
+    for name, count in answer.uncalibrated.items():
+        lines.append(f"{count} {rows} are left out: {name} on an energy axis that is not calibrated (--uncalibrated).")
+    if answer.flagged:
+        lines.append(f"{answer.flagged} {rows} that match are flagged as bad and left out (--bad).")
     if answer.withdrawn:
         lines.append(f"{answer.withdrawn} withdrawn {rows} match and are left out.")
     if answer.near_limit:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import plain, text_of
+
+if TYPE_CHECKING:
+    from barospec.api import Archive
 
 NAME = "show"
 
@@ -42,12 +45,20 @@ def command(
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
+    why: Annotated[
+        str | None,
+        typer.Option("--why", help="Where a stored value comes from, such as --why edge_energy.", show_default=False),
+    ] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="With --why: compute it again and compare.")] = False,
     header: Annotated[bool, typer.Option("--header", help="Print the raw file's own header too.")] = False,
 ) -> None:
     """Print everything known about a spectrum, its provenance, and a small picture of it."""
     import json
 
     opened = open_archive(archive, at)
+    if why is not None:
+        _why(opened, spectrum, why, recompute=recompute, as_json=as_json)
+        return
     found = opened.show(spectrum)
     if as_json:
         record = {**found, "header": json.loads(found["header"] or "{}")}
@@ -99,6 +110,24 @@ def event_line(event: dict[str, Any]) -> str:
         told = told or "; ".join(f"{name} {text_of(value)}" for name, value in details.items() if name != "revision")
     said = "; ".join(part for part in (event["reason"] or "", told) if part)
     return f"{event['time']:%Y-%m-%d %H:%M} UTC {event['action']} by {event['actor']}{f': {said}' if said else ''}"
+
+
+def _why(opened: Archive, spectrum: str, name: str, *, recompute: bool, as_json: bool) -> None:
+    import json
+
+    from barospec.catalogs.why import tree
+
+    record = opened.why(spectrum, name)
+    again = opened.recompute(record) if recompute else None
+    if as_json:
+        head = {"snapshot": record["snapshot"], "count": 1, "missing": {}, "units": {name: record["value"]["unit"]}}
+        row = {key: value for key, value in record.items() if key not in ("snapshot", "units")}
+        print(json.dumps(plain({**head, "rows": [row | ({"recomputed": again} if again else {})]}), ensure_ascii=False))
+        return
+    print("\n".join(tree(record)))
+    if again is not None:
+        same = "the same bits" if again["same_bits"] else f"differs by {again['difference']:.2g}, relative"
+        print(f"computed again: {same}" + (f" ({'; '.join(again['changed'])})" if again["changed"] else ""))
 
 
 def _with_unit(value: Any, unit: str) -> str:

@@ -80,6 +80,7 @@ PRESSURE_SCALES = ("ruby Mao 1978", "ruby Mao 1986", "ruby Dewaele 2004", "ruby 
 RUBY_CORRECTIONS = ("Datchi 2007", "Ragan 1992")
 DIRECTIONS = ("compression", "decompression", "cooling", "warming", "none")
 CALIBRATIONS = ("none", "foil", "reference", "calculated")
+FLAGS = ("good", "check", "bad")
 MODES = ("transmission", "fluorescence", "herfd", "electron yield", "emission", "calculation")
 
 TERMS: tuple[Term, ...] = (
@@ -160,6 +161,11 @@ TERMS: tuple[Term, ...] = (
     Term("parents", "text", "Spectra that were averaged into this one.", need="system"),
     Term("merged_into", "text", "The average that this spectrum is part of; hidden unless scans are asked for.", need="system"),
     Term("ingested", "time", "When the row entered the archive (UTC).", need="system"),
+    # What people said about the spectrum afterwards (`barospec flag`, `label`, `note`); kept as events
+    Term("flag", "word", "What somebody who looked thinks of it; bad ones are left out of queries that do not ask for them.", need="system", allowed=FLAGS),
+    Term("flag_reason", "text", "Why it was flagged.", need="system"),
+    Term("labels", "text", "Words that people attached to it, with commas between.", need="system"),
+    Term("remarks", "text", "Notes that people attached to it.", need="system"),
     # Structures (one row each) and their bonds
     Term("structure_id", "text", "Identifier of the structure.", level="structure", need="required"),
     Term("space_group", "word", "Hermann-Mauguin symbol.", level="structure", need="recommended"),
@@ -185,6 +191,7 @@ TERMS: tuple[Term, ...] = (
 BY_NAME: dict[str, Term] = {term.name: term for term in TERMS}
 SPECTRUM_LEVELS = ("spectrum", "run", "sample")
 SPECTRUM_TERMS: tuple[Term, ...] = tuple(term for term in TERMS if term.level in SPECTRUM_LEVELS)
+ANNOTATIONS = ("flag", "flag_reason", "labels", "remarks")
 SETTABLE: tuple[Term, ...] = tuple(term for term in SPECTRUM_TERMS if term.need != "system")
 
 _SPELLINGS: dict[str, str] = {

@@ -1,0 +1,107 @@
+"""What people say about spectra: flags, labels, notes. Versioned, searchable, and no data are altered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from barospec.catalogs import index
+from barospec.finding import Finding
+from barospec.schemas.errors import CallError, NotFound
+
+if TYPE_CHECKING:
+    from barospec.catalogs.selection import Selection
+
+
+class Annotating(Finding):
+    """What an archive does with what people say about its spectra."""
+
+    def flag(self, spectra: str | Sequence[str] | Selection, flag: str, reason: str = "") -> list[str]:
+        """Say what you think of spectra: ``good``, ``check`` or ``bad``. Bad ones are left out of queries, and counted.
+
+        Parameters
+        ----------
+        spectra : str, sequence of str, or Selection
+            Beginnings of spectrum_ids, or what a query found.
+        flag : str
+            Takes the place of an earlier one. It is about the spectrum, whatever its revision: data that replace it stay
+            flagged until somebody has looked.
+        reason : str
+            Needed for ``bad``.
+
+        Returns
+        -------
+        list of str
+            The spectra that were not flagged so already.
+        """
+        from barospec.catalogs.annotations import check_flag
+
+        flag = check_flag(flag)
+        if flag == "bad" and not reason.strip():
+            raise CallError('say why it is bad: barospec flag ID bad "glitch at 8350 eV".')
+        told = self._told(spectra)
+        new = [subject for subject, (old, why, _) in told.items() if (old, why or "") != (flag, reason)]
+        return self._annotate("flag", new, flag, reason)
+
+    def unflag(self, spectra: str | Sequence[str] | Selection, reason: str = "") -> list[str]:
+        """Take flags back; returns the spectra that had one."""
+        new = [subject for subject, (old, _, _) in self._told(spectra).items() if old]
+        return self._annotate("unflag", new, "", reason)
+
+    def label(self, spectra: str | Sequence[str] | Selection, label: str, reason: str = "") -> list[str]:
+        """Attach a word to spectra, found by ``labels contains WORD``; returns those that did not have it."""
+        from barospec.catalogs.annotations import check_label
+
+        label = check_label(label)
+        new = [subject for subject, (_, _, labels) in self._told(spectra).items() if label not in labels]
+        return self._annotate("label", new, label, reason)
+
+    def unlabel(self, spectra: str | Sequence[str] | Selection, label: str, reason: str = "") -> list[str]:
+        """Take a word off spectra; returns those that had it."""
+        from barospec.catalogs.annotations import check_label
+
+        label = check_label(label)
+        new = [subject for subject, (_, _, labels) in self._told(spectra).items() if label in labels]
+        return self._annotate("unlabel", new, label, reason)
+
+    def note(self, spectra: str | Sequence[str] | Selection, text: str) -> list[str]:
+        """Attach a remark to spectra, found by ``remarks contains WORD``; returns their ids."""
+        text = " ".join(text.split())
+        if not text:
+            raise CallError('the note is empty: barospec note ID "what you saw".')
+        return self._annotate("note", list(self._told(spectra)), text, "")
+
+    def _told(self, spectra: str | Sequence[str] | Selection) -> dict[str, tuple[str | None, str | None, list[str]]]:
+        """Flag, its reason and the labels of each spectrum named, by whole spectrum_id."""
+        self._must_be_newest()
+        if isinstance(spectra, str):
+            ids = [self.identify(spectra)]
+        elif hasattr(spectra, "columns"):
+            ids = [str(identity) for identity in spectra.columns(["spectrum_id"])["spectrum_id"]]
+        else:
+            ids = [self.identify(one) for one in spectra]
+        if not ids:
+            raise NotFound("no spectra are named; nothing was written.")
+        with self.connection() as connection:
+            rows = index.values(
+                connection,
+                "SELECT DISTINCT spectrum_id, flag, flag_reason, labels FROM spectra "
+                "WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[]))",
+                [ids],
+            )
+        known = {row[0]: (row[1], row[2], (row[3] or "").split(", ")) for row in rows}
+        return {identity: known[identity] for identity in dict.fromkeys(ids)}
+
+    def _annotate(self, action: str, subjects: Sequence[str], value: str, reason: str) -> list[str]:
+        from barospec.catalogs.annotations import write_annotations
+
+        if not subjects:
+            return []
+        store: Any = self._store
+        said = " ".join(filter(None, [action, value[:60]]))
+        many = f"{len(subjects)} spectra" if len(subjects) > 1 else subjects[0]
+        message = f"{said}: {many}" + (f" ({reason[:80]})" if reason else "")
+        snapshot = write_annotations(store, action, subjects, value, reason, message)
+        if snapshot:
+            index.publish(store, snapshot)
+        return list(subjects)

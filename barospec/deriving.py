@@ -1,0 +1,261 @@
+"""Derived values: computed once, stored with all that made them, searched like anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from barospec.catalogs import find, index
+from barospec.finding import Finding
+from barospec.schemas.errors import CallError, InvalidData, NotFound, did_you_mean
+
+if TYPE_CHECKING:
+    from barospec.archive.derived import Derivation
+    from barospec.catalogs.derive import Derived, Progress
+    from barospec.catalogs.selection import Selection
+
+
+class Deriving(Finding):
+    """What an archive does with values that operators gave."""
+
+    def derive(
+        self,
+        operators: str,
+        text: str | Mapping[str, Any] | Selection = "",
+        *,
+        name: str = "",
+        preferred: bool = False,
+        follow: bool | None = None,
+        mixed: bool = False,
+        reason: str = "",
+        block: int | None = None,
+        progress: Progress | None = None,
+        **parameters: Any,
+    ) -> Derived:
+        """Compute an operator or a chain over what a query finds and store the values of its last operator.
+
+        Parameters
+        ----------
+        operators : str
+            Such as ``"edge_energy"``.
+        text : str, mapping or Selection
+            Which spectra. What is stored and fresh already is not computed again.
+        name : str
+            Of the set; by default the operator's. Another chain or other parameters make another set.
+        preferred : bool
+            Make the set the one that the operator's outputs mean in queries; the first is, until another is chosen.
+        follow : bool, optional
+            Compute new spectra that meet the query as they come in; False ends that.
+        mixed : bool
+            Allow references of another origin.
+        reason : str
+            For the history.
+        block : int, optional
+            Spectra to a commit.
+        progress : callable, optional
+            Called as ``progress(name, done, total)``.
+        **parameters
+            For the operators, as in `apply`.
+
+        Raises
+        ------
+        InvalidData
+            The query finds no spectra that the operator is for.
+        """
+        from barospec.catalogs import derive
+
+        self._must_be_newest()
+        selection = self.query(text) if isinstance(text, str | Mapping) else text
+        wanted, query, selection = self._settled(operators, selection, mixed, parameters)
+        if follow and selection.predicates.get("limit"):
+            raise CallError(
+                "a query with a limit cannot be followed: which spectra are meant changes with each ingest."
+            )
+        if name:
+            from barospec.archive.store import check_name
+
+            check_name(name, "the name of derived values")
+        derive.try_out(selection, wanted)
+        store = self._store
+        made = derive.define(store, wanted, query, name=name, preferred=preferred, follow=follow, reason=reason)
+        size = derive.check_block(block or derive.BLOCK)
+        report = derive.store_values(store, self.location, made, selection, block=size, progress=progress)
+        index.publish(store, self.location.head())
+        return report
+
+    def _settled(
+        self, operators: str, selection: Selection, mixed: bool, parameters: Mapping[str, Any]
+    ) -> tuple[Derivation, str, Selection]:
+        """What is to be computed in full, for what in canonical form, and the spectra of the operator's technique."""
+        from barospec.archive.apply import needed_channels
+        from barospec.archive.derived_chain import settle
+        from barospec.archive.operators.chain import parse_chain
+        from barospec.archive.operators.registry import find_operator
+        from barospec.catalogs.derived_refs import canonical_reference
+        from barospec.catalogs.known import known_from
+        from barospec.catalogs.saved import canonical_text
+        from barospec.schemas.vocabulary import DATA_NAME
+
+        technique = find_operator(parse_chain(operators)[-1][0]).technique
+        asked, kinds, narrower = selection.query, selection.counts(), {}
+        if technique and any(not key.startswith(technique) for key in kinds):
+            narrower = {"technique": technique}
+            selection = selection.sel(**narrower)
+        if not len(selection):
+            found = ", ".join(f"{count} of {key}" for key, count in kinds.items()) or "none"
+            raise InvalidData(
+                f"there is nothing to store: the query finds {found}, {operators} is for {technique or 'any'}."
+            )
+        key = next(iter(selection.counts()))
+        channels = needed_channels(operators, selection.channels(key))
+        with find.opened(self.location, selection.snapshot) as (_, connection):
+            known = known_from(connection)
+            query = canonical_text(known, asked, **narrower)
+            wanted = settle(
+                operators,
+                ["energy", DATA_NAME[key.split("/")[0]], *channels],
+                parameters,
+                lambda query: canonical_reference(known, query),
+                mixed=mixed,
+            )
+        return wanted, query, selection
+
+    def derivations(self, name: str = "") -> list[dict[str, Any]]:
+        """The sets of derived values, or one: what each is, and how many values are fresh, stale, failed or missing.
+
+        Returns
+        -------
+        list of dict
+            ``name``, ``fields`` (how its first output is written in queries), ``fresh`` (with a value), ``failed`` (computed, and
+            there was none), ``stale``, ``because`` (why, with counts), ``missing`` (spectra that meet its queries and were
+            never computed), ``preferred``, ``follow``, ``chain``, ``references``, ``queries``, ``author``, ``time``.
+        """
+        from barospec.catalogs.derived_sets import describe
+
+        rows = describe(self.location, self.snapshot)
+        if name and not any(row["name"] == name for row in rows):
+            known = [row["name"] for row in rows]
+            hint = did_you_mean(name, known) or (f" There are {', '.join(known)}." if known else " None is stored.")
+            raise NotFound(f'no derived values are stored as "{name}".{hint}')
+        return [row for row in rows if name in ("", row["name"])]
+
+    def refresh(
+        self,
+        name: str = "",
+        text: str | Mapping[str, Any] = "",
+        *,
+        missing: bool = False,
+        block: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Derived]:
+        """Compute anew exactly what is stale, in blocks that are committed one by one.
+
+        Parameters
+        ----------
+        name : str
+            A set; all without it.
+        text : str
+            Only spectra that this query finds.
+        missing : bool
+            Also spectra that meet a set's queries and never had a value.
+        block, progress
+            As in `derive`.
+
+        Returns
+        -------
+        list of Derived
+            What was done for each set.
+        """
+        from barospec.archive.derived import find_derivation, read_derivations
+        from barospec.catalogs import derive
+
+        self._must_be_newest()
+        store = self._store
+        index.publish(store, self.location.head())
+        root = store.read(self.location.head())
+        known = [find_derivation(root, name)] if name else read_derivations(root).values()
+        within = self.query(text, include=["bad"]) if text else None
+        size = derive.check_block(block or derive.BLOCK)
+        reports = [
+            derive.refresh(store, self.location, each, within=within, missing=missing, block=size, progress=progress)
+            for each in known
+            if each.status == "active"
+        ]
+        index.publish(store, self.location.head())
+        return reports
+
+    def change_derivation(
+        self,
+        name: str,
+        *,
+        preferred: bool | None = None,
+        follow: bool | None = None,
+        status: str | None = None,
+        reason: str = "",
+    ) -> Derivation:
+        """Change what a set is used for, in a commit of its own; its values stay as they are.
+
+        Parameters
+        ----------
+        name : str
+        preferred : bool, optional
+            Make it the set that its operator's outputs mean in queries.
+        follow : bool, optional
+            Compute new spectra that meet its queries as they come in.
+        status : {"active", "dropped"}, optional
+            A dropped set is searched no more; computing the same again brings it back.
+        reason : str
+            For the history.
+        """
+        from barospec.catalogs.derive import change
+
+        self._must_be_newest()
+        store = self._store
+        made, snapshot = change(store, name, preferred=preferred, follow=follow, status=status, reason=reason)
+        if snapshot:
+            index.publish(store, snapshot)
+        return made
+
+    def why(self, spectrum_id: str, name: str) -> dict[str, Any]:
+        """Where a stored value of a spectrum comes from: a record in the words of W3C PROV.
+
+        Parameters
+        ----------
+        spectrum_id : str
+            Or a unique beginning of it.
+        name : str
+            A derived field, such as ``edge_energy`` or ``edge_energy[fraction=0.5]``.
+        """
+        from barospec.catalogs.known import known_from
+        from barospec.catalogs.why import provenance
+
+        identifier = self.identify(spectrum_id)
+        with find.opened(self.location, self.at) as (snapshot, connection):
+            return provenance(connection, known_from(connection), identifier, name, snapshot)
+
+    def recompute(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a record of `why` again, on the snapshot that it was computed from.
+
+        Returns
+        -------
+        dict
+            ``outputs`` by name; ``same_bits``; ``difference``, the largest of a number from the stored one, relative to it;
+            ``changed``, what is not as it was then (operators, software, platform), which explains a difference.
+
+        Raises
+        ------
+        NotFound
+            The snapshot is not in the archive any more.
+        """
+        from barospec.catalogs.recompute import recompute
+
+        return recompute(self.location, record)
+
+    def follow(self, snapshot: str) -> list[str]:
+        """Compute what a commit brought for the sets that follow; returns sentences about what could not be done."""
+        from barospec.catalogs.derive import follow
+
+        store = self._store
+        told = follow(store, self.location, snapshot)
+        index.publish(store, self.location.head())
+        return told

@@ -1,0 +1,120 @@
+"""What people say about spectra: flags, labels and notes, kept as events and searched as fields.
+
+An event is never changed: taking a flag back is another event. So the history tells who thought what when, every snapshot has
+the flags of its time, and no data are touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from barospec.schemas.errors import CallError, did_you_mean
+from barospec.schemas.vocabulary import ANNOTATIONS, FLAGS
+
+if TYPE_CHECKING:
+    from barospec.archive.store import Store
+
+ACTIONS = ("flag", "unflag", "label", "unlabel", "note")
+
+
+def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, Any]]:
+    """What holds after a sequence of events: spectrum_id -> the fields of `ANNOTATIONS`.
+
+    Parameters
+    ----------
+    events : sequence of (action, spectrum_id, reason, details)
+        In the order in which they happened; `details` is JSON with ``value``.
+
+    Examples
+    --------
+    >>> folded([("flag", "a", "glitch", '{"value": "bad"}'), ("label", "a", "", '{"value": "fig 2"}')])["a"]["labels"]
+    'fig 2'
+    """
+    flags: dict[str, tuple[str, str]] = {}
+    labels: dict[str, set[str]] = {}
+    notes: dict[str, list[str]] = {}
+    for action, subject, reason, details in events:
+        value = str(json.loads(details or "{}").get("value", ""))
+        if action == "flag":
+            flags[subject] = (value, reason or "")
+        elif action == "unflag":
+            flags.pop(subject, None)
+        elif action == "label":
+            labels.setdefault(subject, set()).add(value)
+        elif action == "unlabel":
+            labels.get(subject, set()).discard(value)
+        elif action == "note":
+            notes.setdefault(subject, []).append(value)
+    return {
+        subject: {
+            "flag": flags[subject][0] if subject in flags else None,
+            "flag_reason": (flags[subject][1] or None) if subject in flags else None,
+            "labels": ", ".join(sorted(labels.get(subject, ()))) or None,
+            "remarks": "; ".join(notes.get(subject, ())) or None,
+        }
+        for subject in dict.fromkeys(subject for _, subject, _, _ in events)
+    }
+
+
+def annotate(connection: Any) -> bool:
+    """Write the fields of `ANNOTATIONS` into an index, from its events; returns whether anything changed."""
+    marks = ", ".join("?" * len(ACTIONS))
+    events = connection.execute(
+        f"SELECT action, subject, reason, details FROM events WHERE action IN ({marks}) ORDER BY rowid", list(ACTIONS)
+    ).fetchall()
+    connection.execute("DELETE FROM meta WHERE key = 'flagged'")
+    changed = False
+    if events:
+        rows = [[subject, *values.values()] for subject, values in folded(events).items()]
+        columns = ", ".join(f"{name} VARCHAR" for name in ("spectrum_id", *ANNOTATIONS))
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE said ({columns})")
+        connection.executemany(f"INSERT INTO said VALUES ({', '.join('?' * (1 + len(ANNOTATIONS)))})", rows)
+        sets = ", ".join(f"{name} = said.{name}" for name in ANNOTATIONS)
+        differs = " OR ".join(f"spectra.{name} IS DISTINCT FROM said.{name}" for name in ANNOTATIONS)
+        number = connection.execute(
+            f"UPDATE spectra SET {sets} FROM said WHERE said.spectrum_id = spectra.spectrum_id AND ({differs})"
+        ).fetchall()[0][0]
+        changed = bool(number)
+        connection.execute("DROP TABLE said")
+    return changed
+
+
+def note_flags(connection: Any) -> None:
+    """Tell in an index whether any spectrum is flagged as bad, so that most queries need not look."""
+    bad = connection.execute("SELECT count(*) FROM spectra WHERE flag = 'bad'").fetchall()[0][0]
+    connection.execute("DELETE FROM meta WHERE key = 'flagged'")
+    connection.execute("INSERT INTO meta VALUES ('flagged', ?)", ["yes" if bad else "no"])
+
+
+def check_flag(flag: str) -> str:
+    """A flag as the vocabulary has it, or CallError."""
+    if flag.casefold() not in FLAGS:
+        raise CallError(f'"{flag}" is no flag.{did_you_mean(flag, FLAGS)} It is one of: {", ".join(FLAGS)}.')
+    return flag.casefold()
+
+
+def check_label(label: str) -> str:
+    """A label without spaces around, or CallError for one that could not be told from several."""
+    clean = " ".join(label.split())
+    if not clean or "," in clean or len(clean) > 64:
+        raise CallError(f'"{label}" cannot be a label: 1 to 64 characters without a comma.')
+    return clean
+
+
+def write_annotations(
+    store: Store, action: str, subjects: Sequence[str], value: str, reason: str, message: str
+) -> str | None:
+    """Append an event for each spectrum, in one commit; returns the snapshot."""
+    from barospec.archive.events import event
+    from barospec.archive.layout import Writer
+    from barospec.archive.store import microseconds
+
+    with store.transaction(action) as work:
+        now = microseconds()
+        details = {"value": value} if value else {}
+        rows = [event(action, subject, now, reason=reason, details=details) for subject in subjects]
+        Writer(work.root, work.changes).append_table("events", rows)
+        work.message = message
+    return work.snapshot

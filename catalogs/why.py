@@ -1,0 +1,243 @@
+"""Where a stored number comes from: raw file, scan, reader, spectrum, every step with its parameters, and the value.
+
+The record follows W3C PROV's words (entity, activity, agent, used, wasGeneratedBy, wasDerivedFrom), in plain JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from barospec.catalogs import index
+from barospec.catalogs.known import Field, Known, quoted
+from barospec.schemas.errors import NotFound, did_you_mean
+
+OF_SPECTRUM = (
+    *("spectrum_id", "revision", "status", "run", "sample", "technique", "edge", "line", "origin", "signal"),
+    *("point_count", "energy_calibration", "energy_shift", "parents", "flag", "flag_reason"),
+)
+OF_FILE = ("source_file", "source_scan", "source_sha256", "reader", "run_sheet", "ingested")
+
+# Why the newest entry of a spectrum is not fresh: the first that holds. `s` is the spectrum, `e` the entry, `c` its calculation.
+STALE_BECAUSE = """CASE
+    WHEN e.revision < s.revision THEN 'revision ' || s.revision || ' has replaced the data of revision ' || e.revision
+    WHEN e.content <> s.content THEN 'the numbers of the spectrum are not those that were computed from'
+    WHEN e.energy_shift IS DISTINCT FROM s.energy_shift THEN 'energy_shift was ' || coalesce(e.energy_shift::VARCHAR, 'none')
+        || ' and is now ' || coalesce(s.energy_shift::VARCHAR, 'none') || ' (eV)'
+    WHEN e.energy_calibration IS DISTINCT FROM s.energy_calibration THEN 'energy_calibration was '
+        || coalesce(e.energy_calibration, 'unknown') || ' and is now ' || coalesce(s.energy_calibration, 'unknown')
+    WHEN c.reason <> '' THEN c.reason
+    ELSE '' END"""
+
+
+def newest_entries(name: str, where: str) -> str:
+    """SQL: the newest entry of a set for each spectrum that meets `where`, with why it is stale, or nothing."""
+    return f"""SELECT s.grp, s.row, e.entry, e.calculation, e.revision AS computed_revision, {STALE_BECAUSE} AS because
+        FROM spectra s JOIN {quoted(f"derived/{name}")} e ON e.spectrum_id = s.spectrum_id AND e.revision <= s.revision
+        LEFT JOIN calculation_states c ON c.name = '{name}' AND c.number = e.calculation WHERE {where}
+        QUALIFY row_number() OVER (PARTITION BY s.grp, s.row ORDER BY e.revision DESC, e.entry DESC) = 1"""
+
+
+def stale_because(connection: Any, name: str) -> list[tuple[str, int]]:
+    """Why active spectra have stale values of a set, and how many each, the commonest first."""
+    entries = newest_entries(name, f"s.status = 'active' AND s.{quoted(f'{name}:state')} = 1")
+    rows = connection.execute(
+        f"SELECT because, count(*) FROM ({entries}) GROUP BY because ORDER BY count(*) DESC, because"
+    ).fetchall()
+    return [(str(because), int(count)) for because, count in rows]
+
+
+def stored_field(known: Known, name: str) -> Field:
+    """The derived field of that name. Raises NotFound with those that there are."""
+    found = known.find("spectra", name)
+    if found is None or found.stored is None:
+        there = [field.name for field in known.fields["spectra"].values() if field.stored]
+        hint = did_you_mean(name, there) or (f" There are {', '.join(there)}." if there else " Nothing is stored yet.")
+        raise NotFound(f'no values are stored as "{name}".{hint} `barospec derive` lists them.')
+    return found
+
+
+def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snapshot: str) -> dict[str, Any]:
+    """The record of one stored value.
+
+    Parameters
+    ----------
+    connection : duckdb connection
+        To the index.
+    known : Known
+        Of that index.
+    spectrum_id : str
+        Whole.
+    name : str
+        A derived field.
+    snapshot : str
+        The snapshot of the index.
+
+    Returns
+    -------
+    dict
+        ``value`` (what is asked), ``entity``, ``activity``, ``agent``, and the relations between them.
+
+    Raises
+    ------
+    NotFound
+        There is no such field, or the spectrum has no value of it.
+    """
+    field = stored_field(known, name)
+    assert field.stored is not None
+    place = "s.spectrum_id = ? AND s.status <> 'superseded'"
+    entries = newest_entries(field.stored.derivation, place)
+    found = index.dicts(connection, f"SELECT * FROM ({entries}) LIMIT 1", [spectrum_id])
+    if not found:
+        raise NotFound(
+            f"{spectrum_id} has no {field.name} stored. Compute it: barospec derive --refresh {field.stored.derivation} --missing"
+        )
+    entry = found[0]
+    value = _value(connection, field, entry)
+    calculation = index.dicts(
+        connection,
+        "SELECT * FROM calculations WHERE name = ? AND number = ?",
+        [field.stored.derivation, entry["calculation"]],
+    )[0]
+    spectrum = index.dicts(
+        connection,
+        "SELECT * FROM spectra WHERE spectrum_id = ? AND revision = ?",
+        [spectrum_id, entry["computed_revision"]],
+    )[0]
+    definition = index.dicts(
+        connection,
+        "SELECT * FROM derivations WHERE name = ? ORDER BY revision DESC LIMIT 1",
+        [field.stored.derivation],
+    )[0]
+    references = json.loads(calculation["refs"] or "{}")
+    units = {"energy_shift": "eV"}
+    return {
+        "snapshot": snapshot,
+        "value": value,
+        "entity": {
+            "file": {"name": spectrum["source_file"], "sha256": spectrum["source_sha256"]},
+            "spectrum": {key: spectrum[key] for key in (*OF_SPECTRUM, *OF_FILE) if spectrum[key] is not None},
+            "value": {"name": field.name, "derivation": field.stored.derivation, "entry": entry["entry"]},
+            **{
+                f"reference {operator} {one['label'] or number}": {"query": one["query"], "spectra": one["spectra"]}
+                for operator, several in references.items()
+                for number, one in enumerate(several, 1)
+            },
+        },
+        "activity": {
+            "read": {"reader": spectrum["reader"], "scan": spectrum["source_scan"], "time": spectrum["ingested"]},
+            "derive": {
+                "chain": definition["chain"],
+                "refs": json.loads(definition["refs"] or "{}"),
+                "mixed": bool(definition["mixed"]),
+                "operator": definition["operator"],
+                "steps": json.loads(calculation["steps"]),
+                "references": references,
+                "notes": json.loads(calculation["notes"] or "[]"),
+                "query": calculation["query"],
+                "input_snapshot": calculation["input_snapshot"],
+                "software": json.loads(calculation["software"]),
+                "time": calculation["time"],
+            },
+        },
+        "agent": {"derive": calculation["actor"]},
+        "wasGeneratedBy": [["spectrum", "read"], ["value", "derive"]],
+        "used": [["read", "file"], ["derive", "spectrum"], *(["derive", key] for key in _reference_keys(references))],
+        "wasDerivedFrom": [["spectrum", "file"], ["value", "spectrum"]],
+        "wasAssociatedWith": [["derive", "derive"]],
+        "units": units,
+    }
+
+
+def _reference_keys(references: Mapping[str, Any]) -> list[str]:
+    return [
+        f"reference {operator} {one['label'] or number}"
+        for operator, several in references.items()
+        for number, one in enumerate(several, 1)
+    ]
+
+
+def _value(connection: Any, field: Field, entry: Mapping[str, Any]) -> dict[str, Any]:
+    assert field.stored is not None
+    table = quoted(f"derived/{field.stored.derivation}")
+    row = index.dicts(connection, f"SELECT * FROM {table} WHERE entry = ?", [entry["entry"]])[0]
+    output = field.stored.output
+    base, _, label = output.partition("[")
+    sigma = f"{base}_sigma" + (f"[{label}" if label else "")
+    quality = f"{field.stored.operator}_quality"
+    state, reasons = row.get(quality), _reasons(connection, field)
+    return {
+        "name": field.name,
+        "value": row[output],
+        "sigma": row.get(sigma),
+        "unit": field.unit,
+        "meaning": field.meaning,
+        "quality": None if state is None else reasons[state] if 0 <= state < len(reasons) else str(state),
+        "fresh": not entry["because"],
+        "stale_because": entry["because"] or None,
+        "outputs": {key: value for key, value in row.items() if key not in KEYS},
+    }
+
+
+KEYS = ("entry", "spectrum_id", "revision", "calculation", "content", "energy_shift", "energy_calibration")
+
+
+def _reasons(connection: Any, field: Field) -> list[str]:
+    assert field.stored is not None
+    rows = index.values(
+        connection,
+        "SELECT reasons FROM derived_fields WHERE derivation = ? AND reasons <> '' LIMIT 1",
+        [field.stored.derivation],
+    )
+    return [str(reason) for reason in json.loads(rows[0][0])] if rows else []
+
+
+def tree(record: Mapping[str, Any]) -> list[str]:
+    """The record as an outline for people, from the number down to the raw file."""
+    value, derive = record["value"], record["activity"]["derive"]
+    spectrum, software = record["entity"]["spectrum"], derive["software"]
+    unit = f" {value['unit']}" if value["unit"] else ""
+    shown = "no value" if value["value"] is None else f"{value['value']!r}"
+    shown += f" ± {value['sigma']:.2g}" if value["sigma"] is not None else ""
+    lines = [f"{value['name']} = {shown}{unit if value['value'] is not None else ''}"]
+    state = "fresh" if value["fresh"] else f"STALE: {value['stale_because']}"
+    lines.append(f"  {value['meaning']}; quality: {value['quality']}; {state}")
+    versions = ", ".join(f"{name} {software[name]}" for name in ("barospec", "numpy", "scipy"))
+    lines.append(f"└─ computed {derive['time']:%Y-%m-%d %H:%M:%S} UTC by {record['agent']['derive']} with {versions}")
+    lines.append(
+        f"   from snapshot {derive['input_snapshot']}, set {record['entity']['value']['derivation']}, over: {derive['query']}"
+    )
+    for step in derive["steps"]:
+        given = ", ".join(f"{name} {_shown(item)}" for name, item in step["parameters"].items() if name not in HIDDEN)
+        lines.append(f"   ├─ {step['operator']} version {step['version']}" + (f": {given}" if given else ""))
+    for operator, several in derive["references"].items():
+        for one in several:
+            label = f"{one['label']}: " if one["label"] else ""
+            ids = ", ".join(f"{each[0]} revision {each[1]}" for each in one["spectra"])
+            lines.append(f"   ├─ reference of {operator}, {label}{one['query']}")
+            lines.append(f"   │  {ids}")
+    lines += [f"   ├─ {note}" for note in derive["notes"]]
+    shift = spectrum.get("energy_shift")
+    lines.append(
+        f"   └─ spectrum {spectrum['spectrum_id']} revision {spectrum['revision']} ({spectrum['origin'].upper()}): "
+        f"{spectrum['point_count']} points, {spectrum.get('signal', 'signal unknown')}, energy_shift "
+        f"{_shown(shift)}{' eV' if shift is not None else ''}, energy_calibration {spectrum.get('energy_calibration', 'unknown')}"
+    )
+    if spectrum.get("parents"):
+        lines.append(f"      mean of {spectrum['parents']}")
+    lines.append(
+        f"      └─ scan {spectrum.get('source_scan', '–')} of {spectrum.get('source_file', '–')}, read by "
+        f"{spectrum.get('reader', '–')}, ingested {spectrum['ingested']:%Y-%m-%d %H:%M} UTC"
+    )
+    lines.append(f"         sha256 {spectrum.get('source_sha256', '–')}")
+    if spectrum.get("run_sheet"):
+        lines.append(f"         conditions from {spectrum['run_sheet']}")
+    return lines
+
+
+HIDDEN = ("reference", "references")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

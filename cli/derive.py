@@ -1,0 +1,117 @@
+"""``barospec derive``: the stored values of operators, their state, and bringing them up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli.output import note, progress, table, write_object
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    from barospec.api import Archive
+    from barospec.catalogs.derive import Derived
+
+NAME = "derive"
+COLUMNS = (
+    *("name", "field", "preferred", "follow", "fresh", "stale", "failed", "missing", "because", "chain", "references"),
+    *("queries", "author", "time"),
+)
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A set of values; with --refresh also a query of spectra. Default: all sets.", show_default=False
+        ),
+    ] = None,
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Compute anew what is stale, and nothing else.")] = False,
+    missing: Annotated[bool, typer.Option("--missing", help="With --refresh: also what was never computed.")] = False,
+    default: Annotated[
+        bool, typer.Option("--default", help="Make it the set that the plain name means in queries.")
+    ] = False,
+    follow: Annotated[
+        bool | None,
+        typer.Option(
+            "--follow/--no-follow", help="Compute new spectra as they come in, or no more.", show_default=False
+        ),
+    ] = None,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Search it no more. Storing the same again brings it back.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)] = "",
+) -> None:
+    """List what is stored of operators' values, and how much of it is fresh, stale, failed or missing; bring it up to date.
+
+    A value is stale when the spectrum, its energy shift or calibration, a reference, or the version of an operator is not what it
+    was computed from. Stale values are left out of searches and counted. --refresh commits block by block: interrupted, it goes on
+    where it was. `barospec apply OPERATOR TEXT --store` makes a set.
+    """
+    opened = open_archive(archive, at)
+    changes = {"preferred": default or None, "follow": follow, "status": "dropped" if drop else None}
+    if missing and not refresh:
+        raise CallError("--missing goes with --refresh.")
+    if any(value is not None for value in changes.values()):
+        if name is None or refresh:
+            raise CallError(
+                "--default, --follow and --drop go with the name of one set: barospec derive NAME --default."
+            )
+        opened.change_derivation(name, reason=reason, **changes)  # type: ignore[arg-type]
+        if drop:
+            print(f"{name} is searched no more; storing the same values again brings it back.")
+            return
+    elif refresh:
+        known = {row["name"] for row in opened.derivations()}
+        target, text = (name or "", "") if name is None or name in known or " " not in name.strip() else ("", name)
+        with progress("deriving") as told:
+            reports = opened.refresh(target, text, missing=missing, progress=told)
+        tell(opened, reports, as_json=as_json)
+        return
+    _list(opened, name, as_json=as_json)
+
+
+def _list(opened: Archive, name: str | None, *, as_json: bool) -> None:
+    rows = opened.derivations(name or "")
+    if as_json:
+        head = {"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}
+        write_object(head, COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
+        return
+    if not rows and name is None:
+        note('No values are stored. Store some: barospec apply edge_energy "Ni K" --store.')
+        return
+    shown = ("name", "field", "fresh", "stale", "failed", "missing", "follow")
+    table(shown, [[row[column] for column in shown] for row in rows])
+    for row in rows:
+        print(f"\n{row['name']}: {row['chain']}")
+        for operator, pairs in row["references"].items():
+            named = "; ".join(f"{label}: {query}" if label else query for label, query in pairs)
+            print(f"  references of {operator}: {named}")
+        print(f"  meant for: {' or '.join(row['queries'])}")
+        for why in row["because"]:
+            print(f"  {why['count']} stale: {why['reason']}")
+
+
+def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
+    """Print what was computed."""
+    columns = ["name", "computed", "failed", "fresh"]
+    lines: list[list[Any]] = [[getattr(report, column) for column in columns] for report in reports]
+    notes = list(dict.fromkeys(said for report in reports for said in report.notes))
+    if as_json:
+        head = {"snapshot": opened.snapshot, "count": len(lines), "missing": {}, "units": {}, "notes": notes}
+        write_object(head, columns, lines)
+        return
+    for report in reports:
+        failed = f", {report.failed} of them without a value" if report.failed else ""
+        fresh = f", {report.fresh} were there and are fresh" if report.fresh else ""
+        print(f"{report.name}: {report.computed} values stored{failed}{fresh}.")
+    if not reports:
+        note("No values are stored.")
+    for said in notes:
+        note(said)

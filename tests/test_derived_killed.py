@@ -1,0 +1,75 @@
+"""A refresh that is killed, again and again: nothing is lost, and no finished block is done twice."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from barospec.api import Archive
+from barospec.archive.derived import read_entries
+from barospec.archive.layout import Writer
+from barospec.archive.store import Store
+
+from .files_made import SETTINGS, write_columns
+
+SPECTRA, BLOCK = 40, 4
+PROGRAM = """
+import sys
+from barospec.api import Archive
+Archive(sys.argv[1]).refresh(block={block}, progress=lambda name, done, total: print(done, flush=True))
+"""
+
+
+def revisions(archive: Archive) -> Counter[str]:
+    """How many entries each spectrum has."""
+    root = Store(archive.location).read(archive.location.head())
+    count = root["derived/edge_energy/revision"].shape[0]  # type: ignore[union-attr]
+    return Counter(map(str, read_entries(root, "edge_energy", 0, count)["spectrum_id"]))
+
+
+def test_a_killed_refresh_goes_on_where_it_was(tmp_path: Path) -> None:
+    archive = Archive.create(tmp_path / "archive")
+    files = [write_columns(tmp_path / f"{n}.xdi", seed=n, points=60, e0=8335 + n / 8) for n in range(SPECTRA)]
+    assert archive.ingest(files, [*SETTINGS, "energy_calibration=foil"]).ok
+    archive.derive("edge_energy", "xas", ensemble=0)
+    store = Store(archive.location)
+    with store.transaction("set") as work:
+        Writer(work.root, work.changes).edit_spectra("xas/Ni-K", range(SPECTRA), {"energy_shift": 0.5})
+        work.message = "aligned"
+    assert archive.derivations()[0]["stale"] == SPECTRA
+
+    done = 0
+    for delay in (0.0, 0.03, 0.11):
+        command = [sys.executable, "-c", PROGRAM.format(block=BLOCK), str(archive.location.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if int(line) >= BLOCK:  # a block is finished; kill it somewhere in what follows
+                    break
+            time.sleep(delay)
+            child.kill()
+        assert child.returncode == -signal.SIGKILL
+        entries = revisions(archive)
+        assert set(entries.values()) <= {1, 2}
+        before, done = done, sum(count == 2 for count in entries.values())
+        assert before < done < SPECTRA
+        assert done % BLOCK == 0
+        # Between two kills the archive answers, and tells what is fresh.
+        row = archive.derivations()[0]
+        assert (row["fresh"], row["stale"]) == (done, SPECTRA - done)
+        with archive.ask("edge_energy > 8300 eV") as found:
+            assert (found.count, found.stale) == (done, {"edge_energy": SPECTRA - done})
+    [report] = archive.refresh()
+    assert report.computed == SPECTRA - done
+    assert set(revisions(archive).values()) == {2}
+    selection = archive.query("xas")
+    np.testing.assert_array_equal(
+        selection.columns(["edge_energy"])["edge_energy"],
+        selection.apply("edge_energy", ensemble=0)["edge_energy"].values,
+    )
