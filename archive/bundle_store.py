@@ -26,7 +26,7 @@ ROWS = 256  # a chunk of 256 spectra of 500 points is a megabyte: few requests o
 POINTS = 4096
 LONGEST_CHUNK = 64 << 20
 LONGEST_TEXT = 32 << 20  # of one JSON file
-MOST_ROWS, MOST_POINTS = 10_000_000, 1_000_000
+MOST_ROWS, MOST_POINTS = 10_000_000, 200_000
 BLOCK_VALUES = 1 << 22  # values held at a time while a group is read: 32 MB per array
 DIMENSIONS = ("spectrum", "point")
 REFERENCE = "reference_"  # and an operator's name: a value for each of its references
@@ -50,6 +50,7 @@ class GroupWriter:
         self._group = zarr.create_group(str(path), zarr_format=3)
         self._attributes = dict(attributes)
         self._coordinates: list[str] = []
+        self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def create(
         self,
@@ -64,7 +65,7 @@ class GroupWriter:
         """Declare an array; `dtype` is one of `TYPES`."""
         fill: Any = {"float64": math.nan, "string": ""}.get(dtype, 0)
         chunks = [min(size, ROWS if dim == "spectrum" else POINTS) or 1 for size, dim in zip(shape, dims, strict=True)]
-        self._group.create_array(
+        self._arrays[name] = self._group.create_array(
             name,
             shape=tuple(shape),
             chunks=tuple(chunks),
@@ -74,15 +75,14 @@ class GroupWriter:
             dimension_names=tuple(dims),
             # A chunk that is not there would read as unknown values: every one is written, so that none can be missing.
             config={"write_empty_chunks": True},
-        ).attrs.update(dict(attributes))
+            attributes=dict(attributes),
+        )
         if coordinate:
             self._coordinates.append(name)
 
     def write(self, name: str, start: int, values: NDArray[Any]) -> None:
         """Put rows into an array from `start` on."""
-        target = self._group[name]
-        assert isinstance(target, zarr.Array)
-        target[start : start + len(values)] = values
+        self._arrays[name][start : start + len(values)] = values
 
     def close(self) -> None:
         """Write the group's attributes and the consolidated metadata."""
@@ -135,10 +135,14 @@ class GroupReader:
         values = np.asarray(source[start : len(self) if stop is None else stop])
         return values.astype(object) if self.kind(name) == "string" else values
 
+    @property
+    def width(self) -> int:
+        """Points of the longest curve."""
+        return max((self.described[name]["shape"][1] for name in self.names if "point" in self.dims(name)), default=1)
+
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows that fit into memory together."""
-        width = max((self.described[name]["shape"][1] for name in self.names if "point" in self.dims(name)), default=1)
-        rows = max(1, min(4096, BLOCK_VALUES // max(1, width)))
+        rows = max(1, min(4096, BLOCK_VALUES // max(1, self.width)))
         for start in range(0, len(self), rows):
             yield start, min(len(self), start + rows)
 
@@ -197,37 +201,48 @@ def _check_array(path: Path, where: str, described: Any) -> list[str]:
     """Names of an array's chunk files, after checking each."""
     if not isinstance(described, dict) or described.get("node_type") != "array" or described.get("zarr_format") != 3:
         raise InvalidData(f"{where}: no Zarr v3 array.")
-    kind, shape, dims = (described.get(key) for key in ("data_type", "shape", "dimension_names"))
-    if not isinstance(kind, str) or kind not in TYPES:
-        raise InvalidData(f"{where}: the type {str(kind)[:60]} is none that a bundle has ({', '.join(TYPES)}). Refused.")
-    grid = described.get("chunk_grid") or {}
-    chunks = (grid.get("configuration") or {}).get("chunk_shape") if grid.get("name") == "regular" else None
-    if not (_counts(shape) and _counts(chunks) and isinstance(dims, list)) or not len(shape) == len(chunks) == len(dims):  # type: ignore[arg-type]
-        raise InvalidData(f"{where}: shape, chunks and dimensions do not fit together. Refused.")
-    if len(shape) not in (1, 2) or any(not _is_dimension(dim) for dim in dims) or min(chunks) < 1:  # type: ignore[arg-type,type-var]
-        raise InvalidData(f"{where}: dimensions {dims} are none that a bundle has. Refused.")
-    size = math.prod(chunks) * (TYPES[kind] or 1)  # type: ignore[arg-type]
-    if shape[0] > MOST_ROWS or max(shape) > MOST_ROWS or (len(shape) > 1 and shape[1] > MOST_POINTS) or size > LONGEST_CHUNK:  # type: ignore[index,type-var,arg-type]
-        raise InvalidData(f"{where}: a shape of {shape} in chunks of {chunks} is larger than any bundle's. Refused.")
+    kind, shape, chunks, _ = _layout(where, described)
     _check_codecs(where, kind, described)
     names = []
-    counts = [-(-length // chunk) for length, chunk in zip(shape, chunks, strict=True)]  # type: ignore[arg-type]
+    counts = [-(-length // chunk) for length, chunk in zip(shape, chunks, strict=True)]
     present = sum(1 for _ in (path / "c").rglob("*")) if (path / "c").is_dir() else 0
     if math.prod(counts) > present:
         raise InvalidData(f"{where}: {math.prod(counts)} chunks are declared, but fewer are there. Refused.")
     for index in np.ndindex(*counts):
         name = "/".join(["c", *map(str, index)])
-        _check_chunk(path / name, f"{where}/{name}", kind, math.prod(chunks))  # type: ignore[arg-type]
+        _check_chunk(path / name, f"{where}/{name}", kind, math.prod(chunks))
         names.append(name)
     return names
+
+
+def _layout(where: str, described: Mapping[str, Any]) -> tuple[str, list[int], list[int], list[str]]:
+    """Type, shape, chunks and dimensions of an array, when a bundle may have such."""
+    kind, shape, dims = (described.get(key) for key in ("data_type", "shape", "dimension_names"))
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise InvalidData(
+            f"{where}: the type {str(kind)[:60]} is none that a bundle has ({', '.join(TYPES)}). Refused."
+        )
+    grid = described.get("chunk_grid") or {}
+    regular = isinstance(grid, dict) and grid.get("name") == "regular"
+    chunks = (grid.get("configuration") or {}).get("chunk_shape") if regular else None
+    if not (isinstance(shape, list) and isinstance(chunks, list) and isinstance(dims, list)):
+        raise InvalidData(f"{where}: shape, chunks or dimensions are not stated. Refused.")
+    if not (_counts(shape) and _counts(chunks) and len(shape) == len(chunks) == len(dims)):
+        raise InvalidData(f"{where}: shape, chunks and dimensions do not fit together. Refused.")
+    if len(shape) not in (1, 2) or any(not _is_dimension(dim) for dim in dims) or min(chunks) < 1:
+        raise InvalidData(f"{where}: dimensions {dims} are none that a bundle has. Refused.")
+    size = math.prod(chunks) * (TYPES[kind] or 1)
+    if max(shape) > MOST_ROWS or max(shape[1:], default=0) > MOST_POINTS or size > LONGEST_CHUNK:
+        raise InvalidData(f"{where}: a shape of {shape} in chunks of {chunks} is larger than any bundle's. Refused.")
+    return kind, shape, chunks, dims
 
 
 def _is_dimension(name: Any) -> bool:
     return isinstance(name, str) and (name in DIMENSIONS or (name.startswith(REFERENCE) and name.isidentifier()))
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value)
+def _counts(value: list[Any]) -> bool:
+    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value)
 
 
 def _check_codecs(where: str, kind: str, described: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """What stays out when spectra are given away: private fields, absolute paths, and the private values wherever they stand.
 
-The defaults are safe ones; an archive's settings add to them (``private``) or take from them (``public``).
+The defaults are safe ones; an archive's setting ``private`` takes their place.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ HEADER_FIELDS = re.compile(
 _FOLDERS = re.compile(r"(?:(?<=[\s\"'=(,;:])|^)(?:[A-Za-z]:[\\/]|file://+|\\\\|/|~/)(?:[^\\/\n\"']+[\\/])+")
 _SHORTEST = 3  # a private value of one or two letters would be found in every text
 GONE = "[left out]"
+PRIVATE = (*(term.name for term in SPECTRUM_TERMS if term.private), "source_path", "header")
 
 
 class Policy:
@@ -29,7 +30,8 @@ class Policy:
     Parameters
     ----------
     settings : mapping
-        ``private`` and ``public``: lists of names of fields or header fields.
+        ``private``: names of fields, and of kinds of text: ``source_path`` (folders in the names of raw files and anywhere
+        else), ``header`` (the raw files' own headers). Without it, `PRIVATE`.
 
     Examples
     --------
@@ -42,16 +44,20 @@ class Policy:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        public = {str(name).casefold() for name in settings.get("public") or ()}
-        self._private = {str(name).casefold() for name in settings.get("private") or ()}
-        self._public = public
-        self.fields = frozenset(
-            term.name
-            for term in SPECTRUM_TERMS
-            if (term.private or term.name in self._private) and term.name not in public
-        )
+        stated = settings.get("private")
+        self._private = frozenset(PRIVATE if stated is None else map(str, stated))
+        self.fields = frozenset(term.name for term in SPECTRUM_TERMS if term.name in self._private)
+        self.keeps_headers = "header" not in self._private
         self._values: dict[str, re.Pattern[str]] = {}
         self.left_out: Counter[str] = Counter()
+
+    @property
+    def _keeps_paths(self) -> bool:
+        return "source_path" not in self._private
+
+    def file_name(self, value: str) -> str:
+        """The name of a raw file or a run sheet, without its folders where those are private."""
+        return self.text(value if self._keeps_paths else value.replace("\\", "/").rpartition("/")[2])
 
     def learn(self, field: str, values: Iterable[Any]) -> None:
         """Remember the values of a private field, so that they are found in titles, notes and headers too."""
@@ -72,7 +78,7 @@ class Policy:
 
     def text(self, value: str) -> str:
         """A text without folders of absolute paths and without private values."""
-        found, paths = _FOLDERS.subn("", value)
+        found, paths = (value, 0) if self._keeps_paths else _FOLDERS.subn("", value)
         if paths:
             self.left_out["absolute paths"] += paths
         for field, pattern in self._values.items():
@@ -94,10 +100,7 @@ class Policy:
         return self._clean(record, judge=False)
 
     def _is_private(self, key: str) -> bool:
-        name = key.casefold()
-        if name in self._public:
-            return False
-        return name in self._private or HEADER_FIELDS.search(key) is not None
+        return bool(self._private) and (key in self._private or HEADER_FIELDS.search(key) is not None)
 
     def _clean(self, value: Any, *, judge: bool) -> Any:
         if isinstance(value, Mapping):

@@ -15,6 +15,7 @@ from barospec.catalogs import index
 from barospec.finding import PathLike
 from barospec.modeling import Modeling
 from barospec.putting import Putting, prepare
+from barospec.sharing import Sharing
 
 if TYPE_CHECKING:
     from barospec.archive.store import Commit
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting):
+class Archive(Modeling, Putting, Sharing):
     """An archive and all its verbs.
 
     Parameters

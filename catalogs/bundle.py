@@ -186,7 +186,7 @@ def _write(
     inputs = by_ids(selection, sorted(wanted - own)) if wanted - own else None
     for one in (selection, inputs) if inputs is not None else (selection,):
         _learn(policy, one)
-    channels = _channels_for(options.raw, selection, sets, filled.available if filled else ())
+    channels = _channels_for(options.raw, selection, sets, sorted(filled.available) if filled else ())
     data = part / "data"
     data.mkdir()
     headers: dict[str, str] | None = {} if options.raw else None
@@ -196,7 +196,7 @@ def _write(
         extra, beside = write_groups(data, "inputs", inputs, [], channels, policy, headers, tell)
         beside.write_csv(data / "inputs.csv")
         table.about = beside.about | table.about
-    if headers is not None:
+    if headers:
         write_json(data / "headers.json", headers)
     _write_tables(data, table)
     columns = table.columns()
@@ -204,9 +204,7 @@ def _write(
         records = records_of(connection, cached_reader(selection.root, selection.snapshot), columns, policy)
     write_records(data / "records", records)
     _draw(data / "pictures", replace(selection, query=policy.text(selection.query)))
-    described = [
-        {**item.described(), "group": f"spectra/{item.key.replace('/', '-')}.zarr"} for item in sets
-    ]
+    described = [{**item.described(), "group": f"spectra/{item.key.replace('/', '-')}.zarr"} for item in sets]
     verdicts = filled.write(data / "paper", policy) if filled else []
     bundle: dict[str, Any] = {
         "barospec_bundle": FORMAT,
@@ -325,5 +323,3 @@ def _bag_info(bundle: Mapping[str, Any], settings: Mapping[str, Any], written: d
         "External-Description": f"spectra that the query {bundle['query']} finds",
         "Source-Organization": str(settings.get("publisher") or ""),
     }
-
-

@@ -125,9 +125,7 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
             spectra = part._dataset(key, wanted, ("energy_shift",), None)
             available = [str(name) for name, variable in spectra.data_vars.items() if "point" in variable.dims]
 
-            def find(
-                text: str, key: str = key, part: Selection = part, wanted: Sequence[str] = wanted
-            ) -> xr.Dataset:
+            def find(text: str, key: str = key, part: Selection = part, wanted: Sequence[str] = wanted) -> xr.Dataset:
                 return part._reference(text, key, wanted)
 
             dataset = apply(spectra, chain, find=find, mixed=mixed)
@@ -168,7 +166,9 @@ def definitions(sets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 reference["label"] or "reference": f"{reference['query']} ({len(reference['spectrum_id'])} spectra)"
                 for reference in one["references"].get(name, [])
             }
-            stated = {key: value for key, value in one["parameters"][name].items() if key not in ("reference", "references")}
+            stated = {
+                key: value for key, value in one["parameters"][name].items() if key not in ("reference", "references")
+            }
             entry = {
                 "operator": name,
                 "version": version,

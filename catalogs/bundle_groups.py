@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
 import numpy as np
+from dask.base import compute
 from numpy.typing import NDArray
 
 from barospec.archive.bundle_store import REFERENCE, GroupWriter
@@ -86,10 +88,19 @@ def _numbers(piece: NDArray[Any]) -> NDArray[np.float64]:
 def write_csv(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     """Columns of one length as CSV: shortest decimals that give the same number back, nothing for unknown."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in zip(*(values.tolist() for values in columns.values()), strict=True):
-            writer.writerow([_cell(value) for value in row])
+        file.writelines(csv_lines(columns))
+
+
+def csv_lines(columns: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """The lines of `write_csv`."""
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\n")
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    for row in itertools.chain([list(columns)], ([_cell(value) for value in row] for row in rows)):
+        writer.writerow(row)
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
 
 
 def _cell(value: Any) -> Any:
@@ -175,9 +186,7 @@ _SUMS = {
 }
 
 
-def _columns(
-    selection: Selection, key: str, policy: Policy, headers: dict[str, str] | None
-) -> dict[str, NDArray[Any]]:
+def _columns(selection: Selection, key: str, policy: Policy, headers: dict[str, str] | None) -> dict[str, NDArray[Any]]:
     """Metadata that may be given away: float with NaN, or texts with None."""
     names = [t.name for t in SPECTRUM_TERMS if t.name not in policy.fields and t.name not in UNTOLD]
     found: dict[str, NDArray[Any]] = {}
@@ -186,7 +195,8 @@ def _columns(
         if kind == "time":
             known = np.array([None if np.isnat(v) else f"{v.astype('datetime64[us]')}Z" for v in values], dtype=object)
         elif kind in ("word", "text"):
-            cleaned = {value: policy.text(value) for value in dict.fromkeys(values.tolist()) if value is not None}
+            clean = policy.file_name if name in ("source_file", "run_sheet") else policy.text
+            cleaned = {value: clean(value) for value in dict.fromkeys(values.tolist()) if value is not None}
             known = np.array([cleaned.get(value) for value in values], dtype=object)
         else:
             known = values
@@ -201,7 +211,9 @@ def _columns(
     stored = read_columns(group, low, high)
     at = selection.rows - low
     found["row_sha256"] = np.array([bytes(row).hex() for row in stored["row_sha256"][at]], dtype=object)
-    if headers is not None and "header" in stored:
+    if headers is not None and "header" in stored and not policy.keeps_headers:
+        policy.drop("the files' own headers", len(at))
+    elif headers is not None and "header" in stored:
         found["header_sha256"] = _headers(root, stored["header"][at], policy, headers)
     return found
 
@@ -212,7 +224,7 @@ def _headers(root: Any, numbers: NDArray[Any], policy: Policy, headers: dict[str
     named: dict[int, str | None] = {}
     total = int(array(root, "tables/headers/text").shape[0]) if "tables/headers" in root else 0
     # The table is small beside the curves; one read of it is cheaper than one for each distinct header.
-    texts = read_table(root, "headers", ["text"])["text"] if total else []
+    texts: Any = read_table(root, "headers", ["text"])["text"] if total else []
     for number in sorted({int(n) for n in numbers}):
         text = str(texts[number]) if 0 <= number < total else ""
         cleaned = policy.header(text)
@@ -249,7 +261,10 @@ def _write_group(
     for item in sets:
         _create_outputs(writer, item, count, width, policy)
     scalars = {
-        name: np.full(count, np.nan) for item in sets for name, out in item.outputs.items() if _dims(item, name)[1:] == ()
+        name: np.full(count, np.nan)
+        for item in sets
+        for name, out in item.outputs.items()
+        if _dims(item, name)[1:] == ()
     }
     rows = max(1024, min(4096, VALUES // max(width, 1) // 1024 * 1024))
     for start in range(0, count, rows):
@@ -257,7 +272,9 @@ def _write_group(
         part = slice(start, start + rows)
         datasets = [spectra[curves], *(item.dataset[list(item.outputs)] for item in sets)]
         # In one go: what two of them read is read once.
-        for computed in dask.compute(*(dataset.isel(spectrum=part) for dataset in datasets)):
+        for computed in compute(  # type: ignore[no-untyped-call]
+            *(dataset.isel(spectrum=part) for dataset in datasets)
+        ):
             for name, variable in computed.data_vars.items():
                 writer.write(str(name), start, np.asarray(variable.values))
                 if name in scalars:

@@ -13,7 +13,7 @@ import barospec
 from barospec.catalogs.bundle_records import write_json
 
 CRATE = "https://w3id.org/ro/crate/1.1"
-_READER = "intake.readers.readers:XArrayDatasetReader"
+READER = "intake.readers.readers:XArrayDatasetReader"
 _MEDIA = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -153,7 +153,12 @@ def _parts(root: Path, about: Mapping[str, Any]) -> tuple[list[str], list[dict[s
         if not path.is_file() or ".zarr/" in name or name.startswith("software/"):
             continue
         names.append(name)
-        described = {"@id": name, "@type": "File", "name": name.rpartition("/")[2], "contentSize": str(path.stat().st_size)}
+        described = {
+            "@id": name,
+            "@type": "File",
+            "name": name.rpartition("/")[2],
+            "contentSize": str(path.stat().st_size),
+        }
         if path.suffix in _MEDIA:
             described["encodingFormat"] = _MEDIA[path.suffix]
         entities.append(described)
@@ -259,7 +264,7 @@ def write_catalog(path: Path, groups: Sequence[Mapping[str, Any]], title: str) -
             "user_parameters": {},
         }
         entries[name] = {
-            "reader": _READER,
+            "reader": READER,
             # chunks: null reads lazily through xarray alone; pass chunks={} for dask.
             "kwargs": {"data": "{data(" + f"{name}_zarr" + ")}", "chunks": None},
             "output_instance": "xarray:Dataset",

@@ -40,7 +40,7 @@ def records_of(
     found = {
         "runs": _runs(connection, columns),
         "samples": _counted(columns, ("sample", "material")),
-        "structures": _structures(connection, _distinct(columns, "structure"), materials),
+        "structures": structure_records(connection, _distinct(columns, "structure"), materials),
         "literature": _plain(
             index.dicts(
                 connection,
@@ -101,7 +101,8 @@ def _runs(connection: Any, columns: Mapping[str, NDArray[Any]]) -> list[dict[str
     return rows
 
 
-def _structures(connection: Any, named: list[str], materials: list[str]) -> list[dict[str, Any]]:
+def structure_records(connection: Any, named: list[str], materials: list[str]) -> list[dict[str, Any]]:
+    """Active structures with their sites and bonds: those named, and those of some materials."""
     found = index.dicts(
         connection,
         "SELECT * FROM structures WHERE status = 'active' AND (structure_id IN (SELECT unnest(?::VARCHAR[])) "
@@ -132,6 +133,4 @@ def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _known(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record without what is not known; NaN is no JSON."""
-    return {
-        str(name): value for name, value in record.items() if value is not None and value == value and value != ""
-    }
+    return {str(name): value for name, value in record.items() if value is not None and value == value and value != ""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _imports(path: Path) -> list[str]:
     skipped = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -51,6 +52,7 @@ def _imports(path: Path) -> list[str]:
     return [name for name in names if name.startswith("barospec.") and _is_module(name)]
 
 
+@cache
 def _is_module(name: str) -> bool:
     try:
         return util.find_spec(name) is not None

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-ROWS = 2048
+ROWS, VALUES = 2048, 1 << 22  # at a time: 32 MB of each array
+MOST_GATHERED = 1 << 25
 # (folder of a group within data/, array, first row, row after the last) -> values
 Read = Callable[[str, str, int, int], NDArray[Any]]
 
@@ -34,21 +35,21 @@ class Spectra:
     ----------
     read : callable
         See `Read`.
-    groups : mapping of str to (int, list of str)
-        Folder -> number of spectra and names of arrays; the selection's groups before the inputs.
+    groups : mapping of str to (int, int, list of str)
+        Folder -> number of spectra, points of the longest, names of arrays; the selection's groups before the inputs.
     """
 
-    def __init__(self, read: Read, groups: Mapping[str, tuple[int, Sequence[str]]]) -> None:
+    def __init__(self, read: Read, groups: Mapping[str, tuple[int, int, Sequence[str]]]) -> None:
         self.read = read
         self.groups = groups
         self.place: dict[tuple[str, str], tuple[str, int]] = {}
-        for group, (count, _) in groups.items():
+        for group, (count, _, _) in groups.items():
             for row, identifier in enumerate(read(group, "spectrum_id", 0, count)):
                 self.place.setdefault((kind_of(group), str(identifier)), (group, row))
 
     def has(self, group: str, name: str) -> bool:
         """Whether a group has an array."""
-        return name in self.groups[group][1]
+        return name in self.groups[group][2]
 
     def block(self, group: str, names: Sequence[str], start: int, stop: int) -> dict[str, NDArray[np.float64]]:
         """Arrays of some rows, energies with the stored ``energy_shift`` added; NaN for an array the group lacks."""
@@ -71,6 +72,10 @@ class Spectra:
             if (kind, identifier) not in self.place:
                 raise KeyError(f"spectrum {identifier} is not in the bundle, but a derived value depends on it")
             group, row = self.place[kind, identifier]
+            if len(identifiers) * self.groups[group][1] > MOST_GATHERED:
+                raise ValueError(
+                    f"{len(identifiers)} spectra of {self.groups[group][1]} points are too many to compare with"
+                )
             rows.append(self.block(group, names, row, row + 1))
         width = max(row["energy"].shape[1] for row in rows)
         padded = {
@@ -127,8 +132,11 @@ def recompute(spectra: Spectra, derived: Mapping[str, Any]) -> Iterator[tuple[in
     plan, wanted = prepared(spectra, derived), list(derived["outputs"])
     group, identifiers = derived.get("group"), derived.get("spectrum_id")
     count = spectra.groups[group][0] if group else len(identifiers or ())
-    for start in range(0, count, ROWS):
-        stop = min(count, start + ROWS)
+    kind = derived["kind"]
+    width = max((points for path, (_, points, _) in spectra.groups.items() if kind_of(path) == kind), default=1)
+    rows = max(1, min(ROWS, VALUES // max(width, 1)))
+    for start in range(0, count, rows):
+        stop = min(count, start + rows)
         if group:
             arrays = spectra.block(group, derived["available"], start, stop)
         else:
@@ -141,7 +149,8 @@ def differing(found: NDArray[Any], stated: NDArray[Any]) -> NDArray[np.bool_]:
     a, b = np.asarray(found, dtype=np.float64), np.asarray(stated, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         near = np.abs(a - b) <= ABSOLUTE + RELATIVE * np.maximum(np.abs(a), np.abs(b))
-    return ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
+    wrong: NDArray[np.bool_] = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
+    return wrong
 
 
 def statistic(
@@ -287,7 +296,7 @@ def main(folder: Path) -> int:
         values: Any = opened[group][name]
         return np.asarray(values[start:stop])
 
-    groups = {path: (int(group["point_count"].shape[0]), list(group)) for path, group in opened.items()}  # type: ignore[union-attr]
+    groups = {path: (*group["energy"].shape, list(group)) for path, group in opened.items()}  # type: ignore[union-attr]
     lines = list(check(Spectra(read, groups), bundle, numbers))
     print("\n".join(lines) or "The bundle has no derived values.")
     bad = sum("DIFFERS" in line for line in lines)

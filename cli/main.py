@@ -13,7 +13,9 @@ from barospec.cli import (
     catalog,
     check,
     demo,
+    export,
     fields,
+    import_,
     index,
     ingest,
     init,
@@ -25,8 +27,10 @@ from barospec.cli import (
     runs,
     saved,
     series,
+    share,
     sheet,
     show,
+    verify,
 )
 from barospec.cli.output import note
 from barospec.schemas.errors import BarospecError
@@ -58,6 +62,10 @@ for module in (
     plot,
     series,
     catalog,
+    share,
+    verify,
+    import_,
+    export,
     log,
 ):
     app.command(module.NAME)(module.command)

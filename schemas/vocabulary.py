@@ -159,6 +159,8 @@ TERMS: tuple[Term, ...] = (
     Term("run_sheet", "word", "Run sheet that gave the conditions.", need="system"),
     Term("parents", "text", "Spectra that were averaged into this one.", need="system"),
     Term("merged_into", "text", "The average that this spectrum is part of; hidden unless scans are asked for.", need="system"),
+    Term("bundle", "word", "Bundle that the spectrum was imported from.", need="system"),
+    Term("bundle_revision", "integer", "Its revision in the archive that the bundle was made from.", need="system"),
     Term("ingested", "time", "When the row entered the archive (UTC).", need="system"),
     # Structures (one row each) and their bonds
     Term("structure_id", "text", "Identifier of the structure.", level="structure", need="required"),
