@@ -171,6 +171,7 @@ class Sharing(Finding):
     def _reconcile(self, prepared: Prepared, reader: BundleReader, known: Mapping[str, Known], snapshot: str) -> int:
         """Recognize what the archive has, although the bundle left channels and private fields out of it."""
         from barospec.archive.ingest import check_number
+        from barospec.archive.modelstore import fingerprint, read_models
         from barospec.archive.privacy import Policy
         from barospec.catalogs.bundle_records import structure_records
 
@@ -187,16 +188,19 @@ class Sharing(Finding):
                 hidden = BY_NAME[name].private and given is None
                 if hidden or (isinstance(value, str) and given != value and policy.text(value) == given):
                     entry.columns[name] = value
-            fingerprint = bytes.fromhex(sealed.get(entry.spectrum_id, ""))
-            if fingerprint and check_number(fingerprint) == row.content:
-                entry.content = fingerprint
+            digest = bytes.fromhex(sealed.get(entry.spectrum_id, ""))
+            if digest and check_number(digest) == row.content:
+                entry.content = digest
         stated = {str(record["structure_id"]): record for record in reader.records("structures")}
         with self.connection() as connection:
             held = {row["structure_id"]: row for row in structure_records(connection, sorted(stated), [])}
         same = {name for name, row in held.items() if Policy({}).clean(row) | _OWN_RECORD == stated[name] | _OWN_RECORD}
-        before = len(prepared.structures)
+        # The archive's own fingerprint is of a model's sheet, which may say more than is kept and shared.
+        models = {record.model_id: fingerprint(record) for record in read_models(self._store.read(snapshot))}
+        before = len(prepared.structures) + len(prepared.models)
         prepared.structures = [record for record in prepared.structures if record.structure_id not in same]
-        return before - len(prepared.structures)
+        prepared.models = [r for r in prepared.models if models.get(r.model_id) != fingerprint(r)]
+        return before - len(prepared.structures) - len(prepared.models)
 
     def export(
         self,
