@@ -19,6 +19,7 @@ from barospec.finding import PathLike
 from barospec.keeping import Keeping
 from barospec.modeling import Modeling
 from barospec.putting import Putting, prepare
+from barospec.sharing import Sharing
 
 if TYPE_CHECKING:
     from barospec.catalogs.saved import SavedQuery
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting, Annotating, Keeping, Caring):
+class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
     """An archive and all its verbs.
 
     Parameters

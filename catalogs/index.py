@@ -428,3 +428,20 @@ def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
         raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0]}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def arrays_to_parquet(columns: Mapping[str, Any], units: Mapping[str, str], path: Path) -> None:
+    """Arrays of one length as a Parquet file, NaN and None as NULL, units in the file's own metadata."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(QUIET)
+        connection.execute("SET threads = 1")  # the same rows in the same row groups, always
+        connection.register("given", dict(columns))
+        selected = ", ".join(
+            f"nullif({quoted(name)}, 'nan'::DOUBLE) AS {quoted(name)}" if values.dtype.kind == "f" else quoted(name)
+            for name, values in columns.items()
+        )
+        told = ", ".join(f"{quoted(name)}: '{unit.replace(chr(39), chr(39) * 2)}'" for name, unit in units.items())
+        target = str(path).replace("'", "''")
+        connection.execute(
+            f"COPY (SELECT {selected} FROM given) TO '{target}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{told}}})"
+        )

@@ -160,6 +160,8 @@ TERMS: tuple[Term, ...] = (
     Term("run_sheet", "word", "Run sheet that gave the conditions.", need="system"),
     Term("parents", "text", "Spectra that were averaged into this one.", need="system"),
     Term("merged_into", "text", "The average that this spectrum is part of; hidden unless scans are asked for.", need="system"),
+    Term("bundle", "word", "Bundle that the spectrum was imported from.", need="system"),
+    Term("bundle_revision", "integer", "Its revision in the archive that the bundle was made from.", need="system"),
     Term("ingested", "time", "When the row entered the archive (UTC).", need="system"),
     # What people said about the spectrum afterwards (`barospec flag`, `label`, `note`); kept as events
     Term("flag", "word", "What somebody who looked thinks of it; bad ones are left out of queries that do not ask for them.", need="system", allowed=FLAGS),

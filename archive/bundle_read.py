@@ -1,0 +1,303 @@
+"""What a bundle holds, for those who take it in or check it: validated before it is believed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barospec.archive import structures
+from barospec.archive.bagit import bundle_id, sha256_of
+from barospec.archive.bundle_store import GroupReader, load_json
+from barospec.archive.layout import row_sha256
+from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.sheet_records import Sheet
+from barospec.archive.spins.records import ModelRecord, Parameter
+from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, Unsupported
+from barospec.schemas.records import Problem
+from barospec.schemas.values import coerce, parse_time
+from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS, Term, group_key
+
+FORMAT = 1
+_GROUP = re.compile(r"(?:spectra|inputs)/(?:xas|xes)-[A-Z][A-Za-z0-9]?-[A-Za-z0-9]+\.zarr")
+_ID = re.compile(r"[0-9a-f]{16}")
+_SHA = re.compile(r"[0-9a-f]{64}")
+# Known to the archive that takes a bundle in, not to the bundle.
+_OWN = ("ingested", "status", "merged_into", "bundle", "bundle_revision", "revision")
+
+
+@dataclass
+class BundleReader:
+    """An unpacked bundle.
+
+    Attributes
+    ----------
+    root : Path
+    identifier : str
+        See `bagit.bundle_id`.
+    described : dict
+        Content of ``data/bundle.json``, its shape checked.
+    """
+
+    root: Path
+    identifier: str
+    described: dict[str, Any]
+    _groups: dict[str, GroupReader] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, root: Path) -> BundleReader:
+        """Read and check what the bundle says about itself.
+
+        Raises
+        ------
+        UnreadableFile
+            The folder is no bundle.
+        Unsupported
+            A newer version wrote it.
+        InvalidData
+            It says what no bundle says.
+        """
+        path = root / "data" / "bundle.json"
+        if not path.is_file():
+            raise UnreadableFile(f"{root.name} is no bundle: data/bundle.json is missing.")
+        described = load_json(path)
+        version = described.get("barospec_bundle") if isinstance(described, dict) else None
+        if not isinstance(version, int):
+            raise InvalidData("data/bundle.json states no version (barospec_bundle).")
+        if version > FORMAT:
+            raise Unsupported(f"the bundle has format {version}; this version reads up to {FORMAT}. Upgrade barospec.")
+        _check_described(described)
+        try:
+            identifier = bundle_id(root)
+        except OSError:
+            identifier = ""
+        return cls(root, identifier, described)
+
+    @property
+    def paths(self) -> list[str]:
+        """Folders of the groups under ``data/``, the selection's first."""
+        return [str(group["path"]) for group in self.described["groups"]]
+
+    def group(self, path: str) -> GroupReader:
+        """A group, checked when it is first asked for."""
+        if path not in self._groups:
+            self._groups[path] = GroupReader(self.root / "data" / path)
+        return self._groups[path]
+
+    def key(self, path: str) -> str:
+        """Key of the group in an archive, such as ``xas/Ni-K``."""
+        return path.rpartition("/")[2].removesuffix(".zarr").replace("-", "/", 1)
+
+    def columns(self, path: str) -> dict[str, NDArray[Any]]:
+        """Metadata of a group as the archive has them: None where unknown, checked against the vocabulary."""
+        group = self.group(path)
+        found: dict[str, NDArray[Any]] = {}
+        for name in group.names:
+            if group.dims(name) != ("spectrum",) or name not in BY_NAME:
+                continue
+            term = BY_NAME[name]
+            try:
+                values = [_value(term, value) for value in group.read(name).tolist()]
+            except (BarospecError, TypeError, ValueError, OverflowError) as error:
+                raise InvalidData(f"{path}/{name}: {error}") from None
+            found[name] = np.array([*values, None], dtype=object)[:-1]
+        _check_identity(path, self.key(path), found, group)
+        return found
+
+    def spectra(self, path: str) -> Iterator[tuple[int, NDArray[np.float64], dict[str, NDArray[np.float64]], bool]]:
+        """Each spectrum of a group: row, energies, signals, and whether the sealed fingerprint is of just these signals."""
+        group = self.group(path)
+        data = DATA_NAME[self.key(path).split("/")[0]]
+        names = [data, *(name for name in group.names if name in CHANNELS)]
+        if data not in group.names or "energy" not in group.names:
+            raise InvalidData(f"{path}: it has no {data} or no energy.")
+        for start, stop in group.blocks():
+            arrays = {name: group.read(name, start, stop) for name in ("energy", *names)}
+            counts = group.read("point_count", start, stop)
+            sealed = group.read("row_sha256", start, stop) if "row_sha256" in group.names else [""] * (stop - start)
+            for row in range(stop - start):
+                count = int(counts[row])
+                if not 0 < count <= group.width:
+                    raise InvalidData(
+                        f"{path}: row {start + row} claims {count} points; its arrays have {group.width}."
+                    )
+                energy = np.ascontiguousarray(arrays["energy"][row, :count], dtype=np.float64)
+                every = {name: np.ascontiguousarray(arrays[name][row, :count], dtype=np.float64) for name in names}
+                if not np.isfinite(energy).all():
+                    raise InvalidData(f"{path}: row {start + row} has an energy that is no number.")
+                present = {n: values for n, values in every.items() if n == data or np.isfinite(values).any()}
+                whole = row_sha256(energy, present).hex() == str(sealed[row])
+                if not whole and row_sha256(energy, every).hex() == str(sealed[row]):
+                    present, whole = every, True
+                yield start + row, energy, present, whole
+
+    def prepared(self) -> Prepared:
+        """All spectra and records, ready for `ingest`; what cannot be taken is among the problems."""
+        prepared = Prepared()
+        headers = self._headers()
+        for path in self.paths:
+            key, columns = self.key(path), self.columns(path)
+            digests = (
+                self.group(path).read("header_sha256").tolist() if "header_sha256" in self.group(path).names else []
+            )
+            for row, energy, signals, _ in self.spectra(path):
+                known = {name: values[row] for name, values in columns.items()}
+                known |= {"bundle": self.identifier, "bundle_revision": known.get("revision")}
+                kept = {n: v for n, v in known.items() if n in ("bundle", "bundle_revision") or n not in _OWN}
+                header = headers.get(str(digests[row]), "{}") if digests else "{}"
+                prepared.entries.append(
+                    Entry(
+                        group=key,
+                        curves=prepared.spool.put(energy, signals),
+                        columns=kept,
+                        header=header,
+                        content=row_sha256(energy, signals),
+                        where=f"{path} [{kept['spectrum_id']}]",
+                    )
+                )
+        self._take_records(prepared)
+        # The bundle's own account is kept as run sheets are: it says what these spectra were and where they came from.
+        description = self.root / "data" / "bundle.json"
+        name = Path(f"bundle-{self.identifier}.json")
+        prepared.sheets.append(Sheet(name, sha256_of(description), description.read_text(encoding="utf-8")))
+        return prepared
+
+    def sealed(self) -> dict[str, str]:
+        """spectrum_id -> fingerprint of the spectrum in the archive that the bundle was made from."""
+        found: dict[str, str] = {}
+        for path in self.paths:
+            group = self.group(path)
+            if "row_sha256" in group.names:
+                found |= dict(zip(group.read("spectrum_id").tolist(), group.read("row_sha256").tolist(), strict=True))
+        return found
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """Records of a kind: runs, samples, structures, literature, models."""
+        path = self.root / "data" / "records" / f"{name}.json"
+        content = load_json(path) if path.is_file() else []
+        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+            raise InvalidData(f"data/records/{name}.json is no list of records.")
+        return content
+
+    def _headers(self) -> dict[str, str]:
+        path = self.root / "data" / "headers.json"
+        content = load_json(path, 1 << 28) if path.is_file() else {}
+        if not isinstance(content, dict):
+            raise InvalidData("data/headers.json is no mapping.")
+        return {str(digest): str(text) for digest, text in content.items()}
+
+    def _take_records(self, prepared: Prepared) -> None:
+        for name, take in (("structures", _structure), ("models", _model), ("literature", _literature)):
+            for record in self.records(name):
+                try:
+                    getattr(prepared, name).append(take(record))
+                except (BarospecError, TypeError, ValueError, KeyError) as error:
+                    told = f"{record.get('structure_id') or record.get('model_id') or name}: {error}"
+                    prepared.problems.append(Problem("warning", f"not taken: {told}", f"data/records/{name}.json"))
+
+
+def _check_described(described: Mapping[str, Any]) -> None:
+    groups = described.get("groups")
+    if not isinstance(groups, list) or not groups or not all(isinstance(group, dict) for group in groups):
+        raise InvalidData("data/bundle.json lists no groups.")
+    for group in groups:
+        if not isinstance(group.get("path"), str) or not _GROUP.fullmatch(group["path"]):
+            raise InvalidData(f'data/bundle.json: "{str(group.get("path"))[:80]}" is no group of a bundle. Refused.')
+    if len({group["path"] for group in groups}) != len(groups):
+        raise InvalidData("data/bundle.json lists a group twice.")
+    for name in ("query", "snapshot", "archive"):
+        if not isinstance(described.get(name), str):
+            raise InvalidData(f"data/bundle.json does not say its {name}.")
+    if not isinstance(described.get("derived"), list):
+        raise InvalidData("data/bundle.json does not list its derived values.")
+
+
+def _value(term: Term, value: Any) -> Any:
+    """A stored value as the archive has it."""
+    if value is None or value == "" or value != value:
+        return None
+    if term.kind == "number":
+        if not np.isfinite(value):
+            raise InvalidData(f"{value} is no number for {term.name}.")
+        return float(value)
+    if term.kind == "integer":
+        if float(value) != int(value) or abs(value) > 2**53:
+            raise InvalidData(f"{value} is no whole number for {term.name}.")
+        return int(value)
+    if not isinstance(value, str) or len(value) > 100_000 or "\0" in value:
+        raise InvalidData(f"a value of {term.name} is no text, or a very long one.")
+    if term.kind == "time":
+        return parse_time(value, term.name)
+    return coerce(term, value)[term.name] if term.allowed or term.name in ("edge", "line") else value
+
+
+def _check_identity(path: str, key: str, columns: Mapping[str, NDArray[Any]], group: GroupReader) -> None:
+    lacking = [
+        name for name in ("spectrum_id", "run", "origin", "technique", "edge", "point_count") if name not in columns
+    ]
+    if lacking:
+        raise InvalidData(f"{path}: it has no {', '.join(lacking)}.")
+    ids = columns["spectrum_id"].tolist()
+    if not all(isinstance(one, str) and _ID.fullmatch(one) for one in ids) or len(set(ids)) != len(ids):
+        raise InvalidData(f"{path}: a spectrum_id is not 16 hex digits, or comes twice.")
+    for name in ("run", "origin", "technique", "edge", "point_count"):
+        if any(value is None for value in columns[name]):
+            raise InvalidData(f"{path}: a spectrum has no {name}.")
+    lines = columns.get("line", np.full(len(ids), None, dtype=object))
+    for technique, edge, line in set(zip(columns["technique"], columns["edge"], lines, strict=True)):
+        if group_key(technique, edge, line or "") != key:
+            raise InvalidData(f"{path}: it holds {technique} spectra of {edge} {line or ''}, which belong elsewhere.")
+    for name in ("row_sha256", "source_sha256", "header_sha256"):
+        if name in group.names and any(one and not _SHA.fullmatch(str(one)) for one in group.read(name)):
+            raise InvalidData(f"{path}: a {name} is not 64 hex digits.")
+
+
+_STRUCTURE = (
+    *("structure_id", "material", "space_group", "a", "b", "c", "alpha", "beta", "gamma", "sites"),
+    *("pressure", "pressure_sigma", "temperature", "origin", "note", "source", "source_file"),
+)
+
+
+def _structure(record: Mapping[str, Any]) -> structures.Structure:
+    return structures.from_mapping({name: record[name] for name in _STRUCTURE if name in record})
+
+
+def _model(record: Mapping[str, Any]) -> ModelRecord:
+    texts = ("model_id", "compound", "structure", "stack", "scale", "status", "hamiltonian", "source", "source_file")
+    stated: dict[str, Any] = {name: str(record.get(name, "")) for name in (*texts, "source_sha256")}
+    stated |= {name: float(record.get(name, np.nan)) for name in ("pressure", "temperature")}
+    numbers = [Parameter(**{str(key): value for key, value in one.items()}) for one in record.get("parameters", ())]
+    metadata = {str(key): str(value) for key, value in record.get("metadata", {}).items()}
+    return ModelRecord(**stated, parameters=tuple(numbers), metadata=metadata)
+
+
+def _literature(record: Mapping[str, Any]) -> dict[str, Any]:
+    known = {term.name for term in SPECTRUM_TERMS} | {
+        "quantity",
+        "value",
+        "value_sigma",
+        "value_unit",
+        "source",
+        "quote",
+    }
+    taken = {name: value for name, value in record.items() if name in known}
+    for name in ("quantity", "value", "value_unit", "source"):
+        if name not in taken:
+            raise InvalidData(f"a literature value needs {name}.")
+    return {name: value for name, value in coerced(taken).items() if value is not None}
+
+
+def coerced(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's values checked against the vocabulary."""
+    return {name: _value(BY_NAME[name], value) for name, value in record.items()}
+
+
+def summary(described: Mapping[str, Any]) -> str:
+    """One line about where a bundle is from, for a history."""
+    return json.dumps({name: described[name] for name in ("archive", "snapshot", "query")}, ensure_ascii=False)

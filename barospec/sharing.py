@@ -1,0 +1,259 @@
+"""What gives spectra away and takes them in: bundles and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from barospec.catalogs import index
+from barospec.finding import Finding, PathLike
+from barospec.schemas.errors import CallError
+from barospec.schemas.vocabulary import BY_NAME
+
+if TYPE_CHECKING:
+    from barospec.archive.bundle_read import BundleReader
+    from barospec.archive.exports.common import Exported
+    from barospec.archive.ingest import Known, Report
+    from barospec.archive.prepare import Prepared
+    from barospec.catalogs.bundle import Bundle
+    from barospec.catalogs.bundle_verify import Verified
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(name: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Sharing(Finding):
+    """Bundles and files for other people and other tools."""
+
+    def share(
+        self,
+        text: str | Mapping[str, Any],
+        target: PathLike,
+        *,
+        derived: str | Sequence[str] = (),
+        tag: str = "",
+        raw: bool = False,
+        paper: PathLike | None = None,
+        zipped: bool = False,
+        overwrite: bool = False,
+        mixed: bool = False,
+        progress: Progress = _silent,
+    ) -> Bundle:
+        """Write the spectra that a query finds as a sealed bundle; see ``docs/bundles.md``.
+
+        Parameters
+        ----------
+        text : str or mapping
+            A query.
+        target : path-like
+            A folder that is absent, or a file ending in ``.zip``.
+        derived : str or sequence of str
+            Operators or chains whose values go along, separated by commas: ``"edge_energy, valence(references='...')"``.
+        tag : str
+            Name the snapshot in the archive, for ever, and say the name in the bundle.
+        raw : bool
+            Recorded channels and the files' own headers too, without private fields.
+        paper : path-like, optional
+            A ``paper.yaml`` to fill and check.
+        zipped : bool
+            A zip archive.
+        overwrite : bool
+            Replace a bundle that is there.
+        mixed : bool
+            Allow references of another origin than the spectra.
+        progress : callable
+            ``progress(name, done, total)``.
+
+        Returns
+        -------
+        Bundle
+            With its identifier, its counts, what was left out, and the verdicts on the paper's numbers.
+
+        Raises
+        ------
+        CallError, QueryError
+            The query finds nothing, or the call is wrong.
+        Conflict
+            The target or the tag is there already.
+        """
+        from barospec.catalogs.bundle import Options, share
+        from barospec.catalogs.bundle_derived import split_chains
+        from barospec.catalogs.paper import read_paper
+
+        store = self._store
+        selection = self.query(text)
+        snapshot = selection.snapshot
+        if tag and self.location.tags().get(tag, snapshot) != snapshot:
+            raise CallError(f'the tag "{tag}" names another snapshot. Take another name, or share with --at {tag}.')
+        written = next(iter(store.history(snapshot, limit=1))).time
+        options = Options(
+            derived=split_chains(derived),
+            raw=raw,
+            mixed=mixed,
+            paper=read_paper(Path(paper)) if paper is not None else None,
+            tag=tag,
+        )
+        made = share(
+            self.location,
+            selection,
+            Path(target),
+            written,
+            self._settings,
+            options,
+            zipped=zipped,
+            overwrite=overwrite,
+            tell=progress,
+        )
+        if tag and tag not in self.location.tags():
+            store.tag(tag, snapshot)
+        return made
+
+    @property
+    def _settings(self) -> Mapping[str, Any]:
+        from barospec.archive.settings import read_settings
+
+        return read_settings(self._store.read(self.snapshot))
+
+    def import_bundle(
+        self, bundle: PathLike, *, replace: bool = False, message: str = "", progress: Progress = _silent
+    ) -> Report:
+        """Take a bundle into the archive, in one commit: spectra of the selection and its inputs, and their records.
+
+        Parameters
+        ----------
+        bundle : path-like
+            A folder or a zip archive. It is verified first, and refused if anything is wrong with it.
+        replace : bool
+            Take what contradicts the archive as a new revision; otherwise it is reported as a conflict.
+        message : str
+            For the history.
+        progress : callable
+            ``progress(name, done, total)``.
+
+        Returns
+        -------
+        Report
+            As of an ingest. Each spectrum keeps its ``spectrum_id`` and says its ``bundle`` and the revision it had.
+
+        Raises
+        ------
+        InvalidData
+            The bundle is damaged or hostile; nothing was written.
+        """
+        from barospec.archive.bundle_read import BundleReader
+        from barospec.archive.ingest import ingest
+        from barospec.archive.unpack import folder_of
+        from barospec.catalogs.bundle_verify import must_be_whole
+
+        self._must_be_newest()
+        store = self._store
+        with folder_of(Path(bundle)) as root:
+            must_be_whole(root, progress)
+            reader = BundleReader.open(root)
+            prepared = reader.prepared()
+            snapshot = self.snapshot
+            known = index.lookup(index.publish(store, snapshot), [e.spectrum_id for e in prepared.entries], [])
+            already = self._reconcile(prepared, reader, {row.spectrum_id: row for row in known}, snapshot)
+
+        def look(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
+            # A bundle's spectra are known by their ids; a file of the same name elsewhere is another file.
+            return index.lookup(index.publish(store, snapshot), ids, [])
+
+        told = message or f"bundle {reader.identifier}: {reader.described['query']}"
+        report = ingest(store, prepared, look, replace=replace, message=told)
+        report.unchanged += already
+        if report.snapshot:
+            index.publish(store, report.snapshot)
+        return report
+
+    def _reconcile(self, prepared: Prepared, reader: BundleReader, known: Mapping[str, Known], snapshot: str) -> int:
+        """Recognize what the archive has, although the bundle left channels and private fields out of it."""
+        from barospec.archive.ingest import check_number
+        from barospec.archive.modelstore import fingerprint, read_models
+        from barospec.archive.privacy import Policy
+        from barospec.catalogs.bundle_records import structure_records
+
+        sealed = reader.sealed()
+        for entry in prepared.entries:
+            row = known.get(entry.spectrum_id)
+            if row is None:
+                continue
+            policy = Policy({})
+            for name in policy.fields:
+                policy.learn(name, [row.columns.get(name)])
+            for name, value in row.columns.items():
+                given = entry.columns.get(name)
+                hidden = BY_NAME[name].private and given is None
+                if hidden or (isinstance(value, str) and given != value and policy.text(value) == given):
+                    entry.columns[name] = value
+            digest = bytes.fromhex(sealed.get(entry.spectrum_id, ""))
+            if digest and check_number(digest) == row.content:
+                entry.content = digest
+        stated = {str(record["structure_id"]): record for record in reader.records("structures")}
+        with self.connection() as connection:
+            held = {row["structure_id"]: row for row in structure_records(connection, sorted(stated), [])}
+        same = {name for name, row in held.items() if Policy({}).clean(row) | _OWN_RECORD == stated[name] | _OWN_RECORD}
+        # The archive's own fingerprint is of a model's sheet, which may say more than is kept and shared.
+        models = {record.model_id: fingerprint(record) for record in read_models(self._store.read(snapshot))}
+        before = len(prepared.structures) + len(prepared.models)
+        prepared.structures = [record for record in prepared.structures if record.structure_id not in same]
+        prepared.models = [r for r in prepared.models if models.get(r.model_id) != fingerprint(r)]
+        return before - len(prepared.structures) - len(prepared.models)
+
+    def export(
+        self,
+        text: str | Mapping[str, Any],
+        folder: PathLike,
+        *,
+        format: str = "xdi",
+        overwrite: bool = False,
+        progress: Progress = _silent,
+    ) -> Exported:
+        """Write the spectra that a query finds as files for other tools.
+
+        Parameters
+        ----------
+        text : str or mapping
+            A query.
+        folder : path-like
+            Where files go; it is made.
+        format : str
+            ``xdi``, ``athena``, ``nxxas`` or ``csv``.
+        overwrite : bool
+            Replace files of the same name.
+        progress : callable
+            ``progress(name, done, total)``.
+
+        Returns
+        -------
+        Exported
+            Files, and what could not be written, with the reason.
+        """
+        from barospec.catalogs.exporting import export
+
+        return export(self.query(text), Path(folder), format, self._settings, overwrite=overwrite, tell=progress)
+
+
+# What differs between two archives that hold the same structure.
+_OWN_RECORD: dict[str, Any] = {"revision": 0, "source_sha256": "", "run_sheet": "", "origin": "", "bonds": []}
+
+
+def verify_bundle(path: PathLike, *, recompute: bool = False, progress: Progress = _silent) -> Verified:
+    """Check a bundle: every byte, every rule, and with `recompute` every derived value again.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder or a zip archive.
+    recompute : bool
+        Compute derived values again.
+    progress : callable
+        ``progress(name, done, total)``.
+    """
+    from barospec.catalogs.bundle_verify import verify
+
+    return verify(Path(path), recompute=recompute, tell=progress)

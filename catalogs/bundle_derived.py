@@ -1,0 +1,183 @@
+"""Derived values on their way into a bundle: which chains are asked for, what they give, what they depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from barospec.archive.apply import needed_channels
+from barospec.archive.head import locate
+from barospec.archive.operators.chain import parse_chain
+from barospec.archive.operators.record import Output
+from barospec.archive.operators.registry import find_operator
+from barospec.catalogs.find import select
+from barospec.schemas.errors import CallError, Conflict
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from barospec.catalogs.selection import Selection
+
+Chain = str
+ApplyTo = Callable[["Selection", Chain], "xr.Dataset | xr.DataTree"]
+
+
+@dataclass(frozen=True)
+class DerivedSet:
+    """What one chain gives for the spectra of one group.
+
+    Parameters
+    ----------
+    chain : str
+        As it was asked for.
+    key : str
+        Group of the spectra, such as ``xas/Ni-K``.
+    outputs : dict of str to Output
+        Of the operators that the chain names, in their order.
+    dataset : Dataset
+        Lazy.
+    """
+
+    chain: str
+    key: str
+    outputs: dict[str, Output]
+    dataset: xr.Dataset
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference_ids(self) -> list[str]:
+        """Ids of all spectra that the values depend on beside their own."""
+        named = self.provenance.get("references", {}).values()
+        return sorted({name for group in named for one in group for name in one["spectrum_id"]})
+
+    def described(self) -> dict[str, Any]:
+        """What is needed to compute the set again: steps, versions, all parameters, references."""
+        steps = self.provenance["steps"]
+        available = [str(name) for name in self.dataset.attrs["available"]]
+        return {
+            "kind": self.key.replace("/", "-"),
+            "chain": self.chain,
+            "steps": [name for name, _ in parse_chain(self.chain)],
+            "versions": {step["operator"]: step["version"] for step in steps},
+            "parameters": {step["operator"]: step["parameters"] for step in steps},
+            "sources": {step["operator"]: step["source"] for step in steps},
+            "available": available,
+            "references": {
+                operator: [
+                    {"label": one["label"], "query": one.get("query", ""), "spectrum_id": one["spectrum_id"]}
+                    for one in named
+                ]
+                for operator, named in self.provenance.get("references", {}).items()
+            },
+            "outputs": {name: {"unit": out.unit, "meaning": out.meaning} for name, out in self.outputs.items()},
+            "notes": self.provenance.get("notes", []),
+        }
+
+
+def split_chains(asked: str | Sequence[str]) -> list[str]:
+    """Chains separated by commas that stand outside parentheses and quotes.
+
+    >>> split_chains("edge_energy, normalize(pre1=-150, pre2=-30) | edge_energy")
+    ['edge_energy', 'normalize(pre1=-150, pre2=-30) | edge_energy']
+    """
+    found = []
+    for text in [asked] if isinstance(asked, str) else asked:
+        depth, quote, start = 0, "", 0
+        for place, char in enumerate(text):
+            if quote or char in "\"'":
+                quote = "" if char == quote else quote or char
+            elif char in "()":
+                depth += 1 if char == "(" else -1
+            elif char == "," and depth == 0:
+                found.append(text[start:place])
+                start = place + 1
+        found.append(text[start:])
+    return list(dict.fromkeys(chain.strip() for chain in found if chain.strip()))
+
+
+def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False) -> list[DerivedSet]:
+    """Each chain over each group of a selection to which it applies, lazily.
+
+    Raises
+    ------
+    CallError
+        A chain applies to none of the spectra.
+    Conflict
+        Two chains give values of one name.
+    """
+    from barospec.archive.apply import apply
+
+    made: list[DerivedSet] = []
+    for chain in chains:
+        operators = [find_operator(name) for name, _ in parse_chain(chain)]
+        technique = operators[-1].technique
+        keys = [key for key in selection.counts() if not technique or key.startswith(f"{technique}/")]
+        if not keys:
+            raise CallError(f"{chain} is for {technique} spectra, and the selection has none.")
+        for key in keys:
+            mine = selection.groups == key
+            part = replace(selection, groups=selection.groups[mine], rows=selection.rows[mine])
+            wanted = needed_channels(chain, part.channels(key, True))
+            spectra = part._dataset(key, wanted, ("energy_shift",), None)
+            available = [str(name) for name, variable in spectra.data_vars.items() if "point" in variable.dims]
+
+            def find(text: str, key: str = key, part: Selection = part, wanted: Sequence[str] = wanted) -> xr.Dataset:
+                return part._reference(text, key, wanted)
+
+            dataset = apply(spectra, chain, find=find, mixed=mixed)
+            dataset.attrs["available"] = available
+            outputs = {name: out for operator in operators for name, out in operator.outputs.items()}
+            made.append(DerivedSet(chain, key, outputs, dataset, json.loads(dataset.attrs["provenance"])))
+    _refuse_twins(made)
+    return made
+
+
+def _refuse_twins(made: Sequence[DerivedSet]) -> None:
+    owner: dict[tuple[str, str], DerivedSet] = {}
+    for one in made:
+        for name in one.outputs:
+            before = owner.setdefault((one.key, name), one)
+            if before is not one:
+                raise Conflict(
+                    f'"{before.chain}" and "{one.chain}" both give {name}, and a bundle has one of a name. '
+                    f"Leave one out, or make a bundle for each."
+                )
+
+
+def by_ids(selection: Selection, identifiers: Sequence[str]) -> Selection:
+    """The spectra with these ids at the snapshot of a selection, by group and id; parents of merges too."""
+    found = select(locate(selection.root), selection.snapshot, "scans", spectrum_id=list(identifiers))
+    ids = found.columns(["spectrum_id"])["spectrum_id"].astype(str)
+    order = np.lexsort((ids, found.groups.astype(str)))
+    return replace(found, groups=found.groups[order], rows=found.rows[order])
+
+
+def definitions(sets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How each derived value was defined, once for each operator and parameters: for a README."""
+    told: dict[str, dict[str, Any]] = {}
+    for one in sets:
+        for name, version in one["versions"].items():
+            operator = find_operator(name)
+            references = {
+                reference["label"] or "reference": f"{reference['query']} ({len(reference['spectrum_id'])} spectra)"
+                for reference in one["references"].get(name, [])
+            }
+            stated = {
+                key: value for key, value in one["parameters"][name].items() if key not in ("reference", "references")
+            }
+            entry = {
+                "operator": name,
+                "version": version,
+                "summary": operator.summary,
+                "parameters": stated,
+                "references": references,
+                "source": operator.source,
+                "chain": one["chain"],
+                "reasons": list(operator.reasons),
+            }
+            told.setdefault(json.dumps([name, stated, references], sort_keys=True), entry)
+    return list(told.values())

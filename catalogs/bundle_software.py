@@ -1,0 +1,82 @@
+"""The source that made derived values, as a bundle carries it: the modules that a chain runs through, unchanged."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+
+import barospec
+
+ENTRIES = ("barospec.archive.operators.chain", "barospec.archive.operators.registry")
+_PACKAGE = '"""{what}, as it ran. Part of a bundle of spectra; see check_numbers.py beside this folder."""\n'
+
+
+def modules_of(entries: tuple[str, ...] = ENTRIES) -> dict[str, Path]:
+    """The modules of ours that some modules import, directly or not, with their files.
+
+    >>> "barospec.archive.operators.normalize" in modules_of()
+    True
+    """
+    found: dict[str, Path] = {}
+    waiting = list(entries)
+    while waiting:
+        name = waiting.pop()
+        spec = util.find_spec(name)
+        if name in found or spec is None or spec.origin is None:
+            continue
+        found[name] = Path(spec.origin)
+        if spec.submodule_search_locations is None:  # of packages only the modules that are named
+            waiting += _imports(found[name])
+    return found
+
+
+def _imports(path: Path) -> list[str]:
+    """Modules of ours that a file imports when it runs; those of type checking stay out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: list[str] = []
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.startswith("barospec.") and _is_module(name)]
+
+
+@cache
+def _is_module(name: str) -> bool:
+    try:
+        return util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a function of a module, looked up as if it were a submodule
+        return False
+
+
+def write_software(folder: Path) -> None:
+    """Write the operators' source, its licence, and the packages that make it importable under its own name."""
+    for name, source in sorted(modules_of().items()):
+        parts = name.split(".")
+        package = source.name == "__init__.py"
+        target = folder.joinpath(*parts, "__init__.py") if package else folder.joinpath(*parts).with_suffix(".py")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    for made in sorted({path.parent for path in folder.rglob("*.py")} | {folder / "barospec"}):
+        for package_folder in [made, *made.parents]:
+            if package_folder == folder:
+                break
+            init = package_folder / "__init__.py"
+            if package_folder == folder / "barospec":
+                what = _PACKAGE.format(what=f"The operators of barospec {barospec.__version__}")
+                init.write_text(f'{what}\n__version__ = "{barospec.__version__}"\n', encoding="utf-8", newline="\n")
+            elif not init.exists():
+                init.write_text(_PACKAGE.format(what="A part of barospec"), encoding="utf-8", newline="\n")
+    text = metadata.distribution("barospec").read_text("licenses/LICENSE")
+    (folder / "LICENSE").write_text(text or "BSD 3-Clause\n", encoding="utf-8", newline="\n")

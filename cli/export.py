@@ -1,0 +1,69 @@
+"""``barospec export``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli.output import note, progress, write_object
+
+NAME = "export"
+
+
+class Format(StrEnum):
+    """What other tools read."""
+
+    xdi = "xdi"
+    athena = "athena"
+    nxxas = "nxxas"
+    csv = "csv"
+
+
+def command(
+    text: Annotated[str, typer.Argument(help='Which spectra, such as "Ni K above 14 GPa".')],
+    folder: Annotated[Path, typer.Argument(help="Where the files go; it is made.")],
+    format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            "-f",
+            help="xdi (a file each), athena (one .prj), nxxas (one NeXus file), csv (a file each, and a table).",
+        ),
+    ] = Format.xdi,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the spectra that a query finds as files for other tools.
+
+    Energies are written as recorded, with the shift to add beside them. Calculated and synthetic spectra say so in every
+    file. Private fields stay out, as in a bundle.
+    """
+    with progress("exporting") as tell:
+        opened = open_archive(archive, at)
+        made = opened.export(text, folder, format=format.value, overwrite=overwrite, progress=tell)
+    if as_json:
+        head = {
+            "snapshot": made.snapshot,
+            "query": made.query,
+            "count": len(made.files),
+            "missing": {},
+            "units": {},
+            "spectra": made.count,
+            "skipped": made.skipped,
+            "left_out": made.left_out,
+        }
+        write_object(head, ["file"], [[str(path)] for path in made.files])
+    else:
+        print(f"{made.count} spectra exported to {folder} ({len(made.files)} files).")
+        for name, count in made.left_out.items():
+            note(f"left out: {name} ({count})")
+        for reason, count in made.skipped.items():
+            note(f"not exported: {count} spectra, {reason}")
+    if not made.count:
+        raise typer.Exit(1)

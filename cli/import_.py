@@ -1,0 +1,49 @@
+"""``barospec import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import ArchiveOption, JsonOption, open_archive
+from barospec.cli.output import note, progress, write_object
+
+NAME = "import"
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="The bundle: a folder or a zip archive.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take what contradicts the archive as a new revision.")
+    ] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="For the history.", show_default=False)] = "",
+    archive: ArchiveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a bundle into an archive, in one commit: its spectra, their inputs and records.
+
+    The bundle is verified first. Spectra keep their identity and say from which bundle and revision they came; the same
+    bundle again adds nothing; what contradicts the archive is reported. Exit code 1 when anything was not taken.
+    """
+    with progress("importing") as tell:
+        report = open_archive(archive).import_bundle(bundle, replace=replace, message=message, progress=tell)
+    counts = {name: value for name, value in report.to_dict().items() if isinstance(value, int)}
+    if as_json:
+        problems = [[p.severity, p.message, p.file] for p in report.problems]
+        head: dict[str, object] = {
+            "snapshot": report.snapshot,
+            "count": len(problems),
+            "missing": {},
+            "units": {},
+            **counts,
+        }
+        write_object(head, ["severity", "message", "file"], problems)
+    else:
+        for problem in report.problems:
+            note(f"{problem.severity}: {problem}")
+        told = ", ".join(f"{value} {name}" for name, value in counts.items() if value)
+        print(f"{told or 'nothing to take'}" + (f"; snapshot {report.snapshot}" if report.snapshot else ""))
+    if not report.ok:
+        raise typer.Exit(1)
