@@ -189,7 +189,9 @@ class Store:
                 metadata = dict(info.metadata)
                 if info.parent_id is None and "barospec" not in metadata:
                     return
-                yield Commit(info.id, info.parent_id, info.message, info.written_at, metadata.get("barospec", {}))
+                yield Commit(
+                    info.id, info.parent_id, info.message, info.written_at, _sorted(metadata.get("barospec", {}))
+                )
         except icechunk.IcechunkError as error:
             raise failure(self.location, f"the history of {self.location.place} cannot be read", error) from error
 
@@ -449,3 +451,8 @@ def check_name(name: str, what: str) -> str:
     if not name or name.startswith(".") or not all(char.isalnum() or char in "._-" for char in name):
         raise InvalidData(f'{what} "{name}" must be letters, digits, ".", "_" or "-".')
     return name
+
+
+def _sorted(value: Any) -> Any:
+    """The store gives back maps in any order; told in one order, the same history reads the same."""
+    return {key: _sorted(value[key]) for key in sorted(value)} if isinstance(value, dict) else value

@@ -191,7 +191,7 @@ def test_quanty_several_spectra(tmp_path: Path) -> None:
         quanty.read(path, {})
 
 
-@pytest.mark.parametrize("columns", ["x", {"energy": 1}, {"mu": 3}])
+@pytest.mark.parametrize("columns", ["x", {"energy": 1}, {"flux": 3}])
 def test_quanty_refuses_other_columns(columns: Any) -> None:
     with pytest.raises(InvalidData, match="columns"):
         registry.read_file(GREEN, options={"columns": columns})

