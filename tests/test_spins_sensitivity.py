@@ -152,7 +152,10 @@ def test_every_operator_over_models_is_listed_and_described(name: str, capsys: p
     assert f'barospec apply {name} "models of La4Ni3O10"' in capsys.readouterr().out
     if name in MODEL_OPERATORS:
         for output in model_operators.outputs(MODEL_OPERATORS[name]).values():
-            assert output.unit in ("k_B", "µB/T", "cm³/mol") or find_unit(output.unit) is not None, (output.name, output.unit)
+            assert output.unit in ("k_B", "µB/T", "cm³/mol") or find_unit(output.unit) is not None, (
+                output.name,
+                output.unit,
+            )
             assert output.meaning
 
 
