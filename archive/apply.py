@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CORE = "point"
 UNCALIBRATED = ("none", "unknown", "calculated")
 Find = Callable[[str], "xr.Dataset"]
+Again = tuple[Plan, Mapping[str, list[Reference]], str, int]
 
 
 def needed_channels(operators: str, present: Collection[str] = ()) -> list[str]:
@@ -243,24 +245,35 @@ def _notes(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]
     return notes
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What a task does: the whole chain over one block of spectra. Can be pickled, for workers elsewhere."""
+
+    plan: Plan
+    again: Again | None
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        given = dict(zip(self.plan.inputs, arrays, strict=True))
+        made = (
+            run(self.plan, given)
+            if self.again is None
+            else resampling.run_again(*self.again[:2], given, *self.again[2:])
+        )
+        return tuple(made[name] for name in self.plan.outputs)
+
+
 def _wrapped(
     dataset: xr.Dataset,
     plan: Plan,
     found: Mapping[str, list[Reference]],
-    again: tuple[Plan, Mapping[str, list[Reference]], str, int] | None,
+    again: Again | None,
 ) -> xr.Dataset:
     import xarray as xr
 
     names = list(plan.outputs)
-
-    def block(*arrays: Any) -> tuple[Any, ...]:
-        given = dict(zip(plan.inputs, arrays, strict=True))
-        made = run(plan, given) if again is None else resampling.run_again(again[0], again[1], given, *again[2:])
-        return tuple(made[name] for name in names)
-
     per_reference = [name for name in names if plan.outputs[name].per_reference]
     results = xr.apply_ufunc(
-        block,
+        _Block(plan, again),
         *(dataset[name] for name in plan.inputs),
         input_core_dims=[[CORE]] * len(plan.inputs),
         output_core_dims=[_core(plan.outputs[name]) for name in names],
