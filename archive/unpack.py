@@ -108,10 +108,10 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path) -> N
         shutil.copyfileobj(source, out, 1 << 20)
 
 
-def pack(folder: Path, target: Path) -> None:
-    """A folder as a zip archive whose bytes depend on its content alone: sorted names, one time, nothing compressed.
+def pack(folder: Path, target: Path, top: str) -> None:
+    """A folder as a zip archive, under the name `top` in it: sorted names, one time, nothing compressed.
 
-    What is large in a bundle is compressed already, and stored members are read in place by tools that open zip archives.
+    The bytes depend on the content alone. What is large in a bundle is compressed already, and stored members are read in place by tools that open zip archives.
     """
     from barospec.archive.bagit import files_in
 
@@ -119,7 +119,7 @@ def pack(folder: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             for name, path in files_in(folder):
-                member = zipfile.ZipInfo(f"{target.stem}/{name}", FIXED)
+                member = zipfile.ZipInfo(f"{top}/{name}", FIXED)
                 member.external_attr = (stat.S_IFREG | 0o644) << 16
                 member.create_system = 3
                 with path.open("rb") as source, archive.open(member, "w", force_zip64=False) as out:

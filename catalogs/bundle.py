@@ -141,20 +141,21 @@ def share(
     final = target.with_name(f"{target.name}.zip") if zipped and target.suffix != ".zip" else target
     _check_target(final, overwrite)
     final.parent.mkdir(parents=True, exist_ok=True)
-    name = final.stem if zipped else final.name
-    part = final.with_name(f".{final.name}.part") / name
-    shutil.rmtree(part.parent, ignore_errors=True)  # of a run that was killed
+    staging = final.with_name(f".{final.name}.unfinished")
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    part = staging / "bundle"
     try:
         part.mkdir(parents=True)
         made = _write(part, location, selection, written, settings, options, tell)
         if zipped:
-            pack(part, final)
+            # Not by the file's name, which may be changed: the same content is the same bytes.
+            pack(part, final, f"bundle-{made.identifier}")
         else:
             if final.exists():
                 shutil.rmtree(final)
             part.replace(final)
     finally:
-        shutil.rmtree(part.parent, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
     made.path = final
     return made
 

@@ -13,6 +13,7 @@ ENTRIES = ("barospec.archive.operators.chain", "barospec.archive.operators.regis
 _PACKAGE = '"""{what}, as it ran. Part of a bundle of spectra; see check_numbers.py beside this folder."""\n'
 
 
+@cache
 def modules_of(entries: tuple[str, ...] = ENTRIES) -> dict[str, Path]:
     """The modules of ours that some modules import, directly or not, with their files.
 

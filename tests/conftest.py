@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 
 import barospec
 from barospec.api import Archive
+from barospec.catalogs.bundle import Bundle
+
+from .bundles_made import ABOVE, CHAINS, make_archive, opened
 
 # The same examples in every run, so that a failure is the change's own; BAROSPEC_EXPLORE=1 looks for new ones.
 settings.register_profile(
@@ -49,6 +52,18 @@ def sample(sample_path: Path) -> Archive:
     opened = barospec.open(sample_path)
     assert isinstance(opened, Archive)
     return opened
+
+
+@pytest.fixture(scope="session")
+def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small archive of `bundles_made`, for bundles and exports; tests must not write to it."""
+    return make_archive(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def sealed(shared_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of it with derived values and inputs; tests copy it before they change it."""
+    return opened(shared_path).share(ABOVE, tmp_path_factory.mktemp("sealed") / "bundle", derived=CHAINS)
 
 
 @pytest.fixture(scope="session", autouse=True)
