@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,8 @@ LABELS = (
     "temperature",
     "point_count",
 )
+# What two spectra share when one may be compared with the other.
+KIN = ("run", "sample", "technique", "edge", "signal")
 # More than these at once is the first look at a full folder; its lines would scroll by unread.
 LISTED = 50
 
@@ -60,6 +62,7 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         _check_chain(wanted)
     asked = _asked_to_end()
     count = refused = 0
+    told: set[str] = set()
     note(f"watching {wanted.folder}; Ctrl-C ends it")
     for report in opened.watch(
         wanted.folder,
@@ -69,7 +72,7 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         settle=wanted.settle,
         every=wanted.every,
     ):
-        _show(opened, report, wanted)
+        _show(opened, report, wanted, told)
         count += report.added + report.replaced
         refused += sum(problem.severity == "error" for problem in report.problems)
         if asked():
@@ -109,7 +112,7 @@ def _check_chain(wanted: Wanted) -> None:
         raise CallError(f'--picture "{wanted.picture.name}" should end in .png, .pdf or .svg.')
 
 
-def _show(opened: Archive, report: Report, wanted: Wanted) -> None:
+def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> None:
     for problem in report.problems:
         if problem.severity != "note":
             note(f"{problem.severity}: {problem}")
@@ -121,7 +124,7 @@ def _show(opened: Archive, report: Report, wanted: Wanted) -> None:
         print(f"{clock}  {len(report.spectrum_ids)} spectra; the last {LISTED}:")
     selection = opened.query(f"scans with spectrum_id in ({', '.join(ids)})")
     columns = selection.columns(LABELS)
-    values = _values(selection, wanted.chain) if wanted.chain else {}
+    values = _values(opened, selection, wanted.chain, told) if wanted.chain else {}
     rows = zip(*(columns[name] for name in LABELS), strict=True)
     for spectrum_id, run, file, scan, _, edge, pressure, temperature, points in rows:
         said = [str(run), f"{file} [{scan}]", str(edge), f"{text_of(pressure)} GPa", f"{text_of(temperature)} K"]
@@ -136,7 +139,7 @@ def _show(opened: Archive, report: Report, wanted: Wanted) -> None:
             note(f"no picture: {error}")
 
 
-def _values(selection: Selection, chain: str) -> Mapping[str, str]:
+def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -> Mapping[str, str]:
     """Each spectrum's first output of the chain with its sigma, or the reason why there is none."""
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
@@ -144,10 +147,9 @@ def _values(selection: Selection, chain: str) -> Mapping[str, str]:
     last = find_operator(parse_chain(chain)[-1][0])
     name = next((name for name, output in last.outputs.items() if not output.per_point), "")
     found: dict[str, str] = {}
-    for technique in dict.fromkeys(selection.columns(["technique"])["technique"]):
-        part = selection.sel(technique=technique)
+    for part, parameters in _parts(opened, selection, chain, told):
         try:
-            computed = [dataset.load() for dataset in datasets_of(part.apply(chain))]
+            computed = [dataset.load() for dataset in datasets_of(part.apply(chain, **parameters))]
         except BarospecError as error:
             note(f"{chain}: {error}")
             continue
@@ -155,6 +157,53 @@ def _values(selection: Selection, chain: str) -> Mapping[str, str]:
             for row, spectrum_id in enumerate(dataset["spectrum_id"].values):
                 found[str(spectrum_id)] = _value(dataset, row, name, last) if name else ""
     return found
+
+
+def _parts(
+    opened: Archive, selection: Selection, chain: str, told: set[str]
+) -> Iterator[tuple[Selection, dict[str, Any]]]:
+    """The new spectra by run and kind, each part with what the chain needs and was not given; which is told once."""
+    labels = selection.columns(("spectrum_id", *KIN))
+    members: dict[tuple[str, ...], list[str]] = {}
+    for spectrum_id, *kind in zip(*labels.values(), strict=True):
+        members.setdefault(tuple(map(str, kind)), []).append(str(spectrum_id))
+    for group, ids in members.items():
+        parameters, said = _not_given(opened, chain, dict(zip(KIN, group, strict=True)))
+        for text in said:
+            if text not in told:
+                note(text)
+                told.add(text)
+        yield opened.query(f"scans with spectrum_id in ({', '.join(ids)})"), parameters
+
+
+def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Parameters that a chain lacks during a measurement, and what to tell about them.
+
+    A foil is put to the tabulated energy of the edge; an operator that compares with one reference compares with
+    the first spectrum of the run.
+    """
+    from barospec.archive.edges import edge_energy
+    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.registry import find_operator
+
+    parameters: dict[str, Any] = {}
+    said: list[str] = []
+    for name, given in parse_chain(chain):
+        wanted = find_operator(name).references
+        if name == "align" and "to" not in given and (energy := edge_energy(mine["edge"])) is not None:
+            parameters["align.to"] = energy
+            said.append(
+                f"foils at {energy:g} eV, the tabulated {mine['edge']} edge; align(to=...) takes another energy"
+            )
+        elif wanted is not None and wanted.fewest == 1 and not wanted.several and wanted.name not in given:
+            kin, when = _kin(opened, mine)
+            first, pressure = (kin[key][when.argmin()] for key in ("spectrum_id", "pressure"))
+            parameters[f"{name}.{wanted.name}"] = f'spectrum_id = "{first}"'
+            shown = "pressure not known" if pressure != pressure else f"{pressure:.5g} GPa"
+            said.append(
+                f'{name} against {first[:8]} ({shown}), the first of {mine["run"]}; {name}({wanted.name}="...") takes another'
+            )
+    return parameters, said
 
 
 def _value(dataset: xr.Dataset, row: int, name: str, operator: Any) -> str:
@@ -198,24 +247,32 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
     return f"{path}: {told[-1]}" + (f" over {told[0]}" if len(told) > 1 else "")
 
 
-def _before(opened: Archive, new: Selection) -> Selection | None:
-    """The newest spectrum of the same run, sample, edge and technique at another pressure."""
+def _kin(opened: Archive, mine: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+    """Spectra of the same run, sample, edge, technique and signal, and when each was measured (or else came in)."""
     import numpy as np
 
-    names = ("run", "sample", "technique", "edge", "pressure", "signal")
-    mine = {name: values[0] for name, values in new.columns(names).items()}
-    kin = opened.query("", **{name: str(mine[name]) for name in ("run", "technique", "edge")})
+    kin = opened.query("scans", **{name: str(mine[name]) for name in ("run", "technique", "edge")})
     found = kin.columns(("spectrum_id", "sample", "signal", "pressure", "time", "ingested"))
+    alike = (found["sample"] == mine["sample"]) & (found["signal"] == mine["signal"])
+    found = {name: np.asarray(values)[alike] for name, values in found.items()}
+    return found, np.where(np.isnat(found["time"]), found["ingested"], found["time"])
+
+
+def _before(opened: Archive, new: Selection) -> Selection | None:
+    """The newest spectrum of the same run, sample, edge, technique and signal at another pressure."""
+    import numpy as np
+
+    mine = {name: values[0] for name, values in new.columns((*KIN, "pressure")).items()}
+    found, when = _kin(opened, mine)
     pressures = np.asarray(found["pressure"], dtype=float)
-    other = (found["sample"] == mine["sample"]) & (found["signal"] == mine["signal"]) & np.isfinite(pressures)
+    other = np.isfinite(pressures)
     other &= (
         ~np.isclose(pressures, float(mine["pressure"]), atol=1e-6) if mine["pressure"] == mine["pressure"] else True
     )
     if not other.any():
         return None
-    when = np.where(np.isnat(found["time"]), found["ingested"], found["time"])
     newest = np.flatnonzero(other)[np.argmax(when[other])]
-    return opened.query(f'spectrum_id = "{found["spectrum_id"][newest]}"')
+    return opened.query(f'scans with spectrum_id = "{found["spectrum_id"][newest]}"')
 
 
 def _curve(selection: Selection) -> tuple[Any, Any, str]:

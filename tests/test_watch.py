@@ -469,6 +469,44 @@ def test_then_shows_each_value_and_draws_over_the_previous_pressure(
     assert (tmp_path / "live.png").read_bytes().startswith(b"\x89PNG")
 
 
+def _with_foil(path: Path, drift: float, shift: float, seed: int) -> Path:
+    """A scan whose whole energy scale is off by `drift`, sample edge and foil alike, and whose sample moved by `shift`."""
+    energy = np.linspace(8200.0, 8700.0, 401) + drift
+    sample, foil = edge(energy, 8340.0 + drift + shift, seed), edge(energy, 8332.0 + drift, seed + 50)
+    rows = "\n".join(f"{e:.4f} {m:.8f} {f:.8f}" for e, m, f in zip(energy, sample, foil, strict=True))
+    head = "# XDI/1.0 made/1\n# Element.symbol: Ni\n# Element.edge: K\n# Column.1: energy eV\n# Column.2: mutrans\n"
+    path.write_text(f"{head}# Column.3: murefer\n# ///\n# test\n#----\n# energy mutrans murefer\n{rows}\n")
+    return path
+
+
+def test_align_and_edge_shift_need_nothing_more_during_a_run(
+    empty: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shifts are against the run's first spectrum, on the scale of the foils; what was not given is told, once."""
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+    def measured(self: Archive, *args: Any, **options: Any) -> Iterator[Any]:
+        for number, (pressure, drift, shift) in enumerate([(1, 0.0, 0.0), (5, 3.0, 0.4), (9, -2.0, 0.8)]):
+            path = _with_foil(tmp_path / f"{number}.xdi", drift, shift, number)
+            yield self.ingest([path], [*SETTINGS, f"pressure={pressure} GPa"])
+
+    monkeypatch.setattr(Archive, "watch", measured)
+    wanted = Wanted(tmp_path, None, SETTINGS, False, "align | edge_shift", tmp_path / "live.png", settle=0.0, every=0.0)
+    try:
+        with pytest.raises(typer.Exit):
+            follow(empty, wanted)
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    found = capsys.readouterr()
+    lines = [line for line in found.out.splitlines() if "points" in line]
+    shifts = [float(line.split("edge_shift ")[1].split()[0]) for line in lines]
+    np.testing.assert_allclose(shifts, [0.0, 0.4, 0.8], atol=0.1)
+    assert found.err.count("foils at 8333 eV, the tabulated Ni K edge") == 1
+    assert found.err.count("(1 GPa), the first of run-1") == 1
+    assert "live.png: 9 GPa over 5 GPa" in found.out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
