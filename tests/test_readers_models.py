@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,26 @@ def test_vasprun_gives_the_last_step_and_no_interpolated_densities() -> None:
     ]
 
 
+def test_vasprun_gives_the_weights_of_fat_bands(tmp_path: Path) -> None:
+    found = vasp.read_vasprun(SAMPLES["vasprun"]).bands
+    assert found is not None
+    assert found.projection is not None
+    assert found.labels == ("1 Ni s", "1 Ni dxy", "2 O s", "2 O dxy")
+    assert found.projection.shape == (2, 2, 3, 4)
+    for spin, k, band, column in np.ndindex(found.projection.shape):
+        ion, orbital = divmod(column, 2)
+        assert found.projection[spin, k, band, column] == float(f"0.{spin}{k}{band}{ion}{orbital + 1}")
+    # A file without them, and one whose weights are not of its bands.
+    text = SAMPLES["vasprun"].read_text()
+    path = tmp_path / "vasprun.xml"
+    path.write_text(re.sub(r"<projected>.*?</projected>", "", text, flags=re.DOTALL))
+    assert vasp.read_vasprun(path).bands.projection is None  # type: ignore[union-attr]
+    at = text.rindex("<projected>")
+    path.write_text(text[:at] + re.sub(r'<set comment="band 3">.*?</set>', "", text[at:], flags=re.DOTALL))
+    with pytest.raises(InvalidData, match="projected bands have shape"):
+        read_model(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -218,7 +239,8 @@ def test_vasprun_gives_the_last_step_and_no_interpolated_densities() -> None:
 )
 def test_contradictions_of_a_vasprun_are_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
     text = SAMPLES["vasprun"].read_text()
-    at = text.rindex(old)
+    # The eigenvalues stand once more among the projected bands, from where they are not read.
+    at = text.rindex(old, 0, text.rindex("<projected>") if old.startswith("<r>") else None)
     path = tmp_path / "vasprun.xml"
     path.write_text(text[:at] + new + text[at + len(old) :])
     with pytest.raises((UnreadableFile, InvalidData), match=message):
@@ -228,7 +250,7 @@ def test_contradictions_of_a_vasprun_are_refused(old: str, new: str, message: st
 def test_vasprun_with_overflown_numbers_or_without_a_fermi_level(tmp_path: Path) -> None:
     text = SAMPLES["vasprun"].read_text()
     path = tmp_path / "vasprun.xml"
-    last = text.rindex("<eigenvalues>")
+    last = text.rindex("<eigenvalues>", 0, text.rindex("<projected>"))
     path.write_text(text[:last] + text[last:].replace("<r>0.0000 1.0000", "<r>******** 1.0000", 1))
     with pytest.raises(InvalidData, match=r"not \*\*\*\*"):
         read_model(path)

@@ -75,6 +75,25 @@ def test_old_convoluted_file_needs_the_edge_energy() -> None:
     assert "absorber" not in found[0].conditions
 
 
+def test_files_of_several_sites_tell_which_is_which(tmp_path: Path) -> None:
+    for number in (2, 11):
+        (tmp_path / f"ni_{number}_conv.txt").write_bytes(OLD.read_bytes())
+    (tmp_path / "ni_conv.txt").write_bytes(OLD.read_bytes())
+    (tmp_path / "other_3_conv.txt").write_bytes(OLD.read_bytes())
+    options = {"columns": {"E_edge": "8333"}}
+    first, second, both, alone = (
+        fdmnes.read(tmp_path / name, options)[0]
+        for name in ("ni_2_conv.txt", "ni_11_conv.txt", "ni_conv.txt", "other_3_conv.txt")
+    )
+    assert (first.conditions["absorber"], second.conditions["absorber"]) == ("site 2", "site 11")
+    assert first.header["fdmnes_site"] == "site 2"
+    assert "by the numbers (2, 11)" in told([first])
+    # The sum of all sites has no number; a number without a second file may be anything.
+    assert "absorber" not in both.conditions
+    assert "absorber" not in alone.conditions
+    assert "say absorber: in the run sheet" in told([alone])
+
+
 def test_a_stated_edge_energy_goes_before_the_file_and_is_told() -> None:
     found = fdmnes.read(RAW, {"columns": {"e_edge": 8333}})
     assert found[0].energy[0] == pytest.approx(8288.0)

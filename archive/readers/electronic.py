@@ -31,6 +31,11 @@ class Bands:
         Weight in sums over the zone; length along the path.
     occupation : ndarray, shape (spin, k, band), optional
         0 to 1.
+    projection : ndarray, shape (spin, k, band, column), optional
+        Weight of each state on the orbitals of the atoms ("fat bands"), 0 to 1; its sum is below 1, since orbitals within
+        spheres do not hold all of a state.
+    labels : tuple of str
+        Of the columns: ``1 Ni dxy`` (number, element, orbital).
     """
 
     energy: Array
@@ -39,6 +44,8 @@ class Bands:
     weights: Array | None = None
     distance: Array | None = None
     occupation: Array | None = None
+    projection: Array | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

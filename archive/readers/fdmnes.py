@@ -18,7 +18,7 @@ from barospec.schemas.records import Problem, Scan
 from barospec.schemas.vocabulary import ELEMENTS, find_edge
 
 name = "fdmnes"
-version = 1
+version = 2
 suffixes = ("_out.txt", "_conv.txt", ".txt", ".dat")
 
 _COLUMNS = re.compile(r"\s*#?\s*Energy\s+(\S.*)")
@@ -70,13 +70,10 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     stated = _parameters(lines[:end])
     energy = table.values[:, 0] + _edge_energy(stated, options, path, problems)
     conditions = _conditions(stated, lines[:end], path, problems)
-    site = _SITE.search(path.stem)
-    if site:
-        message = (
-            f"the file name ends in _{site[1]}: if that is FDMNES's number of the site, say absorber: in the run sheet"
-        )
-        problems.append(Problem("note", message, str(path)))
     header = {"header": "\n".join(line.rstrip() for line in lines[:end])}
+    site = _site(path, problems)
+    if site:
+        conditions["absorber"] = header["fdmnes_site"] = site
     found: list[Scan] = []
     for index, label in taken.items():
         found.append(
@@ -93,6 +90,31 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
             )
         )
     return found
+
+
+def _site(path: Path, problems: list[Problem]) -> str:
+    """The site by FDMNES's number at the end of the file name; empty where it is not sure that it is one.
+
+    Of several inequivalent absorbers FDMNES writes a file each, with the number in the name. One file alone may be
+    called so by its owner; another of the same name with another number beside it settles the matter.
+    """
+    match = _SITE.search(path.stem)
+    if match is None:
+        return ""
+    before, after = path.stem[: match.start(1)], path.stem[match.end(1) :] + path.suffix
+    pattern = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    try:
+        numbers = {found[1] for each in path.parent.iterdir() if (found := pattern.fullmatch(each.name))}
+    except OSError:
+        numbers = set()
+    if len(numbers) > 1:
+        listed = ", ".join(sorted(numbers, key=int))
+        message = f"absorber is site {match[1]}, by the numbers ({listed}) at the end of the names of its files"
+        problems.append(Problem("note", message, str(path)))
+        return f"site {match[1]}"
+    message = f"the file name ends in _{match[1]}: if that is FDMNES's number of the site, say absorber: in the run sheet"
+    problems.append(Problem("note", message, str(path)))
+    return ""
 
 
 def _curves(labels: list[str], width: int, path: Path, line: int, problems: list[Problem]) -> dict[int, str]:

@@ -19,7 +19,7 @@ from barospec.schemas.errors import InvalidData, UnreadableFile
 from barospec.schemas.records import Problem
 
 # What can be large and is not read.
-_SKIPPED = ("projected", "scstep", "dielectricfunction", "dynmat")
+_SKIPPED = ("scstep", "dielectricfunction", "dynmat")
 _PROLOG = 65536
 
 
@@ -40,7 +40,8 @@ def read_vasprun(path: str | Path) -> ElectronicStructure:
     Returns
     -------
     ElectronicStructure
-        Energies in eV on VASP's own scale, with the Fermi level as stated. Bands projected on orbitals are not read.
+        Energies in eV on VASP's own scale, with the Fermi level as stated; bands with their projections on orbitals where the
+        file has them (LORBIT = 10 to 12).
 
     Raises
     ------
@@ -79,6 +80,7 @@ def read_vasprun(path: str | Path) -> ElectronicStructure:
 def _parts(path: Path) -> tuple[dict[str, Any], int]:
     """The elements that are read, those of the last ionic step, and how many steps there were."""
     parts: dict[str, Any] = {}
+    projected: tuple[list[str], Array] | None = None
     steps = 0
     try:
         for _, element in ET.iterparse(path, events=("end",)):
@@ -86,9 +88,14 @@ def _parts(path: Path) -> tuple[dict[str, Any], int]:
                 element.clear()
             elif element.tag in ("generator", "kpoints", "atominfo"):
                 parts.setdefault(element.tag, element)
+            elif element.tag == "projected":
+                projected = _projected(element, path)
+                element.clear()  # the largest part of the file
             elif element.tag == "calculation":
                 steps += 1
-                parts = {key: value for key, value in parts.items() if key not in ("dos", "eigenvalues")}
+                parts = {key: value for key, value in parts.items() if key not in ("dos", "eigenvalues", "projected")}
+                if projected is not None:
+                    parts["projected"], projected = projected, None
                 # Interpolated to other k-points they come again, with a comment.
                 taken = (child for child in element if child.tag in ("dos", "eigenvalues") and not child.get("comment"))
                 parts |= {child.tag: child for child in taken}
@@ -119,14 +126,54 @@ def _assemble(parts: dict[str, Any], steps: int, path: Path) -> ElectronicStruct
         problems.append(Problem("note", message, str(path)))
     if np.isnan(fermi):
         problems.append(Problem("warning", "the Fermi level is not stated; fermi_level is NaN", str(path)))
-    bands = _bands(parts, fermi, path) if "eigenvalues" in parts else None
+    bands = _bands(parts, elements, fermi, path) if "eigenvalues" in parts else None
     dos = _dos(dos_element, elements, fermi, path) if dos_element is not None else None
     if bands is None and dos is None:
         raise InvalidData(f"{path}: it has neither eigenvalues nor a density of states; did the run converge?")
     return ElectronicStructure("VASP", version, elements, bands, dos, tuple(problems))
 
 
-def _bands(parts: dict[str, Any], fermi: float, path: Path) -> Bands | None:
+def _projected(element: Any, path: Path) -> tuple[list[str], Array] | None:
+    """Orbitals, and weights of shape (spin, k, band, ion, orbital)."""
+    fields = [(field.text or "").strip() for field in element.findall("array/field")]
+    spins = element.findall("array/set/set")
+    if not spins or not fields:
+        return None
+    nested = [
+        [[_numbers(band.findall("r"), path) for band in k.findall("set")] for k in spin.findall("set")] for spin in spins
+    ]
+    weights = _regular(nested, "projected bands", path)
+    if weights.ndim != 5 or weights.shape[-1] != len(fields):
+        raise InvalidData(
+            f"{path}: projected bands have shape {weights.shape}; expected (spin, k, band, ion, {len(fields)} orbitals): damaged?"
+        )
+    return fields, weights
+
+
+def _projection(
+    parts: dict[str, Any], shape: tuple[int, ...], elements: tuple[str, ...], path: Path
+) -> tuple[Array | None, tuple[str, ...]]:
+    """Weights as columns with their labels; a non-collinear run has sets for total, x, y, z, of which the total is taken."""
+    if "projected" not in parts:
+        return None, ()
+    fields, weights = parts["projected"]
+    if weights.shape[0] == 4 and shape[0] == 1:
+        weights = weights[:1]
+    ions = weights.shape[3]
+    if weights.shape[:3] != shape or len(elements) not in (0, ions):
+        raise InvalidData(
+            f"{path}: projected bands have shape {weights.shape}; expected {(*shape, len(elements), len(fields))}: damaged?"
+        )
+    return weights.reshape(*shape, ions * len(fields)), _labels(elements, ions, fields)
+
+
+def _labels(elements: tuple[str, ...], ions: int, orbitals: list[str]) -> tuple[str, ...]:
+    """``1 Ni dxy``: number, element, orbital."""
+    named = elements if len(elements) == ions else ("",) * ions
+    return tuple(f"{i} {name} {orbital}".replace("  ", " ") for i, name in enumerate(named, 1) for orbital in orbitals)
+
+
+def _bands(parts: dict[str, Any], elements: tuple[str, ...], fermi: float, path: Path) -> Bands | None:
     spins = parts["eigenvalues"].findall("array/set/set")
     if not spins:
         return None
@@ -145,12 +192,15 @@ def _bands(parts: dict[str, Any], fermi: float, path: Path) -> Bands | None:
         raise InvalidData(
             f"{path}: {kpoints.shape[0]} k-points and {weights.size} weights for eigenvalues at {values.shape[1]}: damaged?"
         )
+    projection, labels = _projection(parts, values.shape[:3], elements, path)
     return Bands(
         values[..., 0],
         kpoints,
         fermi,
         weights=weights if weights.size else None,
         occupation=values[..., 1] if values.shape[-1] == 2 else None,
+        projection=projection,
+        labels=labels,
     )
 
 
@@ -175,10 +225,7 @@ def _dos(element: Any, elements: tuple[str, ...], fermi: float, path: Path) -> D
             raise InvalidData(f"{path}: partial densities have shape {partial.shape}; expected {shape}: damaged?")
         partial = partial[:, : shape[1], :, 1:]
         columns.append(partial.transpose(1, 0, 3, 2).reshape(shape[1], -1, shape[2]))
-        named = elements if len(elements) == len(ions) else ("",) * len(ions)
-        labels += [
-            f"{i} {name} {orbital}".replace("  ", " ") for i, name in enumerate(named, 1) for orbital in fields[1:]
-        ]
+        labels += _labels(elements, len(ions), fields[1:])
     return Dos(total[0, :, 0], np.concatenate(columns, axis=1), tuple(labels), fermi)
 
 

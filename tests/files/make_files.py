@@ -352,6 +352,22 @@ def _vasprun(path: Path) -> None:
         dos += f"<partial><array>{fields}<set>{partial}</set></array></partial>"
         again = dos.replace(f"{0.25 + shift:.4f}", "9.0000")
         bands = f"<eigenvalues><array><set>{eigenvalues}</set></array></eigenvalues>"
+        # Weights that tell spin, k-point, band, ion and orbital apart by their digits.
+        weights = sets(
+            "spin",
+            [
+                sets(
+                    "kpoint",
+                    [
+                        sets("band", ["".join(f"<r>0.{s}{k}{b}{i}1 0.{s}{k}{b}{i}2</r>" for i in range(2)) for b in range(3)])
+                        for k in range(2)
+                    ],
+                )
+                for s in range(2)
+            ],
+        )
+        orbitals = "<field>     s</field><field>   dxy</field>"
+        bands += f"\n<projected>{bands}<array>{orbitals}<set>{weights}</set></array></projected>"
         return f'<calculation>{bands}\n<dos>{dos}</dos>\n<dos comment="interpolated">{again}</dos></calculation>\n'
 
     atoms = "".join(f"<rc><c>{element} </c><c>{i}</c></rc>" for i, element in ((1, "Ni"), (2, "O")))
