@@ -82,7 +82,7 @@ def test_examples_are_ingested(text: str, folder: Path, empty: Archive) -> None:
         assert list(columns["signal"]) == ["murecorded"]
     elif name == "both.dat":
         assert sorted(columns["signal"]) == ["fluorescence", "transmission"]
-        way = {signal: row for signal, row in zip(columns["signal"], curve, strict=True)}
+        way = dict(zip(columns["signal"], curve, strict=True))
         np.testing.assert_allclose(way["fluorescence"] * 10, way["transmission"], atol=1e-6)
     elif name == "scans.h5":
         assert float(columns["temperature"][0]) == pytest.approx(10.1, abs=0.2)

@@ -112,7 +112,9 @@ def _site(path: Path, problems: list[Problem]) -> str:
         message = f"absorber is site {match[1]}, by the numbers ({listed}) at the end of the names of its files"
         problems.append(Problem("note", message, str(path)))
         return f"site {match[1]}"
-    message = f"the file name ends in _{match[1]}: if that is FDMNES's number of the site, say absorber: in the run sheet"
+    message = (
+        f"the file name ends in _{match[1]}: if that is FDMNES's number of the site, say absorber: in the run sheet"
+    )
     problems.append(Problem("note", message, str(path)))
     return ""
 

@@ -140,7 +140,8 @@ def _projected(element: Any, path: Path) -> tuple[list[str], Array] | None:
     if not spins or not fields:
         return None
     nested = [
-        [[_numbers(band.findall("r"), path) for band in k.findall("set")] for k in spin.findall("set")] for spin in spins
+        [[_numbers(band.findall("r"), path) for band in k.findall("set")] for k in spin.findall("set")]
+        for spin in spins
     ]
     weights = _regular(nested, "projected bands", path)
     if weights.ndim != 5 or weights.shape[-1] != len(fields):

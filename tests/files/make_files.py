@@ -359,7 +359,10 @@ def _vasprun(path: Path) -> None:
                 sets(
                     "kpoint",
                     [
-                        sets("band", ["".join(f"<r>0.{s}{k}{b}{i}1 0.{s}{k}{b}{i}2</r>" for i in range(2)) for b in range(3)])
+                        sets(
+                            "band",
+                            ["".join(f"<r>0.{s}{k}{b}{i}1 0.{s}{k}{b}{i}2</r>" for i in range(2)) for b in range(3)],
+                        )
                         for k in range(2)
                     ],
                 )
