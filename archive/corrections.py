@@ -280,7 +280,8 @@ def _carry_out(store: Store, verb: str, plan: Plan, reason: str, dry_run: bool, 
     if dry_run:
         snapshot = store.location.head()
         return plan(store.read(snapshot), snapshot)
-    with store.transaction(verb) as work:
+
+    def write(work: Transaction) -> Edited:
         report = plan(work.root, work.parent)
         if report.edits:
             write_edits(work, verb, report.edits, reason)
@@ -291,7 +292,9 @@ def _carry_out(store: Store, verb: str, plan: Plan, reason: str, dry_run: bool, 
             named = ", ".join(sorted(runs)[:8]) + (", …" if len(runs) > 8 else "")
             work.message = f"{count} spectr{'um' if count == 1 else 'a'} {did} ({named}): {reason}"
             work.metadata = {"counts": {verb: count}, "runs": runs}
-    report.snapshot = work.snapshot
+        return report
+
+    report, report.snapshot = store.write(verb, write)
     return report
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from barospec.archive import pressure
 from barospec.archive.conditions import LINES
 from barospec.archive.corrections import Edit, Find, write_edits
-from barospec.archive.store import Store
+from barospec.archive.store import Store, Transaction
 from barospec.schemas.errors import InvalidData
 
 if TYPE_CHECKING:
@@ -136,22 +136,24 @@ def rescale(
     -------
     RescaleReport
     """
-    report = RescaleReport(to)
     if dry_run:
-        _plan(report, find(store.location.head()))
-        return report
-    with store.transaction("rescale_pressure") as work:
-        _plan(report, find(work.parent))
+        return _plan(to, find(store.location.head()))
+
+    def write(work: Transaction) -> RescaleReport:
+        report = _plan(to, find(work.parent))
         if report.changed:
             write_edits(work, "rescale_pressure", report.changed, reason)
             count = len(report.changed)
             work.message = message or f"pressures of {count} spectr{'um' if count == 1 else 'a'} in {to}"
             work.metadata = {"counts": {"rescaled": count}}
-    report.snapshot = work.snapshot
+        return report
+
+    report, report.snapshot = store.write("rescale_pressure", write)
     return report
 
 
-def _plan(report: RescaleReport, spectra: Iterable[Known]) -> None:
+def _plan(to: str, spectra: Iterable[Known]) -> RescaleReport:
+    report = RescaleReport(to)
     for known in spectra:
         terms, why = rescaled(known.columns, report.scale)
         changed = {name: (known.columns.get(name), value) for name, value in terms.items()}
@@ -161,3 +163,4 @@ def _plan(report: RescaleReport, spectra: Iterable[Known]) -> None:
             report.left[why] = report.left.get(why, 0) + 1
         else:
             report.unchanged += 1
+    return report

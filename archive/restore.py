@@ -71,7 +71,8 @@ def restore_state(store: Store, target: str, *, name: str = "", reason: str = ""
     dry_run : bool
         Only say what would be done.
     """
-    with store.transaction("restore") as work:
+
+    def write(work: Transaction) -> Restored:
         report = Restored(target, work.parent)
         _bring_back(store, work, report, name or target, reason)
         if dry_run or report.same:
@@ -90,7 +91,9 @@ def restore_state(store: Store, target: str, *, name: str = "", reason: str = ""
         why = f" ({reason})" if reason else ""
         work.message = f"restored to {name or target}: {', '.join(parts)}{why}"
         work.metadata = {"counts": {"taken_back": report.taken_back, "set_back": report.set_back}, "restored": target}
-    report.snapshot = work.snapshot
+        return report
+
+    report, report.snapshot = store.write("restore", write)
     return report
 
 

@@ -118,14 +118,16 @@ def change_settings(store: Store, changes: Mapping[str, Any], *, reason: str = "
         if key in checked:
             raise CallError(f'setting "{key}" is given twice.')
         checked[key] = check_setting(key, value)
-    with store.transaction("settings") as work:
+
+    def write(work: Transaction) -> dict[str, Any]:
         before = read_settings(work.root)
         fresh = {name: value for name, value in checked.items() if before[name] != value}
         if fresh:
             append_settings(work, fresh, reason)
             work.message = f"settings: {', '.join(sorted(fresh))}"
-        after = read_settings(work.root)
-    return after, work.snapshot
+        return read_settings(work.root)
+
+    return store.write("settings", write)
 
 
 def append_settings(work: Transaction, values: Mapping[str, Any], reason: str) -> None:

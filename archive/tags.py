@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from barospec.archive.events import event
 from barospec.archive.layout import Writer
 from barospec.archive.restore import table_records
-from barospec.archive.store import Store, microseconds
+from barospec.archive.store import Store, Transaction, microseconds
 from barospec.schemas.errors import CallError, Conflict, NotFound, did_you_mean
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "
         The name is in use for another snapshot, or was used: what a tag has meant it always means.
     """
     check_tag_name(name)
-    with store.transaction("tag") as work:
+
+    def write(work: Transaction) -> Tag:
         snapshot = work.parent if at is None else store.resolve(at)
         there = store.location.tags().get(name)
         if there is not None and (there != snapshot and at is not None):
@@ -88,8 +89,8 @@ def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "
             tag = next(tag for tag in read_tags(store, work.root) if tag.name == name)
             if at is None and tag.author:
                 raise Conflict(f'there is a tag "{name}" already, of snapshot {there}. Take another name.')
-            if tag.author:  # without it, an earlier call was interrupted between the tag and its record
-                return tag, None
+            if tag.author:  # without it, an earlier try ended between the tag and its record
+                return tag
             snapshot = there
         else:
             store.tag(name, snapshot)
@@ -97,8 +98,9 @@ def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "
         told = event("tag", name, now, reason=message, details={"snapshot": snapshot})
         Writer(work.root, work.changes).append_table("events", [told])
         work.message = f"tag {name}" + (f": {message}" if message else "")
-        tag = Tag(name, snapshot, message, told["actor"], datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None))
-    return tag, work.snapshot
+        return Tag(name, snapshot, message, told["actor"], datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None))
+
+    return store.write("tag", write)
 
 
 def delete_tag(store: Store, name: str, *, reason: str = "") -> tuple[str, str | None]:
@@ -109,15 +111,21 @@ def delete_tag(store: Store, name: str, *, reason: str = "") -> tuple[str, str |
     NotFound
         There is no such tag.
     """
-    with store.transaction("tag") as work:
-        tags = store.location.tags()
+    tags = store.location.tags()
+    deleted: set[str] = set()  # it is gone for good then, though the record of it may have to be written again
+
+    def write(work: Transaction) -> str:
         if name not in tags:
             raise NotFound(f'there is no tag "{name}".{did_you_mean(name, list(tags))} `barospec tag` lists them.')
         told = event("untag", name, microseconds(), reason=reason, details={"snapshot": tags[name]})
         Writer(work.root, work.changes).append_table("events", [told])
         work.message = f"tag {name} deleted" + (f": {reason}" if reason else "")
-        store.untag(name)
-    return tags[name], work.snapshot
+        if name not in deleted:
+            store.untag(name)
+            deleted.add(name)
+        return tags[name]
+
+    return store.write("tag", write)
 
 
 def check_tag_name(name: str) -> None:

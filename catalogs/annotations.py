@@ -14,7 +14,7 @@ from barospec.schemas.errors import CallError, did_you_mean
 from barospec.schemas.vocabulary import ANNOTATIONS, FLAGS
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store
+    from barospec.archive.store import Store, Transaction
 
 ACTIONS = ("flag", "unflag", "label", "unlabel", "note")
 
@@ -111,10 +111,11 @@ def write_annotations(
     from barospec.archive.layout import Writer
     from barospec.archive.store import microseconds
 
-    with store.transaction(action) as work:
+    def write(work: Transaction) -> None:
         now = microseconds()
         details = {"value": value} if value else {}
         rows = [event(action, subject, now, reason=reason, details=details) for subject in subjects]
         Writer(work.root, work.changes).append_table("events", rows)
         work.message = message
-    return work.snapshot
+
+    return store.write(action, write)[1]

@@ -34,7 +34,7 @@ from barospec.schemas.errors import BarospecError, CallError, QueryError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.store import Store
+    from barospec.archive.store import Store, Transaction
     from barospec.catalogs.selection import Selection
 
 BLOCK = 16_384
@@ -85,9 +85,9 @@ def define(
     reason: str = "",
 ) -> Derivation:
     """The set for what is wanted, made or extended by the query where needed, in a commit of its own."""
-    with store.transaction("derive") as work:
-        from barospec.archive.layout import Writer
+    from barospec.archive.layout import Writer
 
+    def write(work: Transaction) -> Derivation:
         known = read_derivations(work.root)
         found = place_derivation(known, wanted, name)
         queries = found.queries if query in found.queries else (*found.queries, query)
@@ -101,7 +101,9 @@ def define(
             return before
         made = write_derivation(writer, changed)
         work.message = f"derived values {made.name} {'changed' if before else 'defined'}: {made.chain}"[:200]
-    return made
+        return made
+
+    return store.write("derive", write)[0]
 
 
 def demote(writer: Any, known: Mapping[str, Derivation], chosen: Derivation) -> None:
@@ -243,10 +245,12 @@ def _write(
     first = next(name for name in operator.outputs if name in values)
     failed = int(np.isnan(values[first]).reshape(len(selection), -1).all(axis=1).sum())
     report.notes += [note for note in provenance["notes"] if note not in report.notes]
-    with store.transaction("derive") as work:
+
+    def write(work: Transaction) -> int:
         writer = Writer(work.root, work.changes)
-        if number is None:
-            number = write_calculation(
+        calculation = number
+        if calculation is None:
+            calculation = write_calculation(
                 writer,
                 derivation.name,
                 provenance,
@@ -263,14 +267,17 @@ def _write(
             "aligned": any(step["operator"] in ALIGNING for step in provenance["steps"]),
         }
         labels = [str(label) for label in result["reference"].values] if "reference" in result.coords else []
-        keys["calculation"] = np.full(len(selection), number)
-        append_entries(writer, derivation.name, keys, values, outputs, about, labels)
+        called = {**keys, "calculation": np.full(len(selection), calculation)}
+        append_entries(writer, derivation.name, called, values, outputs, about, labels)
         work.message = f"{len(selection)} values of {derivation.name} ({key})"
         work.metadata = {"counts": {"derived": len(selection), "failed": failed}, "set": derivation.name}
+        return calculation
+
+    written, snapshot = store.write("derive", write)
     report.computed += len(selection)
     report.failed += failed
-    report.snapshot = work.snapshot or report.snapshot
-    return number
+    report.snapshot = snapshot or report.snapshot
+    return written
 
 
 def _keys(store: Store, selection: Selection, key: str) -> dict[str, Any]:
@@ -372,7 +379,7 @@ def change(
     """Change what a set is used for, in one commit; returns it and the snapshot, None where it was so already."""
     from barospec.archive.layout import Writer
 
-    with store.transaction("derive") as work:
+    def write(work: Transaction) -> Derivation:
         found = find_derivation(work.root, name)
         changed = replace(
             found,
@@ -383,7 +390,7 @@ def change(
         if follow and any(parse(query).limit for query in found.queries):
             raise CallError(f"{name} is meant for a query with a limit, which cannot be followed.")
         if changed == found:
-            return found, None
+            return found
         writer = Writer(work.root, work.changes)
         if changed.preferred and not found.preferred:
             demote(writer, read_derivations(work.root), changed)
@@ -397,7 +404,9 @@ def change(
             )
             if now != before
         )
-    return made, work.snapshot
+        return made
+
+    return store.write("derive", write)
 
 
 def follow(store: Store, location: Location, snapshot: str) -> list[str]:
