@@ -72,6 +72,8 @@ def touched(store: Store, first: str, second: str) -> Touched:
     for commit in commits:
         found.tables |= set(commit.metadata.get("tables", ()))
         for group, (start, stop) in commit.metadata["appended"].items():
+            if not group.startswith("spectra/"):  # entries of derived values
+                continue
             parts.setdefault(group.removeprefix("spectra/"), []).append(np.arange(int(start), int(stop)))
         for group, rows in commit.metadata["edited"].items():
             parts.setdefault(group.removeprefix("spectra/"), []).append(np.asarray(rows, dtype=np.int64))

@@ -7,7 +7,7 @@ of saved queries and settings a new revision says what the old one said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ import numpy as np
 from barospec.archive.events import event
 from barospec.archive.layout import TABLES, Writer, count_records, read_table
 from barospec.archive.lineage import Rows, column_names, read_fields, touched, within
+from barospec.archive.remarks import Remarks, fold
+from barospec.archive.restore_derived import restore_derived
 from barospec.archive.settings import append_settings, read_settings
 from barospec.archive.store import Store, Transaction, microseconds
 
@@ -109,6 +111,8 @@ def _bring_back(store: Store, work: Transaction, report: Restored, name: str, re
     for table in WITH_STATUS:
         _take_back_records(then, writer, table, report)
     _saved_again(then, writer, report, name)
+    _remarks_again(then, writer, report, name)
+    report.records |= restore_derived(then, writer, f"restored to {name}")
     before, now = read_settings(then), read_settings(work.root)
     if fresh := {key: value for key, value in before.items() if now[key] != value}:
         append_settings(work, fresh, f"restored to {name}")
@@ -184,6 +188,28 @@ def _saved_again(then: zarr.Group, writer: Writer, report: Restored, name: str) 
 
         writer.append_table("saved", [{**record, "author": actor()} for record in records])
         report.records["saved"] = len(records)
+
+
+def _remarks_again(then: zarr.Group, writer: Writer, report: Restored, name: str) -> None:
+    """Flags, labels and notes as they were: an event for each spectrum that has others now."""
+    was, now = (fold(_events(root)) for root in (then, writer.root))
+    differ = {
+        subject: was.get(subject, Remarks()) for subject, held in now.items() if held != was.get(subject, Remarks())
+    }
+    if differ:
+        moment = microseconds()
+        told = [
+            event("annotate", subject, moment, reason=f"restored to {name}", details=held.to_dict())
+            for subject, held in differ.items()
+        ]
+        writer.append_table("events", told)
+        report.records["flags, labels and notes"] = len(differ)
+
+
+def _events(root: zarr.Group) -> Iterator[tuple[str, str, str, str]]:
+    table = read_table(root, "events", ["action", "subject", "reason", "details"])
+    for action, subject, reason, details in zip(*table.values(), strict=True):
+        yield str(action), str(subject), str(reason), str(details)
 
 
 def newest_saved(root: zarr.Group) -> dict[str, dict[str, Any]]:

@@ -6,17 +6,15 @@ the flags of its time, and no data are touched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from barospec.archive.remarks import ACTIONS, fold
 from barospec.schemas.errors import CallError, did_you_mean
 from barospec.schemas.vocabulary import ANNOTATIONS, FLAGS
 
 if TYPE_CHECKING:
     from barospec.archive.store import Store, Transaction
-
-ACTIONS = ("flag", "unflag", "label", "unlabel", "note")
 
 
 def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, Any]]:
@@ -32,29 +30,14 @@ def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, A
     >>> folded([("flag", "a", "glitch", '{"value": "bad"}'), ("label", "a", "", '{"value": "fig 2"}')])["a"]["labels"]
     'fig 2'
     """
-    flags: dict[str, tuple[str, str]] = {}
-    labels: dict[str, set[str]] = {}
-    notes: dict[str, list[str]] = {}
-    for action, subject, reason, details in events:
-        value = str(json.loads(details or "{}").get("value", ""))
-        if action == "flag":
-            flags[subject] = (value, reason or "")
-        elif action == "unflag":
-            flags.pop(subject, None)
-        elif action == "label":
-            labels.setdefault(subject, set()).add(value)
-        elif action == "unlabel":
-            labels.get(subject, set()).discard(value)
-        elif action == "note":
-            notes.setdefault(subject, []).append(value)
     return {
         subject: {
-            "flag": flags[subject][0] if subject in flags else None,
-            "flag_reason": (flags[subject][1] or None) if subject in flags else None,
-            "labels": ", ".join(sorted(labels.get(subject, ()))) or None,
-            "remarks": "; ".join(notes.get(subject, ())) or None,
+            "flag": told.flag or None,
+            "flag_reason": told.reason or None,
+            "labels": ", ".join(sorted(told.labels)) or None,
+            "remarks": "; ".join(told.notes) or None,
         }
-        for subject in dict.fromkeys(subject for _, subject, _, _ in events)
+        for subject, told in fold(events).items()
     }
 
 

@@ -161,6 +161,8 @@ def test_a_difference_looks_at_what_changed_only(archive: Archive, files: list[P
 
 def test_an_earlier_state_comes_back_whole(archive: Archive, files: list[Path]) -> None:
     archive.save("all", "Ni K")
+    archive.label(ids(archive)[0], "fig 2")
+    archive.note(ids(archive)[0], "good")
     archive.configure({"title": "first"})
     archive.withdraw(ids(archive)[2], reason="x")
     archive.tag("v1")
@@ -168,6 +170,9 @@ def test_an_earlier_state_comes_back_whole(archive: Archive, files: list[Path]) 
     first, second = ids(archive)
     archive.set(first, ["pressure=15.6 GPa", "medium=none"], reason="x")
     archive.withdraw(second, reason="x")
+    archive.flag(first, "bad", "glitch")
+    archive.unlabel(first, "fig 2")
+    archive.note(first, "look again")
     archive.save("all", "above 1 GPa", replace=True)
     archive.save("more", "above 2 GPa")
     archive.configure({"title": "second"})
@@ -210,6 +215,42 @@ def test_ingest_after_a_restore(archive: Archive, files: list[Path]) -> None:
         twice = index.values(connection, "SELECT 1 FROM spectra GROUP BY spectrum_id, revision HAVING count(*) > 1")
         active = index.values(connection, "SELECT 1 FROM spectra WHERE status = 'active' GROUP BY spectrum_id HAVING count(*) > 1")  # fmt: skip
     assert twice == active == []
+
+
+def test_derived_values_come_back(archive: Archive, files: list[Path]) -> None:
+    """Sets made later are dropped; of values computed again or for the first time, those of then count."""
+    first = ids(archive)[0]
+    archive.set("spectra", ["energy_calibration=foil"], reason="x")
+    archive.derive("edge_energy", "pressure > 1 GPa")
+    archive.tag("v1")
+
+    def found() -> Any:
+        with archive.connection() as connection:
+            return index.dicts(connection, 'SELECT spectrum_id, "edge_energy:edge_energy" AS value, "edge_energy:state" AS state FROM spectra ORDER BY 1')  # fmt: skip
+
+    then = found()
+    assert [row["state"] for row in then] == [0, 0, 0]
+    archive.set(first, ["energy_shift=0.5 eV"], reason="foil")
+    archive.refresh("edge_energy")
+    archive.ingest(files[3:], [*SHEET, "energy_calibration=foil"])
+    archive.derive("edge_energy", "pressure > 1 GPa")
+    archive.derive("white_line", "pressure > 1 GPa")
+    assert len(found()) == 5
+    assert next(row["value"] for row in found() if row["spectrum_id"] == first) != then[0]["value"]
+    report = archive.restore("v1")
+    assert report.records["derivations"] == 1
+    assert report.records["derived values"] == 3
+    counted = {row["spectrum_id"]: row for row in found()}
+    assert [counted[row["spectrum_id"]] for row in then] == then
+    assert [derivation["name"] for derivation in archive.derivations()] == ["edge_energy"]
+    archive.rebuild_index()
+    assert {row["spectrum_id"]: row for row in found()} == counted
+    assert archive.restore("v1").same
+    # The spectra that come back have no value of then; one is computed when asked for.
+    archive.ingest(files[3:], [*SHEET, "energy_calibration=foil"])
+    assert len(ids(archive, "edge_energy > 1 eV")) == 3
+    archive.refresh("edge_energy", missing=True)
+    assert len(ids(archive, "edge_energy > 1 eV")) == 5
 
 
 def test_structures_and_models_come_back_and_revisions_are_not_used_twice(tmp_path: Path) -> None:
