@@ -167,3 +167,19 @@ def test_without_numba_or_with_one_that_fails_numpy_does_it(monkeypatch: pytest.
     monkeypatch.undo()
     _speed._imported.cache_clear()
     assert _speed.kernels() is not None
+
+
+def test_one_version_of_each_kernel_serves_all_callers() -> None:
+    """Two versions, compiled apart, may add in another order: bits would depend on who has called before."""
+    compiled = _speed.kernels()
+    assert compiled is not None
+    arrays = spectra(3, 200, 1)
+    for writable in (True, False):
+        given = [np.array(arrays[name]) for name in ("energy", "mu")]
+        for array in given:
+            array.flags.writeable = writable
+        normalize(*given)
+    for kernel in (compiled.normalize_rows, compiled.first_guesses, compiled.smoothed_points):
+        assert {str(one) for signature in kernel.signatures for one in signature[:2]} == {
+            "readonly array(float64, 2d, C)"
+        }

@@ -9,7 +9,7 @@ import scipy.fft as fft
 from numpy.typing import NDArray
 
 from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
-from barospec.archive.operators._speed import kernels, lorentzian
+from barospec.archive.operators._speed import frozen, kernels, lorentzian
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""
@@ -45,7 +45,7 @@ def find_e0(energy: Floats, mu: Floats, count: Ints, plain: Bools | None = None)
     compiled = kernels()
     if compiled is None or plain is None:
         return _find_all(energy, mu, count)
-    rows = len(count)
+    energy, mu, rows = frozen(energy), frozen(mu), len(count)
     e0, state, steps = np.full(rows, np.nan), np.empty(rows, dtype=np.uint8), np.empty(rows)
     firsts, sizes = np.empty(rows, dtype=np.intp), np.zeros(rows, dtype=np.intp)
     compiled.first_guesses(energy, mu, count, plain, state, firsts, steps, sizes)

@@ -30,6 +30,15 @@ def _imported() -> ModuleType | None:
     return import_module("barospec.archive.operators._compiled")
 
 
+def frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The array, not to be written through. Kernels take only such: for others numba compiles a second version, whose
+    sums may be added in another order, and the bits would tell who has called before.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @lru_cache(maxsize=1)
 def lorentzian(half: int = 512) -> NDArray[np.float64]:
     """1/(1 + k^2) for -half <= k <= half."""

@@ -13,7 +13,7 @@ from barospec.archive.operators import _grid
 from barospec.archive.operators._e0 import FEWEST, find_e0
 from barospec.archive.operators._fit import Polynomials, fit_polynomials
 from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
-from barospec.archive.operators._speed import kernels
+from barospec.archive.operators._speed import frozen, kernels
 from barospec.archive.operators._windows import (
     CONSTANT_PRE_EDGE,
     E0_OUTSIDE,
@@ -256,8 +256,8 @@ def _compiled_rows(
             inside = (given >= energy[:, 1] - TIE) & (given <= at(energy, count - 2) + TIE)
         done.quality[todo & ~inside] = E0_OUTSIDE
     compiled.normalize_rows(
-        energy,
-        mu,
+        frozen(energy),
+        frozen(mu),
         count,
         todo,
         e0,
