@@ -39,6 +39,7 @@ from barospec.cli import (
     sheet,
     show,
     tag,
+    valences,
     verify,
     withdraw,
 )
@@ -74,6 +75,7 @@ for module in (
     operators,
     plot,
     series,
+    valences,
     catalog,
     share,
     import_,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ class Method(StrEnum):
     equivalence = "equivalence"
     slopes = "slopes"
     components = "components"
+    structural = "structural"
 
 
 def command(
@@ -30,7 +32,8 @@ def command(
         Method,
         typer.Argument(
             help="line: weighted fit; breakpoint: a change of slope and its significance; equivalence: what a change "
-            "stays below; slopes: series compared; components: principal components of the spectra."
+            "stays below; slopes: series compared; components: principal components of the spectra; structural: energies less what "
+            "contraction makes."
         ),
     ],
     operators: Annotated[
@@ -53,16 +56,48 @@ def command(
         list[str] | None,
         typer.Option("--with", "-w", help='A parameter or reference: --with reference="NiO at 1 bar".'),
     ] = None,
+    bond_lengths: Annotated[
+        Path | None,
+        typer.Option(
+            "--bond-lengths",
+            help="CSV with material, pressure (GPa), bond_length (Å); default: the archive's structures.",
+            show_default=False,
+        ),
+    ] = None,
+    slope: Annotated[
+        float | None, typer.Option("--slope", help="For structural: dE/dR in eV/Å.", show_default=False)
+    ] = None,
+    slope_sigma: Annotated[float, typer.Option("--slope-sigma", help="Its standard uncertainty.")] = 0.0,
+    like: Annotated[
+        str,
+        typer.Option(
+            "--like",
+            help="For structural: spectra of a compound whose valence does not change, to take the slope from.",
+            show_default=False,
+        ),
+    ] = "",
+    like_reference: Annotated[
+        str, typer.Option("--like-reference", help="Their reference, for edge_shift.", show_default=False)
+    ] = "",
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Ask a question of a computed quantity along pressure, temperature, bond length or cluster size."""
-    from barospec.catalogs import series
+    """Ask a question of a computed quantity along pressure, temperature, bond length or cluster size.
 
-    selection = open_archive(archive, at).query(text)
+    How much of an edge shift is contraction, with the slope of a compound whose valence stays:
+    barospec series structural edge_shift "La3Ni2O7 xas Ni K run = run-3" --with reference="La3Ni2O7 run = ambient"
+    --bond-lengths bonds.csv --like "NiO xas Ni K run = NiO" --like-reference "NiO run = ambient"
+    """
+    from barospec.catalogs import series, series_structural
+
+    opened = open_archive(archive, at)
+    selection = opened.query(text)
     parameters = parse_parameters(parameter or [])
+    if bond_lengths is not None:
+        parameters["bond_lengths"] = series_structural.read_bond_lengths(bond_lengths)
+    _check_options(method, margin=margin, slope=slope, like=like)
     head: dict[str, Any] = {"snapshot": selection.snapshot, "query": selection.query, "method": method.value}
     if method is Method.components:
         if operators != "normalize" or not {"low", "high"} <= set(parameters):
@@ -75,10 +110,24 @@ def command(
             note(f"{found['rank']} components stand above the noise of {found['noise']:.2g}.")
     else:
         fields = ["sample", "run"] if by is None else [name for name in by if name]
-        gathered = series.gather(selection, operators, against=against, value=value, by=fields, **parameters)
-        options = {"confidence": confidence, **({"margin": margin} if method is Method.equivalence else {})}
-        rows, notes = series.analyze(method.value, gathered, **options), gathered.notes
-        units = _units(gathered.unit, gathered.against_unit)
+        if method is Method.structural:
+            rows, gathered = series_structural.structural(
+                selection,
+                operators,
+                slope=slope,
+                slope_sigma=slope_sigma,
+                like=opened.query(like) if like else None,
+                like_reference=like_reference or None,
+                value=value,
+                by=fields,
+                **parameters,
+            )
+        else:
+            gathered = series.gather(selection, operators, against=against, value=value, by=fields, **parameters)
+            options = {"confidence": confidence, **({"margin": margin} if method is Method.equivalence else {})}
+            rows = series.analyze(method.value, gathered, **options)
+        notes = gathered.notes
+        units = _units(gathered.unit, gathered.against_unit) | {gathered.name: gathered.unit}
         head |= {
             "quantity": gathered.name,
             "against": gathered.against,
@@ -100,6 +149,14 @@ def command(
         note(text_)
 
 
+def _check_options(method: Method, *, margin: float | None, slope: float | None, like: str) -> None:
+    """What is said for one method and would be ignored by another is refused."""
+    if margin is not None and method is not Method.equivalence:
+        raise CallError(f"--margin goes with equivalence, not with {method.value}.")
+    if (slope is not None or like) and method is not Method.structural:
+        raise CallError(f"--slope and --like go with structural, not with {method.value}.")
+
+
 def _units(quantity: str, condition: str) -> dict[str, str]:
     over = "" if condition in ("", "1") else f"/{condition}"
     slope = f"{quantity}{over}" if over else quantity
@@ -108,5 +165,6 @@ def _units(quantity: str, condition: str) -> dict[str, str]:
     units |= dict.fromkeys(
         ("intercept", "intercept_sigma", "change", "margin", "band_at_low", "band_at_high"), quantity
     )
-    units |= dict.fromkeys(("position", "low", "high", "x_low", "x_high"), condition)
+    units |= dict.fromkeys(("structural", "corrected", "corrected_sigma"), quantity)
+    units |= dict.fromkeys(("position", "bond_length", "low", "high", "x_low", "x_high"), condition)
     return units

@@ -1,0 +1,78 @@
+"""``barospec valences``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from barospec.cli.apply import parse_parameters
+from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli.output import note, table, write_csv, write_object
+
+NAME = "valences"
+
+
+def command(
+    text: Annotated[
+        str, typer.Argument(help='Absorption and emission spectra of one point: "La3Ni2O7 run = ambient".')
+    ],
+    references: Annotated[
+        str,
+        typer.Option("--references", help='Spectra of known valence: "2: NiO run = ambient; 3: LaNiO3 run = ambient".'),
+    ],
+    low: Annotated[float, typer.Option("--low", help="Lower end of the window of Kβ2,5 in eV.")],
+    high: Annotated[float, typer.Option("--high", help="Upper end of the window of Kβ2,5 in eV.")],
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="Count positions of Kβ2,5 from each spectrum's own main line.")
+    ] = False,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--with", "-w", help="A parameter of the edge: --with fraction=0.5.")
+    ] = None,
+    archive: ArchiveOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """The valence twice, side by side: from the absorption edge and from the Kβ2,5 line, and whether they agree.
+
+    Neither corrects the other: both are linear scales between the same two compounds.
+    """
+    from barospec.catalogs.valences import two_estimates
+
+    selection = open_archive(archive, at).query(text)
+    found = two_estimates(
+        selection, references, low=low, high=high, aligned=aligned, **parse_parameters(parameter or [])
+    )
+    rows = found.rows()
+    columns = list(rows[0])
+    lines: list[list[Any]] = [[row[name] for name in columns] for row in rows]
+    compared = found.comparison
+    if as_json:
+        write_object(
+            {
+                "snapshot": selection.snapshot,
+                "query": selection.query,
+                "count": len(rows),
+                "missing": {row["operator"]: row["left_out"] for row in rows if row["left_out"]},
+                "units": {},
+                "difference": compared.difference,
+                "difference_sigma": compared.sigma,
+                "p_value": compared.p_value,
+                "notes": found.notes,
+                "provenance": found.provenance,
+            },
+            columns,
+            lines,
+        )
+        return
+    if as_csv:
+        write_csv(columns, {}, lines)
+    else:
+        table(columns, lines)
+        print(
+            f"\nedge less Kβ2,5: {compared.difference:.3f} +- {compared.sigma:.3f} "
+            f"(windows of normalization included), p = {compared.p_value:.2g}"
+        )
+    for said in found.notes:
+        note(said)
