@@ -294,7 +294,8 @@ def _carry_out(store: Store, verb: str, plan: Plan, reason: str, dry_run: bool, 
             work.metadata = {"counts": {verb: count}, "runs": runs}
         return report
 
-    report, report.snapshot = store.write(verb, write)
+    report, written = store.write(verb, write)
+    report.snapshot = written
     return report
 
 

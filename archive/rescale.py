@@ -148,7 +148,8 @@ def rescale(
             work.metadata = {"counts": {"rescaled": count}}
         return report
 
-    report, report.snapshot = store.write("rescale_pressure", write)
+    report, snapshot = store.write("rescale_pressure", write)
+    report.snapshot = snapshot
     return report
 
 

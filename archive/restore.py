@@ -95,7 +95,8 @@ def restore_state(store: Store, target: str, *, name: str = "", reason: str = ""
         work.metadata = {"counts": {"taken_back": report.taken_back, "set_back": report.set_back}, "restored": target}
         return report
 
-    report, report.snapshot = store.write("restore", write)
+    report, snapshot = store.write("restore", write)
+    report.snapshot = snapshot
     return report
 
 

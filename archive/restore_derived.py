@@ -86,7 +86,7 @@ def _same(group: zarr.Group, entry: int, other: int | None) -> bool:
     if other is None:
         return not np.asarray(digests[entry]).any()
     return all(
-        np.array_equal(*(np.asarray(node[place]) for place in (entry, other)), equal_nan=node.dtype.kind == "f")
+        np.array_equal(np.asarray(node[entry]), np.asarray(node[other]), equal_nan=node.dtype.kind == "f")
         for _, node in group.arrays()
         if first_dim(node) == "entry"
     )
@@ -97,5 +97,5 @@ def _append_copies(node: zarr.Array[Any], start: int, sources: NDArray[np.int64]
     there = sources >= 0
     node.resize((start + len(sources), *node.shape[1:]))
     if there.any():
-        copies = np.asarray(node.get_orthogonal_selection((sources[there], ...)))  # type: ignore[arg-type]
-        node.set_orthogonal_selection((start + np.flatnonzero(there), ...), copies)  # type: ignore[arg-type]
+        copies = np.asarray(node.get_orthogonal_selection((sources[there], ...)))
+        node.set_orthogonal_selection((start + np.flatnonzero(there), ...), copies)
