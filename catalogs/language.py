@@ -72,6 +72,8 @@ class _Many(list[Any]):
 
 
 def _spliced(taken: list[Any]) -> list[Any]:
+    if _Many not in map(type, taken):
+        return taken
     return [part for value in taken for part in (value if isinstance(value, _Many) else (value,))]
 
 
@@ -92,9 +94,15 @@ def _run(found: list[Lexeme], text: str) -> Any:
             continue
         symbol, size, handler = RULES[-1 - action]
         cut = len(values) - size
+        del states[cut + 1 :]
+        if size == 1 and not handler and type(values[cut]) is not _Many:  # another name for the same value
+            states.append(STATES[states[-1]][symbol])
+            if states[-1] == END and token.kind == "$END":
+                return values[-1]
+            continue
         span = (spans[cut][0], spans[-1][1]) if size else (token.start, token.start)
         taken = values[cut:]
-        del states[cut + 1 :], values[cut:], spans[cut:]
+        del values[cut:], spans[cut:]
         if handler == "_" and taken and isinstance(taken[0], _Many):
             value = taken[0]  # a repetition grows where it lies: n words cost n, not n²
             value.extend(_spliced(taken[1:]))

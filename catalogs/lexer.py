@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from barospec.schemas.errors import QueryError
 from barospec.schemas.units import find_unit
@@ -110,6 +110,7 @@ _JOINING = frozenset(("in", "from", "at", "to"))
 _BEFORE_YEAR = frozenset(("since", "until", "before", "after", "in", "during"))
 _COMPARING = frozenset(("OP", "BETWEEN", "FROM", "AT"))
 _LONGEST_PHRASE = max(len(phrase) for phrase in _PHRASES)
+_FIRST_WORDS = _JOINING.union(phrase[0] for phrase in _PHRASES)
 # A word value that is also one of these needs quotes.
 RESERVED = frozenset(word for phrase in _PHRASES for word in phrase) - {"stale", "uncalibrated", "bad", "flagged"}
 
@@ -138,8 +139,7 @@ SIMPLE_WORD = re.compile(r"[^\W\d_][\w./-]*(?<![.])")
 FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Lexeme:
+class Lexeme(NamedTuple):
     """One token: its type in the grammar, what it means, and where it stands in the text."""
 
     kind: str
@@ -202,6 +202,8 @@ def _raw(text: str) -> Iterator[Lexeme]:
 
 def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
     """The token at `position`; a number and its unit are two."""
+    if text[position].isalpha() or text[position] == "_":
+        return [_wordlike(text, position, previous)]
     if match := _STRING.match(text, position):
         body = next(group for group in match.groups() if group is not None)
         return [Lexeme("STRING", body if match[3] is not None else unquote(body), position, match.end())]
@@ -223,10 +225,6 @@ def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
         return [Lexeme("OP", _OPERATORS.get(match[0], match[0]), position, match.end())]
     if match := _SAVED.match(text, position):
         return [Lexeme("SAVED", match[1], position, match.end())]
-    if match := _SIGMAS.match(text, position):
-        return [Lexeme("SIGMAS", match[1], position, match.end())]
-    if match := ADDRESSED.match(text, position):
-        return [Lexeme("WORD", match[0], position, match.end())]
     if match := _WORD.match(text, position):
         return [_word(text, match, previous)]
     if text[position] in "\"'“":
@@ -238,6 +236,17 @@ def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
         position + 1,
         ('A name with signs goes in quotes: sample = "NiO [batch 2]".',),
     )
+
+
+def _wordlike(text: str, position: int, previous: Lexeme) -> Lexeme:
+    """The token at `position`, where a letter or an underscore stands."""
+    if text[position] in "abwABW" and (match := _SIGMAS.match(text, position)):
+        return Lexeme("SIGMAS", match[1], position, match.end())
+    if match := ADDRESSED.match(text, position):
+        return Lexeme("WORD", match[0], position, match.end())
+    match = _WORD.match(text, position)
+    assert match is not None  # either begins a word
+    return _word(text, match, previous)
 
 
 def _number(text: str, match: re.Match[str]) -> list[Lexeme]:
@@ -272,9 +281,11 @@ def _edges(raw: list[Lexeme]) -> list[Lexeme]:
     """Write "Ni K-edge" and "Ni K edge" as Ni K, unless the word begins a condition of its own ("edge = ...")."""
     result: list[Lexeme] = []
     for token, following in zip(raw, [*raw[1:], Lexeme("", "", 0, 0)], strict=False):
-        if token.kind == "WORD" and (level := _LEVEL_EDGE.fullmatch(token.value)):
+        if token.kind != "WORD" or token.value[-1] not in "eEsS":
+            pass
+        elif (level := _LEVEL_EDGE.fullmatch(token.value)):
             token = Lexeme("WORD", level[1], token.start, token.start + len(level[1]))
-        elif token.kind == "WORD" and token.value.casefold() in ("edge", "edges") and result:
+        elif token.value.casefold() in ("edge", "edges") and result:
             said = result[-1].value if result[-1].kind == "WORD" else ""
             if _LEVEL_AT_END.search(said) and (following.kind, following.value) not in (("OP", "="), ("OP", "!=")):
                 continue
@@ -323,6 +334,8 @@ def _is_year(following: list[Lexeme]) -> bool:
 
 
 def _longest_phrase(raw: list[Lexeme], position: int) -> tuple[_Phrase, int] | None:
+    if raw[position].value.casefold() not in _FIRST_WORDS:
+        return None
     words: list[str] = []
     for token in raw[position : position + _LONGEST_PHRASE]:
         if token.kind != "WORD":

@@ -135,11 +135,24 @@ def test_any_text_is_a_query_or_a_query_error(known: Any, text: str) -> None:
     assert resolve(resolved.query, known).query == resolved.query
 
 
+@pytest.fixture(scope="module")
+def pace() -> float:
+    """How many times slower than an ordinary machine this one runs Python just now; at least 1."""
+    times = []
+    for _ in range(7):
+        begin = time.thread_time()
+        found: dict[int, str] = {}
+        for i in range(20_000):
+            found[i % 97] = str(i)
+        times.append(time.thread_time() - begin)
+    return max(1.0, min(times) / 0.0045)
+
+
 LONG = ["(" * 9000, "not " * 2000, "a " * 1999, "Ni K or " * 600, "x = 1 and " * 400, "9" * 9999]
 
 
 @pytest.mark.parametrize("text", LONG, ids=lambda text: text[:10])
-def test_long_texts_are_read_within_50_ms(text: str) -> None:
+def test_long_texts_are_read_within_50_ms(text: str, pace: float) -> None:
     times = []
     for _ in range(5):
         begin = time.thread_time()
@@ -148,11 +161,11 @@ def test_long_texts_are_read_within_50_ms(text: str) -> None:
         except QueryError as error:
             str(error)
         times.append(time.thread_time() - begin)
-    assert min(times) < 0.05
+    assert min(times) < 0.05 * pace
 
 
 @pytest.mark.parametrize("case", CORPUS["wrong"] + CORPUS["right"], ids=lambda case: case["ask"])
-def test_understanding_takes_less_than_50_ms(known: Any, case: dict[str, str]) -> None:
+def test_understanding_takes_less_than_50_ms(known: Any, pace: float, case: dict[str, str]) -> None:
     times = []
     for _ in range(5):
         begin = time.thread_time()
@@ -161,7 +174,7 @@ def test_understanding_takes_less_than_50_ms(known: Any, case: dict[str, str]) -
         except QueryError as error:
             str(error)
         times.append(time.thread_time() - begin)
-        if times[-1] < 0.05:
+        if times[-1] < 0.05 * pace:
             return
     pytest.fail(f"the fastest of five took {min(times):.3f} s")
 
