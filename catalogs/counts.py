@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from barospec.catalogs import ast
-from barospec.catalogs.known import Connection
-from barospec.catalogs.sql import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, Translator
+from barospec.catalogs.known import Connection, Field
+from barospec.catalogs.sql import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, UNDECIDED, Translator
 
 FEW = 1_000  # so many rows at most are fetched by their place, without a second look at the table
 
@@ -15,81 +15,106 @@ FEW = 1_000  # so many rows at most are fetched by their place, without a second
 def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     """All counts, and where the matching rows are if they are few.
 
-    Two statements: one over the rows that meet the conditions or come near a limit, one over those that lack a
-    value. Each starts from plain comparisons, which skip most of the table.
+    One pass over the rows that meet the conditions, come near a limit or lack a value: plain comparisons, which skip most
+    of the table. Reading a column of a million numbers is what a query costs; each is read once.
     """
-    uncertain = translator.uncertain()
-    verdict = translator.verdict()
-    sigmas = [translator.known.find(found.table, found.sigma) for found in uncertain]
-    bare = "".join(f", {sigma.sql} IS NULL AS bare{i}" for i, sigma in enumerate(sigmas) if sigma)
-    inner = f'SELECT rowid AS place, {verdict} AS verdict{bare} FROM "{translator.resolved.table}"'
-    inner += f" WHERE {translator.searched()} AND {translator.reachable(translator.parts())}"
-    select = [f"verdict, count(*), min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
-    select += [f"count(*) FILTER (WHERE bare{i})" if sigma else "0" for i, sigma in enumerate(sigmas)]
-    statement = translator.statement(f"SELECT {', '.join(select)} FROM ({inner}) GROUP BY verdict")
-    found = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}
-    hits = [found[verdict] for verdict in (NEAR_INSIDE, CLEAR) if verdict in found]
+    uncertain, gaps = translator.uncertain(), _gaps(translator)
+    sigmas = [_sigma_to_miss(translator, found) for found in uncertain]
+    inner = ["rowid AS place", f"{translator.verdict()} AS verdict"]
+    select = ["verdict", "count(*)", f"min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
+    for i, sigma in enumerate(sigmas):
+        inner += [f"{sigma} IS NULL AS bare{i}"] if sigma else []
+        select.append(f"count(*) FILTER (WHERE bare{i})" if sigma else "0")
+    for i, found in enumerate(gaps):
+        for name, test in _kinds(translator, found).items():
+            inner.append(f"({test}) AS {name}{i}")
+            select.append(f"count(*) FILTER (WHERE {name}{i})")
+    conditions = f"{translator.searched()} AND {translator.reachable(undecided=bool(gaps))}"
+    rows = f'SELECT {", ".join(inner)} FROM "{translator.resolved.table}" WHERE {conditions}'
+    statement = translator.statement(f"SELECT {', '.join(select)} FROM ({rows}) GROUP BY verdict")
+    told = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}
+    hits = [told[verdict] for verdict in (NEAR_INSIDE, CLEAR) if verdict in told]
     count = sum(row[0] for row in hits)
     no_sigma = [sum(row[2 + i] for row in hits) for i in range(len(uncertain))]
-    left_out = _left_out(connection, translator)
+    lacking = told.get(UNDECIDED, (0,) * len(select))[2 + len(uncertain) :]
     return {
-        **left_out,
+        **_without_value(translator, gaps, lacking),
+        **_left_out(connection, translator),
         "count": count,
         "places": [place for row in hits for place in row[1]] if count <= FEW else None,
-        "near_inside": found.get(NEAR_INSIDE, (0,))[0],
-        "near_outside": found.get(NEAR_OUTSIDE, (0,))[0],
+        "near_inside": told.get(NEAR_INSIDE, (0,))[0],
+        "near_outside": told.get(NEAR_OUTSIDE, (0,))[0],
         "no_sigma": {found.name: n for found, n in zip(uncertain, no_sigma, strict=True) if n},
     }
 
 
-def _left_out(connection: Connection, translator: Translator) -> dict[str, Any]:
-    """Withdrawn and flagged rows that match; rows that cannot be decided, by the field that they lack and why.
+def _sigma_to_miss(translator: Translator, found: Field) -> str:
+    """The column of a field's uncertainty, unless every row has it."""
+    sigma = translator.known.find(found.table, found.sigma)
+    whole = sigma is not None and found.table == "spectra" and sigma.name in translator.known.complete
+    return sigma.sql if sigma and not whole else ""
+
+
+def _gaps(translator: Translator) -> list[Field]:
+    """The fields for want of which a row may be undecided."""
+    resolved = translator.resolved
+    return [
+        resolved.fields[name]
+        for name in dict.fromkeys([*translator.conditioned(), *_sigmas_asked(translator)])
+        if not (resolved.table == "spectra" and name in translator.known.complete)
+        and not _asks_missing_only(resolved.query.where, name)
+    ]
+
+
+def _kinds(translator: Translator, found: Field) -> dict[str, str]:
+    """Tests for rows that lack a value: any, one where the field applies, and of derived values why it is not served."""
+    applies = translator.applicable(found)
+    tests = {"lacks": f"{found.sql} IS NULL"}
+    if applies != "TRUE":
+        tests["fits"] = f"{found.sql} IS NULL AND {applies}"
+    if found.stored:
+        state, other = found.stored.state, found.stored.other
+        tests["stale"] = f"{found.sql} IS NULL AND {state} = 1"
+        tests["uncalibrated"] = f"{found.sql} IS NULL AND {state} = 0 AND {other} IS NOT NULL"
+        tests["failed"] = f"{found.sql} IS NULL AND {state} = 0 AND {other} IS NULL"
+    return tests
+
+
+def _without_value(translator: Translator, gaps: Sequence[Field], numbers: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Rows that cannot be decided, by the field that they lack and why.
 
     A derived value may be there and not served: stale, or an energy on an axis that is not calibrated. Of those that are
     served, ``failed`` counts spectra for which the operator had no value to give.
     """
-    resolved, parts = translator.resolved, translator.parts()
-    searched, hit, table = translator.searched(), translator.condition(), f'FROM "{translator.resolved.table}"'
+    counts: dict[str, dict[str, int]] = {
+        kind: {} for kind in ("missing", "not_applicable", "stale", "uncalibrated", "failed")
+    }
+    left = iter(numbers)
+    for found in gaps:
+        told = {kind: next(left) for kind in _kinds(translator, found)}
+        fits = told.get("fits", told["lacks"])
+        told["missing"] = fits - told.get("stale", 0) - told.get("uncalibrated", 0)
+        told["not_applicable"] = told["lacks"] - fits
+        for kind, held in counts.items():
+            if told.get(kind):
+                held[found.name] = told[kind]
+    return counts
+
+
+def _left_out(connection: Connection, translator: Translator) -> dict[str, int]:
+    """Withdrawn and flagged rows that match. They are few, and lie together: DuckDB skips all other blocks."""
+    resolved, hit, table = translator.resolved, translator.condition(), f'FROM "{translator.resolved.table}"'
     selects = []
     status = "status" in translator.known.fields[resolved.table] and "status" not in translator.conditioned()
     if status and not (resolved.table == "spectra" and translator.known.all_active):
-        selects.append(f"SELECT '', count(*), 0, 0, 0, 0 {table} WHERE {translator.searched('withdrawn')} AND {hit}")
+        selects.append(f"SELECT 'withdrawn', count(*) {table} WHERE {translator.searched('withdrawn')} AND {hit}")
     if translator.leaves_bad_out():
         bad = f"{translator.searched(bad=True)} AND {translator.known.fields['spectra']['flag'].sql} = {translator.bind('bad')}"
-        selects.append(f"SELECT 'flagged bad', count(*), 0, 0, 0, 0 {table} WHERE {bad} AND {hit}")
-    for name in dict.fromkeys([*translator.conditioned(), *_sigmas_asked(translator)]):
-        always_there = resolved.table == "spectra" and name in translator.known.complete
-        if always_there or _asks_missing_only(resolved.query.where, name):
-            continue
-        found = resolved.fields[name]
-        column, applies = found.sql, translator.applicable(found)
-        fitting = f"count(*) FILTER (WHERE {applies})" if applies != "TRUE" else "count(*)"
-        kinds = ["0", "0", "0"]
-        if found.stored:
-            state, other = found.stored.state, found.stored.other
-            tests = f"{state} = 1", f"{state} = 0 AND {other} IS NOT NULL", f"{state} = 0 AND {other} IS NULL"
-            kinds = [f"count(*) FILTER (WHERE {test})" for test in tests]
-        others = [part for part in parts if getattr(part, "field", None) != (name,)]
-        where = f"{searched} AND {column} IS NULL AND {translator.possible(others)} AND {hit} IS NULL"
-        selects.append(
-            f"SELECT {translator.bind(name)}, count(*), {', '.join([fitting, *kinds])} {table} WHERE {where}"
-        )
-    counts: dict[str, Any] = {"withdrawn": 0, "flagged": 0, "missing": {}, "not_applicable": {}}
-    counts |= {"stale": {}, "uncalibrated": {}, "failed": {}}
-    if not selects:
-        return counts
-    statement = translator.statement(" UNION ALL ".join(selects))
-    for name, whole, fits, *kinds in connection.execute(statement.sql, statement.parameters).fetchall():
-        if name in ("", "flagged bad"):
-            counts["withdrawn" if not name else "flagged"] = whole
-            continue
-        for kind, number in zip(("stale", "uncalibrated", "failed"), kinds, strict=True):
-            if number:
-                counts[kind][name] = number
-        if fits - kinds[0] - kinds[1]:
-            counts["missing"][name] = fits - kinds[0] - kinds[1]
-        if whole > fits:
-            counts["not_applicable"][name] = whole - fits
+        selects.append(f"SELECT 'flagged', count(*) {table} WHERE {bad} AND {hit}")
+    counts = {"withdrawn": 0, "flagged": 0}
+    if selects:
+        statement = translator.statement(" UNION ALL ".join(selects))
+        counts |= dict(connection.execute(statement.sql, statement.parameters).fetchall())
     return counts
 
 

@@ -283,7 +283,7 @@ def _edges(raw: list[Lexeme]) -> list[Lexeme]:
     for token, following in zip(raw, [*raw[1:], Lexeme("", "", 0, 0)], strict=False):
         if token.kind != "WORD" or token.value[-1] not in "eEsS":
             pass
-        elif (level := _LEVEL_EDGE.fullmatch(token.value)):
+        elif level := _LEVEL_EDGE.fullmatch(token.value):
             token = Lexeme("WORD", level[1], token.start, token.start + len(level[1]))
         elif token.value.casefold() in ("edge", "edges") and result:
             said = result[-1].value if result[-1].kind == "WORD" else ""

@@ -22,7 +22,7 @@ from barospec.catalogs.resolve import Resolved
 from barospec.schemas.vocabulary import ANNOTATIONS
 
 Temper = Literal["exact", "loose", "strict"]
-NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = 1, 2, 3
+UNDECIDED, NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = -1, 1, 2, 3
 _OPPOSITE: dict[Temper, Temper] = {"exact": "exact", "loose": "strict", "strict": "loose"}
 
 
@@ -86,21 +86,33 @@ class Translator:
         return " AND ".join(parts) or "TRUE"
 
     def verdict(self) -> str:
-        """What a row that is `reachable` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, or 0.
+        """What a row that is `reachable` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED, or 0.
 
-        Only the conditions that an uncertainty can sway need a look: the others hold for every reachable row.
+        Only the conditions that an uncertainty can sway, or a lacking value leave open, need a look: the others hold for
+        every reachable row.
         """
-        swayed = [p for p in self.parts() if self.expression(p, "loose") != self.expression(p, "exact")]
-        if not swayed:
+        open_parts = [part for part in self.parts() if self._is_swayed(part) or self._can_lack(part)]
+        if not open_parts:
             return str(CLEAR)
         hit, strict, loose = (
-            " AND ".join(self.expression(part, temper) for part in swayed) for temper in ("exact", "strict", "loose")
+            " AND ".join(self.expression(part, temper) for part in open_parts)
+            for temper in ("exact", "strict", "loose")
         )
+        if not any(map(self._is_swayed, open_parts)):
+            return f"CASE WHEN {hit} THEN {CLEAR} ELSE {UNDECIDED} END"
         inside = f"CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END"
-        # A plain test is false here where it is not true; a compound one may be undecided.
-        plain = not any(isinstance(part, ast.And | ast.Or | ast.Not) for part in swayed)
-        outside = loose if plain else f"NOT ({hit}) AND {loose}"
-        return f"CASE WHEN {hit} THEN {inside} WHEN {outside} THEN {NEAR_OUTSIDE} ELSE 0 END"
+        undecided = f" WHEN ({hit}) IS NULL THEN {UNDECIDED}" if any(map(self._can_lack, open_parts)) else ""
+        return f"CASE WHEN {hit} THEN {inside}{undecided} WHEN {loose} THEN {NEAR_OUTSIDE} ELSE 0 END"
+
+    def _is_swayed(self, part: Expr) -> bool:
+        """Whether an uncertainty can decide the condition."""
+        return self.expression(part, "loose") != self.expression(part, "exact")
+
+    def _can_lack(self, part: Expr) -> bool:
+        """Whether the condition may be undecided for want of a value."""
+        names = {node.field[0] for node in _tests(part)}
+        names |= {self.resolved.fields[node.field[0]].sigma for node in _tests(part) if getattr(node, "sigmas", 0)}
+        return self.resolved.table != "spectra" or not names <= self.known.complete
 
     def parts(self) -> Sequence[Expr]:
         """The conditions that must all hold."""
@@ -123,13 +135,23 @@ class Translator:
                 tests.append(f"({exact} OR {self.resolved.fields[part.field[0]].sql} IS NULL)")
         return " AND ".join(tests) or "TRUE"
 
-    def reachable(self, parts: Sequence[Expr]) -> str:
-        """A condition met wherever the parts are all true, exactly or loosely; rows without a value are left out.
+    def reachable(self, *, undecided: bool = False) -> str:
+        """A condition met wherever all parts hold, exactly or loosely, and if asked for where a lacking value leaves that open.
 
         Where the index tells how far uncertainties reach at most, the limits are moved by that much: a plain
         comparison, which DuckDB decides from a column's zone maps, in place of arithmetic for every row.
         """
-        return " AND ".join(self._widened(part) or self.expression(part, "loose") for part in parts) or "TRUE"
+        tests = []
+        for part in self.parts():
+            held = self._widened(part) or self.expression(part, "loose")
+            if undecided and self._can_lack(part):
+                exact = self.expression(part, "exact")
+                if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
+                    held = f"({held} OR {exact} IS NOT FALSE)"
+                else:
+                    held = f"({held} OR {self.resolved.fields[part.field[0]].sql} IS NULL)"  # type: ignore[union-attr]
+            tests.append(held)
+        return " AND ".join(tests) or "TRUE"
 
     def _widened(self, part: Expr) -> str:
         if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in self.known.reach:
@@ -163,17 +185,7 @@ class Translator:
 
     def tests(self) -> list[ast.Condition]:
         """The single conditions, in order."""
-        found: list[ast.Condition] = []
-        pending: list[Any] = [self.resolved.query.where]
-        while pending:
-            node = pending.pop(0)
-            if isinstance(node, ast.And | ast.Or):
-                pending[:0] = node.items
-            elif isinstance(node, ast.Not):
-                pending.insert(0, node.item)
-            elif node is not None:
-                found.append(node)
-        return found
+        return _tests(self.resolved.query.where)
 
     def bind(self, value: Any) -> str:
         """A parameter with that value."""
@@ -340,6 +352,21 @@ class Translator:
 
     def _is_one_of(self, found: Field, values: list[Any]) -> str:
         return f"({found.sql} IN ({', '.join(map(self.bind, values))}))"
+
+
+def _tests(where: Expr | None) -> list[ast.Condition]:
+    """The single conditions, in order."""
+    found: list[ast.Condition] = []
+    pending: list[Any] = [where]
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, ast.And | ast.Or):
+            pending[:0] = node.items
+        elif isinstance(node, ast.Not):
+            pending.insert(0, node.item)
+        elif node is not None:
+            found.append(node)
+    return found
 
 
 def _has_limits(node: ast.Condition) -> bool:
