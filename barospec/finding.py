@@ -104,8 +104,10 @@ class Finding:
 
     def fields(self) -> list[dict[str, Any]]:
         """Every field that can be searched, with unit, meaning, and count, range or commonest values here."""
+        from barospec.catalogs.describe import describe_fields
+
         with self.connection() as connection:
-            return index.describe_fields(connection)
+            return describe_fields(connection)
 
     def identify(self, beginning: str) -> str:
         """The whole spectrum_id that begins so.

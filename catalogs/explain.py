@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from barospec.catalogs import ast
@@ -29,29 +28,26 @@ _STEPS = {
 def explain(
     connection: Connection,
     question: Question = "",
-    *,
-    saved: Mapping[str, Any] | None = None,
-    scans: bool = False,
-    limit: int | None = None,
-    **conditions: Any,
+    **asked: Any,
 ) -> dict[str, Any]:
     """How a question is understood and answered.
 
     Parameters
     ----------
-    connection, question, saved, scans, limit, **conditions
+    connection, question, **asked
         As for `answer.ask`.
 
     Returns
     -------
     dict
-        ``canonical`` text; ``tree``, the conditions as lines of an outline; ``predicates``, the structured form;
+        ``snapshot``; ``query``, the canonical text; ``tree``, the conditions as lines of an outline; ``predicates``, the structured form;
         ``sql`` of the rows and its ``parameters``; ``plan``, lines that tell what DuckDB does.
     """
-    found = ask(connection, question, saved=saved, scans=scans, limit=limit, **conditions)
+    found = ask(connection, question, **asked)
     rows = connection.execute(f"EXPLAIN (FORMAT json) {found.statement.sql}", found.statement.parameters).fetchall()
     return {
-        "canonical": found.canonical,
+        "snapshot": found.snapshot,
+        "query": found.canonical,
         "tree": tree(from_dict(found.predicates)),
         "predicates": found.predicates,
         "sql": found.statement.sql,

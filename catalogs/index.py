@@ -36,7 +36,7 @@ from barospec.catalogs.index_tables import (
 from barospec.catalogs.known import Field, known_from, quoted
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.schemas.errors import NotFound, StoreError, did_you_mean
-from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS, TERMS
+from barospec.schemas.vocabulary import SETTABLE, TERMS
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known
@@ -376,42 +376,6 @@ def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] 
     result = connection.execute(sql, list(bound))
     names = [column[0] for column in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def describe_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Every field of spectra: unit, meaning, how many have it, its range or its commonest values here."""
-    parts, total = [], int(connection.execute("SELECT count(*) FROM spectra WHERE status = 'active'").fetchall()[0][0])
-    for term in SPECTRUM_TERMS:
-        name = quoted(term.name)
-        ends = (
-            f"min({name})::VARCHAR, max({name})::VARCHAR"
-            if term.kind in ("number", "integer", "time")
-            else "NULL, NULL"
-        )
-        parts.append(f"SELECT '{term.name}', count({name}), {ends} FROM spectra WHERE status = 'active'")
-    found = {row[0]: row[1:] for row in connection.execute(" UNION ALL ".join(parts)).fetchall()}
-    top: dict[str, list[str]] = {}
-    for field_name, value, count in connection.execute(
-        "SELECT * FROM field_values WHERE count > 0 ORDER BY field, count DESC, value"
-    ).fetchall():
-        top.setdefault(field_name, []).append(f"{value} ({count})")
-    return [
-        {
-            "field": term.name,
-            "unit": term.unit,
-            "kind": term.kind,
-            "level": term.level,
-            "meaning": term.meaning,
-            "count": found[term.name][0],
-            "total": total,
-            "min": found[term.name][1],
-            "max": found[term.name][2],
-            "values": top.get(term.name, [])[:8],
-            "allowed": list(term.allowed),
-            "aliases": list(term.aliases),
-        }
-        for term in SPECTRUM_TERMS
-    ]
 
 
 def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:

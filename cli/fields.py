@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import table, write_object
 
@@ -15,6 +17,7 @@ def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOpt
     if as_json:
         columns = [
             "field",
+            "table",
             "unit",
             "kind",
             "level",
@@ -30,13 +33,17 @@ def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOpt
         head = {"snapshot": opened.snapshot, "count": len(found), "missing": {}, "units": {}}
         write_object(head, columns, ([row[name] for name in columns] for row in found))
         return
-    rows = []
+    tables: dict[str, list[list[Any]]] = {}
     for row in found:
         here = ", ".join(row["values"][:4]) or (
             f"{_short(row['min'])} … {_short(row['max'])}" if row["min"] is not None else ""
         )
-        rows.append([row["field"], row["unit"], row["count"], here, row["meaning"]])
-    table(["field", "unit", "spectra", "here", "meaning"], rows)
+        cells = [row["field"], row["unit"], row["count"], here, row["meaning"]]
+        tables.setdefault(row["table"], []).append(cells)
+    for number, (name, rows) in enumerate(tables.items()):
+        if number:
+            print()
+        table(["field", "unit", name, "here", "meaning"], rows)
 
 
 def _short(text: str) -> str:

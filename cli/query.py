@@ -55,12 +55,12 @@ def command(
     "pressure > 140 kbar and not origin = synthetic"; "runs not above 14 GPa"; "pressure is missing".
     """
     opened = open_archive(archive, at)
-    if explain:
-        _explain(opened, text, scans, limit)
-        return
     names = [name.strip() for name in columns.split(",")] if columns else None
     asked = {"stale": stale, "uncalibrated": uncalibrated, "bad": bad}
     include = [name for name, wanted in asked.items() if wanted]
+    if explain:
+        _explain(opened, text, as_json=as_json, scans=scans, limit=limit, columns=names, include=include)
+        return
     with opened.ask(text, scans=scans, limit=limit, columns=names, include=include) as answer:
         tell(answer, as_json=as_json, as_jsonl=as_jsonl, as_csv=as_csv, parquet=parquet)
 
@@ -172,14 +172,17 @@ def remarks(answer: Answer) -> list[str]:
     return [*lines, *answer.notes]
 
 
-def _explain(opened: Any, text: str, scans: bool, limit: int | None) -> None:
+def _explain(opened: Any, text: str, *, as_json: bool, **asked: Any) -> None:
     from barospec.catalogs.explain import explain
 
     with opened.connection() as connection:
-        found = explain(connection, text, scans=scans, limit=limit)
+        found = explain(connection, text, **asked)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2, default=str))
+        return
     parameters = [f"${name} = {value!r}" for name, value in found["parameters"].items()] or ["none"]
     parts = {
-        "understood as": [found["canonical"]],
+        "understood as": [found["query"]],
         "conditions": found["tree"],
         "SQL of the rows": _broken(found["sql"]),
         "parameters": parameters,

@@ -204,7 +204,7 @@ def test_columns(index: Any) -> None:
 def test_snapshot_and_explanation(index: Any) -> None:
     assert ask(index, "run-2").snapshot == "S0"
     told = explain(index, "above 140 kbar")
-    assert told["canonical"] == "pressure > 14 GPa"
+    assert (told["query"], told["snapshot"]) == ("pressure > 14 GPa", "S0")
     assert 14.0 in told["parameters"].values()
     assert "14" not in told["sql"]
     assert told["tree"] == ["spectra", "  pressure > 14 GPa"]
