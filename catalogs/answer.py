@@ -297,11 +297,16 @@ def _few(connection: Connection, translator: Translator, select: str, places: li
     """The rows at these places of the table, in the order and number asked for."""
     if not places:
         return []
-    limit = translator.resolved.query.limit
-    sql = f'SELECT {select} FROM "{translator.resolved.table}" WHERE rowid IN (SELECT unnest($places))'
-    sql += _order(translator) + (f" LIMIT {limit:d}" if limit else "")
-    found: list[tuple[Any, ...]] = connection.execute(sql, {"places": places}).fetchall()
-    return found
+    resolved, limit = translator.resolved, translator.resolved.query.limit
+    where = f'FROM "{resolved.table}" WHERE rowid IN (SELECT unnest($places)) AND {translator.narrowing()}'
+    if resolved.table != "spectra" or resolved.query.sort:
+        statement = translator.statement(f"SELECT {select} {where}{_order(translator)}")
+    else:  # so few are put into the store's order quicker here
+        statement = translator.statement(f'SELECT "grp", "row", {select} {where}')
+    found = connection.execute(statement.sql, statement.parameters | {"places": places}).fetchall()
+    if resolved.table == "spectra" and not resolved.query.sort:
+        found = [row[2:] for row in sorted(found, key=lambda row: row[:2])]
+    return found[:limit]
 
 
 def _order(translator: Translator) -> str:

@@ -153,6 +153,10 @@ class Translator:
             tests.append(held)
         return " AND ".join(tests) or "TRUE"
 
+    def narrowing(self) -> str:
+        """A plain comparison that all matching rows meet: by it DuckDB skips blocks, which it does not by their places."""
+        return next(filter(None, map(self._widened, self.parts())), "TRUE")
+
     def _widened(self, part: Expr) -> str:
         if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in self.known.reach:
             return ""
