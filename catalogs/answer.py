@@ -303,7 +303,8 @@ def _few(connection: Connection, translator: Translator, select: str, places: li
         statement = translator.statement(f"SELECT {select} {where}{_order(translator)}")
     else:  # so few are put into the store's order quicker here
         statement = translator.statement(f'SELECT "grp", "row", {select} {where}')
-    found = connection.execute(statement.sql, statement.parameters | {"places": places}).fetchall()
+    bound = statement.parameters | {"places": places}
+    found: list[tuple[Any, ...]] = connection.execute(statement.sql, bound).fetchall()
     if resolved.table == "spectra" and not resolved.query.sort:
         found = [row[2:] for row in sorted(found, key=lambda row: row[:2])]
     return found[:limit]

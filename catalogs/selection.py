@@ -273,7 +273,7 @@ class Selection:
 
 def _any(values: NDArray[Any]) -> bool:
     if values.dtype == object:
-        return values.tolist().count(None) < values.size
+        return bool(values.tolist().count(None) < values.size)
     return bool(np.any(~np.isnan(values))) if values.dtype.kind == "f" else bool(values.size)
 
 

@@ -120,11 +120,7 @@ class Translator:
         return where.items if isinstance(where, ast.And) else () if where is None else (where,)
 
     def possible(self, parts: Sequence[Expr]) -> str:
-        """A cheap condition, met wherever the parts are true or unknown.
-
-        It is one test for each part, which DuckDB can push into the scan; the exact verdicts are then needed
-        for few rows only.
-        """
+        """A cheap condition, met wherever the parts are true or unknown: tests that DuckDB can push into the scan."""
         tests = []
         for part in parts:
             exact = self.expression(part, "exact")

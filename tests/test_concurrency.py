@@ -57,8 +57,10 @@ def commit(store: Store, number: int) -> str:
 def read(root: str, stop: str, number: int) -> list[Seen]:
     """Ask again and again until the file `stop` is there: snapshot, rows, their temperatures, and a second count."""
     seen: list[Seen] = []
+    taken = 0.0
     while not Path(stop).exists():
-        time.sleep(0.2)  # leave the writer some of the machine
+        time.sleep(max(0.1, 5 * taken))  # leave the writer most of the machine, however busy that is
+        begin = time.thread_time()
         archive = Archive(root)
         if number == 0:  # a selection fetches its columns later, when its index may be gone already
             selection = archive.query("NiO Ni K")
@@ -76,6 +78,7 @@ def read(root: str, stop: str, number: int) -> list[Seen]:
                 place = answer.columns.index("temperature")
                 temperatures = frozenset(row[place] for row in answer.rows)
             seen.append((answer.snapshot, answer.count, temperatures, sum(answer.missing.values()) + answer.count))
+        taken = time.thread_time() - begin
     return seen
 
 

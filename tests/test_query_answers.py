@@ -10,6 +10,7 @@ import pytest
 
 from barospec.catalogs import ast
 from barospec.catalogs.answer import CHUNK, Answer, ask, spectra_of
+from barospec.catalogs.describe import describe_fields
 from barospec.catalogs.explain import explain, plan_lines
 from barospec.catalogs.keywords import query_of
 from barospec.catalogs.language import parse
@@ -418,3 +419,21 @@ def test_a_row_with_a_hostile_value_is_found_as_any_other(own: Any) -> None:
 
 def test_parsing_alone_needs_no_archive() -> None:
     assert ast.to_text(parse("La3Ni2O7 Ni K below 80 K")) == "La3Ni2O7 Ni K < 80 K"
+
+
+def test_fields_tell_what_there_is(index: Any) -> None:
+    found = {(row["table"], row["field"]): row for row in describe_fields(index)}
+    pressure = found["spectra", "pressure"]
+    assert (pressure["unit"], pressure["count"], pressure["total"]) == ("GPa", 16, len(active()))
+    assert (float(pressure["min"]), float(pressure["max"])) == (0.0001, 23.7)
+    assert found["spectra", "sample"]["values"][0] == f"La3Ni2O7 ({len(active(sample='La3Ni2O7'))})"
+    energy = found["spectra", "edge_energy"]  # a derived value
+    assert (energy["level"], energy["count"], energy["unit"], energy["max"]) == ("derived", 2, "eV", "8346.4")
+    assert found["bonds", "bond_length"]["total"] == 2
+    assert found["literature", "quantity"]["values"] == ["bond length (1)", "valence (1)"]
+
+
+def test_explain_is_about_the_answer_that_was_asked_for(index: Any) -> None:
+    told = explain(index, "above 14 GPa", columns=["run"], limit=2)
+    assert told["sql"].startswith('SELECT "run" AS "run" FROM')
+    assert told["sql"].endswith("LIMIT 2")
