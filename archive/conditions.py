@@ -14,7 +14,7 @@ from barospec.archive.sheet_records import Row, SheetRun
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Scan
 from barospec.schemas.values import coerce, parse_value, show_value
-from barospec.schemas.vocabulary import BY_NAME, SETTABLE
+from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS
 
 Tell = Callable[[Literal["warning", "note"], str], None]
 # Both may be right: a file calls the sample as its user typed it, a sheet as its owner calls it.
@@ -105,6 +105,19 @@ def require(columns: Mapping[str, Any]) -> None:
             f"{', '.join(lacking)} not stated, neither by the file nor by you. Say so in the run sheet, or with "
             + " ".join(f"--set {name}={EXAMPLES.get(name, '...')}" for name in lacking)
         )
+
+
+def literature_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A literature value as the vocabulary has it; InvalidData when a required term is missing."""
+    values: dict[str, Any] = {}
+    for name, text in record.items():
+        if not isinstance(text, str):
+            raise InvalidData(f"{name} wants a single value.")
+        values.update(parse_value(BY_NAME[name], text))
+    lacking = [t.name for t in TERMS if t.level == "literature" and t.need == "required" and values.get(t.name) is None]
+    if lacking:
+        raise InvalidData(f"a literature value needs {', '.join(lacking)}.")
+    return values
 
 
 def _use_gauge(columns: dict[str, Any], stated: Mapping[str, Any], tell: Tell) -> None:

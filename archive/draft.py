@@ -20,6 +20,7 @@ import numpy as np
 
 from barospec.archive.conditions import EXAMPLES
 from barospec.archive.edges import suggest_edges, suggest_lines
+from barospec.archive.inputs import files_below
 from barospec.archive.parallel import Job, Parsed, parse
 from barospec.archive.prepare import Progress
 from barospec.archive.rubylog import RubyLog, find_ruby_log
@@ -105,7 +106,7 @@ def draft(folder: Path, beside: Path | None = None, progress: Progress | None = 
     """
     if not folder.is_dir():
         raise CallError(f"{folder} is no folder. Name the folder with the raw files.")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    paths = sorted(files_below(folder))
     logs = {path: found for path in paths if (found := find_ruby_log(path)) is not None}
     candidates = [path for path in paths if path not in logs and not is_sheet(path)]
     made = Draft({}, [])

@@ -11,17 +11,24 @@ from dataclasses import dataclass, field
 from dataclasses import replace as copy
 from typing import Any, Protocol
 
+from barospec.archive.calculations import add_calculations
 from barospec.archive.conditions import conditions_sha256
 from barospec.archive.corrections import Edit, kept, show_changes, uphold, write_edits
 from barospec.archive.events import event
-from barospec.archive.ingest_records import new_literature, new_structures, write_sheets, write_structures
+from barospec.archive.ingest_records import (
+    conflict,
+    differences,
+    new_literature,
+    new_structures,
+    write_sheets,
+    write_structures,
+)
 from barospec.archive.layout import Batch, Writer, count_records
 from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Store, Transaction, microseconds
 from barospec.schemas.records import Problem
-from barospec.schemas.values import show_value
-from barospec.schemas.vocabulary import SETTABLE, SPECTRUM_TERMS
+from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class Report:
     structures: int = 0
     literature: int = 0
     models: int = 0
+    calculations: int = 0
     snapshot: str | None = None
     groups: dict[str, int] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
@@ -82,6 +90,7 @@ class Report:
             "structures",
             "literature",
             "models",
+            "calculations",
         )
         return {
             **{name: getattr(self, name) for name in counted},
@@ -132,7 +141,9 @@ def ingest(
 
 
 def _holds_anything(prepared: Prepared) -> bool:
-    return bool(prepared.entries or prepared.structures or prepared.literature or prepared.models)
+    return bool(
+        prepared.entries or prepared.structures or prepared.literature or prepared.models or prepared.calculations
+    )
 
 
 def _started(prepared: Prepared) -> Report:
@@ -151,6 +162,7 @@ def _write(
     fresh_structures = new_structures(work, prepared.structures, replace, report)
     fresh_literature = new_literature(work, prepared.literature)
     report.models = add_models(writer, prepared.models, replace, now, report)
+    report.calculations = add_calculations(writer, work, prepared.calculations, replace, now, report)
     if strict and report.conflicts:
         report.added = report.replaced = 0
         return report
@@ -227,7 +239,7 @@ def _compare(
             plan.append(fresh)
         elif not replace:
             report.conflicts += 1
-            report.problems.append(Problem("error", _conflict(entry, old), entry.where))
+            report.problems.append(Problem("error", conflict(entry, old), entry.where))
         else:
             planned[entry.spectrum_id] = entry
             entry.columns["spectrum_id"] = old.spectrum_id
@@ -284,36 +296,10 @@ def _twin(entry: Entry, twin: Entry, report: Report) -> None:
         )
         return
     report.conflicts += 1
-    differ = _differences(entry.columns, twin.columns)
+    differ = differences(entry.columns, twin.columns)
     report.problems.append(
         Problem("error", f"the same scan as {twin.where}, but with other conditions: {differ}.", entry.where)
     )
-
-
-def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
-    told = [
-        f"{term.name} {show_value(term, old.get(term.name))} -> {show_value(term, new.get(term.name))}"
-        for term in SETTABLE
-        if new.get(term.name) != old.get(term.name)
-    ]
-    return "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
-
-
-def _conflict(entry: Entry, old: Known) -> str:
-    if old.status == "purged":
-        what = f"was purged from the archive ({old.spectrum_id})"
-    elif old.spectrum_id == entry.spectrum_id:
-        differ = _differences(entry.columns, old.columns)
-        what = (
-            f"is in the archive as {old.spectrum_id} with other conditions ({differ})"
-            if differ
-            else (
-                f"is in the archive as {old.spectrum_id}, but gives other numbers with this reader ({entry.columns['reader']})"
-            )
-        )
-    else:
-        what = f"has other bytes than the file of that name in the archive (spectrum {old.spectrum_id})"
-    return f"{what}. Nothing was changed; --replace makes it revision {old.revision + 1}."
 
 
 # Spectra that are held in memory at a time; a multiple of the rows of a chunk, so that few chunks are written twice.
@@ -381,7 +367,7 @@ def _supersede(writer: Writer, plan: Sequence[_Planned], now: int) -> None:
             superseded.setdefault(planned.old.group, []).append(planned.old.row)
             details = {
                 "revision": planned.revision,
-                "changed": _differences(planned.entry.columns, planned.old.columns),
+                "changed": differences(planned.entry.columns, planned.old.columns),
             }
             if planned.kept:
                 details["kept"] = {name: {"old": was, "new": now} for name, (was, now) in planned.kept.items()}
@@ -404,5 +390,7 @@ def _summary(report: Report) -> str:
         parts.append(f"{report.literature} literature values")
     if report.models:
         parts.append(f"{report.models} models")
+    if report.calculations:
+        parts.append(f"{report.calculations} calculations")
     runs = ", ".join(sorted(report.runs)[:8]) + (", …" if len(report.runs) > 8 else "")
     return "; ".join(parts) + (f" ({runs})" if runs else "")

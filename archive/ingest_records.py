@@ -11,9 +11,11 @@ from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Transaction
 from barospec.archive.structures import Structure, bonds
 from barospec.schemas.records import Problem
+from barospec.schemas.values import show_value
+from barospec.schemas.vocabulary import SETTABLE
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest import Report
+    from barospec.archive.ingest import Known, Report
 
 
 def new_structures(
@@ -136,3 +138,31 @@ def write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Se
         rows = [row for key, row in seen.items() if (*key, row["sheet_sha256"]) not in described]
         if rows:
             writer.append_table("runs", rows)
+
+
+def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """Conditions that two spectra do not share, as text."""
+    told = [
+        f"{term.name} {show_value(term, old.get(term.name))} -> {show_value(term, new.get(term.name))}"
+        for term in SETTABLE
+        if new.get(term.name) != old.get(term.name)
+    ]
+    return "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
+
+
+def conflict(entry: Entry, old: Known) -> str:
+    """Why an entry cannot be taken beside a spectrum of the archive."""
+    if old.status == "purged":
+        what = f"was purged from the archive ({old.spectrum_id})"
+    elif old.spectrum_id == entry.spectrum_id:
+        differ = differences(entry.columns, old.columns)
+        what = (
+            f"is in the archive as {old.spectrum_id} with other conditions ({differ})"
+            if differ
+            else (
+                f"is in the archive as {old.spectrum_id}, but gives other numbers with this reader ({entry.columns['reader']})"
+            )
+        )
+    else:
+        what = f"has other bytes than the file of that name in the archive (spectrum {old.spectrum_id})"
+    return f"{what}. Nothing was changed; --replace makes it revision {old.revision + 1}."

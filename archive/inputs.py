@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from barospec.archive.head import MARKER
 from barospec.archive.sheet_records import is_sheet
 from barospec.archive.spins.sheets import is_model_sheet
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
@@ -77,11 +79,21 @@ def set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
     return conditions
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files of a folder and those below it, without hidden ones and without an archive that lies there."""
+    for place, folders, names in os.walk(folder):
+        if MARKER in names:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
 def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
     """Files among `paths`; a folder stands for its run sheets and model sheets, or without any for all its files."""
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            inside = sorted(files_below(path))
             sheets = [p for p in inside if is_sheet(p) or is_model_sheet(p)]
             if not inside:
                 prepared.error("the folder is empty.", path)

@@ -198,6 +198,30 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
     return entry
 
 
+def list_outputs(root: zarr.Group) -> list[dict[str, Any]]:
+    """Active outputs, of operators over models and of files of theory codes, with what tells them apart."""
+    columns = ("entry", "operator", "models", "provenance", "status", "ingested")
+    found = []
+    for row in _records(read_table(root, "model_outputs", columns)):
+        if row["status"] != "active":
+            continue
+        about = json.loads(row["provenance"]).get("file", {})
+        found.append({
+            "entry": row["entry"],
+            "kind": row["operator"],
+            "material": about.get("material"),
+            "pressure": about.get("pressure"),
+            "temperature": about.get("temperature"),
+            "code": about.get("code"),
+            "models": ", ".join(json.loads(row["models"])),
+            "source_file": about.get("source_file"),
+            "source_sha256": about.get("source_sha256"),
+            "reader": about.get("reader"),
+            "ingested": row["ingested"],
+        })  # fmt: skip
+    return found
+
+
 def read_output(root: zarr.Group, entry: str) -> xr.Dataset:
     """A stored output, lazily. Raises NotFound when there is no such entry."""
     import dask.array

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from barospec.archive import structures
-from barospec.archive.conditions import applies, conditions_sha256, fill_between, scan_conditions
+from barospec.archive.calculations import Calculation, calculation_format, read_calculations
+from barospec.archive.conditions import applies, conditions_sha256, fill_between, literature_record, scan_conditions
 from barospec.archive.inputs import expand, set_conditions, set_layouts
 from barospec.archive.layout import row_sha256
 from barospec.archive.parallel import Job, Parsed, parse
@@ -24,10 +25,9 @@ from barospec.archive.signals import choose_signal, curves_of, only_reference
 from barospec.archive.spins.records import ModelRecord, read_models
 from barospec.archive.spins.sheets import is_model_sheet
 from barospec.archive.spool import Curves, Spool
-from barospec.schemas.errors import BarospecError, InvalidData
+from barospec.schemas.errors import BarospecError
 from barospec.schemas.records import Problem, Scan
-from barospec.schemas.values import parse_value
-from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS, group_key
+from barospec.schemas.vocabulary import SETTABLE, group_key
 
 Progress = Callable[[str, int, int], None]
 
@@ -72,6 +72,7 @@ class Prepared:
     literature: list[dict[str, Any]] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
     models: list[ModelRecord] = field(default_factory=list)
+    calculations: list[Calculation] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     refused: int = 0
     skipped: int = 0
@@ -144,9 +145,9 @@ def prepare(
     Prepared
     """
     prepared = Prepared()
-    sources = _sources(paths, settings, prepared, live)
-    jobs = [_job(source, live) for source in sources]
     used: set[int] = set()
+    sources = _sources(paths, settings, prepared, live, used)
+    jobs = [_job(source, live) for source in sources]
     members: dict[int, list[dict[str, Any]]] = {}
     for done, (source, parsed) in enumerate(zip(sources, parse(jobs), strict=True)):
         if progress:
@@ -165,7 +166,7 @@ def prepare(
 
 
 def _sources(
-    paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None
+    paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None, used: set[int]
 ) -> list[_Source]:
     """All files that are to be read, each with its run and the rows of the scan table that may concern it."""
     conditions = set_conditions(settings)
@@ -175,6 +176,12 @@ def _sources(
     for path in expand(paths, prepared):
         if is_model_sheet(path):
             _model_sheet(path, prepared)
+            continue
+        if path.suffix.lower() == ".cif":
+            try:
+                prepared.structures.append(structures.from_file(path, conditions))
+            except BarospecError as error:
+                prepared.error(str(error))
             continue
         if is_sheet(path):
             described = list(_sheet_files(path, prepared, live))
@@ -192,6 +199,10 @@ def _sources(
                 note = "no row of the scan table names this file; left out."
                 prepared.problems.append(Problem("note", note, str(file)))
                 continue
+            kind = None if run.options.get("columns") else calculation_format(file, run.format)
+            if kind is not None:
+                _calculation(file, kind, run, sheet, rows, prepared, used)
+                continue
             found.append(_Source(file, run, sheet, rows))
     return found
 
@@ -203,6 +214,33 @@ def _job(source: _Source, live: Live | None) -> Job:
     # Pressures between readings need all scans of the run, not the new ones alone.
     seen = () if source.run.between else tuple(live.seen.get(path, ()))
     return Job(source.file, source.run.format, source.run.options, live.ready[path], seen)
+
+
+def _calculation(
+    file: Path,
+    kind: str,
+    run: SheetRun,
+    sheet: Sheet | None,
+    rows: list[Row] | None,
+    prepared: Prepared,
+    used: set[int],
+) -> None:
+    """A file of a theory code that holds no spectra; a row of the scan table that names it says more about it."""
+    used.update(id(row) for row in rows or [])
+    row = rows[0] if rows else None
+    if row is not None and (row.skip or row.broken):
+        prepared.skipped += bool(row.skip)
+        return
+    try:
+        found, problems = read_calculations(
+            file, kind, row.conditions if row else run.conditions, _source_name(file, sheet)
+        )
+    except BarospecError as error:
+        prepared.failed[file.resolve()] = str(error)
+        prepared.error(str(error))
+        return
+    prepared.calculations += found
+    prepared.tell(problems)
 
 
 def _model_sheet(path: Path, prepared: Prepared) -> None:
@@ -234,21 +272,9 @@ def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[
     for record in sheet.literature:
         line = int(record.pop("__line__"))
         try:
-            prepared.literature.append({**_literature(record), "run_sheet": sheet.name})
+            prepared.literature.append({**literature_record(record), "run_sheet": sheet.name})
         except BarospecError as error:
             prepared.error(str(error), path, line)
-
-
-def _literature(record: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, text in record.items():
-        if not isinstance(text, str):
-            raise InvalidData(f"{name} wants a single value.")
-        values.update(parse_value(BY_NAME[name], text))
-    lacking = [t.name for t in TERMS if t.level == "literature" and t.need == "required" and values.get(t.name) is None]
-    if lacking:
-        raise InvalidData(f"a literature value needs {', '.join(lacking)}.")
-    return values
 
 
 def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: Live | None) -> None:

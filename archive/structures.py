@@ -19,6 +19,7 @@ import numpy as np
 from barospec.archive import cells, cif
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem
+from barospec.schemas.sheet import STRUCTURE_KEYS
 from barospec.schemas.units import Quantity, parse_quantity
 from barospec.schemas.vocabulary import ELEMENTS, ORIGINS
 
@@ -221,6 +222,17 @@ def from_mapping(record: Mapping[str, Any], folder: str | Path | None = None) ->
         operations=tuple(operation.triplet() for operation in group.operations()),
         source_file=str(record.get("source_file") or ""),
         **common,
+    )
+
+
+def from_file(path: Path, conditions: Mapping[str, Any]) -> Structure:
+    """A CIF by itself, named like the file unless ``structure`` says otherwise; `conditions` are fields with their values.
+
+    Raises as `from_mapping` does.
+    """
+    stated = {name: conditions[name] for name in STRUCTURE_KEYS if conditions.get(name) is not None}
+    return from_mapping(
+        {**stated, "structure_id": conditions.get("structure") or path.stem, "cif": path.name}, path.parent
     )
 
 

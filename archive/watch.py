@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from barospec.archive.head import MARKER
 from barospec.archive.prepare import Live, Prepared, prepare
 from barospec.archive.sheet_records import is_sheet
 from barospec.schemas.errors import BarospecError, CallError
@@ -99,7 +100,10 @@ class Folder:
         found: dict[Path, Signature] = {}
         pending = [self.path.resolve()]
         while pending:
-            with os.scandir(pending.pop()) as entries:
+            with os.scandir(pending.pop()) as listed:
+                entries = list(listed)
+                if any(entry.name == MARKER for entry in entries):
+                    continue  # an archive, perhaps the one that is written to
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name.endswith(PASSING):
                         continue

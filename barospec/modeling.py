@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import index
 from barospec.finding import Finding
@@ -65,8 +65,18 @@ class Modeling(Finding):
             index.publish(store, snapshot)
         return entry
 
+    def outputs(self) -> list[dict[str, Any]]:
+        """What is stored beside the parameters of models: outputs of operators, and hoppings, bands and densities of files.
+
+        One dict for each: ``entry``, ``kind``, ``material``, ``pressure`` (GPa, None where not known or of several models),
+        ``models``, ``source_file``, ``reader``, ``ingested``; `output` opens it.
+        """
+        from barospec.archive.modelstore import list_outputs
+
+        return list_outputs(self._store.read(self.snapshot))
+
     def output(self, entry: str) -> xr.Dataset:
-        """A stored output of models, lazily."""
+        """A stored output of models, or what came from a file of a theory code, lazily; `outputs` lists them."""
         from barospec.archive.modelstore import read_output
 
         return read_output(self._store.read(self.snapshot), entry)

@@ -58,7 +58,12 @@ def command(
             table(["recommended, not always stated", "stated", "of", "share"], rows)
         extra = [
             f"{n} {what}"
-            for n, what in ((len(prepared.structures), "structures"), (len(prepared.literature), "literature values"))
+            for n, what in (
+                (len(prepared.structures), "structures"),
+                (len(prepared.literature), "literature values"),
+                (len(prepared.models), "models"),
+                (len(prepared.calculations), "calculations"),
+            )
             if n
         ]
         print(

@@ -124,6 +124,7 @@ def _summary(found: dict[str, object], stopped: bool) -> str:
         "structures": "structures",
         "literature": "literature values",
         "models": "models",
+        "calculations": "calculations (hoppings, bands, densities of states)",
     }
     parts = [f"{found[key]} {text}" for key, text in names.items() if found[key]]
     if stopped:

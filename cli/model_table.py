@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
 from barospec.cli.output import table, write_csv, write_object
+from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    from barospec.api import Archive
 
 NAME = "models"
 COLUMNS = "model_id material stack scale pressure standing parameter layer bond value sigma low high unit source quote".split()
 SHOWN = "model_id pressure standing parameter layer bond value sigma low high unit".split()
+
+OUTPUTS = "entry kind material pressure temperature code models source_file source_sha256 reader".split()
+OUTPUTS_SHOWN = "entry kind material pressure models source_file".split()
 
 
 def command(
@@ -23,6 +30,10 @@ def command(
         Path | None,
         typer.Option("--output", "-o", help="Write them as a model sheet: .yaml, .json or .csv.", show_default=False),
     ] = None,
+    outputs: Annotated[
+        bool,
+        typer.Option("--outputs", help="List what is stored beside parameters: outputs, hoppings, bands, densities."),
+    ] = False,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
@@ -30,9 +41,17 @@ def command(
 ) -> None:
     """Show the parameters of models, one line per number, or write them as a sheet that ingest takes.
 
-    Each has its unit, its standing (published, assumed, interpolated, calculated) and its source.
+    Each has its unit, its standing (published, assumed, interpolated, calculated) and its source. Outputs that `apply --store`
+    kept, and the hoppings, bands and densities of states of ingested files, are listed by --outputs and opened in Python by
+    archive.output(ENTRY).
     """
-    selection = open_archive(archive, at).models(text)
+    opened = open_archive(archive, at)
+    if outputs:
+        if text or output is not None:
+            raise CallError("--outputs lists all that is stored, and takes neither a query nor --output.")
+        _tell_outputs(opened, as_json=as_json, as_csv=as_csv)
+        return
+    selection = opened.models(text)
     if output is not None:
         from barospec.archive.spins.sheets import write_models
 
@@ -63,3 +82,18 @@ def command(
             [[row[i] or None if isinstance(row[i], str) else row[i] for i in kept] for row in rows],
             units={"pressure": "GPa"},
         )
+
+
+def _tell_outputs(opened: Archive, *, as_json: bool, as_csv: bool) -> None:
+    found = [[row[name] for name in OUTPUTS] for row in opened.outputs()]
+    units = {"pressure": "GPa", "temperature": "K"}
+    if as_json:
+        missing = {name: count for name in units if (count := sum(row[OUTPUTS.index(name)] is None for row in found))}
+        write_object(
+            {"snapshot": opened.snapshot, "count": len(found), "missing": missing, "units": units}, OUTPUTS, found
+        )
+    elif as_csv:
+        write_csv(OUTPUTS, units, found)
+    else:
+        kept = [OUTPUTS.index(name) for name in OUTPUTS_SHOWN]
+        table(OUTPUTS_SHOWN, [[row[i] or None for i in kept] for row in found], units=units)

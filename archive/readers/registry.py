@@ -80,7 +80,9 @@ def _head(path: Path) -> bytes:
 def _not_a_spectrum(models: list[str]) -> str:
     """What a model file holds, and how to read it."""
     holds = " or ".join(MODEL_READERS[name].holds for name in models)
-    return f"it holds {holds}. Leave it out of files:, and read it with models_registry.read_model(path)."
+    return (
+        f"it holds {holds}. As such it is ingested; here spectra are read. In Python: models_registry.read_model(path)."
+    )
 
 
 def find_reader(path: str | Path, format: str | None = None, options: Mapping[str, Any] = _NO_OPTIONS) -> Reader:
