@@ -220,7 +220,7 @@ def _attributes(unit: str, meaning: str) -> dict[str, str]:
 def held(work: Transaction) -> dict[tuple[str, str], tuple[str, int, Mapping[str, Any]]]:
     """Active entries that came from files: (sha256, kind) -> entry, row, facts."""
     table = read_table(work.root, "model_outputs", ["entry", "operator", "provenance", "status"])
-    found = {}
+    found: dict[tuple[str, str], tuple[str, int, Mapping[str, Any]]] = {}
     for row, (entry, kind, text, status) in enumerate(zip(*table.values(), strict=True)):
         about = json.loads(str(text)).get("file") if str(kind) in KINDS and str(status) == "active" else None
         if about:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,13 +68,14 @@ def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     try:
         book = openpyxl.load_workbook(path, read_only=False, data_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} is not a readable xlsx file ({error}).") from None
-    try:
-        for line, cells in enumerate(book.worksheets[0].iter_rows(), start=1):
-            yield line, [_cell(cell) for cell in cells]
-    finally:
-        book.close()
+        try:
+            rows = [[_cell(cell) for cell in cells] for cells in book.worksheets[0].iter_rows()]
+        finally:
+            book.close()
+    except Exception as error:  # a damaged file can make zip, XML and openpyxl raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableFile(f"{path} is not a readable xlsx file ({reason}). Is it whole? Save it again.") from None
+    yield from enumerate(rows, start=1)
 
 
 def _cell(cell: Any) -> str:

@@ -99,7 +99,7 @@ def test_a_sheet_describes_spectra_models_and_calculations_together(empty: Archi
     (tmp_path / "sheet.yaml").write_text(
         "run: theory\nsample: NiO\nmaterial: NiO\norigin: calculated\nfiles: ['*.dat', '*.xml', '*.txt']\n"
         "scans:\n  - {file: chain_hr.dat, pressure: 10 GPa}\n  - {file: vasprun.xml, pressure: 20 GPa}\n"
-        "  - {file: invented_out.txt, pressure: 30 GPa}\n"
+        "  - {file: invented_out.txt, scan: xanes, pressure: 30 GPa}\n"
     )
     report = empty.ingest([tmp_path])
     assert [str(problem) for problem in report.problems if problem.severity == "error"] == []
