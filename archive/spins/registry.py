@@ -157,7 +157,8 @@ MODEL_OPERATORS: Mapping[str, ModelOperator] = {
         ),
         ModelOperator(
             "electron_cluster", 1, _electrons,
-            "Hund and superexchange couplings of a Ni-O-Ni cluster from hopping, by exact canonical transformation.",
+            "Hund and superexchange couplings of a Ni-O-Ni cluster from hopping, by exact canonical transformation. Three layers at most: "
+            "it needs all levels, and a fourth layer has sectors of up to 1,988 states.",
             _SOURCE, scale="Hartree", stacks=("bilayer", "trilayer", "vacancy"), options=_ELECTRONS,
         ),
         ModelOperator(
