@@ -241,7 +241,7 @@ def test_tasks_carry_no_contents(sample: Archive) -> None:
     assert size < 40_000 < curves
 
 
-def test_a_cluster_gives_the_same_bits(sample: Archive) -> None:
+def test_a_cluster_gives_the_same_numbers(sample: Archive) -> None:
     distributed = pytest.importorskip("distributed")
     operators = "edge_shift"
     found = sample.apply(operators, LA, reference="La3Ni2O7 run = ambient")
@@ -257,4 +257,6 @@ def test_a_cluster_gives_the_same_bits(sample: Archive) -> None:
         ):
             assert len(client.scheduler_info()["workers"]) == 2
             there = found.chunk(spectrum=4).compute()
-    xr.testing.assert_identical(there, here)
+    # Matrix products of other row counts or threads may differ in the last bit, at 8,345 eV.
+    xr.testing.assert_allclose(there, here, rtol=1e-12, atol=1e-9)
+    assert all(there[name].attrs == here[name].attrs for name in here)
