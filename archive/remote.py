@@ -105,12 +105,16 @@ class Remote:
     def get(self, name: str) -> str | None:
         """The text of a small object; None when there is none. Raises StoreError when the bucket cannot be read."""
         try:
-            with self._speaking() as client:
-                return bytes(client.get(self.key(name)).bytes()).decode()
+            return self.read(name).decode()
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
             raise StoreError(f"{self.place}/{name} is damaged: it should be text.") from None
+
+    def read(self, name: str) -> bytes:
+        """The content of an object. Raises FileNotFoundError when there is none."""
+        with self._speaking() as client:
+            return bytes(client.get(self.key(name)).bytes())
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
@@ -136,6 +140,11 @@ class Remote:
         with self._speaking() as client:
             mode: Any = "create" if if_etag is None else {"e_tag": if_etag}
             return str(client.put(self.key(name), text.encode(), mode=mode)["e_tag"])
+
+    def overwrite(self, name: str, text: str) -> None:
+        """Write a small object, in the place of one that may be there."""
+        with self._speaking() as client:
+            client.put(self.key(name), text.encode())
 
     def delete(self, name: str) -> None:
         """Remove a small object."""

@@ -7,30 +7,41 @@ the race does the transaction again, from what is there then. Only this module i
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import random
-import socket
 import time
 import uuid as uuids
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import icechunk
 import zarr
-from filelock import FileLock, Timeout
 
+from barospec.archive.files import files_of
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
+from barospec.archive.history import Changes, Commit, actor, check_name, in_order, microseconds, moment, now_text
+from barospec.archive.lock import writer_lock
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import seal
-from barospec.schemas.errors import BarospecError, Conflict, InvalidData, LostRace, NotFound, StoreError
+from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError
+
+__all__ = [
+    "Changes",
+    "Commit",
+    "Store",
+    "Transaction",
+    "actor",
+    "cached_reader",
+    "check_name",
+    "microseconds",
+    "reading",
+]
 
 # Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
 # and stdout belongs to results; every other warning of theirs stays.
@@ -45,43 +56,6 @@ BRANCH = "main"
 ROOT_MESSAGE = "archive created"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One entry of the history."""
-
-    snapshot: str
-    parent: str | None
-    message: str
-    time: datetime
-    metadata: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Changes:
-    """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one."""
-
-    appended: dict[str, tuple[int, int]] = field(default_factory=dict)
-    edited: dict[str, set[int]] = field(default_factory=dict)
-    tables: set[str] = field(default_factory=set)
-
-    def append(self, group: str, start: int, stop: int) -> None:
-        """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
-        first = self.appended.get(group, (start, start))[0]
-        self.appended[group] = (first, stop)
-
-    def edit(self, group: str, rows: Iterable[int]) -> None:
-        """Rows of `group` have other values."""
-        self.edited.setdefault(group, set()).update(map(int, rows))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As stored in the commit's metadata."""
-        return {
-            "appended": {key: list(span) for key, span in sorted(self.appended.items())},
-            "edited": {key: sorted(rows) for key, rows in sorted(self.edited.items())},
-            "tables": sorted(self.tables),
-        }
 
 
 @dataclass(slots=True)
@@ -117,14 +91,6 @@ def _config() -> icechunk.RepositoryConfig:
         inline_chunk_threshold_bytes=0,
         manifest=icechunk.ManifestConfig(splitting=split),
     )
-
-
-def actor() -> str:
-    """Who acts, for the history: ``BAROSPEC_ACTOR``, or the login name."""
-    try:
-        return os.environ.get("BAROSPEC_ACTOR") or getpass.getuser()
-    except (KeyError, OSError):  # a container without a user entry
-        return "unknown"
 
 
 class Store:
@@ -190,7 +156,7 @@ class Store:
                 if info.parent_id is None and "barospec" not in metadata:
                     return
                 yield Commit(
-                    info.id, info.parent_id, info.message, info.written_at, _sorted(metadata.get("barospec", {}))
+                    info.id, info.parent_id, info.message, info.written_at, in_order(metadata.get("barospec", {}))
                 )
         except icechunk.IcechunkError as error:
             raise failure(self.location, f"the history of {self.location.place} cannot be read", error) from error
@@ -210,10 +176,10 @@ class Store:
             return starts[0]
         if len(starts) > 1:
             raise NotFound(f"{at} is the beginning of {len(starts)} snapshots; write more of it.")
-        moment = _moment(at)
-        if moment is not None:
+        until = moment(at)
+        if until is not None:
             for commit in commits:
-                if commit.time <= moment:
+                if commit.time <= until:
                     return commit.snapshot
             raise NotFound(f"the archive did not exist at {at}; it begins at {commits[-1].time:%Y-%m-%d %H:%M} UTC.")
         tags = ", ".join(self.location.tags()) or "none"
@@ -302,7 +268,8 @@ class Store:
                 raise failure(self.location, "nothing was written", error) from error
             if work.message:
                 self._commit(session, verb, work)
-                self.seal()
+                if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
+                    self.seal()
 
     def _commit(self, session: icechunk.Session, verb: str, work: Transaction) -> None:
         record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
@@ -333,11 +300,9 @@ class Store:
         return None
 
     def seal(self) -> int:
-        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`; none in a bucket."""
-        if not isinstance(self.location, Local):
-            return 0
+        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`."""
         history = ((commit.snapshot, commit.parent) for commit in self.history())
-        return seal(self.location.root, self.location.store, history, self.manifests)
+        return seal(files_of(self.location), history, self.manifests)
 
     def manifests(self, snapshot: str) -> list[str]:
         """Names of the manifests that a snapshot refers to."""
@@ -351,23 +316,8 @@ class Store:
         if not isinstance(self.location, Local):
             yield
             return
-        root = self.location.root
-        lock, holder = FileLock(root / "writer.lock"), root / "writer.json"
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            raise StoreError(
-                f"another writer has held the archive for {wait:g} s: {_holder(holder)}. Try again later."
-            ) from None
-        except OSError as error:
-            raise StoreError(f"{root} cannot be written: {error.strerror or error}.") from error
-        try:
-            mine = {"host": socket.gethostname(), "pid": os.getpid(), "verb": verb, "since": _now()}
-            holder.write_text(json.dumps(mine))
+        with writer_lock(self.location.root, verb, wait):
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
 
 def _found(location: Local | Remote, title: str) -> None:
@@ -379,7 +329,7 @@ def _found(location: Local | Remote, title: str) -> None:
     zarr.create_group(
         session.store,
         zarr_format=3,
-        attributes={"barospec_format": FORMAT, "uuid": location.uuid, "title": title, "created": _now()},
+        attributes={"barospec_format": FORMAT, "uuid": location.uuid, "title": title, "created": now_text()},
     )
     session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
 
@@ -415,44 +365,5 @@ def _reader(root: str, snapshot: str, _: Access | None) -> zarr.Group:
     return Store.open(root).read(snapshot)
 
 
-def _holder(path: Path) -> str:
-    try:
-        held = json.loads(path.read_text())
-        return f"{held['verb']} on {held['host']}, pid {held['pid']}, since {held['since']}"
-    except (OSError, ValueError, KeyError):
-        return "unknown"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def microseconds() -> int:
-    """This moment as stored: microseconds since 1970, UTC."""
-    return int(datetime.now(UTC).timestamp() * 1e6)
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if len(text.strip()) <= 10:
-        moment = moment.replace(hour=23, minute=59, second=59, microsecond=999999)
-    return moment.replace(tzinfo=moment.tzinfo or UTC)
-
-
 def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def check_name(name: str, what: str) -> str:
-    """A name that may become part of a path: letters, digits, ``. _ -``; raises otherwise."""
-    if not name or name.startswith(".") or not all(char.isalnum() or char in "._-" for char in name):
-        raise InvalidData(f'{what} "{name}" must be letters, digits, ".", "_" or "-".')
-    return name
-
-
-def _sorted(value: Any) -> Any:
-    """The store gives back maps in any order; told in one order, the same history reads the same."""
-    return {key: _sorted(value[key]) for key in sorted(value)} if isinstance(value, dict) else value

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numcodecs.zstd import Zstd
 
-from barospec.archive.head import MARKER, Local
+from barospec.archive.files import Files, each, files_of
+from barospec.archive.head import MARKER
 from barospec.archive.layout import ROWS, group_paths, spectra_group
-from barospec.archive.seals import check_seals, read_seals
+from barospec.archive.seals import Seals, check_seals, read_seals
 from barospec.archive.store import Store
 from barospec.archive.verify_records import check_records
 from barospec.archive.verify_rows import BLOCK, check_rows
@@ -68,42 +68,45 @@ class Verified:
 def verify_files(store: Store, report: Verified, progress: Progress) -> None:
     """Every file of the store: metadata against their seals, chunks by their checksums, refs by what they name."""
     location = store.location
-    if not isinstance(location, Local):
-        report.notes.append("the files of a bucket are checked as they are read; the store keeps no seals there.")
-        return
-    for where, what in check_seals(location.root, location.store, progress):
+    files = files_of(location)
+    seals = read_seals(files)
+    for where, what in check_seals(files, seals, progress):
         report.blame(where, what)
-    seals = read_seals(location.root)
     report.count("sealed files", len(seals.files))
-    _check_chunks(location.store, report, progress)
-    _check_refs(store, location.root, report)
+    _check_chunks(files, report, progress)
+    _check_refs(store, seals, report)
     try:
-        described = json.loads((location.root / MARKER).read_text())
+        described = json.loads(files.read(MARKER))
         uuid = str(store.read(location.head()).attrs.get("uuid"))
         if str(described["uuid"]) != uuid:
             report.blame(MARKER, f"it names archive {described['uuid']}, the store is of {uuid}")
+        if described["barospec_format"] != store.read(location.head()).attrs.get("barospec_format"):
+            report.blame(MARKER, f"it says format {described['barospec_format']}, and the store another")
     except (OSError, ValueError, KeyError, BarospecError) as error:
         report.blame(MARKER, f"it does not fit the store: {_said(error)}")
 
 
-def _check_chunks(store: Path, report: Verified, progress: Progress) -> None:
-    codec = Zstd()
-    chunks = sorted(path for path in (store / "chunks").rglob("*") if path.is_file())
-    for done, path in enumerate(chunks):
+def _check_chunks(files: Files, report: Verified, progress: Progress) -> None:
+    def look(name: str) -> tuple[int, str]:
+        try:
+            content = files.read(name)
+            Zstd().decode(content)
+            return len(content), ""
+        except (OSError, RuntimeError, ValueError, MemoryError, BarospecError) as error:
+            return 0, f"its checksum fails: {_said(error)}"
+
+    chunks = files.names("store/chunks")
+    for done, (name, (size, wrong)) in enumerate(each(files, chunks, look)):
         if done % 256 == 0:
             progress("chunks", done, len(chunks))
-        try:
-            content = path.read_bytes()
-            codec.decode(content)
-            report.count("bytes of chunks", len(content))
-        except (OSError, RuntimeError, ValueError) as error:
-            report.blame(f"{store.name}/chunks/{path.name}", f"its checksum fails: {_said(error)}")
+        report.count("bytes of chunks", size)
+        if wrong:
+            report.blame(name, wrong)
     report.count("chunks", len(chunks))
 
 
-def _check_refs(store: Store, root: Path, report: Verified) -> None:
+def _check_refs(store: Store, seals: Seals, report: Verified) -> None:
     """Every commit of the history and every tag can be opened."""
-    seals = read_seals(root)
     unsealed = 0
     try:
         commits = list(store.history())
@@ -119,8 +122,8 @@ def _check_refs(store: Store, root: Path, report: Verified) -> None:
     report.count("snapshots", len(commits))
     if unsealed:
         report.notes.append(
-            f"{unsealed} snapshots have no record of their files' digests yet (they were written by an earlier version, or "
-            "right before a kill); `barospec verify --seal` records them as they are now."
+            f"{unsealed} snapshots have no record of their files' digests yet (they are in a bucket, or were written by an "
+            "earlier version or right before a kill); `barospec verify --seal` records them as they are now."
         )
     try:
         tags = store.location.tags()

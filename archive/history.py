@@ -1,0 +1,94 @@
+"""What a commit says of itself: who, when, what came in, which rows. Without the store, which writes and reads them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from barospec.schemas.errors import InvalidData
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One entry of the history."""
+
+    snapshot: str
+    parent: str | None
+    message: str
+    time: datetime
+    metadata: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one."""
+
+    appended: dict[str, tuple[int, int]] = field(default_factory=dict)
+    edited: dict[str, set[int]] = field(default_factory=dict)
+    tables: set[str] = field(default_factory=set)
+
+    def append(self, group: str, start: int, stop: int) -> None:
+        """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
+        first = self.appended.get(group, (start, start))[0]
+        self.appended[group] = (first, stop)
+
+    def edit(self, group: str, rows: Iterable[int]) -> None:
+        """Rows of `group` have other values."""
+        self.edited.setdefault(group, set()).update(map(int, rows))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored in the commit's metadata."""
+        return {
+            "appended": {key: list(span) for key, span in sorted(self.appended.items())},
+            "edited": {key: sorted(rows) for key, rows in sorted(self.edited.items())},
+            "tables": sorted(self.tables),
+        }
+
+
+def actor() -> str:
+    """Who acts, for the history: ``BAROSPEC_ACTOR``, or the login name."""
+    try:
+        return os.environ.get("BAROSPEC_ACTOR") or getpass.getuser()
+    except (KeyError, OSError):  # a container without a user entry
+        return "unknown"
+
+
+def now_text() -> str:
+    """This moment in UTC, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def microseconds() -> int:
+    """This moment as stored: microseconds since 1970, UTC."""
+    return int(datetime.now(UTC).timestamp() * 1e6)
+
+
+def moment(text: str) -> datetime | None:
+    """The moment that a date means; of a day without time its end (UTC). None for what is no date.
+
+    >>> moment("2026-03-01"), moment("v1")
+    (datetime.datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=datetime.timezone.utc), None)
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if len(text.strip()) <= 10:
+        found = found.replace(hour=23, minute=59, second=59, microsecond=999999)
+    return found.replace(tzinfo=found.tzinfo or UTC)
+
+
+def in_order(value: Any) -> Any:
+    """The store gives back maps in any order; told in one order, the same history reads the same."""
+    return {key: in_order(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+
+
+def check_name(name: str, what: str) -> str:
+    """A name that may become part of a path: letters, digits, ``. _ -``; raises otherwise."""
+    if not name or name.startswith(".") or not all(char.isalnum() or char in "._-" for char in name):
+        raise InvalidData(f'{what} "{name}" must be letters, digits, ".", "_" or "-".')
+    return name
