@@ -309,7 +309,7 @@ def write_edits(work: Transaction, verb: str, edits: Sequence[Edit], reason: str
     for (group, name), pairs in columns.items():
         writer.edit_each(group, name, [row for row, _ in pairs], [value for _, value in pairs])
         if name == "status":
-            _show_parents(writer, group, pairs)
+            hide_parents(writer, group, pairs)
     records = []
     for edit in edits:
         changed = {name: {"old": old, "new": new} for name, (old, new) in edit.changed.items()}
@@ -318,7 +318,7 @@ def write_edits(work: Transaction, verb: str, edits: Sequence[Edit], reason: str
     writer.append_table("events", records)
 
 
-def _show_parents(writer: Writer, key: str, statuses: Sequence[tuple[int, str]]) -> None:
+def hide_parents(writer: Writer, key: str, statuses: Sequence[tuple[int, str]]) -> None:
     """The scans that were averaged into a spectrum are hidden behind it only while it is active."""
     group = spectra_group(writer.root, key)
     if "parents" not in group:

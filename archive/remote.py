@@ -214,11 +214,12 @@ def claim(text: str) -> Remote:
         raise Conflict(f"{new.place} is an archive already; nothing was changed.")
     if new.names(most=1):
         raise Conflict(f"{new.place} is not empty. Name a new prefix.")
-    _probe(new)
+    probe(new)
     return new
 
 
-def _probe(new: Remote) -> None:
+def probe(new: Remote) -> None:
+    """Raise Unsupported unless the service refuses a write whose condition does not hold; leaves nothing behind."""
     name = f"probe-{uuid4()}"
     first = new.put(name, "1")
     try:

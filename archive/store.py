@@ -312,6 +312,15 @@ class Store:
             raise StoreError(f"snapshot {snapshot} cannot be read: {_first_line(error)}") from error
 
     @contextmanager
+    def clearing(self, verb: str) -> Iterator[icechunk.Repository]:
+        """The repository itself, for `archive.clearing` only, under the writer's lock where there is one."""
+        with self._lock(verb, LOCK_SECONDS):
+            try:
+                yield self._repo
+            except icechunk.IcechunkError as error:
+                raise failure(self.location, f"{verb} was interrupted; run it again", error) from error
+
+    @contextmanager
     def _lock(self, verb: str, wait: float) -> Iterator[None]:
         if not isinstance(self.location, Local):
             yield

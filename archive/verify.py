@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numcodecs.zstd import Zstd
 
+from barospec.archive.clearing import UNFINISHED, unfinished
 from barospec.archive.files import Files, each, files_of
 from barospec.archive.head import MARKER
 from barospec.archive.layout import ROWS, group_paths, spectra_group
@@ -73,6 +74,9 @@ def verify_files(store: Store, report: Verified, progress: Progress) -> None:
     for where, what in check_seals(files, seals, progress):
         report.blame(where, what)
     report.count("sealed files", len(seals.files))
+    if due := unfinished(files):
+        again = f"Run `barospec {due['verb']}` again: it ends what was begun."
+        report.blame(UNFINISHED, f"{due['verb']} of {due['since']} was interrupted", again)
     _check_chunks(files, report, progress)
     _check_refs(store, seals, report)
     try:

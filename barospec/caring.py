@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from barospec.catalogs import index
 from barospec.finding import Finding
+from barospec.schemas.errors import NotFound
 
 if TYPE_CHECKING:
+    from barospec.archive.clearing import Cleared
+    from barospec.archive.doctor import Finding as Seen
+    from barospec.archive.purge import Purged
     from barospec.archive.verify import Verified
 
 Progress = Callable[[str, int, int], None]
@@ -25,6 +29,106 @@ class Caring(Finding):
     def rebuild_index(self) -> Path:
         """Make the index of this snapshot anew from the arrays."""
         return index.publish(self._store, self.snapshot, rebuild=True)
+
+    def gc(self, *, keep_days: float | None = None, dry_run: bool = False, progress: Progress = _silent) -> Cleared:
+        """Shorten the history to what is to be kept, and remove files that nothing refers to.
+
+        The newest state, every tag and what came before it always stay.
+
+        Parameters
+        ----------
+        keep_days : float, optional
+            Days of history to keep; the setting ``keep_days`` without it, and all where that is not set.
+        dry_run : bool
+            Only say what would be removed.
+        progress : callable
+            Called as ``progress(what, done, total)``.
+
+        Raises
+        ------
+        StoreError
+            The store is damaged: nothing is removed then.
+        """
+        from barospec.archive.clearing import collect
+        from barospec.archive.settings import read_settings
+
+        self._must_be_newest()
+        store = self._store
+        if keep_days is None:
+            keep_days = read_settings(store.read(self.snapshot))["keep_days"]
+        report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
+        if not dry_run:
+            index.publish(store, store.location.head())
+            index.prune(store)
+        return report
+
+    def doctor(self) -> list[Seen]:
+        """Look at what the archive depends on: versions, file system, lock, space, leftovers, index; changes nothing."""
+        from barospec.archive.doctor import Finding as Seen
+        from barospec.archive.doctor import examine
+
+        found = list(examine(self.location))
+        path = index.index_path(self.location, self.location.head())
+        if path.exists():
+            found.append(Seen("index", "ok", f"{path} is that of the newest snapshot"))
+        else:
+            found.append(Seen("index", "note", "there is none of the newest snapshot", "The next query makes it."))
+        return found
+
+    def migrate(self, *, dry_run: bool = False) -> list[int]:
+        """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
+        from barospec.archive.migrate import migrate
+
+        done = migrate(self._store, dry_run=dry_run)
+        if done and not dry_run:
+            index.publish(self._store, self.location.head())
+        return done
+
+    def purge(self, what: str, *, reason: str, dry_run: bool = False, progress: Progress = _silent) -> Purged:
+        """Delete spectra for good, from every state of the archive; nothing can bring them back.
+
+        The tags that hold them are deleted, and the history before is cut off.
+
+        Parameters
+        ----------
+        what : str
+            A spectrum_id, a unique beginning of one, or a query.
+        reason : str
+            Why, for the events.
+        dry_run : bool
+            Only say what would be deleted, and which tags with it.
+        progress : callable
+            Called as ``progress(what, done, total)``.
+        """
+        from barospec.archive.clearing import unfinished
+        from barospec.archive.files import files_of
+        from barospec.archive.purge import purge
+
+        self._must_be_newest()
+        store = self._store
+        one = [self.identify(what)] if self.is_spectrum(what) else None
+
+        def found(snapshot: str) -> tuple[list[str], dict[str, list[int]]]:
+            path = index.publish(store, snapshot)
+            ids = one or [str(name) for name in self.query(what).columns(["spectrum_id"])["spectrum_id"]]
+            if not ids:
+                raise NotFound(f'no spectrum is found by "{what}".')
+            rows: dict[str, list[int]] = {}
+            with index.connect(path) as connection:
+                sql = "SELECT grp, row FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL"
+                for key, row in index.values(connection, sql, [ids]):
+                    rows.setdefault(key, []).append(row)
+            return ids, rows
+
+        begun = (unfinished(files_of(self.location)) or {}).get("ids", [])
+        if one is None and not (begun and not len(self.query(what))):
+            one = found(self.snapshot)[0]  # once purged, a query finds them no more
+        one = sorted({*(one or ()), *begun})  # what was interrupted is ended with it
+        report = purge(store, found, reason=reason, dry_run=dry_run, progress=progress)
+        if not dry_run:
+            index.publish(store, store.location.head(), rebuild=True)
+            index.prune(store)
+        return report
 
     def verify(self, *, history: bool = False, progress: Progress = _silent) -> Verified:
         """Check that the archive is what was written; nothing is changed.

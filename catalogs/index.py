@@ -186,6 +186,8 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
         # After `gc` a commit may follow another one than it was made upon; what it says is not all, then.
         if "appended" not in commit.metadata or commit.metadata.get("parent", commit.parent) != commit.parent:
             return False
+        if commit.metadata.get("rebuild"):  # `purge` rewrites what no other verb does
+            return False
         commits.append(commit)
         base = index_path(store.location, commit.parent) if commit.parent else None
         if base is not None and base.exists():
@@ -258,6 +260,12 @@ def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("CHECKPOINT")
     finally:
         connection.close()
+
+
+def prune(store: Store) -> None:
+    """Remove index files of snapshots that are neither the newest ones nor tagged, as every publication does."""
+    for where in {folder(store.location), *([store.location.index / fingerprint()] if store.location.index else [])}:
+        _prune(store, where, store.location.head())
 
 
 def _prune(store: Store, where: Path, made: str) -> None:

@@ -1,0 +1,54 @@
+"""``barospec gc``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from barospec.cli.common import ArchiveOption, JsonOption, open_archive
+from barospec.cli.output import note, progress, write_object
+
+NAME = "gc"
+
+
+def command(
+    archive: ArchiveOption = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days",
+            min=0,
+            help="Days of history to keep. Default: the setting keep_days; all of it where that is not set.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do it; without it only what would be done is told.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Shorten the history, and remove files that nothing refers to. Tells what it would do until --yes is given.
+
+    The newest state, every tag and what came before it are never touched. Files that nothing refers to come from writers
+    that were interrupted, and from history that was given up.
+    """
+    opened = open_archive(archive)
+    with progress("gc") as tell:
+        report = opened.gc(keep_days=keep_days, dry_run=not yes, progress=tell)
+    if as_json:
+        columns = ["snapshot", "time", "message"]
+        rows = [[commit.snapshot, commit.time, commit.message] for commit in report.expired]
+        head = {"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}
+        more = {"kept": report.kept, "tags": report.tags, "removed": report.removed, "bytes": report.bytes}
+        write_object({**head, **more, "dry_run": report.dry_run}, columns, rows)
+        return
+    would = "would leave" if report.dry_run else "left"
+    print(f"{len(report.expired)} entries {would} the history, {report.kept} stay; {len(report.tags)} tags stay.")
+    told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.removed.items()) or "no files"
+    if report.dry_run:
+        more = "; what only those entries need comes on top" if report.expired else ""
+        print(f"Nothing refers to {told} ({report.bytes / 1e6:.1f} MB){more}.")
+        note("Nothing was removed. Add --yes to do it.")
+    else:
+        print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB).")
