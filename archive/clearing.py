@@ -1,6 +1,6 @@
 """Clearing away: history that nothing keeps, and files that nothing refers to. Only `gc` and `purge` come here.
 
-What a tag names stays, with all that came before it; so does the newest state. Each step may be killed and is repeated by the
+What a tag names stays; so does the newest state. Each step may be killed and is repeated by the
 next call: ``unfinished.json`` tells that one is due, for the digests of rewritten snapshots are recorded last.
 """
 
@@ -80,9 +80,8 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
         until = min(until, commits[0].time) if until is not None else None
         tags = store.location.tags()
         report = Cleared(tags=sorted(tags), dry_run=dry_run)
-        held = {c.snapshot for snapshot in tags.values() for c in store.history(snapshot)}
         late = [c for c in commits[1:] if until is not None and c.time < until]
-        report.expired = [c for c in late if c.snapshot not in held]
+        report.expired = [c for c in late if c.snapshot not in tags.values()]
         report.kept = len(commits) - len(report.expired)
         before = datetime.now(UTC) - (timedelta(0) if isinstance(store.location, Local) else PATIENCE)
         if dry_run:

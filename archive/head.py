@@ -103,7 +103,7 @@ class Local:
 
 def _ref(path: Path, root: Path) -> str:
     try:
-        return snapshot_in(path.read_text(), str(path))
+        return snapshot_in(path.read_text(errors="replace"), str(path))
     except FileNotFoundError:
         raise NotFound(
             f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`."
@@ -166,6 +166,8 @@ def locate(path: str | os.PathLike[str]) -> Location:
             f"there is no archive at {root}.{hint} Name one with --archive or BAROSPEC_ARCHIVE, "
             f"or create it: barospec init {root}"
         ) from None
+    except UnicodeDecodeError:
+        raise StoreError(f"{marker} is damaged: it should hold the archive's format and uuid as JSON.") from None
     except NotADirectoryError:
         raise NotFound(f"{root} is a file, not an archive. Name the archive's folder.") from None
     return Local(root, uuid)

@@ -33,7 +33,7 @@ class Caring(Finding):
     def gc(self, *, keep_days: float | None = None, dry_run: bool = False, progress: Progress = _silent) -> Cleared:
         """Shorten the history to what is to be kept, and remove files that nothing refers to.
 
-        The newest state, every tag and what came before it always stay.
+        The newest state and every tagged one always stay.
 
         Parameters
         ----------

@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Shorten the history, and remove files that nothing refers to. Tells what it would do until --yes is given.
 
-    The newest state, every tag and what came before it are never touched. Files that nothing refers to come from writers
+    The newest state and every tagged one are never touched. Files that nothing refers to come from writers
     that were interrupted, and from history that was given up.
     """
     opened = open_archive(archive)

@@ -65,19 +65,17 @@ def test_the_sample_archive_is_sound(sample: Archive) -> None:
     assert report.faults == []
 
 
-# Class of files -> pattern, and how many are damaged.
-CLASSES = {
-    "chunks": ("store/chunks/**/*", 8),
-    "manifests": ("store/manifests/*", 8),
-    "snapshots": ("store/snapshots/*", 8),
+# Class of files -> pattern; how many are damaged at once, each of which has to be named.
+NAMED = {
+    "chunks": ("store/chunks/**/*", 12),
+    "manifests": ("store/manifests/*", 12),
+    "snapshots": ("store/snapshots/*", 4),
     "transactions": ("store/transactions/*", 4),
-    "configuration": ("store/config.yaml", 3),
-    "branch": ("store/refs/branch.main/*", 4),
-    "tag": ("store/refs/tag.v1/*", 4),
-    "marker": ("barospec.json", 4),
+    "configuration": ("store/config.yaml", 1),
     "seals": ("seals/*", 4),
-    "index": ("index/*/*", 8),
 }
+# Class -> pattern; how often one is damaged, which has to be told in some way.
+TOLD = {"branch": ("store/refs/branch.main/*", 3), "tag": ("store/refs/tag.v1/*", 2), "marker": ("barospec.json", 4), "index": ("index/*/*", 4)}  # fmt: skip
 
 
 def flip(path: Path, rng: random.Random) -> None:
@@ -86,53 +84,78 @@ def flip(path: Path, rng: random.Random) -> None:
     path.write_bytes(content)
 
 
-def told(path: Path) -> list[str]:
+def files_of(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def told(path: Path, history: bool = False) -> list[str]:
     """What is said to be wrong, also by not opening it."""
+    index._OPEN.clear()
     try:
-        report = Archive(path).verify()
+        report = Archive(path).verify(history=history)
     except BarospecError as error:
         return [str(error)]
     return [f"{fault.where}: {fault.what}" for fault in report.faults]
 
 
 @pytest.fixture(scope="module")
-def right(sound: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def right(sound: Path) -> list[dict[str, Any]]:
     """What is read in a sound archive, now and at its tag."""
-    return state(Archive(sound)), state(Archive(sound, at="v1"))
+    return [state(Archive(sound, at=at)) for at in (None, "v1")]
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_a_flipped_bit_is_found(kind: str, copy: Path, right: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def unchanged(copy: Path, right: list[dict[str, Any]]) -> bool:
+    index._OPEN.clear()
+    return [state(Archive(copy, at=at)) for at in (None, "v1")] == right
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_files_with_a_flipped_bit_are_named(kind: str, copy: Path, right: list[dict[str, Any]]) -> None:
     """At random positions of random files; what is not found changes nothing that is read."""
-    pattern, count = CLASSES[kind]
+    pattern, count = NAMED[kind]
     rng = random.Random(kind)
-    files = sorted(path for path in copy.glob(pattern) if path.is_file())
-    missed = 0
+    chosen = rng.sample(files_of(copy, pattern), count)
+    before = {path: path.read_bytes() for path in chosen}
+    for path in chosen:
+        flip(path, rng)
+    found = "\n".join(told(copy))
+    missed = [path for path in chosen if path.name not in found]
+    for path in chosen:
+        if path not in missed:
+            path.write_bytes(before[path])
+    if missed:  # zstd's frames have bits without a meaning
+        assert kind == "chunks"
+        assert len(missed) <= 2
+        assert unchanged(copy, right)
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_a_flipped_bit_elsewhere_is_told(kind: str, copy: Path, right: list[dict[str, Any]]) -> None:
+    pattern, count = TOLD[kind]
+    rng = random.Random(kind)
+    found = 0
     for _ in range(count):
-        path = rng.choice(files)
+        path = rng.choice(files_of(copy, pattern))
         before = path.read_bytes()
         flip(path, rng)
-        found = told(copy)
-        if not found:
-            missed += 1
-            assert (state(Archive(copy)), state(Archive(copy, at="v1"))) == right, path
+        if told(copy):
+            found += 1
+        else:  # spare bytes of a database, a letter's case in the name of a snapshot
+            assert unchanged(copy, right), path
         path.write_bytes(before)
-        index._OPEN.clear()
-    assert told(copy) == []
-    # Spare bytes of a database, and a letter's case in the name of a snapshot, may change without a difference.
-    assert missed == 0 or kind in ("index", "branch", "tag", "marker")
+    assert found
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in ("index", "seals")])
-def test_a_missing_or_shortened_file_is_found(kind: str, copy: Path) -> None:
+@pytest.mark.parametrize("kind", [*NAMED, "branch", "marker"])
+def test_missing_files_are_found(kind: str, copy: Path) -> None:
+    pattern, count = NAMED.get(kind) or TOLD[kind]
     rng = random.Random(kind)
-    files = sorted(path for path in copy.glob(CLASSES[kind][0]) if path.is_file())
-    path = rng.choice(files)
-    before = path.read_bytes()
-    path.write_bytes(before[: len(before) // 2])
-    assert told(copy), path
-    path.unlink()
-    if kind != "tag":  # without its file there is no such tag, and the record of it tells
-        assert told(copy), path
-    path.write_bytes(before)
-    assert told(copy) == []
+    files = files_of(copy, pattern)
+    if kind == "seals":  # without its seal a snapshot is one that was not sealed yet
+        files[0].unlink()
+        report = Archive(copy).verify()
+        assert any("1 snapshots have no record" in note for note in report.notes)
+        return
+    for path in rng.sample(files, min(count, len(files))):
+        path.unlink()
+    assert told(copy, history=kind == "chunks")

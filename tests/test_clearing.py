@@ -1,0 +1,154 @@
+"""Clearing away and deleting for good: what is kept is kept byte for byte, what is deleted is nowhere; and killed writers."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numcodecs.zstd import Zstd
+
+import barospec
+from barospec.api import Archive
+from barospec.archive import clearing
+from barospec.archive.store import Store
+from barospec.schemas.errors import CallError, NotFound, StoreError
+
+from .files_made import SETTINGS, write_columns
+from .test_versions import ids, state
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """Three states, the first and second tagged; the second brings a sample of its own."""
+    files = [write_columns(tmp_path / f"scan{n}.dat", seed=n) for n in range(4)]
+    made = Archive.create(tmp_path / "a")
+    made.ingest(files[:2], [*SETTINGS, "pressure=15.1 GPa"])
+    made.tag("early")
+    mine = [word for word in SETTINGS if not word.startswith("sample")]
+    made.ingest(files[2:3], [*mine, "sample=SecretOxide", "pressure=16 GPa", "note=of a visitor"])
+    made.tag("late")
+    made.set(ids(made, "SecretOxide")[0], ["medium=neon"], reason="the visitor said so")
+    return made
+
+
+def test_gc_tells_first_and_keeps_what_tags_name(archive: Archive, tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    now, early, late = (state(Archive(root, at=at)) for at in (None, "early", "late"))
+    count, lone = len(archive.log()), archive.log()[0].snapshot
+    archive.set(ids(archive)[0], ["medium=neon"], reason="x")
+    archive.set(ids(archive)[0], ["medium="], reason="not so")
+    now = state(archive)
+    tried = archive.gc(keep_days=0, dry_run=True)
+    assert len(archive.log()) == count + 2
+    assert lone in [commit.snapshot for commit in tried.expired]
+    done = archive.gc(keep_days=0)
+    assert [c.snapshot for c in done.expired] == [c.snapshot for c in tried.expired]
+    assert done.removed["snapshots"] == len(done.expired) >= 2
+    assert done.bytes > 0
+    assert [state(Archive(root, at=at)) for at in (None, "early", "late")] == [now, early, late]
+    with pytest.raises(NotFound):
+        Archive(root, at=lone).query("")
+    assert archive.verify(history=True).faults == []
+    assert archive.ingest([write_columns(tmp_path / "new.dat", seed=7)], SETTINGS).added == 1
+    archive.restore("early")
+    assert archive.diff("early").changes == []
+    assert archive.verify().faults == []
+    assert archive.gc(dry_run=True).expired == [], "without keep_days all of the history is kept"
+
+
+def test_gc_refuses_to_take_damage_for_right(archive: Archive, tmp_path: Path) -> None:
+    path = next(path for path in sorted((tmp_path / "a/store/manifests").iterdir()))
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(StoreError, match="Nothing was removed"):
+        archive.gc(keep_days=0)
+    path.write_bytes(before)
+    assert archive.verify().ok
+
+
+def everything(root: Path) -> bytes:
+    """All bytes of an archive, chunks as they are decoded."""
+    content = []
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        raw = path.read_bytes()
+        content.append(Zstd().decode(raw) if "chunks" in path.parts else raw)
+    return b"\0".join(map(bytes, content))
+
+
+def secrets(archive: Archive, name: str) -> list[bytes]:
+    """Traces of a spectrum: some of its numbers, its sample, its header, what was said of it."""
+    curve = archive.curve(name)[1]
+    return [struct.pack("<d", value) for value in np.asarray(curve)[10:14]] + [
+        b"SecretOxide",
+        b"of a visitor",
+        b"visitor said",
+    ]
+
+
+def test_purged_spectra_are_nowhere(archive: Archive, tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    (name,) = ids(archive, "SecretOxide")
+    archive.derive("edge_energy", "spectra")
+    archive.flag(name, "check", "visitor said")
+    traces = secrets(archive, name)
+    assert all(trace in everything(root) for trace in traces)
+    early = state(Archive(root, at="early"))
+    with pytest.raises(CallError, match="reason"):
+        archive.purge(name, reason="")
+    tried = archive.purge("SecretOxide", reason="not ours", dry_run=True)
+    assert (tried.ids, list(tried.tags)) == ([name], ["late"])
+    assert all(trace in everything(root) for trace in traces)
+    done = archive.purge("SecretOxide", reason="not ours")
+    assert (done.ids, list(done.tags), list(archive.tags())) == ([name], ["late"], ["early"])
+    left = everything(root)
+    assert [trace for trace in traces if trace in left] == []
+    assert state(Archive(root, at="early")) == early
+    assert len(ids(archive)) == 2
+    assert archive.show(name)["spectrum"]["status"] == "purged"
+    assert archive.verify(history=True).faults == []
+    # The same file is told, and the id is never given to anything else.
+    report = archive.ingest([tmp_path / "scan2.dat"], SETTINGS)
+    assert (report.added, report.conflicts) == (0, 1)
+    assert any("purged" in problem.message for problem in report.problems)
+    assert archive.ingest([tmp_path / "scan3.dat"], SETTINGS).added == 1
+    archive.rebuild_index()
+    assert archive.verify().faults == []
+
+
+class Killed(BaseException):
+    """As if the process were gone: nothing behind it runs."""
+
+
+@pytest.mark.parametrize("stage", ["untag", "clear", "_seal_again"])
+def test_a_purge_that_was_killed_is_told_and_ended(stage: str, archive: Archive, tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    (name,) = ids(archive, "SecretOxide")
+    traces = secrets(archive, name)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        if stage == "untag":
+            patch.setattr(Store, "untag", killed)
+        elif stage == "clear":
+            patch.setattr("barospec.archive.purge.clear", killed)
+        else:
+            patch.setattr(clearing, "_seal_again", killed)
+        with pytest.raises(Killed):
+            archive.purge("SecretOxide", reason="not ours")
+    assert len(ids(archive)) == 2, "the newest state is whole in any case"
+    faults = archive.verify().faults
+    assert any("interrupted" in fault.what for fault in faults)
+    assert any(each.name == "unfinished" for each in archive.doctor())
+    with pytest.raises(StoreError, match="purge was interrupted"):
+        archive.gc(keep_days=0)
+    archive.purge("SecretOxide", reason="not ours")
+    assert archive.verify().faults == []
+    left = everything(root)
+    assert [trace for trace in traces if trace in left] == []
+    assert list(archive.tags()) == ["early"]
+    assert barospec.open(root, at="early").query("spectra")

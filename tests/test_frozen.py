@@ -1,0 +1,66 @@
+"""Archives of every released format open for ever, and are brought to this version's by steps."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import barospec
+from barospec.api import Archive
+from barospec.archive.head import MARKER
+from barospec.archive.migrate import migrate
+from barospec.archive.store import Store, Transaction
+
+from .files_made import SETTINGS, write_columns
+from .freeze_archive import reading
+
+FROZEN = sorted((Path(__file__).parent / "files").glob("archive-format-*.zip"))
+
+
+@pytest.fixture(params=FROZEN, ids=lambda path: path.stem)
+def frozen(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
+    with zipfile.ZipFile(request.param) as packed:
+        packed.extractall(tmp_path / "a")
+    return tmp_path / "a", request.param.with_suffix(".json")
+
+
+def test_there_is_one_of_each_format() -> None:
+    assert [path.stem for path in FROZEN] == ["archive-format-1"]
+
+
+def test_a_frozen_archive_opens_reads_verifies_and_takes_more(frozen: tuple[Path, Path], tmp_path: Path) -> None:
+    root, told = frozen
+    archive = barospec.open(root)
+    expected = json.loads(told.read_text())
+    assert reading(archive) == expected["now"]
+    assert reading(Archive(root, at="v1")) | {"tags": {}} == expected["v1"] | {"tags": {}}
+    assert archive.verify(history=True).faults == []
+    assert archive.migrate() == []
+    assert archive.ingest([write_columns(tmp_path / "new.dat")], SETTINGS).added == 1
+    assert archive.verify().faults == []
+
+
+def test_steps_bring_an_archive_to_a_later_format(frozen: tuple[Path, Path]) -> None:
+    """The mechanism, with a step of the test's own: in order, each in a commit, and ended when it was killed between."""
+    root, _ = frozen
+    store, done = Store.open(root), []
+
+    def step(work: Transaction) -> None:
+        done.append(int(str(work.root.attrs["barospec_format"])))
+        work.root.attrs["step"] = len(done)
+
+    assert migrate(store, to=3, steps={1: step, 2: step}, dry_run=True) == [2, 3]
+    assert done == []
+    assert migrate(store, to=3, steps={1: step, 2: step}) == [2, 3]
+    assert done == [1, 2]
+    assert json.loads((root / MARKER).read_text())["barospec_format"] == 3
+    assert [commit.message for commit in store.history(limit=2)] == [
+        "migrated from format 2 to 3",
+        "migrated from format 1 to 2",
+    ]
+    (root / MARKER).write_text((root / MARKER).read_text().replace("3", "2", 1))  # killed before the marker was written
+    assert migrate(store, to=3, steps={2: step}) == [3]
+    assert done == [1, 2]
