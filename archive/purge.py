@@ -101,7 +101,8 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
     if unfinished(files) is None:
         ids, _ = find(store.location.head())
         files.write(UNFINISHED, json.dumps({"verb": "purge", "since": now_text(), "ids": sorted(ids)}))
-    report, report.snapshot = store.write("purge", write)
+    report, snapshot = store.write("purge", write)
+    report.snapshot = snapshot
     _, rows = find(store.location.head())
     report.tags = _holding(store, rows)
     emptied = next(c for c in store.history() if c.metadata.get("verb") == "purge")

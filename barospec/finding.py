@@ -129,6 +129,15 @@ class Finding:
             )
         return str(found[0][0])
 
+    def is_spectrum(self, what: str) -> bool:
+        """Whether a text begins a spectrum_id of the archive, rather than being a query."""
+        word = what.strip().lower()
+        if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
+            return False
+        with self.connection() as connection:
+            found = index.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
+        return bool(found)
+
     def show(self, spectrum_id: str) -> dict[str, Any]:
         """All that is known about a spectrum: fields, the file's own header, revisions and events.
 

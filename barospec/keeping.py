@@ -246,15 +246,6 @@ class Keeping(Finding):
             index.publish(self._store, report.snapshot)
         return report
 
-    def is_spectrum(self, what: str) -> bool:
-        """Whether a text begins a spectrum_id of the archive, rather than being a query."""
-        word = what.strip().lower()
-        if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
-            return False
-        with self.connection() as connection:
-            found = index.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
-        return bool(found)
-
     def _finder(self, what: str, status: str = "active", scans: Sequence[bool] = (True,)) -> Any:
         """Rows meant by an id or a query, asked under the writer's lock; `scans`: merged scans, their means, or both."""
         store = self._store

@@ -47,8 +47,8 @@ def command(
     print(f"{len(report.expired)} entries {would} the history, {report.kept} stay; {len(report.tags)} tags stay.")
     told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.removed.items()) or "no files"
     if report.dry_run:
-        more = "; what only those entries need comes on top" if report.expired else ""
-        print(f"Nothing refers to {told} ({report.bytes / 1e6:.1f} MB){more}.")
+        also = "; what only those entries need comes on top" if report.expired else ""
+        print(f"Nothing refers to {told} ({report.bytes / 1e6:.1f} MB){also}.")
         note("Nothing was removed. Add --yes to do it.")
     else:
         print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB).")
