@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from barospec.catalogs import index
 from barospec.finding import Finding
-from barospec.schemas.errors import NotFound
+from barospec.schemas.errors import NotFound, QueryError
 
 if TYPE_CHECKING:
     from barospec.archive.clearing import Cleared
@@ -121,8 +121,11 @@ class Caring(Finding):
             return ids, rows
 
         begun = (unfinished(files_of(self.location)) or {}).get("ids", [])
-        if one is None and not (begun and not len(self.query(what))):
-            one = found(self.snapshot)[0]  # once purged, a query finds them no more
+        try:
+            one = one or found(self.snapshot)[0]
+        except (NotFound, QueryError):  # once purged, they are found no more
+            if not begun:
+                raise
         one = sorted({*(one or ()), *begun})  # what was interrupted is ended with it
         report = purge(store, found, reason=reason, dry_run=dry_run, progress=progress)
         if not dry_run:
