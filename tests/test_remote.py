@@ -334,26 +334,6 @@ def test_a_killed_writer_leaves_what_was_there(service: Service, address: str, t
     assert len(archive.query("spectra")) == 6
 
 
-def test_damage_in_a_bucket_is_found(service: Service, address: str, tmp_path: Path) -> None:
-    archive = Archive.create(address)
-    archive.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    report = archive.verify()
-    assert (report.ok, report.checked["spectra"]) == (True, 1)
-    assert any("verify --seal" in note for note in report.notes)
-    assert archive.seal() == 2
-    assert archive.verify().notes == []
-    client, prefix = service.client(), address.removeprefix(f"s3://{BUCKET}/")
-    for folder in ("manifests", "chunks"):
-        listed = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/store/{folder}/")["Contents"]
-        key = listed[len(listed) // 2]["Key"]
-        before = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        client.put_object(Bucket=BUCKET, Key=key, Body=before[:-2] + bytes([before[-2] ^ 1]) + before[-1:])
-        assert any(key.rpartition("/")[2] in fault.where for fault in archive.verify().faults), folder
-        client.put_object(Bucket=BUCKET, Key=key, Body=before)
-    assert {each.name: each.state for each in archive.doctor()}["conditional writes"] == "ok"
-    assert archive.gc(keep_days=0, dry_run=True).expired == archive.log()[1:]
-
-
 def test_a_service_without_conditional_writes_is_refused(service: Service, address: str) -> None:
     def fault(environ: Environment, start: Any) -> Iterable[bytes] | None:
         environ.pop("HTTP_IF_MATCH", None)
