@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from barospec.archive.operators.record import Operator, Output
 from barospec.cli.common import JsonOption
 from barospec.cli.output import table, text_of, write_object
+from barospec.schemas.errors import CallError
 
 NAME = "operators"
 
@@ -16,10 +18,20 @@ NAME = "operators"
 def command(
     name: Annotated[str | None, typer.Argument(help="One operator, for all about it.", show_default=False)] = None,
     as_json: JsonOption = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Draw the operator on made-up curves: .png, .pdf, .svg.", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """List the analysis operators; with a name, its definition, parameters, outputs and source."""
+    """List the analysis operators; with a name, its definition, parameters, outputs and source, and a picture."""
     from barospec.archive.operators.registry import OPERATORS, find_operator
     from barospec.cli import model_operators
+
+    if picture is not None:
+        _draw(name, picture)
+        return
 
     if name and name not in OPERATORS and model_operators.has(name):
         if as_json:
@@ -105,7 +117,17 @@ def command(
     )
     if operator.example or operator.references is not None:
         print(f"\nexample: {_example(operator)}")
+    print(f"\npicture: barospec operators {operator.name} -o {operator.name}.png", end="")
     print("\nquality: " + "; ".join(f"{code} {text}" for code, text in enumerate(operator.reasons)))
+
+
+def _draw(name: str | None, picture: Path) -> None:
+    from barospec.catalogs import operator_pictures, pictures
+
+    if not name:
+        raise CallError("name the operator to draw: barospec operators edge_energy -o edge_energy.png.")
+    pictures.save(operator_pictures.draw(name), picture)
+    print(f"{name} drawn in {picture}, on made-up curves")
 
 
 def _per(output: Output) -> str:

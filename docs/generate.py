@@ -63,6 +63,7 @@ def operators() -> str:
         if operator.references is not None:
             wish = "" if operator.references.fewest else " (optional)"
             lines += [f"`{operator.references.name}`{wish}: {operator.references.meaning}.", ""]
+        lines += [f"![{operator.name}](operators/{operator.name}.png)", ""]
         if operator.definition:
             lines += [operator.definition.replace("::\n", ":\n").replace("``", "`"), ""]
         lines += ["| output | unit | per | meaning |", "|---|---|---|---|"]
@@ -82,6 +83,15 @@ def operators() -> str:
     return "\n".join(lines)
 
 
+def pictures(folder: Path) -> None:
+    """A picture of every operator, on made-up curves."""
+    from barospec.catalogs.operator_pictures import draw
+
+    folder.mkdir(exist_ok=True)
+    for name in OPERATORS:
+        draw(name).savefig(folder / f"{name}.png", dpi=80, metadata={"Software": None})
+
+
 PAGES = {
     "fields.md": fields,
     "operators.md": operators,
@@ -93,3 +103,4 @@ if __name__ == "__main__":
     for name, make in PAGES.items():
         (HERE / name).write_text(make(), encoding="utf-8")
         print(f"docs/{name}")
+    pictures(HERE / "operators")
