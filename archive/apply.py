@@ -196,7 +196,7 @@ def _found(operator: Operator, value: Any, dataset: xr.Dataset, find: Find | Non
 
 def _words(dataset: xr.Dataset, name: str, missing: str = "") -> list[str]:
     if name not in dataset.coords:
-        return [missing] if missing else []
+        return [missing] * dataset.sizes.get("spectrum", 1) if missing else []
     values = np.atleast_1d(dataset[name].values)
     return [missing if value is None else str(value) for value in values]
 

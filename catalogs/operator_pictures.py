@@ -395,8 +395,8 @@ def draw(name: str) -> Figure:
     before = chain.run(chain.bind(plan, found), raw)
     used = found.get(name, [])
     shown: list[dict[str, Any]] = []
-    for one in used:
-        values: dict[str, Any] = dict(one.arrays)
+    for reference in used:
+        values: dict[str, Any] = dict(reference.arrays)
         bound = chain.bind(plan, found)
         for step in plan.operators[:-1]:
             chain.run_step(bound, step, values)
