@@ -10,54 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from barospec.archive.operators import chain
 from barospec.archive.operators.registry import find_operator
+from barospec.catalogs.made_up_curves import absorption, emission
 from barospec.catalogs.pictures import COLORS, STYLE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Floats = NDArray[np.float64]
-EDGE = {2.0: 8344.4, 2.5: 8345.4, 3.0: 8346.4}
-"""eV: edge energies of the made-up compounds of these valences."""
-GLITCH = 8390.0
-
-
-def _absorption(valence: float, seed: int, *, glitch: bool = False) -> dict[str, Floats]:
-    energy = np.r_[np.arange(8170.0, 8320.0, 3.0), np.arange(8320.0, 8400.0, 0.4), np.arange(8400.0, 8750.0, 2.0)]
-    x = energy - EDGE[valence]
-    step = 0.5 + np.arctan((x + 1.2) / 1.6) / np.pi
-    mu = (
-        0.35
-        - 4e-4 * x
-        + 0.9
-        * (
-            step * (1 + 0.02 * np.sin(x / 14) * (1 - np.exp(-((np.maximum(x, 0) / 25) ** 4))))
-            + 0.55 / (1 + ((x - 4) / 2.6) ** 2)
-        )
-    )
-    mu = mu + 0.07 * np.exp(-(((energy - 8332.6) / 1.3) ** 2)) + 0.09 * (valence - 2) / (1 + ((energy - 8358) / 3) ** 2)
-    foil = np.arctan((energy - 8333.8) / 1.8) / np.pi + 0.9
-    noise = np.random.default_rng(seed).normal(0, 1.5e-3, (2, energy.size))
-    spike = 0.25 * (np.abs(energy - GLITCH) < 0.15) * glitch
-    trans = 1e5 * np.exp(-(mu + noise[0]))
-    return {
-        "energy": energy[None],
-        "mu": (mu + noise[0] + spike)[None],
-        "itrans": trans[None],
-        "irefer": (trans * np.exp(-(foil + noise[1])))[None],
-    }
-
-
-def _lines(valence: float, seed: int) -> dict[str, Floats]:
-    energy = np.arange(8225.0, 8345.0, 0.4)
-    prime = {2.0: 0.22, 2.5: 0.17, 3.0: 0.12}[valence]
-    line = 1 / (1 + ((energy - 8264.8) / 2.2) ** 2) + prime * np.exp(-(((energy - 8251.0) / 4.5) ** 2))
-    line += 0.045 * np.exp(-(((energy - 8326.0 - 1.85 * (valence - 2)) / 3.0) ** 2)) + 0.012
-    counts = np.random.default_rng(seed).poisson(3e4 * line).astype(float)
-    return {"energy": energy[None], "intensity": counts[None]}
 
 
 @dataclass
@@ -373,9 +333,7 @@ def draw(name: str) -> Figure:
 
     operator = find_operator(name)
     raw, *others = (
-        _lines(valence, seed)
-        if operator.technique == "xes"
-        else _with_foil(_absorption(valence, seed, glitch=name == "deglitch"))
+        emission(valence, seed) if operator.technique == "xes" else absorption(valence, seed, glitch=name == "deglitch")
         for seed, valence in enumerate((2.5, 2.0, 3.0), 1)
     )
     # What the operator makes is not at hand beforehand.
@@ -410,7 +368,3 @@ def draw(name: str) -> Figure:
         axes.set_title(name, loc="left", fontsize=9)
         figure.supxlabel("made-up curves", fontsize=6, color="0.4", x=0.99, ha="right")
     return figure
-
-
-def _with_foil(made: dict[str, Floats]) -> dict[str, Floats]:
-    return {**made, "murefer": np.log(made["itrans"] / made["irefer"])}
