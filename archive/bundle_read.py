@@ -17,6 +17,7 @@ from barospec.archive.bagit import bundle_id, sha256_of
 from barospec.archive.bundle_store import GroupReader, load_json
 from barospec.archive.layout import row_sha256
 from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.privacy import PRIVATE
 from barospec.archive.sheet_records import Sheet
 from barospec.archive.spins.records import ModelRecord, Parameter
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, Unsupported
@@ -83,6 +84,12 @@ class BundleReader:
     def paths(self) -> list[str]:
         """Folders of the groups under ``data/``, the selection's first."""
         return [str(group["path"]) for group in self.described["groups"]]
+
+    @property
+    def private(self) -> list[str]:
+        """What its maker kept back; the default where it does not say."""
+        stated = self.described.get("private")
+        return [str(name) for name in stated] if isinstance(stated, list) else list(PRIVATE)
 
     def group(self, path: str) -> GroupReader:
         """A group, checked when it is first asked for."""

@@ -52,12 +52,22 @@ class Policy:
         self.left_out: Counter[str] = Counter()
 
     @property
+    def names(self) -> list[str]:
+        """What is private, by name: for whoever has to apply the same policy again."""
+        return sorted(self._private)
+
+    @property
     def _keeps_paths(self) -> bool:
         return "source_path" not in self._private
 
     def file_name(self, value: str) -> str:
         """The name of a raw file or a run sheet, without its folders where those are private."""
-        return self.text(value if self._keeps_paths else value.replace("\\", "/").rpartition("/")[2])
+        if self._keeps_paths:
+            return self.text(value)
+        folder, slash, name = value.replace("\\", "/").rpartition("/")
+        if slash:
+            self.left_out["folders of source files"] += 1
+        return self.text(name)
 
     def learn(self, field: str, values: Iterable[Any]) -> None:
         """Remember the values of a private field, so that they are found in titles, notes and headers too."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from barospec.catalogs import index
 from barospec.finding import Finding, PathLike
 from barospec.schemas.errors import CallError
-from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
     from barospec.archive.bundle_read import BundleReader
@@ -177,18 +176,19 @@ class Sharing(Finding):
         from barospec.archive.privacy import Policy
         from barospec.catalogs.bundle_records import structure_records
 
-        sealed = reader.sealed()
+        sealed, settings = reader.sealed(), {"private": reader.private}
         for entry in prepared.entries:
             row = known.get(entry.spectrum_id)
             if row is None:
                 continue
-            policy = Policy({})
+            policy = Policy(settings)
             for name in policy.fields:
                 policy.learn(name, [row.columns.get(name)])
             for name, value in row.columns.items():
                 given = entry.columns.get(name)
-                hidden = BY_NAME[name].private and given is None
-                if hidden or (isinstance(value, str) and given != value and policy.text(value) == given):
+                clean = policy.file_name if name in ("source_file", "run_sheet") else policy.text
+                hidden = name in policy.fields and given is None
+                if hidden or (isinstance(value, str) and given != value and clean(value) == given):
                     entry.columns[name] = value
             digest = bytes.fromhex(sealed.get(entry.spectrum_id, ""))
             if digest and check_number(digest) == row.content:
@@ -196,7 +196,11 @@ class Sharing(Finding):
         stated = {str(record["structure_id"]): record for record in reader.records("structures")}
         with self.connection() as connection:
             held = {row["structure_id"]: row for row in structure_records(connection, sorted(stated), [])}
-        same = {name for name, row in held.items() if Policy({}).clean(row) | _OWN_RECORD == stated[name] | _OWN_RECORD}
+        same = {
+            name
+            for name, row in held.items()
+            if Policy(settings).clean(row) | _OWN_RECORD == stated[name] | _OWN_RECORD
+        }
         # The archive's own fingerprint is of a model's sheet, which may say more than is kept and shared.
         models = {record.model_id: fingerprint(record) for record in read_models(self._store.read(snapshot))}
         before = len(prepared.structures) + len(prepared.models)

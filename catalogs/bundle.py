@@ -26,7 +26,7 @@ from barospec.catalogs.bundle_groups import Group, Table, Tell, write_csv, write
 from barospec.catalogs.bundle_metadata import write_catalog, write_citation, write_crate, write_datacite
 from barospec.catalogs.bundle_readme import readme
 from barospec.catalogs.bundle_records import records_of, write_json, write_records
-from barospec.catalogs.bundle_software import write_software
+from barospec.catalogs.bundle_software import software_versions, write_software
 from barospec.catalogs.find import opened
 from barospec.schemas.errors import CallError, Conflict
 from barospec.schemas.vocabulary import BY_NAME
@@ -214,8 +214,9 @@ def _write(
         "tag": options.tag,
         "written": written.isoformat(timespec="seconds"),
         "query": policy.text(selection.query),
-        "software": {"barospec": barospec.__version__},
+        "software": software_versions(),
         "raw": options.raw,
+        "private": policy.names,
         "groups": [vars(group) for group in (*groups, *extra)],
         "derived": policy.clean(described),
         "records": {name: len(rows) for name, rows in records.items() if rows},

@@ -14,14 +14,17 @@ from barospec.archive.head import locate
 from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.record import Output
 from barospec.archive.operators.registry import find_operator
-from barospec.catalogs.find import select
-from barospec.schemas.errors import CallError, Conflict
+from barospec.catalogs import index
+from barospec.catalogs.find import opened, select
+from barospec.catalogs.known import known_from
+from barospec.schemas.errors import BarospecError, CallError, Conflict
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from barospec.catalogs.selection import Selection
 
+_EXAMPLE = "--with \"valence(references='2: NiO at 1 bar; 3: LaNiO3 at 1 bar')\""
 Chain = str
 ApplyTo = Callable[["Selection", Chain], "xr.Dataset | xr.DataTree"]
 
@@ -99,6 +102,45 @@ def split_chains(asked: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(chain.strip() for chain in found if chain.strip()))
 
 
+def settle(selection: Selection, asked: Sequence[str], mixed: bool) -> list[tuple[str, bool]]:
+    """What was asked for as chains: a name under which the archive stores values means their chain and references.
+
+    So ``valence`` in a bundle is what ``valence`` is in a query, where the archive has one; otherwise it is the operator
+    with its defaults. Values are computed again in either case, since a bundle holds all that a chain gives.
+
+    Returns
+    -------
+    list of (str, bool)
+        Chain, and whether it may mix origins.
+    """
+    stored = {name: _stored(selection, name) for name in asked if "(" not in name and "|" not in name}
+    return [stored.get(chain) or (chain, mixed) for chain in asked]
+
+
+def _stored(selection: Selection, name: str) -> tuple[str, bool] | None:
+    with opened(locate(selection.root), selection.snapshot) as (_, connection):
+        found = known_from(connection).find("spectra", name)
+        if found is None or found.stored is None:
+            return None
+        newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
+        (row,) = index.dicts(
+            connection, f"SELECT * FROM derivations WHERE name = ? {newest}", [found.stored.derivation]
+        )
+    steps = str(row["chain"]).split(" | ")
+    for operator, pairs in json.loads(row["refs"] or "{}").items():
+        told = "; ".join(f"{label}: {query}" if label else query for label, query in pairs)
+        if "'" in told:
+            raise CallError(
+                f"{name} is stored with references that cannot be quoted; write out its chain: {row['chain']}."
+            )
+        place = next(n for n, step in enumerate(steps) if step.split("(")[0] == operator)
+        given = find_operator(operator).references
+        assert given is not None
+        inside = steps[place].partition("(")[2].removesuffix(")")
+        steps[place] = f"{operator}({', '.join(part for part in (inside, f"""{given.name}='{told}'""") if part)})"
+    return " | ".join(steps), bool(row["mixed"])
+
+
 def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False) -> list[DerivedSet]:
     """Each chain over each group of a selection to which it applies, lazily.
 
@@ -112,7 +154,7 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
     from barospec.archive.apply import apply
 
     made: list[DerivedSet] = []
-    for chain in chains:
+    for chain, mix in settle(selection, chains, mixed):
         operators = [find_operator(name) for name, _ in parse_chain(chain)]
         technique = operators[-1].technique
         keys = [key for key in selection.counts() if not technique or key.startswith(f"{technique}/")]
@@ -128,7 +170,13 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
             def find(text: str, key: str = key, part: Selection = part, wanted: Sequence[str] = wanted) -> xr.Dataset:
                 return part._reference(text, key, wanted)
 
-            dataset = apply(spectra, chain, find=find, mixed=mixed)
+            try:
+                dataset = apply(spectra, chain, find=find, mixed=mix)
+            except BarospecError as error:
+                error.add_note(
+                    f"in {chain}. A bundle's chain is written out, such as {_EXAMPLE}; mixed origins: --mixed"
+                )
+                raise
             dataset.attrs["available"] = available
             outputs = {name: out for operator in operators for name, out in operator.outputs.items()}
             made.append(DerivedSet(chain, key, outputs, dataset, json.loads(dataset.attrs["provenance"])))

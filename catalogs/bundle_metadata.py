@@ -89,7 +89,8 @@ def write_crate(root: Path, about: Mapping[str, Any], settings: Mapping[str, Any
         "mentions": {"@id": "#share"},
     }
     if named:
-        root_entity["author"] = [{"@id": one} for one in named]
+        authors = [{"@id": one} for one in named]
+        root_entity["author"] = authors if len(authors) > 1 else authors[0]
         root_entity["creator"] = root_entity["author"]
     publisher = str(settings.get("publisher") or "")
     if publisher:

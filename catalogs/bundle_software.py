@@ -61,6 +61,16 @@ def _is_module(name: str) -> bool:
         return False
 
 
+def software_versions() -> dict[str, str]:
+    """Versions of what shapes a bundle's bytes: numbers, arrays, tables and pictures."""
+    names = ("duckdb", "matplotlib", "numba", "numcodecs", "numpy", "scipy", "zarr")
+    found = {"barospec": barospec.__version__}
+    for name in names:
+        if util.find_spec(name) is not None:
+            found[name] = metadata.version(name)
+    return found
+
+
 def write_software(folder: Path) -> None:
     """Write the operators' source, its licence, and the packages that make it importable under its own name."""
     for name, source in sorted(modules_of().items()):
