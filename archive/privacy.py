@@ -64,7 +64,7 @@ class Policy:
         """The name of a raw file or a run sheet, without its folders where those are private."""
         if self._keeps_paths:
             return self.text(value)
-        folder, slash, name = value.replace("\\", "/").rpartition("/")
+        _, slash, name = value.replace("\\", "/").rpartition("/")
         if slash:
             self.left_out["folders of source files"] += 1
         return self.text(name)

@@ -137,7 +137,8 @@ def _stored(selection: Selection, name: str) -> tuple[str, bool] | None:
         given = find_operator(operator).references
         assert given is not None
         inside = steps[place].partition("(")[2].removesuffix(")")
-        steps[place] = f"{operator}({', '.join(part for part in (inside, f"""{given.name}='{told}'""") if part)})"
+        quoted = f"{given.name}='{told}'"
+        steps[place] = f"{operator}({', '.join(part for part in (inside, quoted) if part)})"
     return " | ".join(steps), bool(row["mixed"])
 
 
