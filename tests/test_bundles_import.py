@@ -86,23 +86,31 @@ def test_zip_goes_in_as_the_folder_does(shared_path: Path, other: Archive, tmp_p
     found = other.query("all spectra").columns(["origin", "line"])
     assert sorted(found["origin"]) == ["calculated", "synthetic", "synthetic"]
     for query in ("run = fms", "run = run-6"):
-        one, two = (archive.query(query).to_xarray(raw=True).compute() for archive in (other, opened(shared_path)))
+        one, two = (archive.query(query).to_xarray(channels=True).compute() for archive in (other, opened(shared_path)))
         for name, curve in two.data_vars.items():
             np.testing.assert_array_equal(one[name].values, curve.values)
 
 
-def test_what_contradicts_is_a_conflict_until_replaced(sealed: Bundle, other: Archive) -> None:
+def test_what_contradicts_is_a_conflict_until_replaced(
+    sealed: Bundle, shared_path: Path, other: Archive, tmp_path: Path
+) -> None:
+    """The group that gave the bundle corrects a pressure and gives another one."""
     other.import_bundle(sealed.path)
-    name = first_ids(sealed)[0]
-    other.set(name, {"pressure": "13 GPa"}, reason="ruby read again")
-    report = other.import_bundle(sealed.path)
-    assert not report.ok
+    theirs, name = opened(shutil.copytree(shared_path, tmp_path / "theirs")), first_ids(sealed)[0]
+    theirs.set(name, {"pressure": "13 GPa"}, reason="ruby read again")
+    second = theirs.share(f"spectrum_id = {name}", tmp_path / "second")
+    report = other.import_bundle(second.path)
+    assert (report.ok, report.added) == (False, 0)
     assert [problem for problem in report.problems if name in str(problem) and "pressure" in str(problem)]
-    assert other.query(f"spectrum_id = {name}").columns(["pressure"])["pressure"].tolist() == [13.0]
-    replaced = other.import_bundle(sealed.path, replace=True)
-    assert replaced.ok
-    found = other.query(f"spectrum_id = {name}").columns(["pressure", "revision"])
-    assert (found["pressure"].tolist(), found["revision"].tolist()) == ([12.0], [2])
+    assert other.query(f"spectrum_id = {name}").columns(["pressure"])["pressure"].tolist() == [12.0]
+    assert other.import_bundle(second.path, replace=True).replaced == 1
+    found = other.query(f"spectrum_id = {name}").columns(["pressure", "revision", "bundle"])
+    assert (found["pressure"].tolist(), found["revision"].tolist()) == ([13.0], [2])
+    assert found["bundle"].tolist() == [second.identifier]
+    # What this archive corrected itself is upheld, as for files.
+    other.set(name, {"pressure": "14 GPa"}, reason="their ruby is off")
+    other.import_bundle(second.path)
+    assert other.query(f"spectrum_id = {name}").columns(["pressure"])["pressure"].tolist() == [14.0]
 
 
 def test_damaged_bundle_leaves_the_archive_alone(sealed: Bundle, other: Archive, tmp_path: Path) -> None:
