@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.archive.exports import athena, nxxas, xdi
-from barospec.archive.exports.common import Exported, Spectrum, json_header
+from barospec.archive.exports.common import Exported, Spectrum, json_header, time_text
 from barospec.archive.layout import array, read_columns, spectra_group
 from barospec.archive.privacy import Policy
 from barospec.archive.store import cached_reader
@@ -161,7 +161,8 @@ def _each_csv(spectra: Iterator[Spectrum], folder: Path, format: str, overwrite:
         columns["origin"] = np.full(len(spectrum.energy), spectrum.columns["origin"], dtype=object)
         write_csv(path, columns)
         made.files.append(path)
-        rows.append({"file": path.name, **spectrum.columns})
+        known = spectrum.columns.items()
+        rows.append({"file": path.name} | {n: time_text(v) if isinstance(v, datetime) else v for n, v in known})
     names = list(dict.fromkeys(key for row in rows for key in row))
     order = {term.name: position for position, term in enumerate(SPECTRUM_TERMS)}
     names.sort(key=lambda name: order.get(name, -1))

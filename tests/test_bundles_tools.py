@@ -135,7 +135,9 @@ def _steps(made: Tools, moved: Path, folder: Path) -> dict[str, str]:
     if why:
         made.printed["skip crate"] = why
     else:
-        made.run("crate", "-c", CRATE, moved, cwd=folder)
+        # The validator makes an address of the path and stumbles over spaces.
+        plain = shutil.copytree(moved, folder / "crate")
+        made.run("crate", "-c", CRATE, plain, cwd=folder)
     return made.printed
 
 

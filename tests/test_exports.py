@@ -68,7 +68,7 @@ def archive(shared_path: Path) -> Archive:
 def test_nothing_private_and_every_origin(archive: Archive, tmp_path: Path, format: str) -> None:
     made = archive.export(EVERY, tmp_path / "out", format=format)
     assert made.count == 11
-    assert made.left_out["proposal"] == made.left_out["operator"] == 10
+    assert made.left_out["proposal"] == made.left_out["operator"] == 11
     for path in made.files:
         content = path.read_bytes()
         if path.suffix == ".prj":
@@ -92,9 +92,9 @@ def test_xdi_is_valid_and_reads_back(archive: Archive, tmp_path: Path) -> None:
         row = names.index(fields["Barospec.spectrum_id"])
         count = int(spectra.point_count[row]) if "point_count" in spectra else table.shape[0]
         np.testing.assert_array_equal(table[:, 0], spectra.energy.values[row, :count])
-        (scan,) = xdi_reader.read(path)
-        assert scan.metadata["edge"] == "Ni K"
-        np.testing.assert_array_equal(scan.channels["energy"], table[:, 0])
+        (scan,) = xdi_reader.read(path, {})
+        assert scan.conditions["edge"] == "Ni K"
+        np.testing.assert_array_equal(scan.energy, table[:, 0])
         for name in ("i0", "itrans"):
             np.testing.assert_array_equal(scan.channels[name], spectra[name].values[row, :count])
 
@@ -112,7 +112,7 @@ def test_nxxas_reads_back(archive: Archive, tmp_path: Path) -> None:
             assert entry["energy"].attrs["units"] == "eV"
             assert entry["sample/pressure"].attrs["units"] == "GPa"
             assert entry["sample/temperature"][()] == 300.0
-    assert len(list(nxxas_reader.read(path))) == 11
+    assert len(list(nxxas_reader.read(path, {}))) == 11
 
 
 def test_csv_has_a_table_and_units(archive: Archive, tmp_path: Path) -> None:
@@ -145,12 +145,12 @@ def test_athena_project_loses_nothing(tmp_path: Path, name: str) -> None:
     assert report.added, report.problems
     archive.configure({"private": ["proposal", "operator", "source_path"]})
     (path,) = archive.export("all spectra", tmp_path / "out", format="athena").files
-    before = {scan.header["group"]: scan for scan in athena_reader.read(REALDATA / "athena" / name)}
-    after = list(athena_reader.read(path))
+    before = {scan.header["group"]: scan for scan in athena_reader.read(REALDATA / "athena" / name, {})}
+    after = list(athena_reader.read(path, {}))
     assert len(after) == report.added
     for scan in after:
         mine = before[scan.header["group"]]
-        np.testing.assert_array_equal(scan.channels["energy"], mine.channels["energy"])
+        np.testing.assert_array_equal(scan.energy, mine.energy)
         assert set(scan.channels) <= set(mine.channels)
         for channel, curve in scan.channels.items():
             np.testing.assert_array_equal(curve, mine.channels[channel], err_msg=channel)
@@ -167,7 +167,7 @@ def test_calibration_of_the_archive_reaches_athena(shared_path: Path, tmp_path: 
     name = str(archive.query("run = fms").columns(["spectrum_id"])["spectrum_id"][0])
     archive.set(name, {"energy_shift": "1.25 eV"}, reason="by its foil")
     (path,) = archive.export("run = fms", tmp_path / "out", format="athena").files
-    (scan,) = athena_reader.read(path)
+    (scan,) = athena_reader.read(path, {})
     assert float(json.loads(scan.header["athena"])["bkg_eshift"]) == 1.25
 
 
