@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-NAMES = ("ingest", "files", "query", "peers", "chunks", "spins", "operators", "derived")
+NAMES = ("ingest", "files", "query", "peers", "chunks", "spins", "operators", "derived", "share")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PACKAGES = ("numpy", "zarr", "icechunk", "duckdb", "xarray", "dask")
 
