@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "title": "",
     "description": "",
     "creators": [],
+    "publisher": "",
     "license": "",
     "funding": [],
     "keywords": [],
@@ -46,6 +47,7 @@ MEANING: Mapping[str, str] = {
     "title": "What the archive is about, in a line.",
     "description": "The same in a paragraph.",
     "creators": "Persons, in order: name, orcid, affiliation, ror.",
+    "publisher": "Who gives the data out, such as a laboratory or a repository.",
     "license": "SPDX identifier of the license that the data are given under, such as CC-BY-4.0.",
     "funding": "Grants: funder, award, title, ror.",
     "keywords": "Words to be found by.",
@@ -335,6 +337,7 @@ def _days(name: str, value: Any) -> int:
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "title": _text,
     "description": _text,
+    "publisher": _text,
     "creators": _creators,
     "license": _license,
     "funding": _funding,

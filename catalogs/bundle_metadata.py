@@ -181,8 +181,10 @@ def _people(settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str
         named.append(identifier)
         entity: dict[str, Any] = {"@id": identifier, "@type": "Person", "name": one["name"]}
         if one.get("affiliation"):
-            entity["affiliation"] = {"@id": f"#affiliation-{number}"}
-            entities.append({"@id": f"#affiliation-{number}", "@type": "Organization", "name": one["affiliation"]})
+            place = one.get("ror") or f"#affiliation-{number}"
+            entity["affiliation"] = {"@id": place}
+            if all(known["@id"] != place for known in entities):
+                entities.append({"@id": place, "@type": "Organization", "name": one["affiliation"]})
         entities.append(entity)
     return entities, named
 
@@ -194,7 +196,8 @@ def write_datacite(path: Path, about: Mapping[str, Any], settings: Mapping[str, 
     for one in creators_of(settings):
         entry: dict[str, Any] = {"name": one["name"], "nameType": "Personal"}
         if one.get("affiliation"):
-            entry["affiliation"] = [{"name": one["affiliation"]}]
+            known = {"affiliationIdentifier": one.get("ror"), "affiliationIdentifierScheme": "ROR"}
+            entry["affiliation"] = [{"name": one["affiliation"], **(known if one.get("ror") else {})}]
         if one.get("orcid"):
             scheme = {"nameIdentifierScheme": "ORCID", "schemeUri": "https://orcid.org"}
             entry["nameIdentifiers"] = [{"nameIdentifier": one["orcid"], **scheme}]
@@ -217,7 +220,12 @@ def write_datacite(path: Path, about: Mapping[str, Any], settings: Mapping[str, 
     if address:
         content["rightsList"] = [{"rights": label, "rightsUri": address}]
     grants = [
-        {"funderName": g.get("funder", ""), **({"awardNumber": g["award"]} if g.get("award") else {})}
+        {
+            "funderName": g.get("funder", ""),
+            **({"awardNumber": g["award"]} if g.get("award") else {}),
+            **({"awardTitle": g["title"]} if g.get("title") else {}),
+            **({"funderIdentifier": g["ror"], "funderIdentifierType": "ROR"} if g.get("ror") else {}),
+        }
         for g in funding_of(settings)
     ]
     if grants:

@@ -74,8 +74,8 @@ def readme(
         "",
         "## Check it",
         "",
-        "    sha256sum -c manifest-sha256.txt tagmanifest-sha256.txt   # every byte is as it was sealed (BagIt)",
-        "    python check_numbers.py                                    # every derived value again, from the arrays",
+        "    sha256sum -c --strict manifest-sha256.txt tagmanifest-sha256.txt   # every byte is as it was sealed (BagIt)",
+        "    python check_numbers.py                                             # every derived value again, from the arrays",
         "",
         "The first finds changed and missing files, the second needs numpy and zarr. `barospec verify` does both, finds "
         "added and renamed files too, and checks what the numbers may mean.",
@@ -153,6 +153,8 @@ def _cite(about: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     lines = [f"{names} ({about['date'][:4]}): {about['title']}. {about['identifier']}", ""]
     lines.append(f"Licence of the data: {label}" + (f" ({address})" if address and address != label else ""))
     lines.append("The source in `software/` is under the BSD 3-Clause licence, see `software/LICENSE`.")
+    if settings.get("contact"):
+        lines.append(f"Questions: {settings['contact']}")
     for grant in funding_of(settings):
         lines.append(f"Funded by {grant.get('funder', '')}{' ' + grant['award'] if grant.get('award') else ''}.")
     return lines

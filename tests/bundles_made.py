@@ -102,9 +102,11 @@ def make_archive(folder: Path) -> Path:
     report = archive.ingest([raw / "run-sheet.yaml"])
     assert report.ok, report.problems
     assert report.added == 13
-    carberry = {"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097", "affiliation": "Brown University"}
+    carberry = {"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097", "affiliation": "ESRF", "ror": "02550n020"}
     archive.configure({
         "description": "Made for tests.",
+        "publisher": "A repository",
+        "contact": "josiah@example.org",
         "creators": [carberry, "Ada Lovelace"],
         "license": "CC-BY-4.0",
         "funding": [{"funder": "ERC", "award": "123456"}],

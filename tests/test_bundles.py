@@ -115,13 +115,15 @@ def test_people_and_machines_find_what_it_is(sealed: Bundle) -> None:
         "family-names": "Carberry",
         "given-names": "Josiah",
         "orcid": "https://orcid.org/0000-0002-1825-0097",
-        "affiliation": "Brown University",
+        "affiliation": "ESRF",
     }
     assert citation["authors"][1] == {"family-names": "Lovelace", "given-names": "Ada"}
     assert (citation["type"], citation["license"]) == ("dataset", "CC-BY-4.0")
     datacite = json.loads((sealed.path / "datacite.json").read_text())
     assert datacite["types"]["resourceTypeGeneral"] == "Dataset"
     assert datacite["fundingReferences"] == [{"funderName": "ERC", "awardNumber": "123456"}]
+    assert datacite["publisher"] == {"name": "A repository"}
+    assert datacite["creators"][0]["affiliation"][0]["affiliationIdentifier"] == "https://ror.org/02550n020"
     assert datacite["rightsList"][0]["rightsUri"] == "https://spdx.org/licenses/CC-BY-4.0"
     assert datacite["creators"][0]["nameIdentifiers"][0]["nameIdentifier"].endswith("0000-0002-1825-0097")
     for picture in ("conditions.png", "spectra-xas-Ni-K.png"):
@@ -140,7 +142,7 @@ def test_crate_follows_the_rules_of_ro_crate(sealed: Bundle) -> None:
     descriptor, root = graph["ro-crate-metadata.json"], graph["./"]
     assert descriptor["about"] == {"@id": "./"}
     assert descriptor["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
-    assert {"name", "description", "datePublished", "license", "author"} <= root.keys()
+    assert {"name", "description", "datePublished", "license", "author", "publisher"} <= root.keys()
     for part in root["hasPart"]:
         assert (sealed.path / part["@id"]).exists(), part
 
