@@ -5,6 +5,7 @@ Each shows origin, units and the snapshot, so that a picture separated from the 
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MANY = 60
+LINE = 105  # characters of the smallest print across a picture
 STYLE: Any = {  # rcParams, whose names matplotlib types one by one
     "font.size": 9,
     "axes.spines.top": False,
@@ -47,9 +49,10 @@ def sign(figure: Figure, selection: Selection) -> None:
     """Origin and source of the numbers, in the lower right corner."""
     origins = sorted({str(origin) for origin in selection.columns(["origin"])["origin"]})
     said = " and ".join(origin.upper() if origin != "measured" else origin for origin in origins)
-    figure.supxlabel(
-        f"{said} · {selection.query} · snapshot {selection.snapshot[:8]}", fontsize=6, color="0.4", x=0.99, ha="right"
-    )
+    # A long query is broken, and a very long one cut short: origin and snapshot are never pushed off the picture.
+    query = textwrap.shorten(selection.query, 3 * LINE, placeholder=" …")
+    text = textwrap.fill(f"{said} · {query} · snapshot {selection.snapshot[:8]}", LINE)
+    figure.supxlabel(text, fontsize=6, color="0.4", x=0.99, ha="right")
 
 
 def spectra(selection: Selection) -> Figure:

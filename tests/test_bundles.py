@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 import barospec
 from barospec.archive import bagit as bags
+from barospec.catalogs import pictures
 from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify
 from barospec.cli.main import app
@@ -241,6 +242,17 @@ def test_origins_are_said_wherever_numbers_are(shared_path: Path, tmp_path: Path
         text = (made.path / name).read_text()
         assert "synthetic" in text, name
         assert "calculated" in text, name
+
+
+def test_pictures_say_what_they_show_however_long_the_query(shared_path: Path) -> None:
+    found = opened(shared_path).query("run = run-6 and " + " and ".join(f"pressure > {n / 10} GPa" for n in range(40)))
+    figure = pictures.spectra(found)
+    figure.canvas.draw()
+    (label,) = [text for text in figure.texts if "snapshot" in text.get_text()]
+    box = label.get_window_extent()
+    assert label.get_text().startswith("SYNTHETIC")
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
 
 
 def test_state_of_a_snapshot_is_shared_later_too(shared_path: Path, tmp_path: Path) -> None:
