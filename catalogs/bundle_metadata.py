@@ -196,8 +196,9 @@ def write_datacite(path: Path, about: Mapping[str, Any], settings: Mapping[str, 
     for one in creators_of(settings):
         entry: dict[str, Any] = {"name": one["name"], "nameType": "Personal"}
         if one.get("affiliation"):
-            known = {"affiliationIdentifier": one.get("ror"), "affiliationIdentifierScheme": "ROR"}
-            entry["affiliation"] = [{"name": one["affiliation"], **(known if one.get("ror") else {})}]
+            scheme = {"affiliationIdentifierScheme": "ROR", "schemeUri": "https://ror.org"}
+            ror = {"affiliationIdentifier": one["ror"], **scheme} if one.get("ror") else {}
+            entry["affiliation"] = [{"name": one["affiliation"], **ror}]
         if one.get("orcid"):
             scheme = {"nameIdentifierScheme": "ORCID", "schemeUri": "https://orcid.org"}
             entry["nameIdentifiers"] = [{"nameIdentifier": one["orcid"], **scheme}]
