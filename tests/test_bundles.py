@@ -419,3 +419,16 @@ def test_command_line(shared_path: Path, tmp_path: Path) -> None:
     bad = run.invoke(app, ["verify", str(tmp_path / "b")])
     assert bad.exit_code == 1
     assert "WRONG  README.md has changed" in bad.stdout
+
+
+def test_names_of_stored_values_mean_what_they_mean_in_a_query(shared_path: Path, tmp_path: Path) -> None:
+    archive = opened(shutil.copytree(shared_path, tmp_path / "archive"))
+    chain = "edge_energy(fraction=0.5, ensemble=0) | valence"
+    archive.derive(chain, "La3Ni2O7 measured", references="2: material = NiO; 3: material = LaNiO3")
+    stored = archive.query(ABOVE).to_xarray(derived=["valence"])["valence"].values
+    made = archive.share(ABOVE, tmp_path / "bundle", derived="valence")
+    spectra = xr.open_zarr(made.path / GROUP, chunks=None)
+    np.testing.assert_array_equal(spectra.valence.values, stored)
+    assert "edge_energy(fraction=0.5, far=10, ensemble=0)" in spectra.valence.attrs["chain"]
+    assert made.inputs == 4
+    assert verify(made.path, recompute=True).ok
