@@ -20,7 +20,7 @@ import json, resource, sys
 import barospec
 if __name__ == "__main__":
     archive = barospec.open(sys.argv[1])
-    archive.share({"technique": "xas", "limit": 100}, sys.argv[2] + "/few")
+    archive.share("xas sorted by spectrum_id limit 100", sys.argv[2] + "/few")
     few = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     archive.share("technique = xas", sys.argv[2] + "/all")
     print(json.dumps([few / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
