@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
-from barospec.cli.output import table, write_csv, write_object
+from barospec.cli.output import note, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
@@ -97,3 +97,7 @@ def _tell_outputs(opened: Archive, *, as_json: bool, as_csv: bool) -> None:
     else:
         kept = [OUTPUTS.index(name) for name in OUTPUTS_SHOWN]
         table(OUTPUTS_SHOWN, [[row[i] or None for i in kept] for row in found], units=units)
+        if not found:
+            note(
+                "nothing is stored; `barospec apply ... --store` keeps outputs, `barospec ingest` files of theory codes."
+            )

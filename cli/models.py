@@ -72,7 +72,8 @@ def run(
     result = selection.apply(operator, temperature=temperature, sweep=sweep, **parameters)
     _print(archive, selection, result, sweep, as_json=as_json, as_csv=as_csv, store=store)
     if operator.strip() == "effective_hamiltonian":
-        note(f'beside the published numbers: barospec apply paper_against_exact "{text}"')
+        for compound in sorted({record.compound for record in selection.records if record.status == "published"}):
+            note(f'beside the published numbers: barospec apply paper_against_exact "models of {compound}"')
 
 
 def _print(
