@@ -7,6 +7,7 @@ import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class Table:
             pieces = []
             for part in self.parts:
                 length = len(part["spectrum_id"])
-                pieces.append(part.get(name, np.full(length, None, dtype=object)))
+                pieces.append(_told(part.get(name, np.full(length, None, dtype=object))))
             texts = any(piece.dtype == object and any(isinstance(v, str) for v in piece) for piece in pieces)
             out[name] = (
                 np.concatenate([piece.astype(object) for piece in pieces])
@@ -77,6 +78,14 @@ class Table:
         rows = [(name, self.about[name].get("units", ""), self.about[name].get("long_name", "")) for name in names]
         columns = np.array(rows, dtype=object).T if rows else np.empty((3, 0), dtype=object)
         return dict(zip(("field", "unit", "meaning"), columns, strict=True))
+
+
+def _told(piece: NDArray[Any]) -> NDArray[Any]:
+    """Moments as ISO 8601, all else as it is."""
+    if piece.dtype != object or not any(isinstance(value, datetime) for value in piece):
+        return piece
+    told = [value.isoformat() if isinstance(value, datetime) else value for value in piece]
+    return np.array(told, dtype=object)
 
 
 def _numbers(piece: NDArray[Any]) -> NDArray[np.float64]:

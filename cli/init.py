@@ -36,20 +36,12 @@ def command(
 
 def network_warning(path: Path) -> str:
     """A warning if the folder is on a network file system, whose locks cannot be relied on."""
-    kind = _file_system(path.resolve())
-    if not kind.startswith(("nfs", "cifs", "smb", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs")):
+    from barospec.archive.doctor import file_system, is_network
+
+    kind = file_system(path)
+    if not is_network(kind):
         return ""
     return (
         f"{path} is on a network file system ({kind}). Locks there may not hold between hosts: "
         "let one host write to this archive; reading is safe everywhere."
     )
-
-
-def _file_system(path: Path) -> str:
-    """Type of the file system that holds `path`, from /proc/mounts; empty where that is not known."""
-    try:
-        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    except (OSError, IndexError):
-        return ""
-    holding = [(len(place), kind) for place, kind in mounts if path == Path(place) or Path(place) in path.parents]
-    return max(holding)[1] if holding else ""
