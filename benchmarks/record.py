@@ -52,12 +52,12 @@ def seconds(work: Callable[[], Any], repeat: int = 5) -> float:
 
 
 def alternating(*works: Callable[[], Any], repeat: int = 7) -> list[float]:
-    """Median wall time of each of several works, run in turn so that a busy machine slows all alike."""
+    """Shortest wall time of each of several works, run in turn so that a busy machine slows all alike."""
     taken: list[list[float]] = [[] for _ in works]
     for _ in range(repeat):
         for times, work in zip(taken, works, strict=True):
             times.append(seconds(work, 1))
-    return [statistics.median(times) for times in taken]
+    return [min(times) for times in taken]
 
 
 def least_cpu(*works: Callable[[], Any], repeat: int = 9) -> list[float]:

@@ -59,7 +59,7 @@ def read(root: str, stop: str, number: int) -> list[Seen]:
     seen: list[Seen] = []
     taken = 0.0
     while not Path(stop).exists():
-        time.sleep(max(0.1, 5 * taken))  # leave the writer most of the machine, however busy that is
+        time.sleep(min(0.5, max(0.1, 5 * taken)))  # leave the writer most of the machine
         begin = time.thread_time()
         archive = Archive(root)
         if number == 0:  # a selection fetches its columns later, when its index may be gone already
