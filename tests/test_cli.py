@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from barospec.api import Archive
-from barospec.cli.main import app
+from barospec.cli.main import _called, app
 from barospec.cli.output import plain, write_object
 
 from .files_made import SETTINGS, write_columns
@@ -240,3 +240,13 @@ def test_at_answers_as_of_then(tmp_path: Path) -> None:
             found = json.loads(call(*verb, "-a", tmp_path / "a", "--json", *option).stdout)
             assert found["count"] == count, (verb, at)
     assert len(json.loads(call("log", "-a", tmp_path / "a", "--json", "--at", first).stdout)["rows"]) == 2
+
+
+def test_a_process_builds_the_verb_that_is_called_and_no_other() -> None:
+    every = [verb.name for verb in app.registered_commands]
+    for name in every:
+        called = _called([str(name), "--help"])
+        assert [verb.name for verb in called.registered_commands] == [name]
+    assert [verb.name for verb in app.registered_commands] == every
+    for words in ([], ["--help"], ["querry"], ["index"]):
+        assert _called(words) is app
