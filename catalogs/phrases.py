@@ -16,8 +16,8 @@ from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.conditions import same_unit
 from barospec.catalogs.known import AMBIGUOUS, TABLES, Field
 from barospec.catalogs.lexer import NOUNS
-from barospec.schemas.errors import QueryError, did_you_mean
-from barospec.schemas.units import find_unit
+from barospec.schemas.errors import QueryError, did_you_mean, nearest
+from barospec.schemas.units import BY_SYMBOL, find_unit
 from barospec.schemas.vocabulary import ELEMENTS, ORIGINS, STATUSES, find_edge, find_line
 
 if TYPE_CHECKING:
@@ -239,6 +239,9 @@ class Phrases:
         other = self._elsewhere(word)
         if other:
             return self.unknown_field(word, place)
+        like = nearest(word, [symbol for symbol in BY_SYMBOL if len(symbol) > 1], 1)
+        if like and self._resolver.text[: place[0]].rstrip()[-1:].isdigit():
+            return self._resolver.error(f'"{word}" is not a unit. Did you mean {like[0]}?', place)
         # A misspelled word of the language itself is as likely as one of the archive's.
         choices = [*self._choices(word), *OFTEN_MISTYPED]
         hint = "`barospec fields` lists the fields and their values; a value of several words goes in quotes."
