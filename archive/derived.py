@@ -156,6 +156,36 @@ def find_derivation(root: zarr.Group, name: str) -> Derivation:
     return known[name]
 
 
+def follows_since(root: zarr.Group, name: str) -> int:
+    """When the set of that name last began to follow, in microseconds since 1970; it follows."""
+    table = read_table(root, "derivations", ["name", "revision", "follow", "time"])
+    mine = sorted(
+        (int(revision), bool(follow), int(time))
+        for each, revision, follow, time in zip(*table.values(), strict=True)
+        if str(each) == name
+    )
+    since = mine[-1][2]
+    for _, follow, time in reversed(mine):
+        if not follow:
+            break
+        since = time
+    return since
+
+
+def newest_series(root: zarr.Group) -> dict[str, dict[str, Any]]:
+    """The sets of values of runs by name, as kept in the table ``series``, dropped ones included: of each the newest revision."""
+    table = read_table(root, "series")
+    known: dict[str, dict[str, Any]] = {}
+    for values in zip(*table.values(), strict=True):
+        row = {
+            key: value.item() if isinstance(value, np.generic) else str(value)
+            for key, value in zip(table, values, strict=True)
+        }
+        if row["name"] not in known or known[row["name"]]["revision"] < row["revision"]:
+            known[row["name"]] = row
+    return known
+
+
 def write_derivation(writer: Writer, derivation: Derivation) -> Derivation:
     """Append a revision of a set; returns it as written."""
     made = replace(derivation, revision=derivation.revision + 1, author=actor(), time=microseconds())
@@ -234,12 +264,16 @@ def write_calculation(writer: Writer, name: str, provenance: Mapping[str, Any], 
 def software() -> dict[str, str]:
     """Versions of what computes: the same on the same platform give the same bits."""
     import platform
+    from importlib.metadata import version
 
     import scipy
 
     import barospec
+    from barospec.archive.operators._speed import kernels
 
     versions = {"barospec": barospec.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
+    # Compiled kernels add in another order than numpy: equal within 1e-12, and not to the last bit.
+    versions["numba"] = version("numba") if kernels() is not None else "not used"
     return {**versions, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
 
 

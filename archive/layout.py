@@ -136,6 +136,19 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "number": "integer",
         "time": "time",
     },
+    # Values of whole runs: the sets, append-only likewise, and what each has for a run; the highest number is the newest.
+    "series": {
+        **dict.fromkeys(("name", "operator", "chain", "refs", "method", "against", "output", "unit"), _text),
+        **dict.fromkeys(("technique", "query", "status", "author", "reason"), _text),
+        **dict.fromkeys(("mixed", "absolute", "follow", "revision"), _integer),
+        "time": "time",
+    },
+    "series_values": {
+        **dict.fromkeys(("name", "grp", "experiment", "run", "sample", "members", "members_sha256"), _text),
+        **dict.fromkeys(("outputs", "reason", "steps", "refs", "query", "input_snapshot", "software", "actor"), _text),
+        **dict.fromkeys(("number", "points"), _integer),
+        "time": "time",
+    },
 }
 
 

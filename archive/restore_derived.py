@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.derived import count_entries, derived_group, read_derivations, write_derivation
+from barospec.archive.derived import count_entries, derived_group, newest_series, read_derivations, write_derivation
 from barospec.archive.layout import Writer, array, first_dim
+from barospec.archive.store import actor, microseconds
 
 if TYPE_CHECKING:
     import zarr
@@ -45,7 +46,22 @@ def restore_derived(then: zarr.Group, writer: Writer, reason: str) -> dict[str, 
             told["derivations"] += 1
         if before is not None:
             told["derived values"] += _cover(then, writer, name)
+    told["derivations"] += _runs_again(then, writer, reason)
     return {kind: count for kind, count in told.items() if count}
+
+
+def _runs_again(then: zarr.Group, writer: Writer, reason: str) -> int:
+    """Sets of values of runs are used as they were. What was fitted later is not covered: it is fresh for its own points only."""
+    was, now = newest_series(then), newest_series(writer.root)
+    records = []
+    for name, present in now.items():
+        old = was.get(name, {"status": DROPPED, "follow": 0})
+        if any(present[part] != old[part] for part in ("status", "follow")):
+            told = {"revision": present["revision"] + 1, "time": microseconds(), "author": actor(), "reason": reason}
+            records.append(present | {part: old[part] for part in ("status", "follow")} | told)
+    if records:
+        writer.append_table("series", records)
+    return len(records)
 
 
 def _cover(then: zarr.Group, writer: Writer, name: str) -> int:
@@ -97,5 +113,6 @@ def _append_copies(node: zarr.Array[Any], start: int, sources: NDArray[np.int64]
     there = sources >= 0
     node.resize((start + len(sources), *node.shape[1:]))
     if there.any():
-        copies = np.asarray(node.get_orthogonal_selection((sources[there], ...)))
-        node.set_orthogonal_selection((start + np.flatnonzero(there), ...), copies)
+        rest = (slice(None),) * (node.ndim - 1)  # zarr looks for an ellipsis by comparing, which arrays cannot be
+        copies = np.asarray(node.get_orthogonal_selection((sources[there], *rest)))
+        node.set_orthogonal_selection((start + np.flatnonzero(there), *rest), copies)

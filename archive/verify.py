@@ -19,6 +19,7 @@ from barospec.archive.head import MARKER
 from barospec.archive.layout import ROWS, group_paths, spectra_group
 from barospec.archive.seals import Seals, check_seals, read_seals
 from barospec.archive.store import Store
+from barospec.archive.verify_derived import check_derived
 from barospec.archive.verify_records import check_records
 from barospec.archive.verify_rows import BLOCK, check_rows
 from barospec.schemas.errors import BarospecError
@@ -152,6 +153,7 @@ def verify_state(store: Store, snapshot: str, report: Verified, progress: Progre
         return
     known = check_rows(root, groups, report, progress)
     check_records(root, known, report, progress)
+    check_derived(root, report, progress)
     _read_others(root, report, progress)
 
 

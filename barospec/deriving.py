@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import find, index
 from barospec.finding import Finding
-from barospec.schemas.errors import CallError, InvalidData, NotFound, did_you_mean
+from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from barospec.archive.derived import Derivation
@@ -120,13 +120,85 @@ class Deriving(Finding):
             )
         return wanted, query, selection
 
+    def derive_runs(
+        self,
+        method: str,
+        operators: str,
+        text: str | Mapping[str, Any] | Selection = "",
+        *,
+        against: str = "pressure",
+        output: str | None = None,
+        name: str = "",
+        follow: bool | None = None,
+        mixed: bool = False,
+        reason: str = "",
+        progress: Progress | None = None,
+        **parameters: Any,
+    ) -> Derived:
+        """Fit what an operator gives along a condition, run by run, and store slopes or breakpoints as values of the runs.
+
+        Parameters
+        ----------
+        method : {"line", "breakpoint"}
+            As in `catalogs.series`.
+        operators : str
+            Such as ``"edge_energy"``.
+        text : str, mapping or Selection
+            Which spectra; those of one run, sample and kind are fitted together.
+        against : str
+            A field of numbers, such as ``"temperature"``.
+        output : str, optional
+            Which number of the last operator; its first by default.
+        name : str
+            Of the set; by default from what it gives, such as ``edge_energy-slope``.
+        follow : bool, optional
+            Fit a run anew as spectra of it come in; False ends that.
+        mixed, reason, progress, **parameters
+            As in `derive`.
+
+        Returns
+        -------
+        Derived
+            How many runs were fitted, and for how many no number came out.
+        """
+        from barospec.catalogs import derive, series_sets
+
+        self._must_be_newest()
+        selection = self.query(text) if isinstance(text, str | Mapping) else text
+        wanted, query, selection = self._settled(operators, selection, mixed, parameters)
+        if selection.predicates.get("limit"):
+            raise CallError("values of runs are of all their spectra; leave the limit out of the query.")
+        derive.try_out(selection, wanted)
+        store, technique = self._store, next(iter(selection.counts())).split("/")[0]
+        row = series_sets.define(
+            store, self.location, wanted, query,
+            method=method, against=against, output=output, technique=technique, name=name, follow=follow, reason=reason,
+        )  # fmt: skip
+        return self._fit(row, progress, stale=True, missing=True)
+
+    def _fit(self, row: Mapping[str, Any], progress: Progress | None, *, stale: bool, missing: bool) -> Derived:
+        """Fit the runs of a set that are due."""
+        from barospec.catalogs import series_sets
+
+        snapshot = self.location.head()
+        entries = series_sets.due(self.location, snapshot, row, stale=stale, missing=missing)
+        report = series_sets.store_runs(self._store, self.location, row, entries, snapshot, progress)
+        index.publish(self._store, self.location.head())
+        return report
+
+    def _sets_of_runs(self) -> dict[str, dict[str, Any]]:
+        from barospec.catalogs.series_index import sets_of
+
+        with find.opened(self.location, None) as (_, connection):
+            return {str(row["name"]): row for row in sets_of(connection, dropped=True)}
+
     def derivations(self, name: str = "") -> list[dict[str, Any]]:
         """The sets of derived values, or one: what each is, and how many values are fresh, stale, failed or missing.
 
         Returns
         -------
         list of dict
-            ``name``, ``fields`` (how its first output is written in queries), ``fresh`` (with a value), ``failed`` (computed, and
+            ``name``, ``of`` (spectra or runs, which the counts are of), ``field`` (how its first output is written in queries), ``fresh`` (with a value), ``failed`` (computed, and
             there was none), ``stale``, ``because`` (why, with counts), ``missing`` (spectra that meet its queries and were
             never computed), ``preferred``, ``follow``, ``chain``, ``references``, ``queries``, ``author``, ``time``.
         """
@@ -155,7 +227,7 @@ class Deriving(Finding):
         name : str
             A set; all without it.
         text : str
-            Only spectra that this query finds.
+            Only spectra that this query finds; values of runs are left alone then.
         missing : bool
             Also spectra that meet a set's queries and never had a value.
         block, progress
@@ -168,20 +240,27 @@ class Deriving(Finding):
         """
         from barospec.archive.derived import find_derivation, read_derivations
         from barospec.catalogs import derive
+        from barospec.catalogs.derive_due import refresh
 
         self._must_be_newest()
         store = self._store
         index.publish(store, self.location.head())
         root = store.read(self.location.head())
+        runs = self._sets_of_runs()
+        if name in runs:
+            return [self._fit(runs[name], progress, stale=True, missing=missing)]
         known = [find_derivation(root, name)] if name else read_derivations(root).values()
         within = self.query(text, include=["bad"]) if text else None
         size = derive.check_block(block or derive.BLOCK)
         reports = [
-            derive.refresh(store, self.location, each, within=within, missing=missing, block=size, progress=progress)
+            refresh(store, self.location, each, within=within, missing=missing, block=size, progress=progress)
             for each in known
             if each.status == "active"
         ]
         index.publish(store, self.location.head())
+        if not name and within is None:
+            active = [row for row in runs.values() if row["status"] == "active"]
+            reports += [self._fit(row, progress, stale=True, missing=missing) for row in active]
         return reports
 
     def change_derivation(
@@ -192,7 +271,7 @@ class Deriving(Finding):
         follow: bool | None = None,
         status: str | None = None,
         reason: str = "",
-    ) -> Derivation:
+    ) -> None:
         """Change what a set is used for, in a commit of its own; its values stay as they are.
 
         Parameters
@@ -207,14 +286,18 @@ class Deriving(Finding):
         reason : str
             For the history.
         """
-        from barospec.catalogs.derive import change
+        from barospec.catalogs import derive, series_sets
 
         self._must_be_newest()
         store = self._store
-        made, snapshot = change(store, name, preferred=preferred, follow=follow, status=status, reason=reason)
+        if name in self._sets_of_runs():
+            if preferred is not None:
+                raise CallError(f"{name} is of runs: the first set of a kind has the plain name, and keeps it.")
+            snapshot = series_sets.change(store, name, follow=follow, status=status, reason=reason)
+        else:
+            snapshot = derive.change(store, name, preferred=preferred, follow=follow, status=status, reason=reason)
         if snapshot:
             index.publish(store, snapshot)
-        return made
 
     def why(self, spectrum_id: str, name: str) -> dict[str, Any]:
         """Where a stored value of a spectrum comes from: a record in the words of W3C PROV.
@@ -253,9 +336,15 @@ class Deriving(Finding):
 
     def follow(self, snapshot: str) -> list[str]:
         """Compute what a commit brought for the sets that follow; returns sentences about what could not be done."""
-        from barospec.catalogs.derive import follow
+        from barospec.catalogs.derive_due import follow
 
         store = self._store
         told = follow(store, self.location, snapshot)
         index.publish(store, self.location.head())
+        for row in self._sets_of_runs().values():
+            if row["follow"] and row["status"] == "active":
+                try:
+                    self._fit(row, None, stale=True, missing=True)
+                except BarospecError as error:
+                    told.append(f"{row['name']} was not fitted with what came in: {error}")
         return told

@@ -6,7 +6,7 @@ the index, by comparing entries with spectra, and not from a list that somebody 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,19 @@ from barospec.archive.derived import (
     Derivation,
     append_entries,
     find_derivation,
+    newest_series,
     place_derivation,
     read_derivations,
     write_calculation,
     write_derivation,
 )
 from barospec.archive.head import Location
-from barospec.catalogs import index
-from barospec.catalogs.derived_index import FRESH, STALE
-from barospec.catalogs.find import opened, selection_of
+from barospec.archive.layout import Writer
+from barospec.catalogs.derived_index import FRESH
+from barospec.catalogs.find import opened
 from barospec.catalogs.known import known_from, quoted
 from barospec.catalogs.language import parse
-from barospec.schemas.errors import BarospecError, CallError, QueryError
+from barospec.schemas.errors import CallError, Conflict
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,11 +86,12 @@ def define(
     reason: str = "",
 ) -> Derivation:
     """The set for what is wanted, made or extended by the query where needed, in a commit of its own."""
-    from barospec.archive.layout import Writer
 
     def write(work: Transaction) -> Derivation:
         known = read_derivations(work.root)
         found = place_derivation(known, wanted, name)
+        if found.name in newest_series(work.root):
+            raise Conflict(f'"{found.name}" is the name of values of runs; `barospec derive` lists them.')
         queries = found.queries if query in found.queries else (*found.queries, query)
         changed = replace(found, queries=queries, follow=found.follow if follow is None else follow, reason=reason)
         writer = Writer(work.root, work.changes)
@@ -127,16 +129,6 @@ def states(location: Location, snapshot: str, name: str, groups: Any, rows: Any)
             f"SELECT {column}::DOUBLE AS state FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
         ).fetchnumpy()["state"]
     return np.asarray(np.ma.filled(found, np.nan), dtype=np.float64)
-
-
-def in_state(location: Location, snapshot: str, name: str, state: int | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Groups and rows of the active spectra whose value of a set is in a state."""
-    test = f"{quoted(f'{name}:state')} {'IS NULL' if state is None else f'= {state:d}'}"
-    with opened(location, snapshot) as (_, connection):
-        found = connection.execute(
-            f"SELECT grp, row FROM spectra WHERE status = 'active' AND {test} ORDER BY grp, row"
-        ).fetchnumpy()
-    return np.asarray(found["grp"], dtype=object), np.asarray(found["row"], dtype=np.int64)
 
 
 def store_values(
@@ -227,7 +219,6 @@ def _write(
     """Commit one block; returns the number of its calculation."""
     import json
 
-    from barospec.archive.layout import Writer
     from barospec.archive.operators.record import Output
     from barospec.archive.operators.registry import find_operator
 
@@ -245,12 +236,20 @@ def _write(
     first = next(name for name in operator.outputs if name in values)
     failed = int(np.isnan(values[first]).reshape(len(selection), -1).all(axis=1).sum())
     report.notes += [note for note in provenance["notes"] if note not in report.notes]
+    about = {
+        "operator": operator.name,
+        "outputs": list(operator.outputs),
+        "reasons": list(operator.reasons),
+        "technique": operator.technique,
+        "aligned": any(step["operator"] in ALIGNING for step in provenance["steps"]),
+    }
+    labels = [str(label) for label in result["reference"].values] if "reference" in result.coords else []
 
     def write(work: Transaction) -> int:
         writer = Writer(work.root, work.changes)
-        calculation = number
-        if calculation is None:
-            calculation = write_calculation(
+        mine = number
+        if mine is None:
+            mine = write_calculation(
                 writer,
                 derivation.name,
                 provenance,
@@ -259,19 +258,11 @@ def _write(
                 input_snapshot=selection.snapshot,
                 refs=json.dumps(refs, ensure_ascii=False),
             )
-        about = {
-            "operator": operator.name,
-            "outputs": list(operator.outputs),
-            "reasons": list(operator.reasons),
-            "technique": operator.technique,
-            "aligned": any(step["operator"] in ALIGNING for step in provenance["steps"]),
-        }
-        labels = [str(label) for label in result["reference"].values] if "reference" in result.coords else []
-        called = {**keys, "calculation": np.full(len(selection), calculation)}
-        append_entries(writer, derivation.name, called, values, outputs, about, labels)
+        entries = keys | {"calculation": np.full(len(selection), mine)}
+        append_entries(writer, derivation.name, entries, values, outputs, about, labels)
         work.message = f"{len(selection)} values of {derivation.name} ({key})"
         work.metadata = {"counts": {"derived": len(selection), "failed": failed}, "set": derivation.name}
-        return calculation
+        return mine
 
     written, snapshot = store.write("derive", write)
     report.computed += len(selection)
@@ -298,88 +289,12 @@ def _keys(store: Store, selection: Selection, key: str) -> dict[str, Any]:
     }
 
 
-def refresh(
-    store: Store,
-    location: Location,
-    derivation: Derivation,
-    *,
-    within: Selection | None = None,
-    missing: bool = False,
-    block: int = BLOCK,
-    progress: Progress | None = None,
-) -> Derived:
-    """Compute anew what is stale of a set, and nothing else.
-
-    Parameters
-    ----------
-    store, location, block, progress
-        As for `store_values`.
-    derivation : Derivation
-    within : Selection, optional
-        Only these spectra.
-    missing : bool
-        Also those that meet a query of the set and never had a value.
-    """
-    snapshot = location.head() if within is None else within.snapshot
-    places = list(_due(location, snapshot, derivation, missing))
-    groups = np.concatenate([groups for groups, _ in places]) if places else np.array([], dtype=object)
-    rows = np.concatenate([rows for _, rows in places]) if places else np.array([], dtype=np.int64)
-    wanted = dict.fromkeys(zip(groups.tolist(), rows.tolist(), strict=True))
-    if within is not None:
-        mine = set(zip(within.groups.tolist(), within.rows.tolist(), strict=True))
-        wanted = {place: None for place in wanted if place in mine}
-    due = sorted(wanted)
-    selection = selection_of(
-        location,
-        snapshot,
-        [group for group, _ in due],
-        [row for _, row in due],
-        f"{derivation.name} is stale" if not missing else f"{derivation.name} is stale or missing",
-    )
-    return store_values(store, location, derivation, selection, block=block, progress=progress)
-
-
-def _due(
-    location: Location, snapshot: str, derivation: Derivation, missing: bool
-) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-    with opened(location, snapshot) as (_, connection):
-        begun = index.values(
-            connection, "SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [f"derived/{derivation.name}"]
-        )
-    if begun:
-        yield in_state(location, snapshot, derivation.name, STALE)
-    if missing:
-        yield lacking(location, snapshot, derivation)
-
-
-def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Groups and rows of spectra that meet a query of a set, are of its technique, and have no value of it."""
-    from barospec.archive.operators.registry import OPERATORS
-    from barospec.catalogs.answer import spectra_of
-
-    operator = OPERATORS.get(derivation.operator)
-    found: dict[tuple[str, int], None] = {}
-    for query in derivation.queries:
-        try:
-            with opened(location, snapshot) as (_, connection):
-                places = spectra_of(connection, query)
-        except QueryError:  # a value that the archive no longer has: nothing meets the query
-            continue
-        found.update(dict.fromkeys(zip(places.groups.tolist(), places.rows.tolist(), strict=True)))
-    wanted = [place for place in found if operator is None or place[0].startswith(operator.technique)]
-    groups = np.array([group for group, _ in wanted], dtype=object)
-    rows = np.array([row for _, row in wanted], dtype=np.int64)
-    none = np.isnan(states(location, snapshot, derivation.name, groups, rows))
-    return groups[none], rows[none]
-
-
 def change(
     store: Store, name: str, *, preferred: bool | None, follow: bool | None, status: str | None, reason: str
-) -> tuple[Derivation, str | None]:
-    """Change what a set is used for, in one commit; returns it and the snapshot, None where it was so already."""
-    from barospec.archive.layout import Writer
+) -> str | None:
+    """Change what a set is used for, in one commit; returns the snapshot, None where it was so already."""
 
-    def write(work: Transaction) -> Derivation:
+    def write(work: Transaction) -> None:
         found = find_derivation(work.root, name)
         changed = replace(
             found,
@@ -390,7 +305,7 @@ def change(
         if follow and any(parse(query).limit for query in found.queries):
             raise CallError(f"{name} is meant for a query with a limit, which cannot be followed.")
         if changed == found:
-            return found
+            return
         writer = Writer(work.root, work.changes)
         if changed.preferred and not found.preferred:
             demote(writer, read_derivations(work.root), changed)
@@ -404,40 +319,8 @@ def change(
             )
             if now != before
         )
-        return made
 
-    return store.write("derive", write)
-
-
-def follow(store: Store, location: Location, snapshot: str) -> list[str]:
-    """Compute what a commit brought for the sets that follow: spectra that are new, and those whose data it replaced."""
-    root = store.read(snapshot)
-    sets = [each for each in read_derivations(root).values() if each.status == "active" and each.follow]
-    commit = next(store.history(snapshot, limit=1))
-    spans = {
-        key.removeprefix("spectra/"): span
-        for key, span in commit.metadata.get("appended", {}).items()
-        if key.startswith("spectra/")
-    }
-    told: list[str] = []
-    for each in sets if spans else ():
-        try:
-            found = [*_due(location, snapshot, each, missing=True)]
-            places = [
-                (group, row)
-                for groups, rows in found
-                for group, row in zip(groups.tolist(), rows.tolist(), strict=True)
-                if group in spans and spans[group][0] <= row < spans[group][1]
-            ]
-            if places:
-                due = sorted(set(places))
-                new = selection_of(
-                    location, snapshot, [g for g, _ in due], [r for _, r in due], " or ".join(each.queries)
-                )
-                store_values(store, location, each, new)
-        except BarospecError as error:
-            told.append(f"{each.name} was not computed for what came in: {error}")
-    return told
+    return store.write("derive", write)[1]
 
 
 def check_block(block: int) -> int:

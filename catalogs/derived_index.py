@@ -20,6 +20,7 @@ from typing import Any
 from barospec.catalogs.derived_refs import References
 from barospec.catalogs.known import quoted
 from barospec.catalogs.operator_table import VERSIONS
+from barospec.catalogs.series_index import load_series
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
 FRESH, STALE = 0, 1
@@ -55,26 +56,35 @@ def load_derived(
     touched : iterable of (group, start, stop), optional
         Rows of ``spectra`` that are new or were written anew; all without it.
     """
-    sets = _sets(connection)
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS derived_fields ({', '.join(f'{n} {k}' for n, k in FIELDS.items())})"
     )
-    if not sets:
-        connection.execute("DELETE FROM derived_fields")
-        return
-    changed = _judge(connection)
-    names = dict(enumerate(sets))
-    connection.execute("CREATE OR REPLACE TEMP TABLE touched (spectrum_id VARCHAR)")
-    if touched is not None:
-        for group, start, stop in touched:
-            connection.execute(
-                "INSERT INTO touched SELECT spectrum_id FROM spectra WHERE grp = ? AND row >= ? AND row < ?",
-                [group, start, stop],
-            )
-    fields: list[dict[str, Any]] = []
-    for name in names.values():
-        from barospec.archive.derived import count_entries, derived_group
+    sets = _sets(connection)
+    fields = _load_sets(connection, root, sets, appended, touched) if sets else []
+    fields += load_series(connection)
+    _write_fields(connection, fields)
+    _measure(connection)
 
+
+def _load_sets(
+    connection: Any,
+    root: Any,
+    sets: Mapping[str, Mapping[str, Any]],
+    appended: Mapping[str, tuple[int, int]] | None,
+    touched: Touched | None,
+) -> list[dict[str, Any]]:
+    """Bring the values of spectra up to date; returns the fields of the sets that are in use."""
+    from barospec.archive.derived import count_entries, derived_group
+
+    changed = _judge(connection)
+    connection.execute("CREATE OR REPLACE TEMP TABLE touched (spectrum_id VARCHAR)")
+    for group, start, stop in touched or ():
+        connection.execute(
+            "INSERT INTO touched SELECT spectrum_id FROM spectra WHERE grp = ? AND row >= ? AND row < ?",
+            [group, start, stop],
+        )
+    fields: list[dict[str, Any]] = []
+    for name in sets:
         held = derived_group(root, name)
         if held is None:
             continue
@@ -84,25 +94,28 @@ def load_derived(
         _load_entries(connection, root, name, columns, start, stop)
         whole = touched is None or name in changed
         _fill(connection, name, columns, start, whole, aligned=bool(held.attrs.get("aligned")))
-        about = sets[name] | dict(held.attrs)
-        fields += [_field(name, column, columns, about) for column in columns]
+        about = {**sets[name], **dict(held.attrs)}
+        fields += [_field(name, column, columns, about) for column in columns if about["active"]]
     connection.execute("DROP TABLE touched")
-    _write_fields(connection, fields)
-    _measure(connection)
+    return fields
 
 
 def _sets(connection: Any) -> dict[str, dict[str, Any]]:
-    """The sets in use, those that are preferred first, then as they were made."""
+    """The sets, those that are preferred first, then as they were made.
+
+    Dropped ones too, and last: they give no fields, but what is known of them is kept up to date, should they come back.
+    """
     newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
     made = "min(time) OVER (PARTITION BY name)"
     rows = connection.execute(
-        f"""SELECT name, operator, chain, refs, coalesce(preferred, 0) FROM (
-            SELECT *, {made} AS made FROM derivations {newest}) WHERE status = 'active' ORDER BY preferred DESC, made, name"""
+        f"""SELECT name, operator, chain, refs, status = 'active' FROM (
+            SELECT *, {made} AS made FROM derivations {newest}) ORDER BY status <> 'active', preferred DESC, made, name"""
     ).fetchall()
     found, served = {}, set()
-    for name, operator, chain, refs, _ in rows:
+    for name, operator, chain, refs, active in rows:
         # Until somebody chooses, the first set of an operator is the one that its outputs mean.
-        found[name] = {"operator": operator, "chain": chain, "refs": refs or "{}", "preferred": operator not in served}
+        first = active and operator not in served
+        found[name] = {"operator": operator, "chain": chain, "refs": refs or "{}", "preferred": first, "active": active}
         served.add(operator)
     return found
 
@@ -110,20 +123,29 @@ def _sets(connection: Any) -> dict[str, dict[str, Any]]:
 def _judge(connection: Any) -> set[str]:
     """Write why each calculation is out of date, or nothing; returns the sets for which that has changed."""
     references = References(connection)
-    reasons = []
-    for name, number, group, steps, refs in connection.execute(
-        "SELECT name, number, grp, steps, refs FROM calculations ORDER BY ALL"
-    ).fetchall():
-        reasons.append((name, number, _outdated(json.loads(steps)) or references.changed(refs, group)))
-    there = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'calculation_states'"
+    # Sets that follow have a calculation for each commit that brought spectra: nearly all alike, and judged once.
+    judged = [
+        [group, steps, refs, _outdated(json.loads(steps)) or references.changed(refs, group)]
+        for group, steps, refs in connection.execute(
+            "SELECT DISTINCT grp, steps, coalesce(refs, '') FROM calculations ORDER BY ALL"
+        ).fetchall()
+    ]
+    connection.execute("CREATE TEMP TABLE judged (grp VARCHAR, steps VARCHAR, refs VARCHAR, reason VARCHAR)")
+    if judged:
+        connection.executemany("INSERT INTO judged VALUES (?, ?, ?, ?)", judged)
+    connection.execute(
+        """CREATE TEMP TABLE states_now AS SELECT c.name, c.number, j.reason FROM calculations c
+        JOIN judged j ON j.grp = c.grp AND j.steps = c.steps AND j.refs = coalesce(c.refs, '')"""
+    )
+    connection.execute("CREATE TABLE IF NOT EXISTS calculation_states (name VARCHAR, number BIGINT, reason VARCHAR)")
+    changed = connection.execute(
+        """SELECT DISTINCT name FROM states_now n JOIN calculation_states c USING (name, number)
+        WHERE n.reason <> c.reason"""
     ).fetchall()
-    before = set(connection.execute("SELECT * FROM calculation_states").fetchall()) if there[0][0] else set()
-    connection.execute("CREATE OR REPLACE TABLE calculation_states (name VARCHAR, number BIGINT, reason VARCHAR)")
-    if reasons:
-        connection.executemany("INSERT INTO calculation_states VALUES (?, ?, ?)", [list(row) for row in reasons])
-    known = {(name, number): reason for name, number, reason in before}
-    return {name for name, number, reason in reasons if known.get((name, number), reason) != reason}
+    connection.execute("CREATE OR REPLACE TABLE calculation_states AS SELECT * FROM states_now")
+    connection.execute("DROP TABLE judged")
+    connection.execute("DROP TABLE states_now")
+    return {name for (name,) in changed}
 
 
 def _outdated(steps: Sequence[Mapping[str, Any]]) -> str:

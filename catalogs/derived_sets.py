@@ -38,6 +38,7 @@ def describe(location: Location, snapshot: str) -> list[dict[str, Any]]:
             queries = json.loads(row["queries"])
             rows.append({
                 "name": row["name"],
+                "of": "spectra",
                 "field": main.name if main else None,
                 **_counts(connection, row["name"], main),
                 "missing": _missing(connection, row["name"], row["operator"], queries, begun=main is not None),
@@ -49,6 +50,10 @@ def describe(location: Location, snapshot: str) -> list[dict[str, Any]]:
                 "author": row["author"],
                 "time": row["time"],
             })  # fmt: skip
+        if index.values(connection, "SELECT 1 FROM series LIMIT 1"):
+            from barospec.catalogs import series_sets
+
+            rows += series_sets.describe(connection)
     return rows
 
 

@@ -31,6 +31,8 @@ RECORDS = (
     "model_parameters",
     "derivations",
     "calculations",
+    "series",
+    "series_values",
 )
 SQL_TYPE: Mapping[Kind, str] = {
     "number": "DOUBLE",

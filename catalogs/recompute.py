@@ -13,12 +13,19 @@ from barospec.catalogs import index
 from barospec.catalogs.derive import compute
 from barospec.catalogs.find import opened, selection_of
 from barospec.catalogs.operator_table import VERSIONS
+from barospec.catalogs.series_index import METHODS
 from barospec.schemas.errors import NotFound
 
 
 def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
     """See `barospec.deriving.Deriving.recompute`."""
-    derive, spectrum = record["activity"]["derive"], record["entity"]["spectrum"]
+    derive = record["activity"]["derive"]
+    if "run" in record["entity"]:
+        from barospec.catalogs.series_why import fit_again
+
+        outputs: dict[str, Any] = dict(fit_again(location, record))
+        return {"outputs": outputs, **_compared(outputs, record["value"]["outputs"]), "changed": _changed(derive)}
+    spectrum = record["entity"]["spectrum"]
     snapshot = derive["input_snapshot"]
     with opened(location, snapshot) as (_, connection):
         places = index.values(
@@ -33,7 +40,7 @@ def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
         location, snapshot, [places[0][0]], [places[0][1]], f"spectrum_id = {spectrum['spectrum_id']}"
     )
     result = compute(selection, derivation)
-    outputs: dict[str, Any] = {}
+    outputs = {}
     for name, variable in result.data_vars.items():
         found = np.asarray(variable.values)[0]
         if variable.dims == ("spectrum",):
@@ -59,10 +66,11 @@ def _compared(outputs: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str
 
 
 def _changed(derive: Mapping[str, Any]) -> list[str]:
+    versions = {**VERSIONS, **{method: version for method, (version, _) in METHODS.items()}}
     told = [
-        f"{step['operator']} was version {step['version']} and is now {VERSIONS.get(step['operator'], 'gone')}"
+        f"{step['operator']} was version {step['version']} and is now {versions.get(step['operator'], 'gone')}"
         for step in derive["steps"]
-        if VERSIONS.get(step["operator"]) != step["version"]
+        if versions.get(step["operator"]) != step["version"]
     ]
     now = software()
     told += [

@@ -21,6 +21,7 @@ OF_FILE = ("source_file", "source_scan", "source_sha256", "reader", "run_sheet",
 
 # Why the newest entry of a spectrum is not fresh: the first that holds. `s` is the spectrum, `e` the entry, `c` its calculation.
 STALE_BECAUSE = """CASE
+    WHEN e.calculation < 0 THEN 'it was not computed yet in the state that was restored'
     WHEN e.revision < s.revision THEN 'revision ' || s.revision || ' has replaced the data of revision ' || e.revision
     WHEN e.content <> s.content THEN 'the numbers of the spectrum are not those that were computed from'
     WHEN e.energy_shift IS DISTINCT FROM s.energy_shift THEN 'energy_shift was ' || coalesce(e.energy_shift::VARCHAR, 'none')
@@ -33,7 +34,7 @@ STALE_BECAUSE = """CASE
 
 def newest_entries(name: str, where: str) -> str:
     """SQL: the newest entry of a set for each spectrum that meets `where`, with why it is stale, or nothing."""
-    return f"""SELECT s.grp, s.row, e.entry, e.calculation, e.revision AS computed_revision, {STALE_BECAUSE} AS because
+    return f"""SELECT s.grp, s.row, s.status, e.entry, e.calculation, e.revision AS computed_revision, {STALE_BECAUSE} AS because
         FROM spectra s JOIN {quoted(f"derived/{name}")} e ON e.spectrum_id = s.spectrum_id AND e.revision <= s.revision
         LEFT JOIN calculation_states c ON c.name = '{name}' AND c.number = e.calculation WHERE {where}
         QUALIFY row_number() OVER (PARTITION BY s.grp, s.row ORDER BY e.revision DESC, e.entry DESC) = 1"""
@@ -86,10 +87,14 @@ def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snaps
     """
     field = stored_field(known, name)
     assert field.stored is not None
-    place = "s.spectrum_id = ? AND s.status <> 'superseded'"
+    if _is_of_runs(connection, field.stored.derivation):
+        from barospec.catalogs import series_why
+
+        return series_why.provenance(connection, spectrum_id, field.stored.derivation, field.name, snapshot)
+    place = "s.spectrum_id = ? AND s.status IN ('active', 'withdrawn')"
     entries = newest_entries(field.stored.derivation, place)
-    found = index.dicts(connection, f"SELECT * FROM ({entries}) LIMIT 1", [spectrum_id])
-    if not found:
+    found = index.dicts(connection, f"SELECT * FROM ({entries}) ORDER BY status LIMIT 1", [spectrum_id])
+    if not found or found[0]["calculation"] < 0:  # the entry says that a restored state had none
         raise NotFound(
             f"{spectrum_id} has no {field.name} stored. Compute it: barospec derive --refresh {field.stored.derivation} --missing"
         )
@@ -118,6 +123,8 @@ def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snaps
         "entity": {
             "file": {"name": spectrum["source_file"], "sha256": spectrum["source_sha256"]},
             "spectrum": {key: spectrum[key] for key in (*OF_SPECTRUM, *OF_FILE) if spectrum[key] is not None},
+            "parents": _parents(connection, spectrum),
+            "corrections": _corrections(connection, spectrum_id, calculation["time"]),
             "value": {"name": field.name, "derivation": field.stored.derivation, "entry": entry["entry"]},
             **{
                 f"reference {operator} {one['label'] or number}": {"query": one["query"], "spectra": one["spectra"]}
@@ -148,6 +155,45 @@ def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snaps
         "wasAssociatedWith": [["derive", "derive"]],
         "units": units,
     }
+
+
+def _parents(connection: Any, spectrum: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scans that a mean was made of, each with its file: of every one the newest revision that was there then."""
+    ids = [name for name in (spectrum["parents"] or "").split(", ") if name]
+    if not ids:
+        return []
+    return index.dicts(
+        connection,
+        "SELECT spectrum_id, revision, source_file, source_scan, source_sha256, reader FROM spectra "
+        "WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) AND (ingested <= ? OR ingested IS NULL) "
+        "QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY revision DESC) = 1 ORDER BY spectrum_id",
+        [ids, spectrum["ingested"]],
+    )
+
+
+def _corrections(connection: Any, spectrum_id: str, until: Any) -> list[dict[str, Any]]:
+    """What was said about the energy axis after the file was read: every correction of shift or calibration until then."""
+    events = index.dicts(
+        connection,
+        "SELECT action, actor, reason, details, time FROM events WHERE subject = ? AND time <= ? ORDER BY time",
+        [spectrum_id, until],
+    )
+    found = []
+    for event in events:
+        changed = json.loads(event["details"] or "{}").get("changed")
+        for name in ("energy_shift", "energy_calibration"):
+            if isinstance(changed, dict) and name in changed:
+                old, new = (changed[name][end] for end in ("old", "new"))
+                said = f"{name} {_shown(old)} → {_shown(new)}: {event['action']} {event['time']:%Y-%m-%d} by {event['actor']}"
+                said += f", {event['reason']}" if event["reason"] else ""
+                found.append(
+                    {"field": name, "old": old, "new": new, "said": said} | {k: event[k] for k in ("action", "time")}
+                )
+    return found
+
+
+def _is_of_runs(connection: Any, derivation: str) -> bool:
+    return bool(index.values(connection, "SELECT 1 FROM series WHERE name = ? LIMIT 1", [derivation]))
 
 
 def _reference_keys(references: Mapping[str, Any]) -> list[str]:
@@ -196,7 +242,7 @@ def _reasons(connection: Any, field: Field) -> list[str]:
 def tree(record: Mapping[str, Any]) -> list[str]:
     """The record as an outline for people, from the number down to the raw file."""
     value, derive = record["value"], record["activity"]["derive"]
-    spectrum, software = record["entity"]["spectrum"], derive["software"]
+    software = derive["software"]
     unit = f" {value['unit']}" if value["unit"] else ""
     shown = "no value" if value["value"] is None else f"{value['value']!r}"
     shown += f" ± {value['sigma']:.2g}" if value["sigma"] is not None else ""
@@ -217,15 +263,41 @@ def tree(record: Mapping[str, Any]) -> list[str]:
             ids = ", ".join(f"{each[0]} revision {each[1]}" for each in one["spectra"])
             lines.append(f"   ├─ reference of {operator}, {label}{one['query']}")
             lines.append(f"   │  {ids}")
-    lines += [f"   ├─ {note}" for note in derive["notes"]]
+    lines += [f"   ├─ {note}" for note in derive.get("notes", ())]
+    return lines + (_of_run(record) if "run" in record["entity"] else _of_spectrum(record["entity"]))
+
+
+def _of_run(record: Mapping[str, Any]) -> list[str]:
+    entity, against = record["entity"], record["activity"]["derive"]["against"]
+    key = ", ".join(f"{part} {entity['run'][part]}" for part in ("run", "sample", "experiment") if entity["run"][part])
+    unit = record["units"][against]
+    lines = [f"   └─ {key}: {entity['run']['points']} points of {len(entity['spectra'])} spectra"]
+    for one in entity["spectra"]:
+        x = "–" if one[against] is None else f"{one[against]:g} {unit}".strip()
+        lines.append(
+            f"      ├─ {one['spectrum_id']} revision {one['revision']} ({one['origin'].upper()}) at {x}: scan "
+            f"{one['source_scan'] or '–'} of {one['source_file']}, read by {one['reader']}, sha256 {one['source_sha256']}"
+        )
+    return lines
+
+
+def _of_spectrum(entity: Mapping[str, Any]) -> list[str]:
+    spectrum, lines = entity["spectrum"], []
+    for one in entity.get("corrections", ()):
+        lines.append(f"   ├─ {one['said']}")
     shift = spectrum.get("energy_shift")
     lines.append(
         f"   └─ spectrum {spectrum['spectrum_id']} revision {spectrum['revision']} ({spectrum['origin'].upper()}): "
         f"{spectrum['point_count']} points, {spectrum.get('signal', 'signal unknown')}, energy_shift "
         f"{_shown(shift)}{' eV' if shift is not None else ''}, energy_calibration {spectrum.get('energy_calibration', 'unknown')}"
     )
-    if spectrum.get("parents"):
-        lines.append(f"      mean of {spectrum['parents']}")
+    if entity.get("parents"):
+        lines.append(f"      mean of {len(entity['parents'])} scans, made by barospec merge")
+        for one in entity["parents"]:
+            lines.append(
+                f"      ├─ {one['spectrum_id']} revision {one['revision']}: scan {one['source_scan'] or '–'} of "
+                f"{one['source_file']}, read by {one['reader']}, sha256 {one['source_sha256']}"
+            )
     lines.append(
         f"      └─ scan {spectrum.get('source_scan', '–')} of {spectrum.get('source_file', '–')}, read by "
         f"{spectrum.get('reader', '–')}, ingested {spectrum['ingested']:%Y-%m-%d %H:%M} UTC"

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
 NAME = "derive"
 COLUMNS = (
-    *("name", "field", "preferred", "follow", "fresh", "stale", "failed", "missing", "because", "chain", "references"),
+    *(
+        "name",
+        "of",
+        "field",
+        "preferred",
+        "follow",
+        "fresh",
+        "stale",
+        "failed",
+        "missing",
+        "because",
+        "chain",
+        "references",
+    ),
     *("queries", "author", "time"),
 )
 
@@ -86,7 +99,7 @@ def _list(opened: Archive, name: str | None, *, as_json: bool) -> None:
     if not rows and name is None:
         note('No values are stored. Store some: barospec apply edge_energy "Ni K" --store.')
         return
-    shown = ("name", "field", "fresh", "stale", "failed", "missing", "follow")
+    shown = ("name", "of", "field", "fresh", "stale", "failed", "missing", "follow")
     table(shown, [[row[column] for column in shown] for row in rows])
     for row in rows:
         print(f"\n{row['name']}: {row['chain']}")

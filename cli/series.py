@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barospec.cli.apply import parse_parameters
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
-from barospec.cli.output import note, table, write_csv, write_object
+from barospec.cli.output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
+
+if TYPE_CHECKING:
+    from barospec.api import Archive
 
 NAME = "series"
 
@@ -79,6 +82,16 @@ def command(
     like_reference: Annotated[
         str, typer.Option("--like-reference", help="Their reference, for edge_shift.", show_default=False)
     ] = "",
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store", help="Keep line or breakpoint of each run in the archive, searchable as values of runs."
+        ),
+    ] = False,
+    name: Annotated[str, typer.Option("--as", help="With --store: a name for these values.", show_default=False)] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --store: fit a run anew as spectra of it come in.")
+    ] = False,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
@@ -89,12 +102,25 @@ def command(
     How much of an edge shift is contraction, with the slope of a compound whose valence stays:
     barospec series structural edge_shift "La3Ni2O7 xas Ni K run = run-3" --with reference="La3Ni2O7 run = ambient"
     --bond-lengths bonds.csv --like "NiO xas Ni K run = NiO" --like-reference "NiO run = ambient"
+
+    With --store the answer is kept for each run, and "runs where edge_energy_slope > 0.05 eV/GPa" is a query from then on
+    (docs/derived.md).
     """
     from barospec.catalogs import series, series_structural
 
     opened = open_archive(archive, at)
-    selection = opened.query(text)
     parameters = parse_parameters(parameter or [])
+    if store:
+        if any((as_csv, by is not None, margin is not None, confidence != 0.95, bond_lengths is not None)):
+            raise CallError(
+                "--store keeps line or breakpoint of each run; --by, --margin, --confidence, --bond-lengths and --csv do not "
+                "go with it."
+            )
+        _store(opened, method.value, operators, text, against, value, name, follow, parameters, as_json)
+        return
+    if name or follow:
+        raise CallError("--as and --follow go with --store.")
+    selection = opened.query(text)
     if bond_lengths is not None:
         parameters["bond_lengths"] = series_structural.read_bond_lengths(bond_lengths)
     _check_options(method, margin=margin, slope=slope, like=like)
@@ -155,6 +181,35 @@ def _check_options(method: Method, *, margin: float | None, slope: float | None,
         raise CallError(f"--margin goes with equivalence, not with {method.value}.")
     if (slope is not None or like) and method is not Method.structural:
         raise CallError(f"--slope and --like go with structural, not with {method.value}.")
+
+
+def _store(
+    opened: Archive,
+    method: str,
+    operators: str,
+    text: str,
+    against: str,
+    output: str | None,
+    name: str,
+    follow: bool,
+    parameters: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from barospec.cli.derive import tell
+
+    with progress("fitting") as told:
+        report = opened.derive_runs(
+            method,
+            operators,
+            text,
+            against=against,
+            output=output,
+            name=name,
+            follow=follow or None,
+            progress=told,
+            **parameters,
+        )
+    tell(opened, [report], as_json=as_json)
 
 
 def _units(quantity: str, condition: str) -> dict[str, str]:

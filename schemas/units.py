@@ -52,6 +52,12 @@ UNITS: tuple[Unit, ...] = (
     Unit("min", "time", 60.0, 0.0, ("minutes",)),
     Unit("h", "time", 3600.0, 0.0, ("hours",)),
     Unit("Å³", "volume", 1.0, 0.0, ("Å^3", "A^3", "Ang^3", "Å3", "A3")),
+    Unit("eV/GPa", "energy per pressure"),
+    Unit("meV/GPa", "energy per pressure", 1e-3),
+    Unit("eV/K", "energy per temperature"),
+    Unit("meV/K", "energy per temperature", 1e-3),
+    Unit("1/GPa", "1 per pressure"),
+    Unit("1/K", "1 per temperature"),
     Unit("1", "number", 1.0, 0.0, ("",)),
     Unit("%", "number", 0.01, 0.0, ("percent",)),
 )

@@ -13,10 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from barospec.api import Archive
 from barospec.archive.derived import count_entries
-from barospec.archive.layout import Writer
 from barospec.archive.operators.chain import run_chain
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store import Store
+from barospec.archive.verify import Verified
+from barospec.archive.verify_derived import check_derived
 from barospec.catalogs import index
 from barospec.catalogs.operator_table import VERSIONS
 
@@ -32,10 +33,18 @@ AXIS = np.round(np.linspace(8250.0, 8500.0, POINTS), 4)
 class Spectrum:
     """What the archive should hold of one."""
 
+    identity: int
     seed: int
+    revision: int = 1
     shift: float | None = None
+    withdrawn: bool = False
     flag: str | None = None
     labels: set[str] = field(default_factory=set)
+
+    @property
+    def shown(self) -> bool:
+        """Whether a query finds it."""
+        return not self.withdrawn and not self.flag
 
 
 @dataclass
@@ -47,7 +56,22 @@ class Entry:
     version: int
 
 
-Model = tuple[dict[int, Spectrum], dict[tuple[str, int], Entry]]
+NONE = Entry(-1, None, -1)  # what a restored state did not have
+Entries = dict[tuple[str, int, int], Entry]  # by set, identity and revision of the spectrum: the newest
+
+
+@dataclass
+class Model:
+    """What an archive should answer."""
+
+    spectra: dict[int, Spectrum] = field(default_factory=dict)
+    entries: Entries = field(default_factory=dict)
+    sets: set[str] = field(default_factory=set)
+
+    def copy(self) -> Model:
+        """As it is now."""
+        spectra = {number: replace(one, labels=set(one.labels)) for number, one in self.spectra.items()}
+        return Model(spectra, dict(self.entries), set(self.sets))
 
 
 def curve(seed: int) -> np.ndarray:
@@ -61,15 +85,14 @@ def value(seed: int, shift: float | None, fraction: float) -> float:
 
 
 class Archives(RuleBasedStateMachine):
-    """Ingest, replace, align, store, refresh, flag, label, a new version, and looking back."""
+    """Ingest, replace, correct, withdraw, store, refresh, flag, label, a new version, restoring, and looking back."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.archive = Archive.create(Path(self.folder.name) / "archive")
-        self.spectra: dict[int, Spectrum] = {}
-        self.entries: dict[tuple[str, int], Entry] = {}
-        self.stored: set[str] = set()
+        self.now = Model()
+        self.revisions: dict[int, int] = {}
         self.written: dict[str, int] = {}
         self.past: list[tuple[str, Model]] = []
         self.operator = OPERATORS["edge_energy"]
@@ -91,50 +114,62 @@ class Archives(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def ingest(self, number: int) -> None:
-        """A new spectrum, or the same bytes again, which change nothing."""
-        if number not in self.spectra:
+        """A new spectrum."""
+        if number not in self.now.spectra:
             self._ingest(number, replacing=False)
-            self.spectra[number] = Spectrum(self.seeds)
+            self.now.spectra[number] = Spectrum(self.seeds, self.seeds)
+            self.revisions[self.seeds] = 1
 
-    @precondition(lambda self: self.spectra)
+    @precondition(lambda self: self._active())
     @rule(data=st.data())
     def replace(self, data: st.DataObject) -> None:
-        """Other data under the same name."""
-        number = data.draw(st.sampled_from(sorted(self.spectra)))
+        """Other data under the same name; corrections and flags stay."""
+        number = data.draw(st.sampled_from(self._active()))
         self._ingest(number, replacing=True)
-        old = self.spectra[number]
-        self.spectra[number] = Spectrum(self.seeds, flag=old.flag, labels=old.labels)
+        one = self.now.spectra[number]
+        self.revisions[one.identity] += 1
+        one.seed, one.revision = self.seeds, self.revisions[one.identity]
 
-    @precondition(lambda self: self.spectra)
-    @rule(data=st.data(), shift=st.sampled_from([0.5, -1.25]))
-    def align(self, data: st.DataObject, shift: float) -> None:
-        """A shift of the axis, which enters, and a pressure, which does not."""
-        number = data.draw(st.sampled_from(sorted(self.spectra)))
-        rows = self.archive.query(f"step = {number}", include=["bad"]).rows.tolist()
-        store = Store(self.archive.location)
-        with store.transaction("set") as work:
-            Writer(work.root, work.changes).edit_spectra("xas/Ni-K", rows, {"energy_shift": shift, "pressure": 3.0})
-            work.message = "set"
-        self.spectra[number].shift = shift
+    @precondition(lambda self: self._active())
+    @rule(data=st.data(), shift=st.sampled_from([0.5, -1.25, None]))
+    def correct(self, data: st.DataObject, shift: float | None) -> None:
+        """A correction of the axis, which enters, and of a pressure, which does not; or taking it back."""
+        number = data.draw(st.sampled_from(self._active()))
+        fields = {"energy_shift": None if shift is None else f"{shift} eV", "pressure": f"{3 + (shift or 0)} GPa"}
+        self.archive.set(self._id(number), fields, reason="foil")
+        self.now.spectra[number].shift = shift
 
-    @precondition(lambda self: any(not spectrum.flag for spectrum in self.spectra.values()))
+    @precondition(lambda self: self.now.spectra)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        """Withdraw a spectrum, or bring it back."""
+        number = data.draw(st.sampled_from(sorted(self.now.spectra)))
+        one = self.now.spectra[number]
+        (self.archive.reinstate if one.withdrawn else self.archive.withdraw)(self._id(number), reason="sample")
+        one.withdrawn = not one.withdrawn
+
+    @precondition(lambda self: any(one.shown for one in self.now.spectra.values()))
     @rule(name=st.sampled_from(sorted(FRACTIONS)))
     def store(self, name: str) -> None:
         """Store the values of all spectra that a query shows."""
         self.archive.derive("edge_energy", "xas", name=name, fraction=FRACTIONS[name], ensemble=0)
-        self.stored.add(name)
-        for number, spectrum in self.spectra.items():
-            if not spectrum.flag and not self._fresh(name, number):
-                self._compute(name, number)
+        self.now.sets.add(name)
+        for one in self.now.spectra.values():
+            if one.shown and not self._fresh(self.now, name, one):
+                self._compute(name, one)
 
-    @precondition(lambda self: self.stored)
+    @precondition(lambda self: self.now.sets)
     @rule()
     def refresh(self) -> None:
         """Exactly what is stale is computed."""
-        self.archive.refresh()
-        for name, number in list(self.entries):
-            if not self._fresh(name, number):
-                self._compute(name, number)
+        reports = self.archive.refresh()
+        computed = 0
+        for name in self.now.sets:
+            for one in self.now.spectra.values():
+                if not one.withdrawn and self._held(self.now, name, one) and not self._fresh(self.now, name, one):
+                    self._compute(name, one)
+                    computed += 1
+        assert sum(report.computed for report in reports) == computed
 
     @precondition(lambda self: self.version < self.operator.version + 2)
     @rule()
@@ -144,24 +179,24 @@ class Archives(RuleBasedStateMachine):
         OPERATORS["edge_energy"] = replace(self.operator, version=self.version)
         VERSIONS["edge_energy"] = self.version
 
-    @precondition(lambda self: self.spectra)
+    @precondition(lambda self: self.now.spectra)
     @rule(data=st.data(), bad=st.booleans())
     def flag(self, data: st.DataObject, bad: bool) -> None:
         """Somebody looked."""
-        number = data.draw(st.sampled_from(sorted(self.spectra)))
+        number = data.draw(st.sampled_from(sorted(self.now.spectra)))
         identity = self._id(number)
         if bad:
             self.archive.flag(identity, "bad", "glitch")
         else:
             self.archive.unflag(identity)
-        self.spectra[number].flag = "bad" if bad else None
+        self.now.spectra[number].flag = "bad" if bad else None
 
-    @precondition(lambda self: self.spectra)
+    @precondition(lambda self: self.now.spectra)
     @rule(data=st.data(), label=st.sampled_from(["fig 2", "talk"]))
     def label(self, data: st.DataObject, label: str) -> None:
         """A label put on, or taken off."""
-        number = data.draw(st.sampled_from(sorted(self.spectra)))
-        labels = self.spectra[number].labels
+        number = data.draw(st.sampled_from(sorted(self.now.spectra)))
+        labels = self.now.spectra[number].labels
         verb = self.archive.unlabel if label in labels else self.archive.label
         assert verb(self._id(number), label) == [self._id(number)]
         labels ^= {label}
@@ -169,30 +204,58 @@ class Archives(RuleBasedStateMachine):
     @rule()
     def remember(self) -> None:
         """A moment to look back to."""
-        spectra = {number: replace(one, labels=set(one.labels)) for number, one in self.spectra.items()}
-        self.past.append((self.archive.snapshot, (spectra, {key: replace(e) for key, e in self.entries.items()})))
+        self.past.append((self.archive.snapshot, self.now.copy()))
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        """An earlier state becomes the newest: what was computed since is not served."""
+        snapshot, then = data.draw(st.sampled_from(self.past))
+        self.archive.restore(snapshot)
+        entries = dict(self.now.entries)
+        for key in entries:
+            if key[0] in then.sets:  # of a set that came later nothing is used at all
+                entries[key] = then.entries.get(key, NONE)
+        self.now = replace(then.copy(), entries=entries)
+        root = Store(self.archive.location).read(self.archive.snapshot)
+        self.written = {name: count_entries(root, name) for name in FRACTIONS}
+
+    def _active(self) -> list[int]:
+        return sorted(number for number, one in self.now.spectra.items() if not one.withdrawn)
 
     def _id(self, number: int) -> str:
-        return str(self.archive.query(f"step = {number}", include=["bad"]).columns(["spectrum_id"])["spectrum_id"][0])
+        asked = "SELECT spectrum_id FROM spectra WHERE step = ? AND status IN ('active', 'withdrawn')"
+        with self.archive.connection() as connection:
+            return str(index.values(connection, asked, [number])[0][0])
 
-    def _fresh(self, name: str, number: int) -> bool:
-        entry = self.entries.get((name, number))
-        now = self.spectra[number]
-        return entry == Entry(now.seed, now.shift, self.version)
+    def _entry(self, model: Model, name: str, one: Spectrum) -> Entry | None:
+        """The entry that counts: of the newest revision that the spectrum has reached."""
+        for revision in range(one.revision, 0, -1):
+            if (name, one.identity, revision) in model.entries:
+                return model.entries[name, one.identity, revision]
+        return None
 
-    def _compute(self, name: str, number: int) -> None:
-        now = self.spectra[number]
-        self.entries[name, number] = Entry(now.seed, now.shift, self.version)
+    def _held(self, model: Model, name: str, one: Spectrum) -> bool:
+        return self._entry(model, name, one) is not None
+
+    def _fresh(self, model: Model, name: str, one: Spectrum) -> bool:
+        return self._entry(model, name, one) == Entry(one.seed, one.shift, self.version)
+
+    def _compute(self, name: str, one: Spectrum) -> None:
+        self.now.entries[name, one.identity, one.revision] = Entry(one.seed, one.shift, self.version)
         self.written[name] = self.written.get(name, 0) + 1
 
     @invariant()
     def agrees(self) -> None:
         """What the archive answers now is what the model says."""
-        self._check(self.archive, (self.spectra, self.entries))
+        self._check(self.archive, self.now)
         root = Store(self.archive.location).read(self.archive.snapshot)
-        assert {name: count_entries(root, name) for name in self.stored} == {
-            name: self.written.get(name, 0) for name in self.stored
+        assert {name: count_entries(root, name) for name in FRACTIONS} == {
+            name: self.written.get(name, 0) for name in FRACTIONS
         }
+        report = Verified()
+        check_derived(root, report, lambda *_: None)
+        assert report.ok, report.faults
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())
@@ -201,7 +264,7 @@ class Archives(RuleBasedStateMachine):
         snapshot, model = data.draw(st.sampled_from(self.past))
         self._check(Archive(self.archive.location.root, at=snapshot), model)
 
-    @precondition(lambda self: self.spectra)
+    @precondition(lambda self: self.now.spectra)
     @rule()
     def rebuild(self) -> None:
         """An index made from nothing equals the one that followed each commit."""
@@ -217,21 +280,18 @@ class Archives(RuleBasedStateMachine):
             return [names, *index.values(connection, f"SELECT {listed} FROM spectra ORDER BY grp, row")]
 
     def _check(self, archive: Archive, model: Model) -> None:
-        spectra, entries = model
-        if not spectra:
+        there = {number: one for number, one in model.spectra.items() if not one.withdrawn}
+        if not there:
             return
-        shown = {number for number, one in spectra.items() if not one.flag}
         with archive.ask("xas", columns=["step"]) as found:
-            assert {row[0] for row in found.rows} == shown
-            assert found.flagged == len(spectra) - len(shown)
+            assert {row[0] for row in found.rows} == {number for number, one in there.items() if one.shown}
+            assert found.flagged == sum(not one.shown for one in there.values())
         for label in ("fig 2", "talk"):
             with archive.ask(f'labels contains "{label}" including bad', columns=["step"]) as found:
-                assert {row[0] for row in found.rows} == {n for n, one in spectra.items() if label in one.labels}
-        for name in {name for name, _ in entries}:
+                assert {row[0] for row in found.rows} == {n for n, one in there.items() if label in one.labels}
+        for name in model.sets:
             state = {
-                number: entries[name, number] == Entry(one.seed, one.shift, self.version)
-                for number, one in spectra.items()
-                if (name, number) in entries
+                number: self._fresh(model, name, one) for number, one in there.items() if self._held(model, name, one)
             }
             field_name = f"edge_energy[{name}]"
             with archive.ask(f"{field_name} > 0 eV including bad", columns=["step", field_name]) as found:
@@ -240,8 +300,7 @@ class Archives(RuleBasedStateMachine):
             assert set(served) == {number for number, fresh in state.items() if fresh}
             assert stale == sum(not fresh for fresh in state.values())
             for number, edge_energy in served.items():
-                now = spectra[number]
-                assert edge_energy == value(now.seed, now.shift, FRACTIONS[name])
+                assert edge_energy == value(there[number].seed, there[number].shift, FRACTIONS[name])
 
 
 TestArchives = Archives.TestCase
