@@ -214,3 +214,29 @@ def test_on_the_command_line(archive: Archive) -> None:
     assert '"J(lt), one J_H",high pressure,eV,-0.28,-0.269' in table.stdout
     wrong = call("apply", "spin_correlations", "models of La4Ni3O10", "-w", "temperature=warm", "-a", where)
     assert (wrong.returncode, "is no list of numbers" in wrong.stderr) == (2, True)
+
+
+def test_other_multilayers_can_be_put_in(empty: Archive, tmp_path: Path) -> None:
+    sheet = tmp_path / "four.csv"
+    sheet.write_text(
+        "model_id,compound,structure,stack,scale,status,pressure,hamiltonian,hund_convention,state_selection,"
+        "operator_basis,source,J_H(1) (eV),J_H(2) (eV),J_ZZ (eV)\n"
+        "four,La5Ni4O13,assumed,multilayer_4,eV,assumed,40 GPa,-J_H X.Z + J_ZZ Z.Z,spin,lowest,tensor,a guess,0.5,0.6,0.66\n"
+    )
+    assert empty.ingest([sheet]).models == 1
+    models = empty.models("models of La5Ni4O13")
+    alone = models.apply("spin_spectrum", sweep={"J_ZZ": [0.0]})
+    assert isinstance(alone, xr.Dataset)
+    # Four triplets on their own: -J_H/4 each.
+    assert float(alone.energy.min()) == pytest.approx(-(0.5 + 0.6) / 2, abs=1e-12)
+    found = models.apply("spin_correlations").compute()
+    assert isinstance(found, xr.Dataset)
+    z = [float(found.spin_correlation.sel(site_i=f"Z{k}", site_j=f"Z{k + 1}").squeeze()) for k in (1, 2, 3)]
+    assert z[0] == pytest.approx(z[2], abs=1e-12)  # the mirror
+    assert z[0] < 0
+    assert z[1] < 0
+    both = models.apply("effective_hamiltonian").compute()
+    assert isinstance(both, xr.Dataset)
+    assert float(both.coupling.sel(operator="S1.S2").squeeze()) == pytest.approx(
+        float(both.coupling.sel(operator="S3.S4").squeeze()), abs=1e-10
+    )

@@ -106,6 +106,10 @@ PICTURES: dict[str, dict[str, Picture]] = {
             "dimer", (ion("s"), chain("d", "Zu", "Zl"), single("Xu"), single("Xl")), {"s": 1.0, "u": 0.5, "l": 0.5}
         ),
     },
+    **{
+        f"multilayer_{n}": {"spin_1": Picture("spin_1", tuple(map(ion, names)), dict.fromkeys(names, 1.0))}
+        for n, names in ((n, [str(k + 1) for k in range(n)]) for n in (4, 5, 6))
+    },
 }
 """Pictures by stack (`models.STACKS`) and name."""
 

@@ -6,9 +6,9 @@ sets every ``J_H(...)`` that is not given itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -263,9 +263,11 @@ def monolayer_bilayer() -> SpinModel:
     return SpinModel(stack.sites, stack.interactions, (0, 1, 4, 5, 2, 3))
 
 
-STACKS = {
+STACKS: dict[str, Callable[[], SpinModel]] = {
     "bilayer": bilayer,
     "trilayer": trilayer,
     "vacancy": vacancy,
     "monolayer_bilayer": monolayer_bilayer,
+    # Up to 12 spins 1/2 with all their levels (`lanczos` finds the lowest of more); layers are 1, 2, ... from the top.
+    **{f"multilayer_{n}": partial(multilayer, n) for n in (4, 5, 6)},
 }

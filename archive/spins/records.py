@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from barospec.archive.spins import sheets, wannier
+from barospec.archive.spins.models import STACKS
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
 from barospec.schemas.units import BY_SYMBOL, find_unit, parse_quantity
@@ -33,7 +34,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "scale": ("Hartree", "eV", "sub-eV"),
     "origin": ("calculated", "synthetic"),
     "status": ("published", "assumed", "interpolated", "calculated"),
-    "stack": ("bilayer", "trilayer", "vacancy", "monolayer_bilayer", "other"),
+    "stack": (*STACKS, "other"),
     "hund_convention": ("kanamori", "spin", NOT_STATED),
     "e_ct_reference": ("high-spin d8", "level", NOT_STATED),
     "state_selection": ("lowest", "overlap", NOT_STATED),
