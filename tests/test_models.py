@@ -237,6 +237,6 @@ def test_other_multilayers_can_be_put_in(empty: Archive, tmp_path: Path) -> None
     assert z[1] < 0
     both = models.apply("effective_hamiltonian").compute()
     assert isinstance(both, xr.Dataset)
-    assert float(both.coupling.sel(operator="S1.S2").squeeze()) == pytest.approx(
-        float(both.coupling.sel(operator="S3.S4").squeeze()), abs=1e-10
+    assert float(both.coupling.sel(invariant="S1.S2").squeeze()) == pytest.approx(
+        float(both.coupling.sel(invariant="S3.S4").squeeze()), abs=1e-10
     )
