@@ -10,9 +10,20 @@ from barospec.finding import Finding
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
 
     from barospec.catalogs.model_selection import ModelSelection
+
+
+def about_models(text: str) -> str:
+    """A question, made one about models where it names no noun.
+
+    >>> about_models("La4Ni3O10 above 40 GPa")
+    'models La4Ni3O10 above 40 GPa'
+    """
+    return text if re.search(r"\bmodels?\b", text) else f"models {text}".strip()
 
 
 class Modeling(Finding):
@@ -23,8 +34,7 @@ class Modeling(Finding):
         from barospec.archive.modelstore import read_models
         from barospec.catalogs.model_selection import ModelSelection
 
-        question = text if re.search(r"\bmodels?\b", text) else f"models {text}".strip()
-        with self.ask(question, columns=["model_id"]) as answer:
+        with self.ask(about_models(text), columns=["model_id"]) as answer:
             if answer.noun != "models":
                 raise CallError(f"the query is about {answer.noun}, not about models.")
             found, query, snapshot = [str(row[0]) for row in answer.rows], answer.canonical, answer.snapshot
@@ -65,15 +75,24 @@ class Modeling(Finding):
             index.publish(store, snapshot)
         return entry
 
-    def outputs(self) -> list[dict[str, Any]]:
+    def outputs(self, text: str = "") -> list[Mapping[str, Any]]:
         """What is stored beside the parameters of models: outputs of operators, and hoppings, bands and densities of files.
+
+        `text` asks as for models, such as ``"La4Ni3O10 above 40 GPa"``: outputs are found with their models, files by their
+        material, pressure and temperature. All without it.
 
         One dict for each: ``entry``, ``kind``, ``material``, ``pressure`` (GPa, None where not known or of several models),
         ``models``, ``source_file``, ``reader``, ``ingested``; `output` opens it.
         """
         from barospec.archive.modelstore import list_outputs
 
-        return list_outputs(self._store.read(self.snapshot))
+        stored = list_outputs(self._store.read(self.snapshot))
+        if not text.strip():
+            return list(stored)
+        from barospec.catalogs.stored_outputs import find_outputs
+
+        with self.connection() as connection:
+            return find_outputs(connection, about_models(text), stored)
 
     def output(self, entry: str) -> xr.Dataset:
         """A stored output of models, or what came from a file of a theory code, lazily; `outputs` lists them."""

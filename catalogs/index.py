@@ -307,9 +307,11 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
     ]
 
 
-def values(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+def values(
+    connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
     """All rows of a query."""
-    return connection.execute(sql, list(bound)).fetchall()
+    return connection.execute(sql, bound if isinstance(bound, dict) else list(bound)).fetchall()
 
 
 def columns(

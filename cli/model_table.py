@@ -47,9 +47,9 @@ def command(
     """
     opened = open_archive(archive, at)
     if outputs:
-        if text or output is not None:
-            raise CallError("--outputs lists all that is stored, and takes neither a query nor --output.")
-        _tell_outputs(opened, as_json=as_json, as_csv=as_csv)
+        if output is not None:
+            raise CallError("--outputs lists what is stored, and does not go with --output.")
+        _tell_outputs(opened, text, as_json=as_json, as_csv=as_csv)
         return
     selection = opened.models(text)
     if output is not None:
@@ -84,8 +84,8 @@ def command(
         )
 
 
-def _tell_outputs(opened: Archive, *, as_json: bool, as_csv: bool) -> None:
-    found = [[row[name] for name in OUTPUTS] for row in opened.outputs()]
+def _tell_outputs(opened: Archive, text: str, *, as_json: bool, as_csv: bool) -> None:
+    found = [[row[name] for name in OUTPUTS] for row in opened.outputs(text)]
     units = {"pressure": "GPa", "temperature": "K"}
     if as_json:
         missing = {name: count for name in units if (count := sum(row[OUTPUTS.index(name)] is None for row in found))}
@@ -97,7 +97,7 @@ def _tell_outputs(opened: Archive, *, as_json: bool, as_csv: bool) -> None:
     else:
         kept = [OUTPUTS.index(name) for name in OUTPUTS_SHOWN]
         table(OUTPUTS_SHOWN, [[row[i] or None for i in kept] for row in found], units=units)
-        if not found:
+        if not found and not text:
             note(
                 "nothing is stored; `barospec apply ... --store` keeps outputs, `barospec ingest` files of theory codes."
             )

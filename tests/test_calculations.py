@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from barospec.api import Archive
 from barospec.archive.readers.models_registry import read_model
 from barospec.cli.main import app
+from barospec.schemas.errors import QueryError
 from tests.realdata import REALDATA, needs_realdata
 
 FILES = Path(__file__).parent / "files"
@@ -160,6 +162,32 @@ def test_on_the_command_line(empty: Archive) -> None:
     )
     checked = run(app, ["check", str(MODELS), "--set", "material=NiO"])
     assert (checked.exit_code, "6 calculations" in checked.stdout) == (0, True)
+
+
+def test_outputs_are_found_by_questions_about_models(empty: Archive, tmp_path: Path) -> None:
+    sheet = tmp_path / "two.csv"
+    sheet.write_text(
+        "model_id,compound,structure,stack,scale,status,pressure,hamiltonian,hund_convention,state_selection,"
+        "operator_basis,source,J_H (eV),J_ZZ (eV)\n"
+        "two,La3Ni2O7,assumed,bilayer,eV,assumed,30 GPa,-J_H X.Z + J_ZZ Z.Z,spin,lowest,tensor,a guess,0.5,0.66\n"
+    )
+    assert empty.ingest([sheet]).models == 1
+    assert empty.ingest([MODELS / "chain_hr.dat"], ["material=NiO", "pressure=3 GPa"]).calculations == 1
+    stored = empty.models("La3Ni2O7").apply("local_moment")
+    assert isinstance(stored, xr.Dataset)
+    output, file = empty.store_output(stored), "hoppings-1"
+    for text, entries in {
+        "": {output, file},
+        "models of La3Ni2O7": {output},
+        "nio": {file},
+        "above 2 GPa": {output, file},
+        "models between 2 and 4 GPa": {file},
+        "with J_ZZ > 500 meV": {output},
+        "NiO above 4 GPa": set(),
+    }.items():
+        assert {row["entry"] for row in empty.outputs(text)} == entries, text
+    with pytest.raises(QueryError, match="NiO"):
+        empty.outputs("NiOO")
 
 
 @needs_realdata
