@@ -15,7 +15,7 @@ from numcodecs.zstd import Zstd
 
 from barospec.archive.clearing import UNFINISHED, unfinished
 from barospec.archive.files import Files, each, files_of
-from barospec.archive.head import MARKER
+from barospec.archive.head import MARKER, Location
 from barospec.archive.layout import ROWS, group_paths, spectra_group
 from barospec.archive.seals import Seals, check_seals, read_seals
 from barospec.archive.store import Store
@@ -67,9 +67,10 @@ class Verified:
             self.count("further faults")
 
 
-def verify_files(store: Store, report: Verified, progress: Progress) -> None:
-    """Every file of the store: metadata against their seals, chunks by their checksums, refs by what they name."""
-    location = store.location
+def verify_files(location: Location, report: Verified, progress: Progress) -> Seals:
+    """Every file of the store by itself, also of one that cannot be opened: metadata against their seals, chunks by their
+    checksums.
+    """
     files = files_of(location)
     seals = read_seals(files)
     for where, what in check_seals(files, seals, progress):
@@ -79,9 +80,15 @@ def verify_files(store: Store, report: Verified, progress: Progress) -> None:
         again = f"Run `barospec {due['verb']}` again: it ends what was begun."
         report.blame(UNFINISHED, f"{due['verb']} of {due['since']} was interrupted", again)
     _check_chunks(files, report, progress)
+    return seals
+
+
+def verify_refs(store: Store, seals: Seals, report: Verified) -> None:
+    """The history, branch, tags and the archive's description, by what they name."""
+    location = store.location
     _check_refs(store, seals, report)
     try:
-        described = json.loads(files.read(MARKER))
+        described = json.loads(files_of(location).read(MARKER))
         uuid = str(store.read(location.head()).attrs.get("uuid"))
         if str(described["uuid"]) != uuid:
             report.blame(MARKER, f"it names archive {described['uuid']}, the store is of {uuid}")
@@ -147,14 +154,12 @@ def verify_state(store: Store, snapshot: str, report: Verified, progress: Progre
     """Everything that is read at a snapshot: all rows with their numbers, all tables, and what the rules say of them."""
     try:
         root = store.read(snapshot)
-        groups = group_paths(root)
+        known = check_rows(root, group_paths(root), report, progress)
+        check_records(root, known, report, progress)
+        check_derived(root, report, progress)
+        _read_others(root, report, progress)
     except Exception as error:
         report.blame(f"snapshot {snapshot}", f"it cannot be read: {_said(error)}")
-        return
-    known = check_rows(root, groups, report, progress)
-    check_records(root, known, report, progress)
-    check_derived(root, report, progress)
-    _read_others(root, report, progress)
 
 
 def verify_earlier(store: Store, snapshot: str, name: str, report: Verified, progress: Progress) -> None:

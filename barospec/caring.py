@@ -153,18 +153,19 @@ class Caring(Finding):
             ``ok``, and the ``faults`` with their places.
         """
         from barospec.archive.store import Store
-        from barospec.archive.verify import Verified, verify_earlier, verify_files, verify_state
+        from barospec.archive.verify import Verified, verify_earlier, verify_files, verify_refs, verify_state
         from barospec.catalogs.index_check import REBUILD, check_index
         from barospec.schemas.errors import BarospecError
 
         report = Verified()
+        seals = verify_files(self.location, report, progress)
         try:
             store = Store(self.location)
             report.snapshot = self.snapshot
         except BarospecError as error:
             report.blame("store", str(error))
             return report
-        verify_files(store, report, progress)
+        verify_refs(store, seals, report)
         verify_state(store, report.snapshot, report, progress)
         try:
             tags = {snapshot: name for name, snapshot in store.location.tags().items()}

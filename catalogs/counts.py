@@ -8,6 +8,7 @@ from typing import Any
 from barospec.catalogs import ast
 from barospec.catalogs.known import Connection, Field
 from barospec.catalogs.sql import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, UNDECIDED, Translator
+from barospec.schemas.vocabulary import ANNOTATIONS
 
 FEW = 1_000  # so many rows at most are fetched by their place, without a second look at the table
 
@@ -61,7 +62,8 @@ def _gaps(translator: Translator) -> list[Field]:
     return [
         resolved.fields[name]
         for name in dict.fromkeys([*translator.conditioned(), *_sigmas_asked(translator)])
-        if not (resolved.table == "spectra" and name in translator.known.complete)
+        # Who has no flag or label has none: that is known of every spectrum.
+        if not (resolved.table == "spectra" and (name in translator.known.complete or name in ANNOTATIONS))
         and not _asks_missing_only(resolved.query.where, name)
     ]
 

@@ -220,7 +220,7 @@ def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
     if match := _PLUS_MINUS.match(text, position):
         return [Lexeme("PM", "±", position, match.end())]
     if match := _NUMBER.match(text, position):
-        return _number(text, match)
+        return _number(text, match, previous)
     if match := _OPERATOR.match(text, position):
         return [Lexeme("OP", _OPERATORS.get(match[0], match[0]), position, match.end())]
     if match := _SAVED.match(text, position):
@@ -249,7 +249,9 @@ def _wordlike(text: str, position: int, previous: Lexeme) -> Lexeme:
     return _word(text, match, previous)
 
 
-def _number(text: str, match: re.Match[str]) -> list[Lexeme]:
+def _number(text: str, match: re.Match[str], previous: Lexeme) -> list[Lexeme]:
+    if previous.kind == "NUMBER" and (word := _WORD.match(text, match.start())) and find_unit(word[0]):
+        return [Lexeme("UNIT", word[0], word.start(), word.end())]  # "0.2 1/GPa"
     number = Lexeme("NUMBER", match[0], match.start(), match.end())
     touching = _TOUCHING.match(text, match.end())
     if touching is None:

@@ -331,6 +331,8 @@ def test_flags_labels_and_notes_are_events_that_alter_no_data(own: Archive) -> N
     own.note(first, "beam lost at 8400 eV")
     assert counts(own, 'labels contains "figure 2"')[0] == 2
     assert counts(own, "remarks contains beam and labels contains figure")[0] == 1
+    with own.ask("labels contains figure") as found:
+        assert found.missing == {}  # who has no label has none: no gap
     own.unlabel(second, "figure 2")
     assert counts(own, "labels contains figure")[0] == 1
     assert [event["action"] for event in own.show(first)["events"]] == ["flag", "unflag", "label", "note"]
