@@ -317,9 +317,15 @@ def _write_fields(connection: Any, fields: Sequence[dict[str, Any]]) -> None:
 
 
 def _measure(connection: Any) -> None:
-    """How far the uncertainty of each value reaches at most, as `index_tables.measure` tells of the other fields."""
+    """What `index_tables.measure` tells of the other fields: how far uncertainties reach at most, and what no row lacks."""
     rows = connection.execute("SELECT name, sql, sigma_column FROM derived_fields").fetchall()
     columns = {name: sql for name, sql, _ in rows}
+    connection.execute("DELETE FROM meta WHERE key = 'complete_derived'")
+    if columns:
+        counts = ", ".join(f"count({sql})" for sql in columns.values())
+        *found, every = connection.execute(f"SELECT {counts}, count(*) FROM spectra").fetchall()[0]
+        whole = [name for name, count in zip(columns, found, strict=True) if count == every]
+        connection.execute("INSERT INTO meta VALUES ('complete_derived', ?)", [json.dumps(whole)])
     told = [(name, columns[sigma]) for name, _, sigma in rows if sigma in columns]
     connection.execute("DELETE FROM meta WHERE key IN (SELECT 'reach:' || name FROM derived_fields)")
     if told:

@@ -293,7 +293,7 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         saved=_saved(connection, columns) if saved is None else saved,
         hides_parents="merged_into" in columns.get("spectra", {}),
         reach=reach,
-        complete=frozenset(meta.get("complete", "").split()),
+        complete=frozenset([*meta.get("complete", "").split(), *json.loads(meta.get("complete_derived", "[]"))]),
         empty=frozenset(meta.get("empty", "").split()),
         all_active=meta.get("all_active") == "yes",
         # An index that does not say, as one that is being made, has to be looked at.
