@@ -83,16 +83,41 @@ def test_equal_to_numpy_on_any_scan(seed: int, points: int, noise: float, repeat
 
 def test_nearly_all_spectra_take_the_compiled_way(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    original = _e0._find_all
+    original = _e0.find_e0
 
     def counted(energy: np.ndarray, mu: np.ndarray, count: np.ndarray) -> Any:
         seen.append(len(count))
         return original(energy, mu, count)
 
-    monkeypatch.setattr(_e0, "_find_all", counted)
+    monkeypatch.setattr(_e0, "find_e0", counted)
     energy, mu = batch(synthetic_curves()[:600])
     normalize(energy, mu)
     assert sum(seen) < 300
+
+
+@pytest.mark.parametrize("switch", ["1", "0"])
+@pytest.mark.parametrize("parameters", [{}, {"e0": 8345.0}, {"nnorm": 3, "pre2": -20.0}])
+@pytest.mark.parametrize("holes", ["none", "at the end of all", "at the end of one", "inside"])
+def test_one_axis_for_all_gives_the_bits_of_axes_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, switch: str, parameters: dict[str, Any], holes: str
+) -> None:
+    monkeypatch.setenv(_speed.SWITCH, switch)
+    random = np.random.default_rng(5)
+    energy = np.cumsum(random.uniform(0.2, 1.0, 700)) + 8100.0
+    mu = step_curve(energy + random.uniform(-1, 1, (40, 1))) + random.normal(0, 1e-3, (40, 700))
+    if holes == "at the end of all":
+        mu[:, -30:] = np.nan
+    elif holes == "at the end of one":
+        mu[7, -30:] = np.nan
+    elif holes == "inside":
+        mu[7, 300] = np.nan
+    own = normalize(np.repeat(energy[None], 40, axis=0), mu, **parameters)
+    assert np.unique(own["e0"]).size > 1 or parameters.get("e0")
+    for shared in (energy, energy[None], np.broadcast_to(energy, mu.shape)):
+        assert same(normalize(shared, mu, **parameters), own)
+    # Neither which rows stand beside one another matters, nor in which order.
+    mixed = random.permutation(40)[:23]
+    assert same(normalize(energy, mu[mixed], **parameters), {name: values[mixed] for name, values in own.items()})
 
 
 def test_a_spectrum_has_the_same_bits_beside_any_others() -> None:
@@ -180,6 +205,6 @@ def test_one_version_of_each_kernel_serves_all_callers() -> None:
             array.flags.writeable = writable
         normalize(*given)
     for kernel in (compiled.normalize_rows, compiled.first_guesses, compiled.smoothed_points):
-        assert {str(one) for signature in kernel.signatures for one in signature[:2]} == {
+        assert {str(signature[place]) for signature in kernel.signatures for place in (0, 2)} == {
             "readonly array(float64, 2d, C)"
         }

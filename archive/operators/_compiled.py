@@ -9,7 +9,7 @@ from barospec.archive.operators._compiled_e0 import (
     resampled_rows,
     smoothed_points,
 )
-from barospec.archive.operators._compiled_rows import HUGE, filled, finite_lead, normalize_rows, rising
+from barospec.archive.operators._compiled_rows import HUGE, filled, finite_lead, normalize_rows, rising, rising_lead
 
 __all__ = [
     "HUGE",
@@ -23,5 +23,6 @@ __all__ = [
     "normalize_rows",
     "resampled_rows",
     "rising",
+    "rising_lead",
     "smoothed_points",
 ]

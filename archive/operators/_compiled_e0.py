@@ -122,17 +122,23 @@ def _small_step(energy: Floats, count: int, smallest: Floats) -> float:
 
 @compiled()
 def _four(matrix: Floats, data: Floats, size: int, out: Floats) -> None:
-    """The matrix times the first four rows of the data: each number of the matrix is fetched once."""
+    """The matrix times the first four rows of the data, two numbers of each at a time: what is fetched is used often."""
     p, q, r, s = data[0], data[1], data[2], data[3]
-    for i in range(size):
-        line = matrix[i]
-        a = b = c = d = 0.0
+    for i in range(0, size, 2):
+        j = min(i + 1, size - 1)
+        line, next_line = matrix[i], matrix[j]
+        a = b = c = d = e = f = g = h = 0.0
         for k in range(size):
             a += line[k] * p[k]
             b += line[k] * q[k]
             c += line[k] * r[k]
             d += line[k] * s[k]
+            e += next_line[k] * p[k]
+            f += next_line[k] * q[k]
+            g += next_line[k] * r[k]
+            h += next_line[k] * s[k]
         out[0, i], out[1, i], out[2, i], out[3, i] = a, b, c, d
+        out[0, j], out[1, j], out[2, j], out[3, j] = e, f, g, h
 
 
 @compiled()
@@ -192,31 +198,23 @@ def _window(first: int, points: int) -> tuple[int, int]:
 
 
 @compiled()
-def _same(left: Floats, right: Floats) -> bool:
-    different = 0
-    for i in range(len(left)):
-        different += left[i] != right[i]
-    return different == 0
-
-
-@compiled()
 def first_guesses(
-    energy: Floats, mu: Floats, count: Ints, plain: Any, state: Any, firsts: Ints, steps: Floats, sizes: Ints
+    grids: Floats, grid: Ints, mu: Floats, count: Ints, plain: Any, state: Any, firsts: Ints, steps: Floats, sizes: Ints
 ) -> None:
     """First pass: the steepest point of each row, the step and size of the uniform grid about it, and its state."""
-    rows, width = energy.shape
+    width = grids.shape[1]
     slope, scratch, widths, smallest = np.empty(width), np.empty(width), np.empty(width), np.empty(64)
     places = np.empty(width + 1, dtype=np.intp)
     small = 0.0
     last = -1
-    for row in range(rows):
+    for row in range(len(count)):
         points = count[row]
         state[row] = NUMPY
         if not plain[row] or points < 14:
             continue
-        x = energy[row, :points]
-        # What follows from the grid alone is done once: spectra on one grid mostly follow each other.
-        if last < 0 or count[last] != points or not _same(x, energy[last]):
+        x = grids[grid[row], :points]
+        # What follows from the grid alone is done once.
+        if last < 0 or count[last] != points or grid[last] != grid[row]:
             small = _small_step(x, points - 1, smallest)
             _widths(x, points - 1, widths)
         last = row
@@ -233,11 +231,11 @@ def first_guesses(
 
 @compiled()
 def smoothed_points(
-    energy: Floats, mu: Floats, count: Ints, pick: Ints, firsts: Ints, steps: Floats, sizes: Ints,
+    grids: Floats, grid: Ints, mu: Floats, count: Ints, pick: Ints, firsts: Ints, steps: Floats, sizes: Ints,
     lorentzian: Floats, e0: Floats, state: Any,
 ) -> None:  # fmt: skip
     """Second pass of the picked rows, which stand in order of size."""
-    width = energy.shape[1]
+    width = grids.shape[1]
     slope, scratch, widths, places = (
         np.empty(width),
         np.empty(width),
@@ -253,17 +251,18 @@ def smoothed_points(
         together = 0
         while together < 4 and i + together < len(pick) and sizes[pick[i + together]] == size:
             row = pick[i + together]
-            _resampled_row(energy, mu, count, row, firsts, steps, widths, slope, data[together])
+            _resampled_row(grids, grid, mu, count, row, firsts, steps, widths, slope, data[together])
             together += 1
         _four(matrix, data, size, smooth)
         for k in range(together):
-            _choose(energy, count, pick[i + k], firsts, steps, smooth[k], slope, scratch, places, e0, state)
+            _choose(grids, grid, count, pick[i + k], firsts, steps, smooth[k], slope, scratch, places, e0, state)
         i += together
 
 
 @compiled()
 def _resampled_row(
-    energy: Floats,
+    grids: Floats,
+    grid: Ints,
     mu: Floats,
     count: Ints,
     row: int,
@@ -275,7 +274,7 @@ def _resampled_row(
 ) -> None:
     """Slopes of the window of a row on its uniform grid."""
     start, inner = _window(firsts[row], count[row])
-    x = energy[row, start:]
+    x = grids[grid[row], start:]
     _widths(x, inner, widths)
     _slopes(mu[row, start:], widths, inner, slope)
     begin, spacing, size = _axis(x[0], x[inner - 1], steps[row], inner)
@@ -284,12 +283,12 @@ def _resampled_row(
 
 @compiled()
 def _choose(
-    energy: Floats, count: Ints, row: int, firsts: Ints, steps: Floats, smooth: Floats,
+    grids: Floats, grid: Ints, count: Ints, row: int, firsts: Ints, steps: Floats, smooth: Floats,
     slope: Floats, scratch: Floats, places: Ints, e0: Floats, state: Any,
 ) -> None:  # fmt: skip
     """Write e0 of a row from its smoothed slopes on the uniform grid."""
     start, inner = _window(firsts[row], count[row])
-    x = energy[row, start:]
+    x = grids[grid[row], start:]
     begin, spacing, size = _axis(x[0], x[inner - 1], steps[row], inner)
     for k in range(inner):
         position = min(max((x[k] - begin) / spacing, 0.0), size - 1.0)
@@ -302,14 +301,22 @@ def _choose(
 
 @compiled()
 def resampled_rows(
-    energy: Floats, mu: Floats, count: Ints, pick: Ints, firsts: Ints, steps: Floats, sizes: Ints, out: Floats
+    grids: Floats,
+    grid: Ints,
+    mu: Floats,
+    count: Ints,
+    pick: Ints,
+    firsts: Ints,
+    steps: Floats,
+    sizes: Ints,
+    out: Floats,
 ) -> None:
     """Slopes of the picked rows on their uniform grids from index `size` on, mirrored at both ends; zeros beyond."""
-    slope, widths = np.empty(energy.shape[1]), np.empty(energy.shape[1])
+    slope, widths = np.empty(grids.shape[1]), np.empty(grids.shape[1])
     for i in range(len(pick)):
         size = sizes[pick[i]]
         line, middle = out[i], out[i, size:]
-        _resampled_row(energy, mu, count, pick[i], firsts, steps, widths, slope, middle)
+        _resampled_row(grids, grid, mu, count, pick[i], firsts, steps, widths, slope, middle)
         for k in range(1, size):
             line[size - k] = middle[k]
         for k in range(size):
@@ -320,12 +327,12 @@ def resampled_rows(
 
 @compiled()
 def chosen_points(
-    energy: Floats, count: Ints, pick: Ints, firsts: Ints, steps: Floats, sizes: Ints, smooth: Floats,
+    grids: Floats, grid: Ints, count: Ints, pick: Ints, firsts: Ints, steps: Floats, sizes: Ints, smooth: Floats,
     e0: Floats, state: Any,
 ) -> None:  # fmt: skip
     """Write e0 of the picked rows from their smoothed slopes on the uniform grids, which begin at index `size`."""
-    width = energy.shape[1]
+    width = grids.shape[1]
     slope, scratch, places = np.empty(width), np.empty(width), np.empty(width + 1, dtype=np.intp)
     for i in range(len(pick)):
         row = pick[i]
-        _choose(energy, count, row, firsts, steps, smooth[i, sizes[row] :], slope, scratch, places, e0, state)
+        _choose(grids, grid, count, row, firsts, steps, smooth[i, sizes[row] :], slope, scratch, places, e0, state)

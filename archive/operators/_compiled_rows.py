@@ -22,36 +22,52 @@ HUGE = 1e100
 
 
 @compiled()
+def _finite_lead(line: Floats) -> int:
+    """Number of finite values at the beginning; -1 where more follow a hole, -2 where one is huge."""
+    width = len(line)
+    tame = 0
+    for i in range(width):
+        tame += abs(line[i]) < HUGE
+    if tame == width:
+        return tame
+    count = 0
+    while count < width and abs(line[count]) < HUGE:
+        count += 1
+    for i in range(count, width):
+        if np.isfinite(line[i]):
+            return -2 if i == count else -1
+    return count
+
+
+@compiled()
 def finite_lead(array: Floats, lead: Ints) -> None:
-    """Number of finite values at the beginning of each row; -1 where more follow a hole, -2 where one is huge."""
-    rows, width = array.shape
-    for row in range(rows):
-        line = array[row]
-        tame = 0
-        for i in range(width):
-            tame += abs(line[i]) < HUGE
-        lead[row] = tame
-        if tame == width:
-            continue
-        count = 0
-        while count < width and abs(line[count]) < HUGE:
-            count += 1
-        lead[row] = count
-        for i in range(count, width):
-            if np.isfinite(line[i]):
-                lead[row] = -2 if i == count else -1
-                break
+    """`_finite_lead` of each row."""
+    for row in range(len(array)):
+        lead[row] = _finite_lead(array[row])
+
+
+@compiled()
+def _rises(line: Floats, count: int) -> bool:
+    good = True
+    for i in range(1, count):
+        good &= line[i] - line[i - 1] >= NUDGE
+    return good
 
 
 @compiled()
 def rising(energy: Floats, count: Ints, plain: Any) -> None:
     """Whether the first `count` energies of each row rise by `NUDGE` or more from point to point."""
     for row in range(len(count)):
-        line = energy[row]
-        good = True
-        for i in range(1, count[row]):
-            good &= line[i] - line[i - 1] >= NUDGE
-        plain[row] = good
+        plain[row] = _rises(energy[row], count[row])
+
+
+@compiled()
+def rising_lead(grids: Floats, lead: Ints) -> None:
+    """`_finite_lead` of each axis; -3 where its energies do not rise by `NUDGE` or more from point to point."""
+    for row in range(len(grids)):
+        lead[row] = _finite_lead(grids[row])
+        if lead[row] >= 0 and not _rises(grids[row], lead[row]):
+            lead[row] = -3
 
 
 @compiled()
@@ -116,71 +132,116 @@ def _choose_windows(x: Floats, count: int, e0: float, near: int, asked: Floats, 
     return 0 if span < 30.0 - TIE else 1 if span < 300.0 - TIE else 2
 
 
+# A fit is a projection onto polynomials that are orthogonal on the window. They follow from the grid and e0 alone, and are
+# made once for all spectra that share both.
+
+
 @compiled()
-def _fit(x: Floats, y: Floats, start: int, stop: int, degree: int, work: Floats, out: Floats) -> tuple[float, float]:
-    """As `_fit.fit_polynomials`: powers of t = (x - center)/scale go to `out`, center and scale are returned."""
-    size = stop - start
-    x, y, t, value, before = x[start:stop], y[start:stop], work[0, :size], work[1, :size], work[2, :size]
+def _basis(x: Floats, degree: int, basis: Floats, norms: Floats, powers: Floats, about: Floats) -> int:
+    """Orthogonal polynomials of t = (x - center)/scale, as in `_fit.fit_polynomials`.
+
+    `basis` gets the values of those from the first degree on, `norms` their sums of squares, `powers` what each is in
+    powers of t, `about` center, scale and the mean of t. The highest degree that the points determine is returned.
+    """
+    size = len(x)
     center = 0.5 * (x[0] + x[size - 1])
     scale = 0.5 * (x[size - 1] - x[0]) if x[size - 1] > x[0] else 1.0
-    inverse = 1.0 / scale
-    first = total = 0.0
-    for i in range(size):
-        t[i] = (x[i] - center) * inverse
-        first += t[i]
-        total += y[i]
-    out[:] = 0.0
-    out[0] = total / size
-    if degree == 0:
-        return center, scale
-    current, previous = work[3, :7], work[4, :7]
-    current[:], previous[:] = 0.0, 0.0
-    current[0] = 1.0
-    alpha, beta, norm = first / size, 0.0, float(size)
+    t = basis[0, :size]
+    first = _scaled(x, center, 1.0 / scale, t)
+    about[0], about[1], about[2] = center, scale, first / size
+    powers[:] = 0.0
+    powers[0, 0] = 1.0
+    alpha, beta, norms[0] = first / size, 0.0, float(size)
     for order in range(1, degree + 1):
-        now, third, onto = _next_basis(t, value, before, y, order, alpha, beta)
-        value, before = before, value
-        for k in range(order, -1, -1):
-            raised = current[k - 1] if k else 0.0
-            fresh = raised - alpha * current[k] - beta * previous[k]
-            previous[k] = current[k]
-            current[k] = fresh
-        if not (size > order and now > 1e-24 * norm):
-            break
+        value = basis[order, :size]
+        if order == 1:
+            now, third = _basis_first(t, alpha, value)
+        elif order == 2:
+            now, third = _basis_second(t, alpha, beta, basis[1, :size], value)
+        else:
+            now, third = _basis_next(t, alpha, beta, basis[order - 1, :size], basis[order - 2, :size], value)
+        if not (size > order and now > 1e-24 * norms[order - 1]):
+            return order - 1
         for k in range(order + 1):
-            out[k] += current[k] * (onto / now)
-        alpha, beta, norm = third / now, now / norm, now
-    return center, scale
+            raised = powers[order - 1, k - 1] if k else 0.0
+            before = beta * powers[order - 2, k] if order > 1 else 0.0
+            powers[order, k] = raised - alpha * powers[order - 1, k] - before
+        norms[order] = now
+        alpha, beta = third / now, now / norms[order - 1]
+    return degree
 
 
 @compiled()
-def _next_basis(
-    t: Floats, value: Floats, before: Floats, y: Floats, order: int, alpha: float, beta: float
-) -> tuple[float, float, float]:
-    """The next orthogonal polynomial in place of `before`; its sums with itself, with t and itself, and with y."""
-    now = third = onto = 0.0
-    if order == 1:
-        for i in range(len(t)):
-            fresh = t[i] - alpha
-            before[i] = fresh
-            now += fresh * fresh
-            third += t[i] * (fresh * fresh)
-            onto += y[i] * fresh
-    elif order == 2:
-        for i in range(len(t)):
-            fresh = (t[i] - alpha) * value[i] - beta
-            before[i] = fresh
-            now += fresh * fresh
-            third += t[i] * (fresh * fresh)
-            onto += y[i] * fresh
-    else:
-        for i in range(len(t)):
-            fresh = (t[i] - alpha) * value[i] - beta * before[i]
-            before[i] = fresh
-            now += fresh * fresh
-            third += t[i] * (fresh * fresh)
-            onto += y[i] * fresh
-    return now, third, onto
+def _scaled(x: Floats, center: float, inverse: float, out: Floats) -> float:
+    total = 0.0
+    for i in range(len(x)):
+        t = (x[i] - center) * inverse
+        out[i] = t
+        total += t
+    return total
+
+
+@compiled()
+def _basis_first(t: Floats, alpha: float, out: Floats) -> tuple[float, float]:
+    now = third = 0.0
+    for i in range(len(t)):
+        value = t[i] - alpha
+        out[i] = value
+        now += value * value
+        third += t[i] * (value * value)
+    return now, third
+
+
+@compiled()
+def _basis_second(t: Floats, alpha: float, beta: float, before: Floats, out: Floats) -> tuple[float, float]:
+    now = third = 0.0
+    for i in range(len(t)):
+        value = (t[i] - alpha) * before[i] - beta
+        out[i] = value
+        now += value * value
+        third += t[i] * (value * value)
+    return now, third
+
+
+@compiled()
+def _basis_next(
+    t: Floats, alpha: float, beta: float, before: Floats, earlier: Floats, out: Floats
+) -> tuple[float, float]:
+    now = third = 0.0
+    for i in range(len(t)):
+        value = (t[i] - alpha) * before[i] - beta * earlier[i]
+        out[i] = value
+        now += value * value
+        third += t[i] * (value * value)
+    return now, third
+
+
+@compiled()
+def _project(y: Floats, degree: int, basis: Floats, norms: Floats, powers: Floats, out: Floats) -> None:
+    """Powers of t of the polynomial nearest to y."""
+    out[:] = 0.0
+    total = _total(y)
+    out[0] = total / norms[0]
+    for order in range(1, degree + 1):
+        onto = _onto(y, basis[order]) / norms[order]
+        for k in range(order + 1):
+            out[k] += onto * powers[order, k]
+
+
+@compiled()
+def _total(y: Floats) -> float:
+    total = 0.0
+    for i in range(len(y)):
+        total += y[i]
+    return total
+
+
+@compiled()
+def _onto(y: Floats, basis: Floats) -> float:
+    total = 0.0
+    for i in range(len(y)):
+        total += y[i] * basis[i]
+    return total
 
 
 @compiled()
@@ -209,18 +270,18 @@ def _slices(x: Floats, count: int, e0: float, ends: Floats, degree: int) -> tupl
 
 
 @compiled()
-def _above_line(x: Floats, y: Floats, center: float, scale: float, line: Floats, factor: float, out: Floats) -> None:
+def _above_line(x: Floats, y: Floats, line: Floats, factor: float, out: Floats) -> None:
     """The distance of y to a line, times a factor."""
-    p0, p1 = line[0], line[1]
+    level, slope, center = line[0] * factor, line[1] * factor, line[2]
     for i in range(len(x)):
-        out[i] = (y[i] - (p0 + p1 * ((x[i] - center) * scale))) * factor
+        out[i] = y[i] * factor - (level + slope * (x[i] - center))
 
 
 @compiled()
-def _line(x: Floats, center: float, scale: float, line: Floats, out: Floats) -> None:
-    p0, p1 = line[0], line[1]
+def _on_line(x: Floats, line: Floats, out: Floats) -> None:
+    level, slope, center = line[0], line[1], line[2]
     for i in range(len(x)):
-        out[i] = p0 + p1 * ((x[i] - center) * scale)
+        out[i] = level + slope * (x[i] - center)
 
 
 @compiled()
@@ -228,7 +289,7 @@ def _with_polynomial(
     x: Floats,
     y: Floats,
     center: float,
-    scale: float,
+    inverse: float,
     powers: Floats,
     degree: int,
     factor: float,
@@ -237,47 +298,62 @@ def _with_polynomial(
 ) -> None:
     """``y + more + factor * polynomial``."""
     if degree <= 2:
-        q0, q1, q2 = powers[0], powers[1], powers[2]
+        q0 = more + factor * powers[0]
+        q1, q2 = factor * powers[1] * inverse, factor * powers[2] * inverse * inverse
         for i in range(len(x)):
-            t = (x[i] - center) * scale
-            out[i] = y[i] + (more + factor * (q0 + t * (q1 + t * q2)))
+            d = x[i] - center
+            out[i] = y[i] + (q0 + d * (q1 + d * q2))
     else:
         for i in range(len(x)):
-            out[i] = y[i] + (more + factor * _value(powers, degree, (x[i] - center) * scale))
+            out[i] = y[i] + (more + factor * _value(powers, degree, (x[i] - center) * inverse))
 
 
 @compiled()
 def normalize_rows(
-    energy: Floats, mu: Floats, count: Ints, todo: Any, e0: Floats, asked: Floats, nnorm: int,
+    grids: Floats, grid: Ints, mu: Floats, count: Ints, order: Ints, e0: Floats, asked: Floats, nnorm: int,
     out: Any, numbers: Any, degrees: Any, quality: Any,
 ) -> None:  # fmt: skip
-    """Fill the outputs of each row with `todo`; rows that fail get their reason and NaN.
+    """Fill the outputs of the rows in `order`; those that fail get their reason and NaN.
 
     `out` holds norm, flat, pre-edge and post-edge, an output without rows where it is not wanted; `numbers`
-    edge_step, pre1, pre2, norm1, norm2.
+    edge_step, pre1, pre2, norm1, norm2. Rows of one grid and e0 that follow each other share what depends on these alone.
     """
     norm, flat, pre_edge, post_edge = out
-    rows, width = energy.shape
-    work, rest, ends = np.empty((5, max(width, 7))), np.empty(width), np.empty(4)
-    spare = np.empty(width)
-    pre, post = np.zeros(6), np.zeros(6)
-    for row in range(rows):
-        if not todo[row]:
-            continue
+    width = grids.shape[1]
+    spare, ends, line = np.empty(width), np.empty(4), np.zeros(3)
+    pre_basis, post_basis = np.empty((2, width)), np.empty((6, width))
+    pre_norms, post_norms, pre_about, post_about = np.empty(2), np.empty(6), np.zeros(3), np.zeros(3)
+    pre_powers, post_powers, pre, post = np.zeros((2, 2)), np.zeros((6, 6)), np.zeros(2), np.zeros(6)
+    last = -1
+    near = degree = begin = end = start = stop = used = pre_degree = post_degree = 0
+    constant = False
+    for row in order:
         points = count[row]
-        x, y = energy[row, :points], mu[row, :points]
+        x, y = grids[grid[row], :points], mu[row, :points]
         code = quality[row]
         if code == 0:
-            near = _nearest(x, points, e0[row])
-            degree = _choose_windows(x, points, e0[row], near, asked, nnorm, ends)
-            begin, end, constant, start, stop, used = _slices(x, points, e0[row], ends, degree)
-            center, scale = _fit(x, y, begin, end, 0 if constant else 1, work, pre)
+            if last < 0 or grid[row] != grid[last] or e0[row] != e0[last] or points != count[last]:
+                near = _nearest(x, points, e0[row])
+                degree = _choose_windows(x, points, e0[row], near, asked, nnorm, ends)
+                begin, end, constant, start, stop, used = _slices(x, points, e0[row], ends, degree)
+                pre_degree = _basis(x[begin:end], 0 if constant else 1, pre_basis, pre_norms, pre_powers, pre_about)
+                first = max(start, 0)
+                post_degree = _basis(
+                    x[first : max(stop, first + 1)], used, post_basis, post_norms, post_powers, post_about
+                )
+                last = row
+            _project(y[begin:end], pre_degree, pre_basis, pre_norms, pre_powers, pre)
+            line[0], line[1], line[2] = pre[0], pre[1] / pre_about[1], pre_about[0]
             first = max(start, 0)
-            last = max(stop, first + 1)
-            inverse = 1.0 / scale
-            _above_line(x[first:last], y[first:last], center, inverse, pre, 1.0, rest[first:])
-            post_center, post_scale = _fit(x, rest, first, last, used, work, post)
-            step = _value(post, used, (x[near] - post_center) / post_scale)
+            _project(y[first : max(stop, first + 1)], post_degree, post_basis, post_norms, post_powers, post)
+            # What is fitted lies above the line, which is a polynomial itself.
+            level, slope = line[0] + (post_about[0] - line[2]) * line[1], line[1] * post_about[1]
+            if post_degree:
+                post[0] -= level
+                post[1] -= slope
+            else:
+                post[0] -= level + slope * post_about[2]
+            step = _value(post, used, (x[near] - post_about[0]) / post_about[1])
             if start < 0:
                 code = NO_POST_EDGE
             elif not step > 1e-12:
@@ -295,10 +371,11 @@ def normalize_rows(
             for number in numbers:
                 number[row] = np.nan
             degrees[row] = -1
+            last = -1
             continue
-        post_inverse, factor = 1.0 / post_scale, 1.0 / step
+        post_center, post_inverse, factor = post_about[0], 1.0 / post_about[1], 1.0 / step
         here = norm[row] if len(norm) else spare
-        _above_line(x, y, center, inverse, pre, factor, here)
+        _above_line(x, y, line, factor, here)
         if len(flat):
             # The rise over the pre-edge is the step itself at e0.
             flat[row, :near] = here[:near]
@@ -307,7 +384,7 @@ def normalize_rows(
             )
         if len(pre_edge) or len(post_edge):
             here = pre_edge[row] if len(pre_edge) else spare
-            _line(x, center, inverse, pre, here)
+            _on_line(x, line, here)
             if len(post_edge):
                 _with_polynomial(x, here, post_center, post_inverse, post, used, 1.0, 0.0, post_edge[row])
         for one in out:

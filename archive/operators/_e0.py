@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 import scipy.fft as fft
 from numpy.typing import NDArray
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
-from barospec.archive.operators._speed import frozen, kernels, lorentzian
+from barospec.archive.operators._grid import Bools, Floats, Ints, Rows, nudge, reduce_segments, segments
+from barospec.archive.operators._speed import frozen, lorentzian
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""
@@ -20,7 +21,7 @@ HALF_WINDOW = 75
 _DERIVATIVE_TIE = 1e-9
 
 
-def find_e0(energy: Floats, mu: Floats, count: Ints, plain: Bools | None = None) -> tuple[Floats, Bools]:
+def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
     """Energy of the steepest point of each row, and whether there is one.
 
     Two passes. The first takes the derivative as it is; the second looks at +-75 points around the result,
@@ -33,41 +34,13 @@ def find_e0(energy: Floats, mu: Floats, count: Ints, plain: Bools | None = None)
     energy, mu : ndarray, shape (rows, points)
         As in `_grid.Rows`, repeats already nudged; every row has `FEWEST` points or more.
     count : ndarray of int, shape (rows,)
-    plain : ndarray of bool, shape (rows,), optional
-        `Rows.plain`: only these are done, and compiled kernels do most of them.
 
     Returns
     -------
     e0 : ndarray, shape (rows,)
-        A grid point, in eV; NaN where no point stands out with both its neighbors, or none was looked for.
+        A grid point, in eV; NaN where no point stands out with both its neighbors.
     found : ndarray of bool, shape (rows,)
     """
-    compiled = kernels()
-    if compiled is None or plain is None:
-        return _find_all(energy, mu, count)
-    energy, mu, rows = frozen(energy), frozen(mu), len(count)
-    e0, state, steps = np.full(rows, np.nan), np.empty(rows, dtype=np.uint8), np.empty(rows)
-    firsts, sizes = np.empty(rows, dtype=np.intp), np.zeros(rows, dtype=np.intp)
-    compiled.first_guesses(energy, mu, count, plain, state, firsts, steps, sizes)
-    near = np.nonzero(state == compiled.MATRIX)[0]
-    near = near[np.argsort(sizes[near], kind="stable")]
-    compiled.smoothed_points(energy, mu, count, near, firsts, steps, sizes, lorentzian(), e0, state)
-    # A window of many small steps is smoothed by Fourier transform, rows of like size together.
-    far = state == compiled.TRANSFORM
-    length = np.where(far, _octaves(sizes), 0)
-    for common in np.unique(length[far]):
-        pick = np.nonzero(length == common)[0]
-        uniform = np.empty((len(pick), _transform_length(int(common))))
-        compiled.resampled_rows(energy, mu, count, pick, firsts, steps, sizes, uniform)
-        folded = _transformed(uniform, sizes[pick])
-        compiled.chosen_points(energy, count, pick, firsts, steps, sizes, folded, e0, state)
-    rest = np.nonzero((state == compiled.NUMPY) & plain)[0]
-    if rest.size:
-        e0[rest], _ = _find_all(energy[rest], mu[rest], count[rest])
-    return e0, np.isfinite(e0)
-
-
-def _find_all(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
     nudged, _ = nudge(energy)  # once more: rounding may have left a repeat a hair below the smallest step
     # Larch leaves the last point out of both passes.
     inner = count - 1
@@ -88,6 +61,39 @@ def _find_all(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
         if group.size:
             e0[group], found[group] = _second_pass(energy, mu, group, start[group], stop[group], step[group])
     return e0, found
+
+
+def find_plain(rows: Rows, todo: Bools, compiled: ModuleType) -> Floats:
+    """As `find_e0`, of the rows with `todo` by compiled kernels; NaN for the others.
+
+    Parameters
+    ----------
+    rows : Rows
+    todo : ndarray of bool, shape (rows,)
+        Of `Rows.plain`.
+    compiled : module
+        `_speed.kernels`.
+    """
+    grids, grid, mu, count = frozen(rows.grids), rows.grid, frozen(rows.signals[0]), rows.count
+    e0, state, steps = np.full(len(count), np.nan), np.empty(len(count), dtype=np.uint8), np.empty(len(count))
+    firsts, sizes = np.empty(len(count), dtype=np.intp), np.zeros(len(count), dtype=np.intp)
+    compiled.first_guesses(grids, grid, mu, count, todo, state, firsts, steps, sizes)
+    near = np.nonzero(state == compiled.MATRIX)[0]
+    near = near[np.argsort(sizes[near], kind="stable")]
+    compiled.smoothed_points(grids, grid, mu, count, near, firsts, steps, sizes, lorentzian(), e0, state)
+    # A window of many small steps is smoothed by Fourier transform, rows of like size together.
+    far = state == compiled.TRANSFORM
+    length = np.where(far, _octaves(sizes), 0)
+    for common in np.unique(length[far]):
+        pick = np.nonzero(length == common)[0]
+        uniform = np.empty((len(pick), _transform_length(int(common))))
+        compiled.resampled_rows(grids, grid, mu, count, pick, firsts, steps, sizes, uniform)
+        folded = _transformed(uniform, sizes[pick])
+        compiled.chosen_points(grids, grid, count, pick, firsts, steps, sizes, folded, e0, state)
+    rest = np.nonzero((state == compiled.NUMPY) & todo)[0]
+    if rest.size:
+        e0[rest], _ = find_e0(rows.energy[rest], mu[rest], count[rest])
+    return e0
 
 
 def _second_pass(

@@ -50,6 +50,10 @@ class Rows:
     plain : ndarray of bool, shape (rows,)
         Rows whose energies are known to rise by `NUDGE` or more and whose values are not huge; where it is not known
         (without compiled kernels), False.
+    grids : ndarray, shape (axes, points)
+        The energies once: one axis that all rows share, or those of each row.
+    grid : ndarray of int, shape (rows,)
+        Which of the axes is a row's.
     """
 
     energy: Floats
@@ -60,6 +64,8 @@ class Rows:
     moved: Ints
     order: Ints
     plain: Bools
+    grids: Floats
+    grid: Ints
 
     def restore(self, values: Floats, failed: Bools | None = None) -> Floats:
         """Per-point `values` at the places the points came from; NaN where there was none.
@@ -104,39 +110,51 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise CallError(f"arrays of shapes {shapes} do not share their last axis, the points of a spectrum.")
     try:
-        arrays = list(np.broadcast_arrays(*arrays))
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise CallError(
             f"leading axes of shapes {shapes} do not fit together: one batch of spectra is expected."
         ) from None
-    leading, width = arrays[0].shape[:-1], arrays[0].shape[-1]
-    flat = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays]
-    return _surveyed(flat, leading, width) or _rearranged(flat, leading, width)
+    arrays = [np.broadcast_to(array, shape) for array in arrays]
+    leading, width = shape[:-1], shape[-1]
+    signals = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays[1:]]
+    # Without a step from row to row it is one axis, which need not be looked at again for each.
+    shared = arrays[0].size > width > 0 and not any(arrays[0].strides[:-1])
+    energy = arrays[0][(0,) * len(leading)] if shared else arrays[0]
+    grids = np.ascontiguousarray(energy).reshape(-1, width)
+    surveyed = _surveyed(grids, signals, leading, width)
+    if surveyed is None:
+        surveyed = _rearranged([np.ascontiguousarray(arrays[0]).reshape(-1, width), *signals], leading, width)
+    return surveyed
 
 
-def _surveyed(flat: list[Floats], leading: tuple[int, ...], width: int) -> Rows | None:
+def _surveyed(grids: Floats, signals: list[Floats], leading: tuple[int, ...], width: int) -> Rows | None:
     """The rows by compiled kernels, where all are in order and have no holes; else None."""
     compiled = kernels()
-    if compiled is None or not flat[0].size:
+    if compiled is None or not grids.size or not signals:
         return None
-    counts = np.empty((len(flat), len(flat[0])), dtype=np.intp)
-    for array, lead in zip(flat, counts, strict=True):
-        compiled.finite_lead(array, lead)
+    rows = len(signals[0])
+    lead = np.empty(len(grids), dtype=np.intp)
+    compiled.rising_lead(grids, lead)
+    if lead.min() < 0:
+        return None
+    counts = np.empty((len(signals), rows), dtype=np.intp)
+    for array, one in zip(signals, counts, strict=True):
+        compiled.finite_lead(array, one)
     if counts.min() < 0:
         return None
-    count = counts.min(axis=0)
-    plain = np.empty(len(count), dtype=bool)
-    compiled.rising(flat[0], count, plain)
-    if not plain.all():
+    count = np.minimum(counts.min(axis=0), lead)
+    shared = len(grids) < rows
+    if shared and count.min() < count.max():
         return None
     if count.min() < width:
-        flat = [
-            compiled.filled(array, count, fill) for array, fill in zip(flat, [np.inf] + [0.0] * len(flat), strict=False)
-        ]
-    return Rows(
-        flat[0], flat[1:], count, leading, width, np.empty(0, dtype=np.intp), np.empty((0, width), dtype=np.intp), plain
-    )
+        grids = compiled.filled(grids, count[: len(grids)], np.inf)
+        signals = [compiled.filled(array, count, 0.0) for array in signals]
+    energy = np.broadcast_to(grids, (rows, width)) if shared else grids
+    grid = np.zeros(rows, dtype=np.intp) if shared else np.arange(rows)
+    moved, order = np.empty(0, dtype=np.intp), np.empty((0, width), dtype=np.intp)
+    return Rows(energy, signals, count, leading, width, moved, order, np.ones(rows, dtype=bool), grids, grid)
 
 
 def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Rows:
@@ -158,7 +176,8 @@ def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Row
             copy[moved] = np.take_along_axis(array[moved], order, axis=1)
             rearranged.append(copy)
         flat = rearranged
-    return Rows(flat[0], flat[1:], count, leading, width, moved, order, _plain(flat, count))
+    plain, grid = _plain(flat, count), np.arange(len(count))
+    return Rows(flat[0], flat[1:], count, leading, width, moved, order, plain, flat[0], grid)
 
 
 def _plain(flat: list[Floats], count: Ints) -> Bools:

@@ -20,7 +20,7 @@ from barospec.archive.operators.record import Operator, Output
 from barospec.archive.operators.registry import OPERATORS
 from barospec.schemas.errors import CallError, NotFound, did_you_mean
 
-POINTS_PER_BLOCK = 1 << 17
+POINTS_PER_BLOCK = 1 << 18
 """Points that `run` hands to the operators at once: 1 MiB per array; measured, see README.md."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from barospec.archive.operators import _grid
-from barospec.archive.operators._e0 import FEWEST, find_e0
+from barospec.archive.operators._e0 import FEWEST, find_e0, find_plain
 from barospec.archive.operators._fit import Polynomials, fit_polynomials
 from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
 from barospec.archive.operators._speed import frozen, kernels
@@ -244,22 +244,24 @@ def _compiled_rows(
     todo: Bools = rows.plain & (done.quality == 0)
     if compiled is None or nvict or not todo.any():
         return np.zeros_like(todo)
-    energy, mu, count = rows.energy, rows.signals[0], rows.count
     e0 = done.numbers["e0"]
     if given is None:
-        found, _ = find_e0(energy, mu, count, todo)
-        e0[:] = found
-        done.quality[todo & np.isnan(found)] = NO_EDGE
+        e0[:] = find_plain(rows, todo, compiled)
+        done.quality[todo & np.isnan(e0)] = NO_EDGE
     else:
         e0[:] = given
-        with np.errstate(invalid="ignore"):
-            inside = (given >= energy[:, 1] - TIE) & (given <= at(energy, count - 2) + TIE)
+        inside = (given >= rows.energy[:, 1] - TIE) & (given <= at(rows.energy, rows.count - 2) + TIE)
         done.quality[todo & ~inside] = E0_OUTSIDE
+    order = np.nonzero(todo)[0]
+    if len(rows.grids) < len(order):
+        # What depends on e0 and the grid alone is made once for rows that follow each other.
+        order = order[np.argsort(e0[order], kind="stable")]
     compiled.normalize_rows(
-        frozen(energy),
-        frozen(mu),
-        count,
-        todo,
+        frozen(rows.grids),
+        rows.grid,
+        frozen(rows.signals[0]),
+        rows.count,
+        order,
         e0,
         np.array([np.nan if end is None else float(end) for end in asked]),
         -1 if nnorm is None else int(nnorm),
