@@ -298,7 +298,7 @@ def _few(connection: Connection, translator: Translator, select: str, places: li
     if not places:
         return []
     resolved, limit = translator.resolved, translator.resolved.query.limit
-    where = f'FROM "{resolved.table}" WHERE rowid IN (SELECT unnest($places)) AND {translator.narrowing()}'
+    where = f'FROM "{resolved.table}" WHERE rowid IN (SELECT unnest($places))'
     if resolved.table != "spectra" or resolved.query.sort:
         statement = translator.statement(f"SELECT {select} {where}{_order(translator)}")
     else:  # so few are put into the store's order quicker here

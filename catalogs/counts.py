@@ -30,7 +30,9 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
         for name, test in _kinds(translator, found).items():
             inner.append(f"({test}) AS {name}{i}")
             select.append(f"count(*) FILTER (WHERE {name}{i})")
-    conditions = f"{translator.searched()} AND {translator.reachable(undecided=bool(gaps))}"
+    conditions = " AND ".join(
+        [translator.searched(), translator.reachable(undecided=bool(gaps)), translator.unsettled()]
+    )
     rows = f'SELECT {", ".join(inner)} FROM "{translator.resolved.table}" WHERE {conditions}'
     statement = translator.statement(f"SELECT {', '.join(select)} FROM ({rows}) GROUP BY verdict")
     told = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}

@@ -33,7 +33,7 @@ from barospec.catalogs.index_tables import (
     measure,
     stamp,
 )
-from barospec.catalogs.known import Field, known_from, quoted
+from barospec.catalogs.known import Field, known_from, quoted, same_file
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.schemas.errors import NotFound, StoreError, did_you_mean
 from barospec.schemas.vocabulary import SETTABLE, TERMS
@@ -128,7 +128,9 @@ def shared(path: Path) -> duckdb.DuckDBPyConnection:
             process, _, old = _OPEN.pop(next(iter(_OPEN)))
             if process == os.getpid():  # after a fork they belong to the parent
                 old.close()
-        return base.cursor()
+        cursor = base.cursor()
+        same_file(cursor, base)
+        return cursor
 
 
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as _default
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from barospec.catalogs.derived_names import ADDRESS, matches
 from barospec.schemas.units import find_unit
@@ -237,21 +238,39 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
     -------
     Known
     """
-    meta = _meta(connection)
-    key = (meta.get("uuid"), meta.get("snapshot"), meta.get("made"))
-    if None in key:
-        return _read(connection, meta, saved)
+    key = _FILES.get(connection)
     if key not in _KNOWN:
-        while len(_KNOWN) >= MOST_KNOWN:
-            _KNOWN.pop(next(iter(_KNOWN)), None)
-        _KNOWN[key] = (_read(connection, meta, None), {})
+        meta = _meta(connection)
+        key = _key(meta)
+        if None in key:
+            return _read(connection, meta, saved)
+        _FILES[connection] = key
+        if key not in _KNOWN:
+            while len(_KNOWN) >= MOST_KNOWN:
+                _KNOWN.pop(next(iter(_KNOWN)), None)
+            _KNOWN[key] = (_read(connection, meta, None), {})
     found, looked_up = _KNOWN[key]
     return replace(found, values=IndexValues(connection, looked_up), saved=found.saved if saved is None else saved)
+
+
+def same_file(connection: Connection, other: Connection) -> None:
+    """Tell that `connection` is to the same index file as `other`, so that it need not be asked which."""
+    if other not in _FILES:
+        key = _key(_meta(other))
+        if None in key:
+            return
+        _FILES[other] = key
+    _FILES[connection] = _FILES[other]
 
 
 def known_now(connection: Connection) -> Known:
     """What can be asked of an index that is still being made: nothing of it is remembered."""
     return _read(connection, {}, None)
+
+
+def _key(meta: Mapping[str, str]) -> tuple[Any, ...]:
+    """What tells an index file from all others."""
+    return (meta.get("uuid"), meta.get("snapshot"), meta.get("made"))
 
 
 def _meta(connection: Connection) -> dict[str, str]:
@@ -260,6 +279,8 @@ def _meta(connection: Connection) -> dict[str, str]:
 
 # An index never changes: what was read of it, and looked up in it, holds for every connection to it.
 _KNOWN: dict[tuple[Any, ...], tuple[Known, dict[Any, Any]]] = {}
+# Which file a connection is to; asking it takes as long as planning any other statement.
+_FILES: WeakKeyDictionary[Connection, tuple[Any, ...]] = WeakKeyDictionary()
 MOST_KNOWN = 8
 MOST_LOOKED_UP = 10_000
 

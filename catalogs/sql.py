@@ -86,23 +86,63 @@ class Translator:
         return " AND ".join(parts) or "TRUE"
 
     def verdict(self) -> str:
-        """What a row that is `reachable` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED, or 0.
+        """What a row that is `reachable` and `unsettled` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED."""
+        swayed, lacking, either = self._open()
+        cases = []
+        if lacking:
+            undecided = f"CASE WHEN {self._undecided(either)} THEN {UNDECIDED} ELSE {NEAR_OUTSIDE} END"
+            cases.append(f"WHEN {self._lacks(lacking)} THEN {undecided if swayed else UNDECIDED}")
+        if swayed:
+            hit, strict = (self._all(either, temper) for temper in ("exact", "strict"))
+            cases.append(f"WHEN {hit} THEN CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END")
+        otherwise = NEAR_OUTSIDE if swayed else CLEAR
+        return f"CASE {' '.join(cases)} ELSE {otherwise} END" if cases else str(otherwise)
 
-        Only the conditions that an uncertainty can sway, or a lacking value leave open, need a look: the others hold for
-        every reachable row.
+    def unsettled(self) -> str:
+        """The reachable rows that match, come near a limit or lack a value: uncertainties and gaps may rule out others.
+
+        A condition on several columns at once, which DuckDB decides above its scan: it packs what is left of many blocks
+        into one, so that `verdict` is worked out for full blocks. Those on one column each are decided in the scan.
         """
-        open_parts = [part for part in self.parts() if self._is_swayed(part) or self._can_lack(part)]
-        if not open_parts:
-            return str(CLEAR)
-        hit, strict, loose = (
-            " AND ".join(self.expression(part, temper) for part in open_parts)
-            for temper in ("exact", "strict", "loose")
-        )
-        if not any(map(self._is_swayed, open_parts)):
-            return f"CASE WHEN {hit} THEN {CLEAR} ELSE {UNDECIDED} END"
-        inside = f"CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END"
-        undecided = f" WHEN ({hit}) IS NULL THEN {UNDECIDED}" if any(map(self._can_lack, open_parts)) else ""
-        return f"CASE WHEN {hit} THEN {inside}{undecided} WHEN {loose} THEN {NEAR_OUTSIDE} ELSE 0 END"
+        swayed, lacking, either = self._open()
+        if not swayed:
+            return "TRUE"
+        loose = self._all(either, "loose")
+        return f"({self._lacks(lacking)} AND {self._undecided(either)} OR {loose})" if lacking else f"({loose})"
+
+    def _undecided(self, parts: Sequence[Expr]) -> str:
+        """Whether none of these conditions is false, of a row that lacks one of the values."""
+        lacking = [part for part in parts if self._can_lack(part)]
+        if len(lacking) == 1 and self._decides(lacking[0]):  # which is unknown, then
+            parts = [part for part in parts if part not in lacking]
+        return self.possible(parts)
+
+    def _open(self) -> tuple[list[Expr], list[Expr], list[Expr]]:
+        """The conditions that an uncertainty can sway, those that a lacking value can leave open, and both in order.
+
+        All others hold for every reachable row.
+        """
+        swayed, lacking = ([part for part in self.parts() if test(part)] for test in (self._is_swayed, self._can_lack))
+        return swayed, lacking, [part for part in self.parts() if part in swayed or part in lacking]
+
+    def _all(self, parts: Sequence[Expr], temper: Temper) -> str:
+        return " AND ".join(self.expression(part, temper) for part in parts)
+
+    def _lacks(self, parts: Sequence[Expr]) -> str:
+        """Whether any of these conditions is neither true nor false."""
+        tests = []
+        for part in parts:
+            column = self._decides(part)
+            tests.append(f"{column} IS NULL" if column else f"({self.expression(part, 'exact')}) IS NULL")
+        return f"({' OR '.join(tests)})"
+
+    def _decides(self, part: Expr) -> str:
+        """The column that is NULL where, and only where, the condition is; empty if there is no such."""
+        if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
+            return ""
+        assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
+        found = self.resolved.fields[part.field[0]]
+        return "" if found.name in ANNOTATIONS and found.table == "spectra" else found.sql
 
     def _is_swayed(self, part: Expr) -> bool:
         """Whether an uncertainty can decide the condition."""
@@ -120,16 +160,17 @@ class Translator:
         return where.items if isinstance(where, ast.And) else () if where is None else (where,)
 
     def possible(self, parts: Sequence[Expr]) -> str:
-        """A cheap condition, met wherever the parts are true or unknown: tests that DuckDB can push into the scan."""
-        tests = []
-        for part in parts:
-            exact = self.expression(part, "exact")
-            if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
-                tests.append(f"({exact} IS NOT FALSE)")
-            else:
-                assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
-                tests.append(f"({exact} OR {self.resolved.fields[part.field[0]].sql} IS NULL)")
-        return " AND ".join(tests) or "TRUE"
+        """A condition met where all parts are true or unknown, and only there: tests that DuckDB can push into the scan."""
+        return " AND ".join(map(self._possible, parts)) or "TRUE"
+
+    def _possible(self, part: Expr, held: str = "") -> str:
+        """The condition, or `held` in its place, or that it is unknown."""
+        column, exact = self._decides(part), self.expression(part, "exact")
+        if not self._can_lack(part):
+            return held or exact
+        if not column:
+            return f"({held} OR {exact} IS NOT FALSE)" if held else f"({exact} IS NOT FALSE)"
+        return f"({held or exact} OR {column} IS NULL)"
 
     def reachable(self, *, undecided: bool = False) -> str:
         """A condition met wherever all parts hold, exactly or loosely, and if asked for where a lacking value leaves that open.
@@ -140,18 +181,8 @@ class Translator:
         tests = []
         for part in self.parts():
             held = self._widened(part) or self.expression(part, "loose")
-            if undecided and self._can_lack(part):
-                exact = self.expression(part, "exact")
-                if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
-                    held = f"({held} OR {exact} IS NOT FALSE)"
-                else:
-                    held = f"({held} OR {self.resolved.fields[part.field[0]].sql} IS NULL)"  # type: ignore[union-attr]
-            tests.append(held)
+            tests.append(self._possible(part, held) if undecided else held)
         return " AND ".join(tests) or "TRUE"
-
-    def narrowing(self) -> str:
-        """A plain comparison that all matching rows meet: by it DuckDB skips blocks, which it does not by their places."""
-        return next(filter(None, map(self._widened, self.parts())), "TRUE")
 
     def _widened(self, part: Expr) -> str:
         if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in self.known.reach:

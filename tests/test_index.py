@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,10 @@ from barospec.api import Archive
 from barospec.archive.store import Store
 from barospec.catalogs import index
 from barospec.catalogs.answer import ask
-from barospec.catalogs.known import known_from
+from barospec.catalogs.known import Known, known_from
+from barospec.catalogs.language import parse
+from barospec.catalogs.resolve import resolve
+from barospec.catalogs.sql import Translator
 from barospec.schemas.errors import StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -131,6 +135,18 @@ def test_what_the_index_knows_about_itself_changes_no_answer(
         for name in ("count", "missing", "not_applicable", "withdrawn", "near_limit", "near_inside", "notes"):
             assert getattr(with_help, name) == getattr(without, name), name
         assert list(with_help.rows) == list(without.rows)
+        assert (with_help.count, with_help.near_limit, with_help.near_inside) == _said_plainly(connection, text, known)
+
+
+def _said_plainly(connection: Any, text: str, known: Known) -> tuple[int, int, int]:
+    """Matching rows, rows near a limit, and those that are both: the condition in its three tempers, for every row."""
+    translator = Translator(resolve(parse(text), known), replace(known, complete=frozenset(), empty=frozenset()))
+    exact, loose, strict = (translator.condition(temper) for temper in ("exact", "loose", "strict"))
+    inside, outside = f"{exact} AND NOT coalesce({strict}, FALSE)", f"NOT {exact} AND {loose}"
+    counts = [f"count(*) FILTER (WHERE {test})" for test in (exact, f"{inside} OR {outside}", inside)]
+    statement = translator.statement(f"SELECT {', '.join(counts)} FROM spectra WHERE {translator.searched()}")
+    found: tuple[int, int, int] = connection.execute(statement.sql, statement.parameters).fetchall()[0]
+    return found
 
 
 def test_the_index_still_knows_after_replaced_rows(empty: Archive, tmp_path: Path) -> None:
