@@ -13,9 +13,10 @@ from typing import Any
 
 from barospec.catalogs import ast
 from barospec.catalogs.counts import counts_of, notes_on
+from barospec.catalogs.fields import Connection
 from barospec.catalogs.grouping import GROUPS, counted, grouped, keys_of, selected
 from barospec.catalogs.keywords import Question, query_of
-from barospec.catalogs.known import Connection, Known, known_from
+from barospec.catalogs.known import Known, known_from
 from barospec.catalogs.resolve import Resolved, resolve
 from barospec.catalogs.sql import Statement, Translator, columns_sql
 from barospec.catalogs.structured import to_dict

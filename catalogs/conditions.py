@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from barospec.catalogs import ast
 from barospec.catalogs.advice import INSTEAD
 from barospec.catalogs.ast import Expr, Span
-from barospec.catalogs.known import Field
+from barospec.catalogs.fields import Field
 from barospec.catalogs.language import of_year
 from barospec.catalogs.lexer import is_year
 from barospec.schemas.errors import QueryError, did_you_mean, nearest

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from barospec.catalogs import ast
-from barospec.catalogs.known import Connection, Field
-from barospec.catalogs.sql import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, UNDECIDED, Translator
+from barospec.catalogs.fields import Connection, Field
+from barospec.catalogs.sql import Translator
+from barospec.catalogs.verdicts import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, UNDECIDED, reachable, unsettled, verdict
 from barospec.schemas.vocabulary import ANNOTATIONS
 
 FEW = 1_000  # so many rows at most are fetched by their place, without a second look at the table
@@ -21,7 +22,7 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     """
     uncertain, gaps = translator.uncertain(), _gaps(translator)
     sigmas = [_sigma_to_miss(translator, found) for found in uncertain]
-    inner = ["rowid AS place", f"{translator.verdict()} AS verdict"]
+    inner = ["rowid AS place", f"{verdict(translator)} AS verdict"]
     select = ["verdict", "count(*)", f"min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
     for i, sigma in enumerate(sigmas):
         inner += [f"{sigma} IS NULL AS bare{i}"] if sigma else []
@@ -31,7 +32,7 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
             inner.append(f"({test}) AS {name}{i}")
             select.append(f"count(*) FILTER (WHERE {name}{i})")
     conditions = " AND ".join(
-        [translator.searched(), translator.reachable(undecided=bool(gaps)), translator.unsettled()]
+        [translator.searched(), reachable(translator, undecided=bool(gaps)), unsettled(translator)]
     )
     rows = f'SELECT {", ".join(inner)} FROM "{translator.resolved.table}" WHERE {conditions}'
     statement = translator.statement(f"SELECT {', '.join(select)} FROM ({rows}) GROUP BY verdict")

@@ -27,8 +27,9 @@ from barospec.archive.derived import (
 from barospec.archive.head import Location
 from barospec.archive.layout import Writer
 from barospec.catalogs.derived_index import FRESH
+from barospec.catalogs.fields import quoted
 from barospec.catalogs.find import opened
-from barospec.catalogs.known import known_from, quoted
+from barospec.catalogs.known import known_from
 from barospec.catalogs.language import parse
 from barospec.schemas.errors import CallError, Conflict
 

@@ -12,8 +12,8 @@ from barospec.archive.head import Location
 from barospec.catalogs import index
 from barospec.catalogs.derive import BLOCK, Derived, Progress, states, store_values
 from barospec.catalogs.derived_index import STALE
+from barospec.catalogs.fields import quoted
 from barospec.catalogs.find import opened, selection_of
-from barospec.catalogs.known import quoted
 from barospec.schemas.errors import BarospecError, QueryError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from barospec.catalogs.derived_refs import References
-from barospec.catalogs.known import quoted
+from barospec.catalogs.fields import quoted
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.series_index import load_series
 from barospec.schemas.vocabulary import SPECTRUM_TERMS

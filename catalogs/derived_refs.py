@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from barospec.catalogs.answer import rows_of
-from barospec.catalogs.known import Connection, Known, known_now, quoted
+from barospec.catalogs.fields import Connection, quoted
+from barospec.catalogs.known import Known, known_now
 from barospec.catalogs.language import parse
 from barospec.catalogs.resolve import resolve
 from barospec.schemas.errors import BarospecError, CallError

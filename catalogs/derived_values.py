@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.head import locate
-from barospec.catalogs import index
+from barospec.catalogs import index, index_columns
+from barospec.catalogs.fields import Field
 from barospec.catalogs.find import opened
-from barospec.catalogs.known import Field, known_from
+from barospec.catalogs.known import known_from
 from barospec.catalogs.why import stored_field
 from barospec.schemas.errors import CallError
 
@@ -53,14 +54,14 @@ def with_derived(
                 wanted[f"{base}_sigma{bracket}{rest}"] = known.fields["spectra"][found.sigma]
         every = known.including(include).fields["spectra"]
         served = {name: every[field.name] for name, field in wanted.items()}
-        values = index.columns(connection, list(wanted), selection.groups, selection.rows, fields=served)
+        values = index_columns.columns(connection, list(wanted), selection.groups, selection.rows, fields=served)
         told = {name: _about(connection, field, selection) for name, field in wanted.items()}
     return dataset.assign({name: ("spectrum", values[name], told[name]) for name in wanted})
 
 
 def _about(connection: Any, field: Field, selection: Selection) -> dict[str, Any]:
     assert field.stored is not None
-    counts = index.counts_of_states(connection, field, selection.groups, selection.rows)
+    counts = index_columns.counts_of_states(connection, field, selection.groups, selection.rows)
     calculations = index.dicts(
         connection,
         "SELECT number, steps, refs, query, input_snapshot, software, time::VARCHAR AS time, actor "

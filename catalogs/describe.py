@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from barospec.catalogs.known import Connection, Field, known_from, quoted
+from barospec.catalogs.fields import Connection, Field, quoted
+from barospec.catalogs.known import known_from
 from barospec.schemas.vocabulary import BY_NAME
 
 MOST_VALUES = 8

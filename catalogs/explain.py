@@ -8,8 +8,8 @@ from typing import Any
 
 from barospec.catalogs import ast
 from barospec.catalogs.answer import ask
+from barospec.catalogs.fields import Connection
 from barospec.catalogs.keywords import Question
-from barospec.catalogs.known import Connection
 from barospec.catalogs.structured import from_dict
 
 # Steps of DuckDB's plan that tell something, in words; the rest only passes columns on.

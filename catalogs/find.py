@@ -88,11 +88,12 @@ def selection_of(
     """Spectra that are known by their places, as a selection; `query` says what they are."""
     import numpy as np
 
+    from barospec.catalogs.index_columns import columns
     from barospec.catalogs.selection import Selection
 
     def fetch(names: Sequence[str], groups: NDArray[Any], rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         with opened(location, snapshot) as (_, again):
-            return index.columns(again, names, groups, rows)
+            return columns(again, names, groups, rows)
 
     return Selection(
         root=location.place,

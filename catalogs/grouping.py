@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from barospec.catalogs import ast
-from barospec.catalogs.known import Field, quoted
+from barospec.catalogs.fields import Field, quoted
 from barospec.catalogs.resolve import Resolved
 from barospec.catalogs.sql import Statement, Translator
+from barospec.catalogs.verdicts import possible
 
 GROUPS = {"runs": ("experiment", "run"), "samples": ("sample", "material")}
 # What a row tells about the spectra that match or could match: column -> field.
@@ -86,7 +87,7 @@ def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) 
     changes = changes_of(resolved)
     kind = ['"grp" AS "grp"'] if changes else []
     sql = f"SELECT {', '.join([*columns, *kind, verdicts])} FROM {quoted(resolved.table)}"
-    sql += f" WHERE {translator.searched()}" + (f" AND {translator.possible(positive)}" if prune else "")
+    sql += f" WHERE {translator.searched()}" + (f" AND {possible(translator, positive)}" if prune else "")
     for number, node in enumerate(changes):
         sql = _changing(translator, sql, keys, node, number)
     return sql

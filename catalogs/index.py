@@ -21,6 +21,7 @@ import duckdb
 from barospec.archive.head import Location
 from barospec.catalogs.annotations import annotate, note_flags
 from barospec.catalogs.derived_index import FIELDS, load_derived
+from barospec.catalogs.fields import quoted
 from barospec.catalogs.index_tables import (
     PLACE,
     RECORDS,
@@ -33,9 +34,9 @@ from barospec.catalogs.index_tables import (
     measure,
     stamp,
 )
-from barospec.catalogs.known import Field, known_from, quoted, same_file
+from barospec.catalogs.known import same_file
 from barospec.catalogs.operator_table import VERSIONS
-from barospec.schemas.errors import NotFound, StoreError, did_you_mean
+from barospec.schemas.errors import StoreError
 from barospec.schemas.vocabulary import SETTABLE, TERMS
 
 if TYPE_CHECKING:
@@ -314,73 +315,6 @@ def values(
 ) -> list[tuple[Any, ...]]:
     """All rows of a query."""
     return connection.execute(sql, bound if isinstance(bound, dict) else list(bound)).fetchall()
-
-
-def columns(
-    connection: duckdb.DuckDBPyConnection,
-    names: Sequence[str],
-    groups: Any,
-    rows: Any,
-    fields: Mapping[str, Field] | None = None,
-) -> dict[str, Any]:
-    """Metadata of some rows, in their order: float with NaN, or object with None, where not known.
-
-    Parameters
-    ----------
-    connection : duckdb connection
-        To the index.
-    names : sequence of str
-        Names of fields, those of stored derived values among them.
-    groups, rows : ndarray, shape (n,)
-        Where each spectrum lies.
-    fields : mapping of str to Field, optional
-        What the names mean, if not what they mean in queries.
-    """
-    import numpy as np
-
-    fields = fields or known_from(connection).fields["spectra"]
-    terms = {name: field for name in names if (field := fields.get(name)) is not None}
-    if len(terms) < len(set(names)):
-        lacking = next(name for name in names if name not in terms)
-        raise NotFound(f'"{lacking}" is no field.{did_you_mean(lacking, list(fields))} `barospec fields` lists them.')
-    connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
-    selected = ", ".join(_fetched(name, terms[name]) for name in names)
-    found = connection.execute(
-        f"SELECT {selected} FROM wanted JOIN spectra USING (grp, row) ORDER BY place"
-    ).fetchnumpy()
-    return {name: _filled(found[name], terms[name].kind) for name in names}
-
-
-def counts_of_states(connection: duckdb.DuckDBPyConnection, field: Field, groups: Any, rows: Any) -> dict[str, int]:
-    """How many of some rows have a derived value that is stale, uncalibrated, or was never computed."""
-    import numpy as np
-
-    assert field.stored is not None
-    state, other = field.stored.state, field.stored.other
-    connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows})
-    found = connection.execute(
-        f"""SELECT count(*) FILTER (WHERE {state} = 1), count(*) FILTER (WHERE {state} = 0 AND {other} IS NOT NULL),
-            count(*) FILTER (WHERE {state} IS NULL) FROM wanted JOIN spectra USING (grp, row)"""
-    ).fetchall()[0]
-    return dict(zip(("stale", "uncalibrated", "missing"), found, strict=True))
-
-
-def _fetched(name: str, field: Field) -> str:
-    cast = "::DOUBLE" if field.kind in ("number", "integer") else ""
-    return f"{field.sql}{cast} AS {quoted(name)}"
-
-
-def _filled(values: Any, kind: str) -> Any:
-    import numpy as np
-
-    if kind in ("number", "integer"):
-        return np.ma.filled(values.astype(np.float64), np.nan)
-    if kind == "time":
-        return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT"))
-    # Not np.ma.filled: a fill of None means numpy's own default there, which is "?" for words.
-    words = np.array(np.ma.getdata(values), dtype=object)
-    words[np.ma.getmaskarray(values)] = None
-    return words
 
 
 def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[dict[str, Any]]:

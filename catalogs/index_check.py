@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import index
-from barospec.catalogs.known import quoted
+from barospec.catalogs.fields import quoted
 from barospec.schemas.errors import StoreError
 
 if TYPE_CHECKING:

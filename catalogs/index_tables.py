@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from barospec.catalogs.known import quoted
+from barospec.catalogs.fields import quoted
 from barospec.schemas.vocabulary import ANNOTATIONS, BY_NAME, SPECTRUM_TERMS, Kind
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
-from barospec.catalogs.known import INCLUDABLE
+from barospec.catalogs.fields import INCLUDABLE
 from barospec.catalogs.language import parse
 from barospec.catalogs.lexer import FORBIDDEN
 from barospec.catalogs.structured import from_dict

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from barospec.catalogs.derived_names import ADDRESS, matches
-from barospec.schemas.units import find_unit
+from barospec.catalogs.fields import Connection, Field, Stored, quoted
+from barospec.catalogs.index_values import IndexValues
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
 
 # Which table answers for which noun. A noun whose table is not in the index has nothing to offer yet.
@@ -34,102 +35,6 @@ AMBIGUOUS: Mapping[str, tuple[str, ...]] = {
     "spin": ("local_moment", "effective_spin", "formal_spin"),
     "energy": ("edge_energy", "white_line_energy", "energy_min", "energy_max", "excitation_energy"),
 }
-
-MOST_VALUES = 200
-
-
-class Connection(Protocol):
-    """The part of a DuckDB connection that the query language uses."""
-
-    def execute(self, query: str, parameters: Any = None) -> Any:
-        """Run a statement."""
-
-    def cursor(self) -> Any:
-        """A second connection to the same database."""
-
-
-INCLUDABLE = ("stale", "uncalibrated", "bad")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a field that holds derived values has beside a column; see `catalogs.derived_index`.
-
-    Parameters
-    ----------
-    derivation, output, operator, chain : str
-        The set and what it computes.
-    state, other : str
-        SQL: 0 fresh, 1 stale, NULL never computed; and the value where it is not served.
-    absolute : bool
-        Whether it is an energy that needs a calibrated axis.
-    reasons : tuple of str
-        Of a reason code, what the numbers mean.
-    """
-
-    derivation: str
-    output: str
-    operator: str
-    chain: str
-    state: str
-    other: str
-    absolute: bool = False
-    reasons: tuple[str, ...] = ()
-
-    def sql(self, served: str, include: Collection[str]) -> str:
-        """The value, with what is left out otherwise where that is asked for."""
-        if "stale" in include and ("uncalibrated" in include or not self.absolute):
-            return f"coalesce({served}, {self.other})"
-        if "stale" in include:
-            calibrated = f"coalesce({quoted('energy_calibration')} IN ('foil', 'reference'), FALSE)"
-            return f"coalesce({served}, CASE WHEN {self.state} = 1 AND {calibrated} THEN {self.other} END)"
-        if "uncalibrated" in include and self.absolute:
-            return f"coalesce({served}, CASE WHEN {self.state} = 0 THEN {self.other} END)"
-        return served
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Something that can be searched.
-
-    Parameters
-    ----------
-    name : str
-        As in answers.
-    kind : str
-        ``number``, ``integer``, ``word``, ``text`` or ``time``.
-    sql : str
-        The column, quoted, or an expression that the index itself supplies. Never made from query text.
-    unit, meaning : str
-    sigma : str
-        Name of the field that holds the standard uncertainty; empty when there is none.
-    applies : mapping
-        Other fields and the values they must have for this one to be applicable.
-    table : str
-        Table of the index.
-    allowed : tuple of str
-        All values the vocabulary knows for a word.
-    aliases : tuple of str
-    """
-
-    name: str
-    kind: str
-    sql: str
-    unit: str = ""
-    meaning: str = ""
-    sigma: str = ""
-    applies: Mapping[str, tuple[str, ...]] = _default(default_factory=dict)
-    table: str = "spectra"
-    allowed: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    derived: bool = False
-    stored: Stored | None = None
-
-    @property
-    def dimension(self) -> str:
-        """What the unit measures; empty for plain numbers and strings."""
-        unit = find_unit(self.unit) if self.unit else None
-        return unit.dimension if unit and unit.dimension != "number" else ""
 
 
 class Values(Protocol):
@@ -218,11 +123,6 @@ class Known:
         return [f for f in self.fields.get(table, {}).values() if f.dimension == dimension]
 
 
-def quoted(name: str) -> str:
-    """A column name as SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -> Known:
     """Read from an index what can be asked of it.
 
@@ -282,7 +182,6 @@ _KNOWN: dict[tuple[Any, ...], tuple[Known, dict[Any, Any]]] = {}
 # Which file a connection is to; asking it takes as long as planning any other statement.
 _FILES: WeakKeyDictionary[Connection, tuple[Any, ...]] = WeakKeyDictionary()
 MOST_KNOWN = 8
-MOST_LOOKED_UP = 10_000
 
 
 def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, Any] | None) -> Known:
@@ -406,86 +305,3 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
     reasons = tuple(json.loads(row["reasons"])) if row["reasons"] else ()
     named = {name: row[name] for name in ("derivation", "output", "operator", "chain", "state", "other")}
     return Stored(**named, absolute=bool(row["absolute"]), reasons=reasons)
-
-
-class IndexValues:
-    """Values of word fields, from ``field_values`` for spectra and from the table itself otherwise."""
-
-    def __init__(self, connection: Connection, looked_up: dict[Any, Any]) -> None:
-        self._connection = connection
-        self._looked_up = looked_up
-
-    def _fetch(self, sql: str, *parameters: Any) -> list[Any]:
-        key = (sql, *parameters)
-        found: list[Any] | None = self._looked_up.get(key)
-        if found is None:
-            found = list(self._connection.execute(sql, list(parameters)).fetchall())
-            if len(self._looked_up) < MOST_LOOKED_UP:
-                self._looked_up[key] = found
-        return found
-
-    @staticmethod
-    def _source(field: Field) -> tuple[str, list[str]]:
-        if field.table == "spectra" and not field.derived:
-            return "(SELECT value, count FROM field_values WHERE field = ?)", [field.name]
-        inner = f"SELECT {field.sql} AS value, count(*) AS count FROM {quoted(field.table)} GROUP BY 1"
-        return f"(SELECT * FROM ({inner}) WHERE value IS NOT NULL)", []
-
-    def of(self, field: Field, like: str = "") -> list[str]:
-        """See `Values.of`."""
-        source, parameters = self._source(field)
-        order = "jaro_winkler_similarity(lower(value), ?) DESC, value" if like else "count DESC, value"
-        rows = self._fetch(
-            f"SELECT value FROM {source} ORDER BY {order} LIMIT {MOST_VALUES}",
-            *parameters,
-            *([like.lower()] if like else []),
-        )
-        return [row[0] for row in rows]
-
-    def find(self, field: Field, word: str) -> list[str]:
-        """See `Values.find`."""
-        source, parameters = self._source(field)
-        return [
-            r[0] for r in self._fetch(f"SELECT value FROM {source} WHERE lower(value) = lower(?)", *parameters, word)
-        ]
-
-    def close(self, fields: Sequence[Field], word: str) -> list[str]:
-        """See `Values.close`."""
-        found = [value for f in fields if f.table != "spectra" or f.derived for value in self.of(f, word)]
-        if any(f.table == "spectra" for f in fields):
-            order = "ORDER BY jaro_winkler_similarity(lower(value), ?) DESC, value LIMIT 20"
-            distinct = "SELECT DISTINCT value FROM field_values"
-            found += [row[0] for row in self._fetch(f"SELECT value FROM ({distinct}) {order}", word.lower())]
-        return found
-
-    def readings(self, fields: Sequence[Field], word: str) -> list[tuple[str, str]]:
-        """See `Values.readings`."""
-        found = []
-        if any(field.table == "spectra" for field in fields):
-            names = {field.name for field in fields}
-            rows = self._fetch("SELECT field, value FROM field_values WHERE lower(value) = lower(?)", word)
-            found += [(name, value) for name, value in rows if name in names]
-        for field in fields:
-            if field.table != "spectra" or field.derived:
-                found += [(field.name, value) for value in self.find(field, word)]
-        return found
-
-    def containing(self, fields: Sequence[Field], word: str) -> list[str]:
-        """See `Values.containing`."""
-        names = {field.name for field in fields if field.table == "spectra" and not field.derived}
-        if not names or len(word) < 3:
-            return []
-        found = self._fetch(
-            "SELECT DISTINCT field FROM field_values WHERE contains(lower(value), lower(?)) ORDER BY 1", word
-        )
-        return [name for (name,) in found if name in names][:3]
-
-    def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
-        """See `Values.covers`."""
-        for field, value in narrow:
-            outside = f"{field.sql} = ? AND {wide[0].sql} IS DISTINCT FROM ?"
-            if field.table == "spectra":
-                outside += " AND status = 'active'"
-            if self._fetch(f"SELECT 1 FROM {quoted(field.table)} WHERE {outside} LIMIT 1", value, wide[1]):
-                return False
-        return True

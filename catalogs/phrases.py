@@ -14,7 +14,8 @@ from barospec.catalogs import ast
 from barospec.catalogs.advice import COMPUTED, INSTEAD, with_symbol
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.conditions import same_unit
-from barospec.catalogs.known import AMBIGUOUS, TABLES, Field
+from barospec.catalogs.fields import Field
+from barospec.catalogs.known import AMBIGUOUS, TABLES
 from barospec.catalogs.lexer import NOUNS
 from barospec.schemas.errors import QueryError, did_you_mean, nearest
 from barospec.schemas.units import BY_SYMBOL, find_unit

@@ -14,7 +14,8 @@ from typing import Any, TypeGuard
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.conditions import Meaning
-from barospec.catalogs.known import TABLES, Field, Known
+from barospec.catalogs.fields import Field
+from barospec.catalogs.known import TABLES, Known
 from barospec.catalogs.language import parse
 from barospec.catalogs.phrases import Phrases
 from barospec.schemas.errors import QueryError, did_you_mean
@@ -78,7 +79,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
 
     Examples
     --------
-    >>> from barospec.catalogs.known import Field
+    >>> from barospec.catalogs.fields import Field
     >>> known = Known({"spectra": {"pressure": Field("pressure", "number", "pressure", "GPa")}}, values=None)
     >>> ast.to_text(resolve(parse("runs above 140 kbar"), known).query)
     'runs where pressure > 14 GPa'

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from barospec.catalogs import ast
+from barospec.catalogs.fields import Connection
 from barospec.catalogs.keywords import Question, query_of
-from barospec.catalogs.known import Connection, Known, known_from
+from barospec.catalogs.known import Known, known_from
 from barospec.catalogs.language import parse
 from barospec.catalogs.resolve import resolve
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError, did_you_mean

@@ -19,7 +19,8 @@ from typing import Any
 
 from barospec.catalogs.answer import rows_of
 from barospec.catalogs.derived_refs import ENTERS, References
-from barospec.catalogs.known import Connection, Known, known_now, quoted
+from barospec.catalogs.fields import Connection, quoted
+from barospec.catalogs.known import Known, known_now
 from barospec.catalogs.language import parse
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.resolve import resolve

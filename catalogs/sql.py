@@ -17,12 +17,12 @@ from typing import Any, Literal
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
 from barospec.catalogs.conditions import tolerance
-from barospec.catalogs.known import Field, Known, quoted
+from barospec.catalogs.fields import Field, quoted
+from barospec.catalogs.known import Known
 from barospec.catalogs.resolve import Resolved
 from barospec.schemas.vocabulary import ANNOTATIONS
 
 Temper = Literal["exact", "loose", "strict"]
-UNDECIDED, NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = -1, 1, 2, 3
 _OPPOSITE: dict[Temper, Temper] = {"exact": "exact", "loose": "strict", "strict": "loose"}
 
 
@@ -45,7 +45,8 @@ class Translator:
 
     Examples
     --------
-    >>> from barospec.catalogs.known import Field, Known
+    >>> from barospec.catalogs.fields import Field
+    >>> from barospec.catalogs.known import Known
     >>> pressure = Field("pressure", "number", '"pressure"', "GPa")
     >>> test = ast.Compare(("pressure",), ">", ast.Number(14.0, "GPa"))
     >>> found = Resolved(ast.Query(where=test), "spectra", {"pressure": pressure})
@@ -85,129 +86,16 @@ class Translator:
             parts.append(f"{quoted('merged_into')} IS NULL")
         return " AND ".join(parts) or "TRUE"
 
-    def verdict(self) -> str:
-        """What a row that is `reachable` and `unsettled` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED."""
-        swayed, lacking, either = self._open()
-        cases = []
-        if lacking:
-            undecided = f"CASE WHEN {self._undecided(either)} THEN {UNDECIDED} ELSE {NEAR_OUTSIDE} END"
-            cases.append(f"WHEN {self._lacks(lacking)} THEN {undecided if swayed else UNDECIDED}")
-        if swayed:
-            hit, strict = (self._all(either, temper) for temper in ("exact", "strict"))
-            cases.append(f"WHEN {hit} THEN CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END")
-        otherwise = NEAR_OUTSIDE if swayed else CLEAR
-        return f"CASE {' '.join(cases)} ELSE {otherwise} END" if cases else str(otherwise)
-
-    def unsettled(self) -> str:
-        """The reachable rows that match, come near a limit or lack a value: uncertainties and gaps may rule out others.
-
-        A condition on several columns at once, which DuckDB decides above its scan: it packs what is left of many blocks
-        into one, so that `verdict` is worked out for full blocks. Those on one column each are decided in the scan.
-        """
-        swayed, lacking, either = self._open()
-        if not swayed:
-            return "TRUE"
-        loose = self._all(either, "loose")
-        return f"({self._lacks(lacking)} AND {self._undecided(either)} OR {loose})" if lacking else f"({loose})"
-
-    def _undecided(self, parts: Sequence[Expr]) -> str:
-        """Whether none of these conditions is false, of a row that lacks one of the values."""
-        lacking = [part for part in parts if self._can_lack(part)]
-        if len(lacking) == 1 and self._decides(lacking[0]):  # which is unknown, then
-            parts = [part for part in parts if part not in lacking]
-        return self.possible(parts)
-
-    def _open(self) -> tuple[list[Expr], list[Expr], list[Expr]]:
-        """The conditions that an uncertainty can sway, those that a lacking value can leave open, and both in order.
-
-        All others hold for every reachable row.
-        """
-        swayed, lacking = ([part for part in self.parts() if test(part)] for test in (self._is_swayed, self._can_lack))
-        return swayed, lacking, [part for part in self.parts() if part in swayed or part in lacking]
-
-    def _all(self, parts: Sequence[Expr], temper: Temper) -> str:
-        return " AND ".join(self.expression(part, temper) for part in parts)
-
-    def _lacks(self, parts: Sequence[Expr]) -> str:
-        """Whether any of these conditions is neither true nor false."""
-        tests = []
-        for part in parts:
-            column = self._decides(part)
-            tests.append(f"{column} IS NULL" if column else f"({self.expression(part, 'exact')}) IS NULL")
-        return f"({' OR '.join(tests)})"
-
-    def _decides(self, part: Expr) -> str:
-        """The column that is NULL where, and only where, the condition is; empty if there is no such."""
-        if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
-            return ""
-        assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
-        found = self.resolved.fields[part.field[0]]
-        return "" if found.name in ANNOTATIONS and found.table == "spectra" else found.sql
-
-    def _is_swayed(self, part: Expr) -> bool:
-        """Whether an uncertainty can decide the condition."""
-        return self.expression(part, "loose") != self.expression(part, "exact")
-
-    def _can_lack(self, part: Expr) -> bool:
-        """Whether the condition may be undecided for want of a value."""
-        names = {node.field[0] for node in _tests(part)}
-        names |= {self.resolved.fields[node.field[0]].sigma for node in _tests(part) if getattr(node, "sigmas", 0)}
-        return self.resolved.table != "spectra" or not names <= self.known.complete
-
     def parts(self) -> Sequence[Expr]:
         """The conditions that must all hold."""
         where = self.resolved.query.where
         return where.items if isinstance(where, ast.And) else () if where is None else (where,)
 
-    def possible(self, parts: Sequence[Expr]) -> str:
-        """A condition met where all parts are true or unknown, and only there: tests that DuckDB can push into the scan."""
-        return " AND ".join(map(self._possible, parts)) or "TRUE"
-
-    def _possible(self, part: Expr, held: str = "") -> str:
-        """The condition, or `held` in its place, or that it is unknown."""
-        column, exact = self._decides(part), self.expression(part, "exact")
-        if not self._can_lack(part):
-            return held or exact
-        if not column:
-            return f"({held} OR {exact} IS NOT FALSE)" if held else f"({exact} IS NOT FALSE)"
-        return f"({held or exact} OR {column} IS NULL)"
-
-    def reachable(self, *, undecided: bool = False) -> str:
-        """A condition met wherever all parts hold, exactly or loosely, and if asked for where a lacking value leaves that open.
-
-        Where the index tells how far uncertainties reach at most, the limits are moved by that much: a plain
-        comparison, which DuckDB decides from a column's zone maps, in place of arithmetic for every row.
-        """
-        tests = []
-        for part in self.parts():
-            held = self._widened(part) or self.expression(part, "loose")
-            tests.append(self._possible(part, held) if undecided else held)
-        return " AND ".join(tests) or "TRUE"
-
-    def _widened(self, part: Expr) -> str:
-        if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in self.known.reach:
-            return ""
-        if getattr(part, "sigmas", None) or getattr(part, "width", None):
-            return ""
-        found, (below, above) = self.resolved.fields[part.field[0]], self.known.reach[part.field[0]]
-        if isinstance(part, ast.Compare):
-            if part.op in ("=", "!="):
-                return ""
-            limit = _number(part.value)
-            low, high = (limit, None) if part.op in (">", ">=") else (None, limit)
-        else:
-            low, high = self._ends(part)
-        tests = []
-        if low is not None:
-            tests.append(f"{found.sql} >= {self.bind(_outside(low, above, -1))}")
-        if high is not None:
-            tests.append(f"{found.sql} <= {self.bind(_outside(high, below, 1))}")
-        return f"({' AND '.join(tests)})"
-
     @staticmethod
-    def _ends(node: ast.Between | ast.Within) -> tuple[float, float]:
+    def ends(node: ast.Between | ast.Within) -> tuple[float, float]:
+        """The limits of a range."""
         if isinstance(node, ast.Between):
-            return _number(node.low), _number(node.high)
+            return number(node.low), number(node.high)
         return _interval(node.value.value, node.sigma.value)
 
     def conditioned(self) -> list[str]:
@@ -216,7 +104,7 @@ class Translator:
 
     def tests(self) -> list[ast.Condition]:
         """The single conditions, in order."""
-        return _tests(self.resolved.query.where)
+        return tests_in(self.resolved.query.where)
 
     def bind(self, value: Any) -> str:
         """A parameter with that value."""
@@ -285,18 +173,18 @@ class Translator:
 
     def _numeric(self, node: ast.Compare | ast.Between | ast.Within | ast.In, found: Field, temper: Temper) -> str:
         if isinstance(node, ast.In):
-            return self._is_one_of(found, [_number(value) for value in node.values])
+            return self._is_one_of(found, [number(value) for value in node.values])
         if isinstance(node, ast.Compare | ast.Between) and node.sigmas:
             return self._beyond(node, found)
         low, high = self.bounds(found, temper, getattr(node, "width", None))
         if isinstance(node, ast.Compare):
-            limit = self.bind(_number(node.value))
+            limit = self.bind(number(node.value))
             if node.op in ("=", "!="):
                 return f"({found.sql} {_sql_operator(node.op)} {limit})"
             # Loose looks at the end of the value's interval that satisfies most easily.
             side = high if node.op in (">", ">=") else low
             return f"({side} {node.op} {limit})"
-        ends = self._ends(node)
+        ends = self.ends(node)
         return f"({high} >= {self.bind(ends[0])} AND {low} <= {self.bind(ends[1])})"
 
     def _beyond(self, node: ast.Compare | ast.Between, found: Field) -> str:
@@ -306,9 +194,9 @@ class Translator:
         spread = f"sqrt({sigma} * {sigma} + {self.bind(width.value**2)})" if width else sigma
         low, high = (f"({found.sql} {sign} {self.bind(node.sigmas)} * {spread})" for sign in "-+")
         if isinstance(node, ast.Between):
-            ends = self._ends(node)
+            ends = self.ends(node)
             return f"({low} >= {self.bind(ends[0])} AND {high} <= {self.bind(ends[1])})"
-        return f"({low if node.op in ('>', '>=') else high} {node.op} {self.bind(_number(node.value))})"
+        return f"({low if node.op in ('>', '>=') else high} {node.op} {self.bind(number(node.value))})"
 
     def bounds(self, found: Field, temper: Temper, width: ast.Number | None = None) -> tuple[str, str]:
         """The value as (side compared with upper limits, side compared with lower limits).
@@ -385,7 +273,7 @@ class Translator:
         return f"({found.sql} IN ({', '.join(map(self.bind, values))}))"
 
 
-def _tests(where: Expr | None) -> list[ast.Condition]:
+def tests_in(where: Expr | None) -> list[ast.Condition]:
     """The single conditions, in order."""
     found: list[ast.Condition] = []
     pending: list[Any] = [where]
@@ -411,7 +299,7 @@ def _sql_operator(op: str) -> str:
     return "<>" if op == "!=" else op
 
 
-def _number(value: ast.Value) -> float:
+def number(value: ast.Value) -> float:
     assert isinstance(value, ast.Number)  # resolved
     return value.value
 
@@ -419,11 +307,6 @@ def _number(value: ast.Value) -> float:
 def _interval(value: float, sigma: float) -> tuple[float, float]:
     """The closed interval, in decimals as people write them: 0.1 ± 0.2 ends at 0.3."""
     return float(f"{value - sigma:.14g}"), float(f"{value + sigma:.14g}")
-
-
-def _outside(limit: float, reach: float, sign: int) -> float:
-    """The limit moved outwards by the reach, and by a hair more, since sums are rounded."""
-    return limit + sign * (reach * (1 + 1e-9) + abs(limit) * 1e-12)
 
 
 def columns_sql(fields: Mapping[str, Field], names: list[str]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from barospec.catalogs import index
-from barospec.catalogs.known import Field, Values, known_from
+from barospec.catalogs.fields import Field
+from barospec.catalogs.known import Values, known_from
 from barospec.catalogs.language import parse
 from barospec.catalogs.resolve import resolve
 from barospec.catalogs.sql import Translator

@@ -8,7 +8,7 @@ from typing import Any
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
-from barospec.catalogs.known import INCLUDABLE
+from barospec.catalogs.fields import INCLUDABLE
 from barospec.catalogs.lexer import DEEPEST, FORBIDDEN, NOUNS
 from barospec.schemas.errors import QueryError
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from barospec.catalogs import index
-from barospec.catalogs.known import Field, Known, quoted
+from barospec.catalogs.fields import Field, quoted
+from barospec.catalogs.known import Known
 from barospec.schemas.errors import NotFound, did_you_mean
 
 OF_SPECTRUM = (

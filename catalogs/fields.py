@@ -1,0 +1,109 @@
+"""What can be searched: a field, its unit and uncertainty, and the column of the index that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from dataclasses import field as _default
+from typing import Any, Protocol
+
+from barospec.schemas.units import find_unit
+
+
+class Connection(Protocol):
+    """The part of a DuckDB connection that the query language uses."""
+
+    def execute(self, query: str, parameters: Any = None) -> Any:
+        """Run a statement."""
+
+    def cursor(self) -> Any:
+        """A second connection to the same database."""
+
+
+INCLUDABLE = ("stale", "uncalibrated", "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a field that holds derived values has beside a column; see `catalogs.derived_index`.
+
+    Parameters
+    ----------
+    derivation, output, operator, chain : str
+        The set and what it computes.
+    state, other : str
+        SQL: 0 fresh, 1 stale, NULL never computed; and the value where it is not served.
+    absolute : bool
+        Whether it is an energy that needs a calibrated axis.
+    reasons : tuple of str
+        Of a reason code, what the numbers mean.
+    """
+
+    derivation: str
+    output: str
+    operator: str
+    chain: str
+    state: str
+    other: str
+    absolute: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def sql(self, served: str, include: Collection[str]) -> str:
+        """The value, with what is left out otherwise where that is asked for."""
+        if "stale" in include and ("uncalibrated" in include or not self.absolute):
+            return f"coalesce({served}, {self.other})"
+        if "stale" in include:
+            calibrated = f"coalesce({quoted('energy_calibration')} IN ('foil', 'reference'), FALSE)"
+            return f"coalesce({served}, CASE WHEN {self.state} = 1 AND {calibrated} THEN {self.other} END)"
+        if "uncalibrated" in include and self.absolute:
+            return f"coalesce({served}, CASE WHEN {self.state} = 0 THEN {self.other} END)"
+        return served
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Something that can be searched.
+
+    Parameters
+    ----------
+    name : str
+        As in answers.
+    kind : str
+        ``number``, ``integer``, ``word``, ``text`` or ``time``.
+    sql : str
+        The column, quoted, or an expression that the index itself supplies. Never made from query text.
+    unit, meaning : str
+    sigma : str
+        Name of the field that holds the standard uncertainty; empty when there is none.
+    applies : mapping
+        Other fields and the values they must have for this one to be applicable.
+    table : str
+        Table of the index.
+    allowed : tuple of str
+        All values the vocabulary knows for a word.
+    aliases : tuple of str
+    """
+
+    name: str
+    kind: str
+    sql: str
+    unit: str = ""
+    meaning: str = ""
+    sigma: str = ""
+    applies: Mapping[str, tuple[str, ...]] = _default(default_factory=dict)
+    table: str = "spectra"
+    allowed: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    derived: bool = False
+    stored: Stored | None = None
+
+    @property
+    def dimension(self) -> str:
+        """What the unit measures; empty for plain numbers and strings."""
+        unit = find_unit(self.unit) if self.unit else None
+        return unit.dimension if unit and unit.dimension != "number" else ""
+
+
+def quoted(name: str) -> str:
+    """A column name as SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

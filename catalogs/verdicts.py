@@ -1,0 +1,150 @@
+"""What rows come to under a condition whose limits have uncertainties and whose values may be lacking, in one scan.
+
+`reachable` is decided column by column, inside DuckDB's scan; `unsettled` above it; `verdict` is worked out for what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from barospec.catalogs import ast
+from barospec.catalogs.ast import Expr
+from barospec.catalogs.sql import Temper, Translator, number, tests_in
+from barospec.schemas.vocabulary import ANNOTATIONS
+
+UNDECIDED, NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = -1, 1, 2, 3
+
+
+def verdict(translator: Translator) -> str:
+    """What a row that is `reachable` and `unsettled` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED."""
+    swayed, lacking, either = _open(translator)
+    cases = []
+    if lacking:
+        undecided = f"CASE WHEN {_undecided(translator, either)} THEN {UNDECIDED} ELSE {NEAR_OUTSIDE} END"
+        cases.append(f"WHEN {_lacks(translator, lacking)} THEN {undecided if swayed else UNDECIDED}")
+    if swayed:
+        hit, strict = (_all(translator, either, temper) for temper in ("exact", "strict"))
+        cases.append(f"WHEN {hit} THEN CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END")
+    otherwise = NEAR_OUTSIDE if swayed else CLEAR
+    return f"CASE {' '.join(cases)} ELSE {otherwise} END" if cases else str(otherwise)
+
+
+def unsettled(translator: Translator) -> str:
+    """The reachable rows that match, come near a limit or lack a value: uncertainties and gaps may rule out others.
+
+    A condition on several columns at once, which DuckDB decides above its scan: it packs what is left of many blocks
+    into one, so that `verdict` is worked out for full blocks. Those on one column each are decided in the scan.
+    """
+    swayed, lacking, either = _open(translator)
+    if not swayed:
+        return "TRUE"
+    loose = _all(translator, either, "loose")
+    if not lacking:
+        return f"({loose})"
+    return f"({_lacks(translator, lacking)} AND {_undecided(translator, either)} OR {loose})"
+
+
+def _undecided(translator: Translator, parts: Sequence[Expr]) -> str:
+    """Whether none of these conditions is false, of a row that lacks one of the values."""
+    lacking = [part for part in parts if _can_lack(translator, part)]
+    if len(lacking) == 1 and _decides(translator, lacking[0]):  # which is unknown, then
+        parts = [part for part in parts if part not in lacking]
+    return possible(translator, parts)
+
+
+def _open(translator: Translator) -> tuple[list[Expr], list[Expr], list[Expr]]:
+    """The conditions that an uncertainty can sway, those that a lacking value can leave open, and both in order.
+
+    All others hold for every reachable row.
+    """
+    parts = translator.parts()
+    swayed, lacking = ([part for part in parts if test(translator, part)] for test in (_is_swayed, _can_lack))
+    return swayed, lacking, [part for part in parts if part in swayed or part in lacking]
+
+
+def _all(translator: Translator, parts: Sequence[Expr], temper: Temper) -> str:
+    return " AND ".join(translator.expression(part, temper) for part in parts)
+
+
+def _lacks(translator: Translator, parts: Sequence[Expr]) -> str:
+    """Whether any of these conditions is neither true nor false."""
+    tests = []
+    for part in parts:
+        column = _decides(translator, part)
+        tests.append(f"{column} IS NULL" if column else f"({translator.expression(part, 'exact')}) IS NULL")
+    return f"({' OR '.join(tests)})"
+
+
+def _decides(translator: Translator, part: Expr) -> str:
+    """The column that is NULL where, and only where, the condition is; empty if there is no such."""
+    if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
+        return ""
+    assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
+    found = translator.resolved.fields[part.field[0]]
+    return "" if found.name in ANNOTATIONS and found.table == "spectra" else found.sql
+
+
+def _is_swayed(translator: Translator, part: Expr) -> bool:
+    """Whether an uncertainty can decide the condition."""
+    return translator.expression(part, "loose") != translator.expression(part, "exact")
+
+
+def _can_lack(translator: Translator, part: Expr) -> bool:
+    """Whether the condition may be undecided for want of a value."""
+    names = {node.field[0] for node in tests_in(part)}
+    names |= {translator.resolved.fields[node.field[0]].sigma for node in tests_in(part) if getattr(node, "sigmas", 0)}
+    return translator.resolved.table != "spectra" or not names <= translator.known.complete
+
+
+def possible(translator: Translator, parts: Sequence[Expr]) -> str:
+    """A condition met where all parts are true or unknown, and only there: tests that DuckDB can push into the scan."""
+    return " AND ".join(_possible(translator, part) for part in parts) or "TRUE"
+
+
+def _possible(translator: Translator, part: Expr, held: str = "") -> str:
+    """The condition, or `held` in its place, or that it is unknown."""
+    column, exact = _decides(translator, part), translator.expression(part, "exact")
+    if not _can_lack(translator, part):
+        return held or exact
+    if not column:
+        return f"({held} OR {exact} IS NOT FALSE)" if held else f"({exact} IS NOT FALSE)"
+    return f"({held or exact} OR {column} IS NULL)"
+
+
+def reachable(translator: Translator, *, undecided: bool = False) -> str:
+    """A condition met wherever all parts hold, exactly or loosely, and if asked for where a lacking value leaves that open.
+
+    Where the index tells how far uncertainties reach at most, the limits are moved by that much: a plain
+    comparison, which DuckDB decides from a column's zone maps, in place of arithmetic for every row.
+    """
+    tests = []
+    for part in translator.parts():
+        held = _widened(translator, part) or translator.expression(part, "loose")
+        tests.append(_possible(translator, part, held) if undecided else held)
+    return " AND ".join(tests) or "TRUE"
+
+
+def _widened(translator: Translator, part: Expr) -> str:
+    if not isinstance(part, ast.Compare | ast.Between | ast.Within) or part.field[0] not in translator.known.reach:
+        return ""
+    if getattr(part, "sigmas", None) or getattr(part, "width", None):
+        return ""
+    found, (below, above) = translator.resolved.fields[part.field[0]], translator.known.reach[part.field[0]]
+    if isinstance(part, ast.Compare):
+        if part.op in ("=", "!="):
+            return ""
+        limit = number(part.value)
+        low, high = (limit, None) if part.op in (">", ">=") else (None, limit)
+    else:
+        low, high = translator.ends(part)
+    tests = []
+    if low is not None:
+        tests.append(f"{found.sql} >= {translator.bind(_outside(low, above, -1))}")
+    if high is not None:
+        tests.append(f"{found.sql} <= {translator.bind(_outside(high, below, 1))}")
+    return f"({' AND '.join(tests)})"
+
+
+def _outside(limit: float, reach: float, sign: int) -> float:
+    """The limit moved outwards by the reach, and by a hair more, since sums are rounded."""
+    return limit + sign * (reach * (1 + 1e-9) + abs(limit) * 1e-12)
