@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._sums import row_sum
+
+PIVOT = 1e-13
+"""Smallest pivot of a matrix scaled to a diagonal of 1 that counts as one."""
+ROUNDING = 1e-13
+"""Relative change of parameters below which a fit is at its end."""
 
 
 @dataclass(slots=True)
@@ -132,49 +138,135 @@ def curved(
     `hold`, (rows, k), adds ``hold (parameter - start)^2`` to the sum of squares: what the data leave open then stays
     where it was begun. The covariance is that of the estimate (for unit noise), the inverse that of the sum.
 
-    Every row takes the same number of iterations, so that the others never show; `solved` tells whether the
-    last step changed the sum of squares by less than `tolerance` of itself, or 1e-12 of that of the data.
+    Every row goes on until its own step is lost in rounding, or for `iterations`, so that the others never show;
+    `solved` tells whether the last step changed the sum of squares by less than `tolerance` of itself, or 1e-12 of that
+    of the data.
     """
     used = (weight > 0) & (np.arange(y.shape[1]) < count[:, None])
     w, y, x = np.where(used, weight, 0.0), np.where(used, y, 0.0), np.where(used, x, 0.0)
-    parameters = start.copy()
-    damping = np.full(len(y), 1e-3)
+    used, w, y, x, count = _span(used, w, y, x)
     held = np.zeros_like(start) if hold is None else hold
-    identity = np.eye(start.shape[1])
-
-    def squares(trial: Floats) -> Floats:
-        rest = np.where(used, y - model(x, trial)[0], 0.0)
-        found = row_sum(w * rest**2, count)
-        for k in range(start.shape[1]):
-            found = found + held[:, k] * (trial[:, k] - start[:, k]) ** 2
-        return found
-
-    best = squares(parameters)
-    change = np.full(len(y), np.inf)
-    for _ in range(iterations):
-        values, slopes = model(x, parameters)
-        matrix, right = _normal_equations(values, slopes, y, w, used, count)
-        matrix = matrix + held[:, :, None] * identity
-        right = right + held * (start - parameters)
-        scale = np.einsum("rii->ri", matrix)
-        damped = matrix + (damping[:, None] * scale)[:, :, None] * identity
-        inverse, solvable = inverted(damped)
-        trial = np.where(solvable[:, None], parameters + _times(inverse, right), parameters)
-        now = squares(trial)
-        better = now <= best
-        change = np.where(better, best - now, change)
-        parameters = np.where(better[:, None], trial, parameters)
-        best = np.where(better, now, best)
-        damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.minimum(damping * 5.0, 1e12))
+    parameters, change = _marquardt(model, (x, y, w, used, count), start, held, iterations)
     values, slopes = model(x, parameters)
     matrix = _normal_equations(values, slopes, y, w, used, count)[0]
-    inverse, solvable = inverted(matrix + held[:, :, None] * identity)
+    inverse, solvable = inverted(matrix + held[:, :, None] * np.eye(start.shape[1]))
     covariance = _product(_product(inverse, matrix), inverse)
     points = row_sum(used.astype(np.float64), count)
     size = row_sum(w * y**2, count)
     squares_of_data = row_sum(w * np.where(used, y - values, 0.0) ** 2, count)
+    best = squares_of_data + _away(parameters, start, held)
     converged = solvable & (change <= tolerance * best + 1e-12 * size) & (points >= start.shape[1])
     return Fit(parameters, covariance, squares_of_data, points, converged, inverse)
+
+
+def _span(used: Bools, *arrays: Floats) -> tuple[Any, ...]:
+    """Mask and arrays from the first to the last point used of each row, and how many these are; 0 behind them."""
+    width = used.shape[1]
+    first = used.argmax(axis=1)
+    count = np.where(used.any(axis=1), width - used[:, ::-1].argmax(axis=1) - first, 1)
+    column = np.arange(int(count.max(initial=1)))
+    beyond = column >= count[:, None]
+    index = np.minimum(first[:, None] + column, width - 1)
+    rows = np.arange(len(used))[:, None]
+    return used[rows, index] & ~beyond, *(np.where(beyond, 0.0, array[rows, index]) for array in arrays), count
+
+
+Points = tuple[Floats, Floats, Floats, Bools, Ints]
+
+
+def _marquardt(
+    model: Model, points: Points, start: Floats, held: Floats, iterations: int
+) -> tuple[Floats, Floats]:
+    """Parameters of the least sum of squares, and by how much the last step made it less.
+
+    A row whose step is lost in rounding is done, whatever the others need.
+    """
+    parameters, change = start.copy(), np.full(len(start), np.inf)
+    identity = np.eye(start.shape[1])
+    row = np.arange(len(start))
+    damping = np.full(len(row), 1e-3)
+    now, begun, hold = parameters, start, held
+    best = _squares(model, points, now)
+    for _ in range(iterations):
+        x, y, w, used, count = points
+        values, slopes = model(x, now)
+        matrix, right = _normal_equations(values, slopes, y, w, used, count)
+        matrix = matrix + hold[:, :, None] * identity
+        right = right + hold * (begun - now)
+        scale = np.einsum("rii->ri", matrix)
+        step, solvable = solved(matrix + (damping[:, None] * scale)[:, :, None] * identity, right)
+        trial = np.where(solvable[:, None], now + step, now)
+        found = _squares(model, points, trial) + _away(trial, begun, hold)
+        better = found <= best
+        change[row] = np.where(better, best - found, change[row])
+        size = np.abs(now)
+        done = better & (np.abs(trial - now) <= ROUNDING * np.maximum(size, 1e-3 * size.max(axis=1, keepdims=True))).all(
+            axis=1
+        )
+        now = np.where(better[:, None], trial, now)
+        best = np.where(better, found, best)
+        damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.minimum(damping * 5.0, 1e12))
+        parameters[row] = now
+        if done.any():
+            keep = ~done
+            points = tuple(array[keep] for array in points)  # type: ignore[assignment]
+            row, now, best, damping, begun, hold = (
+                array[keep] for array in (row, now, best, damping, begun, hold)
+            )
+            if not row.size:
+                break
+    return parameters, change
+
+
+def _away(parameters: Floats, start: Floats, held: Floats) -> Floats:
+    out = np.zeros(len(start))
+    for k in range(start.shape[1]):
+        out = out + held[:, k] * (parameters[:, k] - start[:, k]) ** 2
+    return out
+
+
+def _squares(model: Model, points: Points, parameters: Floats) -> Floats:
+    x, y, w, used, count = points
+    rest = np.where(used, y - model(x, parameters)[0], 0.0)
+    return row_sum(w * rest**2, count)
+
+
+def solved(matrix: Floats, right: Floats) -> tuple[Floats, Bools]:
+    """Solutions of symmetric positive equations, matrix (rows, k, k) and right (rows, k); False where a pivot, of the
+    matrix scaled to a diagonal of 1, is lost in rounding.
+
+    Cholesky's decomposition, written out for small k: many small matrices at once.
+    """
+    size = matrix.shape[-1]
+    diagonal = np.einsum("rii->ri", matrix)
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, np.nan))
+    good = np.isfinite(scale).all(axis=1)
+    root: list[list[Floats]] = []
+    half: list[Floats] = []
+    for i in range(size):
+        line: list[Floats] = []
+        for j in range(i + 1):
+            rest = matrix[:, i, j] * scale[:, i] * scale[:, j]
+            for m in range(j):
+                rest = rest - line[m] * (root[j][m] if j < i else line[m])
+            if j < i:
+                line.append(rest / root[j][j])
+            else:
+                good &= rest > PIVOT
+                line.append(np.sqrt(np.where(rest > PIVOT, rest, 1.0)))
+        root.append(line)
+        rest = right[:, i] * scale[:, i]
+        for m in range(i):
+            rest = rest - line[m] * half[m]
+        half.append(rest / line[i])
+    out = np.empty_like(right)
+    for i in range(size - 1, -1, -1):
+        rest = half[i]
+        for m in range(i + 1, size):
+            rest = rest - root[m][i] * out[:, m]
+        out[:, i] = rest / root[i][i]
+    out *= scale
+    return np.where(good[:, None], out, 0.0), good & np.isfinite(out).all(axis=1)
 
 
 def _normal_equations(

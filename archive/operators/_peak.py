@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators._grid import Bools, Floats, Ints
+from barospec.archive.operators._crop import crop
+from barospec.archive.operators._grid import Bools, Floats, Ints, nearest
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._sums import inside
 
@@ -60,6 +61,9 @@ def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float,
     scaled = np.where(usable.any(axis=1, keepdims=True), known, 1.0)
     start = np.where(np.isfinite(center), center, 0.0)
     width = _wide_enough(energy, count, start, half, degree + 3)
+    # A pass moves the window by its half width at most, and the taper ends at 1.25 of it.
+    cut = crop(energy, count, start - (PASSES + 1.5) * width, start + (PASSES + 1.5) * width)
+    energy, y, scaled, count = cut.take(energy, np.inf), cut.take(y), cut.take(scaled, 1.0), cut.count
     position = start
     for _ in range(PASSES):
         center_now = position
@@ -80,8 +84,8 @@ def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float,
         height=(value_terms * fit.coefficients).sum(axis=1),
         height_sigma=np.sqrt(factor * fit.combine(value_terms)),
         found=np.isfinite(center) & np.isfinite(moved) & (curvature < 0),
-        position_kernel=lever[:, None] * fit.kernel(basis, weight, slope_terms),
-        height_kernel=fit.kernel(basis, weight, value_terms),
+        position_kernel=cut.put(lever[:, None] * fit.kernel(basis, weight, slope_terms)),
+        height_kernel=cut.put(fit.kernel(basis, weight, value_terms)),
     )
 
 
@@ -120,8 +124,12 @@ def _drawn_along(
 
 
 def _wide_enough(energy: Floats, count: Ints, center: Floats, half: float, fewest: int) -> Floats:
-    distance = np.abs(np.where(np.arange(energy.shape[1]) < count[:, None], energy - center[:, None], np.inf))
-    rank = np.minimum(fewest, energy.shape[1]) - 1
+    # The nearest ones all lie within as many places of the nearest of all.
+    place = nearest(energy, center)[:, None] + np.arange(-fewest, fewest + 1)
+    real = (place >= 0) & (place < count[:, None])
+    near = np.take_along_axis(energy, np.clip(place, 0, energy.shape[1] - 1), axis=1)
+    distance = np.abs(np.where(real, near - center[:, None], np.inf))
+    rank = min(fewest, energy.shape[1]) - 1
     reach = np.partition(distance, rank, axis=1)[:, rank]
     return np.maximum(half, np.where(np.isfinite(reach), reach, half))
 

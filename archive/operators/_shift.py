@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import Batch, make_batch
-from barospec.archive.operators._grid import Bools, Floats
-from barospec.archive.operators._least_squares import Fit, linear
+from barospec.archive.operators._crop import Crop, crop
+from barospec.archive.operators._grid import Bools, Floats, Ints
+from barospec.archive.operators._least_squares import Fit, linear, solved
 from barospec.archive.operators._propagation import interpolating, length, on_mu, unpacked
 from barospec.archive.operators._sums import NOISE_POINTS, covered, inside, row_sum, white_noise
 from barospec.schemas.errors import CallError
 
 STEPS = 41
+PASSES, LARGEST_STEP = 12, 0.5
+"""Gauss-Newton's steps at most, and how far one goes at most, in eV."""
+FARTHEST = PASSES * LARGEST_STEP
+MOST_BINS = 1 << 16
 
 
 @dataclass(slots=True)
@@ -87,19 +91,143 @@ def reference_curve(
     return Reference(batch.energy[0, :count], batch.signals[0][0, :count], float(noise), batch.numbers)
 
 
-def value_and_slope(reference: Reference, x: Floats) -> tuple[Floats, Floats]:
-    """The reference and its derivative at x, from the cubic Hermite curve through its points; NaN outside."""
-    e, y = reference.energy, reference.curve
-    m = np.gradient(y, e) if e.size > 2 else np.full(e.size, (y[1] - y[0]) / (e[1] - e[0]))
-    i = np.clip(np.searchsorted(e, x, side="right") - 1, 0, e.size - 2)
-    h = e[i + 1] - e[i]
-    t = (x - e[i]) / h
-    y0, y1, m0, m1 = y[i], y[i + 1], m[i] * h, m[i + 1] * h
-    c2, c3 = 3 * (y1 - y0) - 2 * m0 - m1, 2 * (y0 - y1) + m0 + m1
-    value = y0 + t * (m0 + t * (c2 + t * c3))
-    slope = (m0 + t * (2 * c2 + 3 * t * c3)) / h
-    outside = ~((x >= e[0] - 1e-9) & (x <= e[-1] + 1e-9))
-    return np.where(outside, np.nan, value), np.where(outside, np.nan, slope)
+class Curve:
+    """The cubic Hermite curve through the points of a reference, ready to be looked up."""
+
+    def __init__(self, reference: Reference) -> None:
+        e, y = reference.energy, reference.curve
+        m = np.gradient(y, e) if e.size > 2 else np.full(e.size, (y[1] - y[0]) / (e[1] - e[0]))
+        h = np.diff(e)
+        rise, m0, m1 = np.diff(y), m[:-1] * h, m[1:] * h
+        self.energy, self.width = e, h
+        self.terms = (y[:-1], m0, 3 * rise - 2 * m0 - m1, -2 * rise + m0 + m1)
+        # Equal bins, none wider than an interval: the interval of an energy is that of its bin or the next.
+        bins = int(np.ceil((e[-1] - e[0]) / h.min())) + 1
+        self._bin = (e[-1] - e[0]) / bins
+        places = e[0] + self._bin * np.arange(bins + 1) if bins <= MOST_BINS else None
+        self._table = None if places is None else np.searchsorted(e, places, side="right") - 1
+
+    def interval(self, x: Floats) -> Ints:
+        """Index of the interval of each energy; the first or last one outside."""
+        e, last = self.energy, self.energy.size - 2
+        if self._table is None:
+            return np.clip(np.searchsorted(e, x, side="right") - 1, 0, last)
+        place = np.clip((x - e[0]) / self._bin, 0, self._table.size - 1).astype(np.intp)
+        i = np.minimum(self._table[place], last)
+        i -= (x < e[i]) & (i > 0)
+        i += (x >= e[i + 1]) & (i < last)
+        return i
+
+    def value(self, x: Floats) -> Floats:
+        """The curve at x; NaN outside."""
+        i = self.interval(x)
+        t = (x - self.energy[i]) / self.width[i]
+        y0, m0, c2, c3 = (term[i] for term in self.terms)
+        return self._within(x, y0 + t * (m0 + t * (c2 + t * c3)))
+
+    def value_and_slope(self, x: Floats) -> tuple[Floats, Floats]:
+        """The curve and its derivative at x; NaN outside."""
+        i = self.interval(x)
+        h = self.width[i]
+        t = (x - self.energy[i]) / h
+        y0, m0, c2, c3 = (term[i] for term in self.terms)
+        slope = (m0 + t * (2 * c2 + 3 * t * c3)) / h
+        return self._within(x, y0 + t * (m0 + t * (c2 + t * c3))), self._within(x, slope)
+
+    def _within(self, x: Floats, values: Floats) -> Floats:
+        values[~((x >= self.energy[0] - 1e-9) & (x <= self.energy[-1] + 1e-9))] = np.nan
+        return values
+
+
+@dataclass(slots=True)
+class _Search:
+    """Rows, a curve to lay them on, and the model: ``y(E) = [a] ref(E + shift) [+ b + c E]``."""
+
+    x: Floats
+    y: Floats
+    count: Ints
+    curve: Curve
+    low: float
+    high: float
+    line: bool
+    scale: bool
+
+    def cropped(self, low: Floats | float, high: Floats | float) -> tuple[_Search, Crop]:
+        """The same on the points from `low` to `high`."""
+        cut = crop(self.x, self.count, low, high)
+        return replace(self, x=cut.take(self.x, np.inf), y=cut.take(self.y), count=cut.count), cut
+
+    def chosen(self, rows: Bools) -> _Search:
+        """The same for some of the rows."""
+        return replace(self, x=self.x[rows], y=self.y[rows], count=self.count[rows])
+
+    def taken(self, shift: Floats, sloped: bool) -> tuple[Bools, Floats, Floats, list[Floats]]:
+        """Points in the window after a shift; there the reference, its slope, and the terms of the background."""
+        moved = self.x + shift[:, None]
+        where = np.where(np.isfinite(moved), moved, np.inf)
+        value, slope = self.curve.value_and_slope(where) if sloped else (self.curve.value(where), where)
+        used = inside(moved, self.count, self.low, self.high) & np.isfinite(value)
+        value = np.where(used, value, 0.0)
+        slope = np.where(used, slope, 0.0) if sloped else slope
+        if not self.line:
+            return used, value, slope, []
+        middle, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
+        return used, value, slope, [used.astype(np.float64), np.where(used, (moved - middle) / half, 0.0)]
+
+    def misfit(self, shift: Floats) -> Floats:
+        """Mean squared residual at a shift; infinite where it cannot be told."""
+        used, value, _, background = self.taken(shift, sloped=False)
+        points = row_sum(used.astype(np.float64), self.count)
+        y = np.where(used, self.y, 0.0)
+        if self.scale or background:
+            terms = [*([value] if self.scale else []), *background]
+            target = y if self.scale else y - value
+            coefficients, good = solved(*_equations(terms, target, self.count))
+            good &= points >= len(terms)
+            rest = target.copy()
+            for k, term in enumerate(terms):
+                rest -= coefficients[:, k, None] * term
+        else:
+            rest, good = y - value, points > 3
+        # Per point: the number of points in the window changes with the shift.
+        return np.where(good, row_sum(rest**2, self.count) / points, np.inf)
+
+    def step(self, shift: Floats) -> Floats:
+        """The change of shift that Gauss-Newton asks for; 0 where it cannot be told."""
+        used, value, slope, background = self.taken(shift, sloped=True)
+        y = np.where(used, self.y, 0.0)
+        points = row_sum(used.astype(np.float64), self.count)
+        terms = [*([value] if self.scale else []), *background, slope]
+        matrix, right = _equations(terms, y if self.scale else y - value, self.count)
+        coefficients, good = solved(matrix, right)
+        step = coefficients[:, -1]
+        if self.scale:
+            # A fit without the slope says how large the curve is.
+            size, sized = solved(matrix[:, :-1, :-1], right[:, :-1])
+            step, good = step / size[:, 0], good & sized
+        return np.where(good & (points >= len(terms)) & np.isfinite(step), step, 0.0)
+
+    def fit(self, shift: Floats) -> tuple[Fit, list[Floats], Floats]:
+        """Fit with the slope as last term, basis and weights; the slope's coefficient is a change of shift."""
+        used, value, slope, background = self.taken(shift, sloped=True)
+        weight = used.astype(np.float64)
+        terms = [*([value] if self.scale else []), *background]
+        if self.scale:
+            first = linear(terms, self.y, weight, self.count)
+            slope = first.coefficients[:, :1] * slope
+        terms.append(slope)
+        return linear(terms, self.y if self.scale else self.y - value, weight, self.count), terms, weight
+
+
+def _equations(terms: list[Floats], target: Floats, count: Ints) -> tuple[Floats, Floats]:
+    """Normal equations of terms that are 0 where a point does not take part."""
+    size = len(terms)
+    matrix, right = np.empty((len(target), size, size)), np.empty((len(target), size))
+    for i in range(size):
+        right[:, i] = row_sum(terms[i] * target, count)
+        for j in range(i + 1):
+            matrix[:, i, j] = matrix[:, j, i] = row_sum(terms[i] * terms[j], count)
+    return matrix, right
 
 
 def best_shift(
@@ -114,44 +242,38 @@ def best_shift(
     """Least squares of ``y(E) = a ref(E + shift) [+ b + c E]`` over the points with E + shift in the window.
 
     The points that take part are those in the window after the shift that was found; the shift is looked for on a
-    grid first and then by Gauss-Newton, the same number of steps for every row.
+    grid first and then by Gauss-Newton, until a row's step is lost in rounding.
     """
     x, y, count = batch.energy, batch.signals[0], batch.count
     low, high = window
     noise = white_noise(x, y, count)
-    rows = len(count)
+    whole = _Search(x, y, count, Curve(reference), low, high, linear_background, scale)
     trials = np.linspace(-most, most, STEPS)
-    sums = np.full((rows, STEPS), np.inf)
-    for k, trial in enumerate(trials):
-        fit, *_ = _fit(batch, reference, np.full(rows, trial), window, linear_background, scale, slope=False)
-        # Per point: the number of points in the window changes with the shift.
-        sums[:, k] = np.where(fit.solved, fit.chi2 / fit.points, np.inf)
+    near, _ = whole.cropped(low - most, high + most)
+    sums = np.stack([near.misfit(np.full(len(count), trial)) for trial in trials], axis=1)
     index = sums.argmin(axis=1)
-    shift = trials[index]
-    reach = 2.0 * (trials[1] - trials[0])
-    start = shift
-    for _ in range(12):
-        fit, names, _, _ = _fit(batch, reference, shift, window, linear_background, scale, slope=True)
-        step = fit.coefficients[:, names.index("slope")]
-        shift = shift + np.clip(np.where(fit.solved & np.isfinite(step), step, 0.0), -0.5, 0.5)
-    fit, names, basis, weight = _fit(batch, reference, shift, window, linear_background, scale, slope=True)
-    k = names.index("slope")
-    factor = fit.coefficients[:, names.index("curve")] if scale else np.ones(rows)
-    kernel = fit.kernel(basis, weight, np.broadcast_to(np.eye(len(names))[k], (rows, len(names))))
+    start = trials[index]
+    local, cut = whole.cropped(low - start - FARTHEST, high - start + FARTHEST)
+    shift = _refined(local, start)
+    fit, basis, weight = local.fit(shift)
+    k = fit.coefficients.shape[1] - 1
+    factor = fit.coefficients[:, 0] if scale else np.ones(len(count))
+    kernel = cut.put(fit.kernel(basis, weight, np.broadcast_to(np.eye(k + 1)[k], (len(count), k + 1))))
     own = on_mu(kernel, x, y, count, batch.numbers) if batch.numbers else kernel
     moved = x + shift[:, None]
     variance = (noise * length(own, count)) ** 2 + reference.variance(kernel * factor[:, None], moved)
     # Where the noise is not known, the scatter about the fit says what it is.
-    scatter = fit.chi2 / np.maximum(fit.points - len(names), 1)
+    scatter = fit.chi2 / np.maximum(fit.points - k - 1, 1)
     variance = np.where(count >= NOISE_POINTS, variance, fit.covariance[:, k, k] * scatter)
-    taken = inside(x + shift[:, None], count, low, high)
+    taken = inside(moved, count, low, high)
     signal = row_sum(np.where(taken, y, 0.0) ** 2, count)
+    reach = 2.0 * (trials[1] - trials[0])
     return Shift(
         shift=shift,
         sigma=np.sqrt(variance),
         scale=factor,
         residual=np.sqrt(fit.chi2 / np.where(signal > 0, signal, np.nan)),
-        covered=covered(x + shift[:, None], count, low, high),
+        covered=covered(moved, count, low, high),
         found=fit.solved
         & (np.abs(shift - start) <= reach)
         & (np.abs(shift) <= most)
@@ -160,45 +282,16 @@ def best_shift(
     )
 
 
-def _fit(
-    batch: Batch,
-    reference: Reference,
-    shift: Floats,
-    window: tuple[float, float],
-    linear_background: bool,
-    scale: bool,
-    slope: bool,
-) -> tuple[Fit, list[str], list[Any], Floats]:
-    x, y, count = batch.energy, batch.signals[0], batch.count
-    moved = x + shift[:, None]
-    value, gradient = value_and_slope(reference, np.where(np.isfinite(moved), moved, np.inf))
-    taken = inside(moved, count, *window) & np.isfinite(value)
-    value, gradient = np.where(taken, value, 0.0), np.where(taken, gradient, 0.0)
-    basis: list[Any] = []
-    names: list[str] = []
-    target = y
-    if scale:
-        basis.append(value)
-        names.append("curve")
-    else:
-        target = y - value
-    if linear_background:
-        middle, half = 0.5 * (window[0] + window[1]), 0.5 * (window[1] - window[0])
-        basis += [np.ones_like(value), np.where(taken, (moved - middle) / half, 0.0)]
-        names += ["constant", "line"]
-    weight = taken.astype(np.float64)
-    if slope:
-        grown = gradient
-        if scale:
-            # A first fit without the slope says how large the curve is.
-            first = linear(basis, target, weight, count)
-            grown = first.coefficients[:, :1] * gradient
-        basis.append(grown)
-        names.append("slope")
-    elif not basis:
-        squares = row_sum(np.where(taken, target, 0.0) ** 2, count)
-        points = row_sum(weight, count)
-        nothing = np.empty((len(count), 0))
-        empty = np.empty((len(count), 0, 0))
-        return Fit(nothing, empty, squares, points, points > 3, empty), names, basis, weight
-    return linear(basis, target, weight, count), names, basis, weight
+def _refined(search: _Search, start: Floats) -> Floats:
+    """Shift of each row after Gauss-Newton's steps, `PASSES` at most; a row that stands still is left alone."""
+    shift = start.copy()
+    going = np.arange(len(shift))
+    for _ in range(PASSES):
+        step = np.clip(search.step(shift[going]), -LARGEST_STEP, LARGEST_STEP)
+        shift[going] += step
+        moving = np.abs(step) > 1e-13
+        if not moving.all():
+            going, search = going[moving], search.chosen(moving)
+            if not going.size:
+                break
+    return shift

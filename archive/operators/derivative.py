@@ -192,13 +192,13 @@ def _steepest(batch: Batch, low: float, high: float, half: float) -> tuple[Float
     steps = np.arange(low, high + 0.5 * half, 0.5 * half)
     best_height, best = np.full(len(count), -np.inf), np.full(len(count), np.nan)
     for center in steps:
-        fit, width, *_ = local_cubic(x, y, count, np.full(len(count), min(center, high)), half)
+        fit, width, _ = local_cubic(x, y, count, np.full(len(count), min(center, high)), half)
         slope = fit.coefficients[:, 1] / width
         better = fit.solved & (slope > best_height)
         best_height, best = np.where(better, slope, best_height), np.where(better, min(center, high), best)
     position = best
     for _ in range(3):
-        fit, width, basis, weight = local_cubic(x, y, count, np.where(np.isfinite(position), position, low), half)
+        fit, width, kernel_of = local_cubic(x, y, count, np.where(np.isfinite(position), position, low), half)
         c = fit.coefficients
         t = -c[:, 2] / (3 * c[:, 3])
         good = fit.solved & (c[:, 3] < 0) & (np.abs(t) <= 1.0)
@@ -212,7 +212,7 @@ def _steepest(batch: Batch, low: float, high: float, half: float) -> tuple[Float
     keep = np.isfinite(center) & inside_window
     drawn = drawn_along(x, y, count, np.where(np.isfinite(position), position, low), half, 3)
     # A line and a scale do not move the vertex of the derivative; they do change its height.
-    kernel = fit.kernel(basis, weight, rises)
+    kernel = kernel_of(rises)
     height_sigma = noise * length(on_mu(kernel, x, y, count, batch.numbers), count)
     out = (position, noise * np.sqrt(fit.combine(moves)) * width * drawn, height, height_sigma)
     return tuple(np.where(keep, value, np.nan) for value in out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators import _e0, _grid
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._crop import crop
 from barospec.archive.operators._grid import Floats, Ints, at
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._peak import fit_top, highest
@@ -176,7 +178,7 @@ def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats
     start = at(energy, _grid.nearest(energy, batch.numbers["e0"]))
     center = start
     for _ in range(3):
-        fit, width, *_ = local_cubic(energy, norm, count, center, half)
+        fit, width, _ = local_cubic(energy, norm, count, center, half)
         c2, c3 = fit.coefficients[:, 2], fit.coefficients[:, 3]
         t = -c2 / (3 * c3)
         good = fit.solved & (c3 < 0) & (np.abs(t) <= 1)
@@ -195,7 +197,7 @@ def drawn_along(energy: Floats, y: Floats, count: Ints, center: Floats, half: fl
     """
     places = []
     for side in (-0.1, 0.1):
-        fit, width, *_ = local_cubic(energy, y, count, center + side * half, half)
+        fit, width, _ = local_cubic(energy, y, count, center + side * half, half)
         places.append(center + side * half - width * fit.coefficients[:, 2] / (3 * fit.coefficients[:, 3]))
     k = np.clip((places[1] - places[0]) / (0.2 * half), -0.6, 0.6)
     factor: Floats = np.where(np.isfinite(k), sum(k**n for n in range(passes)), 1.0)
@@ -204,21 +206,23 @@ def drawn_along(energy: Floats, y: Floats, count: Ints, center: Floats, half: fl
 
 def local_cubic(
     energy: Floats, y: Floats, count: Ints, center: Floats, half: float
-) -> tuple[Fit, Floats, list[Floats], Floats]:
+) -> tuple[Fit, Floats, Callable[[Floats], Floats]]:
     """Cubic in t = (E - center)/width fitted within `half` of `center`, three points on either side at least.
 
-    Returns the fit, the width, and the basis and weights of the fit.
+    Returns the fit, the width, and what gives the weights of all points in ``terms @ coefficients``.
     """
     rows = np.arange(len(count))
     index = _grid.nearest(energy, center)
     lower, upper = energy[rows, np.maximum(index - 3, 0)], energy[rows, np.minimum(index + 3, count - 1)]
     width = np.maximum(half, np.maximum(center - lower, upper - center))
-    t = (energy - center[:, None]) / width[:, None]
+    cut = crop(energy, count, center - 1.25 * width, center + 1.25 * width)
+    t = (cut.take(energy, np.inf) - center[:, None]) / width[:, None]
     t = np.where(np.abs(t) < 1.5, t, 2.0)
     # The window ends go down smoothly to no weight, so that a point never jumps in or out.
     weight = np.clip((1.25 - np.abs(t)) / 0.5, 0.0, 1.0)
     basis = [np.ones_like(t), t, t**2, t**3]
-    return linear(basis, y, weight, count, np.ones_like(y)), width, basis, weight
+    fit = linear(basis, cut.take(y), weight, cut.count, np.ones_like(t))
+    return fit, width, lambda terms: cut.put(fit.kernel(basis, weight, terms))
 
 
 OPERATOR = Operator(
