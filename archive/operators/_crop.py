@@ -74,3 +74,12 @@ def crop(energy: Floats, count: Ints, low: Floats | float, high: Floats | float)
     width = int(taken.max(initial=1))
     index = np.minimum(start[:, None] + np.arange(width), points - 1)
     return Crop(start, taken, index, points)
+
+
+def crop_to(used: Bools) -> Crop:
+    """From the first to the last of the points used, (rows, points)."""
+    width = used.shape[1]
+    start = used.argmax(axis=1)
+    taken = np.where(used.any(axis=1), width - used[:, ::-1].argmax(axis=1) - start, 1)
+    index = np.minimum(start[:, None] + np.arange(int(taken.max(initial=1))), width - 1)
+    return Crop(start, taken, index, width)

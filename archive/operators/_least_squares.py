@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from barospec.archive.operators._crop import crop_to
 from barospec.archive.operators._grid import Bools, Floats, Ints
 from barospec.archive.operators._sums import row_sum
 
@@ -143,8 +143,9 @@ def curved(
     of the data.
     """
     used = (weight > 0) & (np.arange(y.shape[1]) < count[:, None])
-    w, y, x = np.where(used, weight, 0.0), np.where(used, y, 0.0), np.where(used, x, 0.0)
-    used, w, y, x, count = _span(used, w, y, x)
+    cut = crop_to(used)
+    used, count = cut.mask(used), cut.count
+    x, y, w = (np.where(used, cut.take(array), 0.0) for array in (x, y, weight))
     held = np.zeros_like(start) if hold is None else hold
     parameters, change = _marquardt(model, (x, y, w, used, count), start, held, iterations)
     values, slopes = model(x, parameters)
@@ -159,24 +160,10 @@ def curved(
     return Fit(parameters, covariance, squares_of_data, points, converged, inverse)
 
 
-def _span(used: Bools, *arrays: Floats) -> tuple[Any, ...]:
-    """Mask and arrays from the first to the last point used of each row, and how many these are; 0 behind them."""
-    width = used.shape[1]
-    first = used.argmax(axis=1)
-    count = np.where(used.any(axis=1), width - used[:, ::-1].argmax(axis=1) - first, 1)
-    column = np.arange(int(count.max(initial=1)))
-    beyond = column >= count[:, None]
-    index = np.minimum(first[:, None] + column, width - 1)
-    rows = np.arange(len(used))[:, None]
-    return used[rows, index] & ~beyond, *(np.where(beyond, 0.0, array[rows, index]) for array in arrays), count
-
-
 Points = tuple[Floats, Floats, Floats, Bools, Ints]
 
 
-def _marquardt(
-    model: Model, points: Points, start: Floats, held: Floats, iterations: int
-) -> tuple[Floats, Floats]:
+def _marquardt(model: Model, points: Points, start: Floats, held: Floats, iterations: int) -> tuple[Floats, Floats]:
     """Parameters of the least sum of squares, and by how much the last step made it less.
 
     A row whose step is lost in rounding is done, whatever the others need.
@@ -200,9 +187,9 @@ def _marquardt(
         better = found <= best
         change[row] = np.where(better, best - found, change[row])
         size = np.abs(now)
-        done = better & (np.abs(trial - now) <= ROUNDING * np.maximum(size, 1e-3 * size.max(axis=1, keepdims=True))).all(
-            axis=1
-        )
+        done = better & (
+            np.abs(trial - now) <= ROUNDING * np.maximum(size, 1e-3 * size.max(axis=1, keepdims=True))
+        ).all(axis=1)
         now = np.where(better[:, None], trial, now)
         best = np.where(better, found, best)
         damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.minimum(damping * 5.0, 1e12))
@@ -210,9 +197,7 @@ def _marquardt(
         if done.any():
             keep = ~done
             points = tuple(array[keep] for array in points)  # type: ignore[assignment]
-            row, now, best, damping, begun, hold = (
-                array[keep] for array in (row, now, best, damping, begun, hold)
-            )
+            row, now, best, damping, begun, hold = (array[keep] for array in (row, now, best, damping, begun, hold))
             if not row.size:
                 break
     return parameters, change

@@ -67,38 +67,59 @@ def on_mu(
     p the polynomial at e0, l* the line at e0 (at the mean energy of the window for degree 0). The power nvict is taken
     as 0: over a window of 100 eV it changes the line's noise by a percent.
     """
-    values = {name: np.asarray(numbers[prefix + name], dtype=np.float64) for name in NORMALIZATION}
-    known: Bools = np.isfinite(np.stack([values[name] for name in NORMALIZATION])).all(axis=0) & (values["nnorm"] >= 0)
-    if not known.any():
-        return kernel
-    e0 = np.where(known, values["e0"], x[:, 0])
-    ends = [np.where(known, values[name], fill) for name, fill in zip(NORMALIZATION[1:5], (-1, 0, 0, 1), strict=True)]
-    degree = np.where(known, values["nnorm"], 0).round().astype(np.intp)
-    cut = slice_windows(x, count, e0, Windows(ends[0], ends[1], ends[2], ends[3], degree))
-    column = np.arange(x.shape[1])
-    real = column < count[:, None]
-    t = np.where(real, x - e0[:, None], 0.0)
-    pre = (column >= cut.pre_start[:, None]) & (column < cut.pre_stop[:, None]) & real
-    post = (column >= np.maximum(cut.post_start, 0)[:, None]) & (column < cut.post_stop[:, None]) & real
-    whole, first = row_sum(kernel, count), row_sum(kernel * t, count)
-    level = row_sum(np.where(real, kernel * y, 0.0), count)
-    points = np.maximum(row_sum(pre.astype(np.float64), count), 1.0)
-    mean = row_sum(np.where(pre, t, 0.0), count) / points
-    distance = np.where(pre, t - mean[:, None], 0.0)
-    spread = row_sum(distance**2, count)
-    many = np.maximum(row_sum(post.astype(np.float64), count), 1.0)
-    middle = row_sum(np.where(post, t, 0.0), count) / many
-    place = at(x, _grid.nearest(x, e0)) - e0
-    step_at = np.where(cut.nnorm > 0, place, middle)
-    tilt = np.where(
-        ~cut.constant & (spread > 0),
-        (first - whole * mean - level * (step_at - mean)) / np.maximum(spread, 1e-300),
-        0.0,
-    )
-    line = np.where(pre, ((whole - level) / points)[:, None] + tilt[:, None] * distance, 0.0)
-    polynomial = _polynomial_at(t, post, middle, cut.nnorm, place, count)
-    carried = kernel - line - level[:, None] * polynomial
-    return np.where(known[:, None] & np.isfinite(carried).all(axis=1, keepdims=True), carried, kernel)
+    return Carrier(x, y, count, numbers, prefix).on_mu(kernel)
+
+
+class Carrier:
+    """What the normalization of rows does to kernels on norm: for several results of the same rows; see `on_mu`."""
+
+    def __init__(
+        self, x: Floats, y: Floats, count: Ints, numbers: Mapping[str, Any], prefix: str = "normalization_"
+    ) -> None:
+        values = {name: np.asarray(numbers[prefix + name], dtype=np.float64) for name in NORMALIZATION}
+        known: Bools = np.isfinite(np.stack([values[name] for name in NORMALIZATION])).all(axis=0)
+        self.known = known = known & (values["nnorm"] >= 0)
+        self.count = count
+        if not known.any():
+            return
+        e0 = np.where(known, values["e0"], x[:, 0])
+        fills = (-1, 0, 0, 1)
+        ends = [np.where(known, values[name], fill) for name, fill in zip(NORMALIZATION[1:5], fills, strict=True)]
+        degree = np.where(known, values["nnorm"], 0).round().astype(np.intp)
+        cut = slice_windows(x, count, e0, Windows(ends[0], ends[1], ends[2], ends[3], degree))
+        column = np.arange(x.shape[1])
+        real = column < count[:, None]
+        self.y = np.where(real, y, 0.0)
+        self.t = t = np.where(real, x - e0[:, None], 0.0)
+        self.pre = pre = (column >= cut.pre_start[:, None]) & (column < cut.pre_stop[:, None]) & real
+        post = (column >= np.maximum(cut.post_start, 0)[:, None]) & (column < cut.post_stop[:, None]) & real
+        self.points = np.maximum(row_sum(pre.astype(np.float64), count), 1.0)
+        self.mean = row_sum(np.where(pre, t, 0.0), count) / self.points
+        self.distance = np.where(pre, t - self.mean[:, None], 0.0)
+        self.spread = row_sum(self.distance**2, count)
+        self.constant = cut.constant
+        many = np.maximum(row_sum(post.astype(np.float64), count), 1.0)
+        middle = row_sum(np.where(post, t, 0.0), count) / many
+        place = at(x, _grid.nearest(x, e0)) - e0
+        self.step_at = np.where(cut.nnorm > 0, place, middle)
+        self.polynomial = _polynomial_at(t, post, middle, cut.nnorm, place, count)
+
+    def on_mu(self, kernel: Floats) -> Floats:
+        """The kernel on the points of mu of a result with this kernel on norm, both (rows, points)."""
+        if not self.known.any():
+            return kernel
+        count = self.count
+        whole, first = row_sum(kernel, count), row_sum(kernel * self.t, count)
+        level = row_sum(kernel * self.y, count)
+        tilt = np.where(
+            ~self.constant & (self.spread > 0),
+            (first - whole * self.mean - level * (self.step_at - self.mean)) / np.maximum(self.spread, 1e-300),
+            0.0,
+        )
+        line = np.where(self.pre, ((whole - level) / self.points)[:, None] + tilt[:, None] * self.distance, 0.0)
+        carried = kernel - line - level[:, None] * self.polynomial
+        good = self.known[:, None] & np.isfinite(carried).all(axis=1, keepdims=True)
+        return np.where(good, carried, kernel)
 
 
 def _polynomial_at(t: Floats, taken: Bools, middle: Floats, degree: Ints, place: Floats, count: Ints) -> Floats:

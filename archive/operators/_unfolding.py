@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from scipy.special import erf
 
-from barospec.archive.operators._grid import Bools, Floats, Ints
+from barospec.archive.operators._grid import Bools, Floats, Ints, reduce_segments, segments
 from barospec.archive.operators._sums import row_sum
 
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -98,12 +98,18 @@ def without_noise(delta: Floats, sigma: Floats, used: Bools, count: Ints) -> Flo
         likelihood.append(np.maximum(np.exp(-0.5 * z * z / spread) / np.sqrt(spread), 1e-300))
     points = np.maximum(row_sum(used.astype(np.float64), count), 1.0)
     share = [np.full(len(z), 1.0 / len(WIDTHS)) for _ in WIDTHS]
+    counted = used.astype(np.float64)
+    ends = segments(np.zeros_like(count), count, z.shape[1])
+    total, product = np.empty_like(z), np.empty_like(z)
     for _ in range(STEPS):
-        total = np.zeros_like(z)
+        total[:] = 0.0
         for one, part in zip(likelihood, share, strict=True):
-            total += one * part[:, None]
-        inverse = np.where(used, 1.0 / np.where(total > 0, total, 1.0), 0.0)
-        share = [part * row_sum(one * inverse, count) / points for one, part in zip(likelihood, share, strict=True)]
+            total += np.multiply(one, part[:, None], out=product)
+        inverse = np.divide(counted, total, out=total)
+        share = [
+            part * reduce_segments(np.add, np.multiply(one, inverse, out=product), ends) / points
+            for one, part in zip(likelihood, share, strict=True)
+        ]
     more = np.zeros_like(z)
     for k, (one, part) in enumerate(zip(likelihood, share, strict=True)):
         more += one * part[:, None] * inverse * np.interp(z, seen, added[k])

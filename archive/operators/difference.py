@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
 from barospec.archive.operators.record import Operator, Output, References
@@ -95,8 +95,10 @@ def difference(
         weights = weights_between(x, count, begin, end)
         safe = np.where(weights > 0, np.where(np.isfinite(delta), delta, 0.0), 0.0)
 
+        carrier = Carrier(x, y, count, batch.numbers)
+
         def variance(kernel: Floats) -> Floats:
-            own = length(on_mu(kernel, x, y, count, batch.numbers), count)
+            own = length(carrier.on_mu(kernel), count)
             return (noise * own) ** 2 + reference.variance(kernel, x)
 
         share = weights / (end - begin)[:, None]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import (
     covered,
@@ -112,7 +112,7 @@ def feature(
         else:
             reference = reference_curve("feature", reference_energy, reference_norm, reference_normalization)
             before = interpolated(x, reference.energy, reference.curve)
-        values = {}
+        carrier, values = Carrier(x, y, count, batch.numbers), {}
         for name, (first, last) in {
             "feature_height": (position - half, position + half),
             "feature_area": (begin, end),
@@ -122,7 +122,7 @@ def feature(
                 weights = weights / (2 * half)
             taken = weights > 0
             values[name] = row_sum(weights * y, count)
-            sigma = noise * length(on_mu(weights, x, y, count, batch.numbers), count)
+            sigma = noise * length(carrier.on_mu(weights), count)
             values[f"{name}_sigma"] = sigma
             difference = np.where(taken, y - before, 0.0)
             values[f"{name}_change"] = row_sum(weights * difference, count)

@@ -14,7 +14,7 @@ from barospec.archive.operators._crop import crop
 from barospec.archive.operators._grid import Floats, Ints, at
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._sums import inside, row_sum, weights_between, white_noise
 from barospec.archive.operators.edge_energy import find_crossing
 from barospec.archive.operators.record import Operator, Output
@@ -130,8 +130,10 @@ def _positions(
         steepest[good] = np.where(is_one, found, np.nan)
     vertex, vertex_sigma = inflection(batch, half, noise)
 
+    carrier = Carrier(energy, norm, count, batch.numbers)
+
     def sigma(kernel: Floats) -> Floats:
-        return noise * length(on_mu(kernel, energy, norm, count, batch.numbers), count)
+        return noise * length(carrier.on_mu(kernel), count)
 
     crossing, crossing_kernel, _ = _crossing(batch, fraction)
     low, _, low_found = _crossing(batch, levels[0])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
+from barospec.archive.operators._crop import crop
 from barospec.archive.operators._emission import laid_on, reference_unit, unit_area, variance_of
 from barospec.archive.operators._grid import Floats, Ints
 from barospec.archive.operators._sums import row_sum
@@ -125,18 +126,21 @@ def iad(
             "center": other.center[0] - own.center,
             "none": np.zeros(len(count)),
         }
+        cut = crop(x, count, own.line - below, own.line + above)
+        x, count = cut.take(x, np.inf), cut.count
+        weights, mine, scatter_of_mine = (cut.take(array) for array in (own.weights, own.curve, own.variance))
         curve, variance = laid_on(x, moves[align], reference)
-        used = own.weights > 0
+        used = weights > 0
         batch.fail((used & ~np.isfinite(curve)).any(axis=1), REFERENCE_SHORT)
-        weights = np.where(used, own.weights, 0.0)
-        delta = np.where(used & np.isfinite(curve), own.curve - curve, 0.0)
-        noise = np.where(used, np.sqrt(own.variance + variance), 0.0)
+        weights = np.where(used, weights, 0.0)
+        delta = np.where(used & np.isfinite(curve), mine - curve, 0.0)
+        noise = np.where(used, np.sqrt(scatter_of_mine + variance), 0.0)
         known = np.isfinite(noise).all(axis=1)
         ahead, _ = laid_on(x, moves[align] + 0.1, reference)
         gradient = np.where(used & np.isfinite(ahead - curve), (ahead - curve) / 0.1, 0.0)
         line_sigma = np.hypot(own.line_sigma, other.line_sigma[0]) * (align == "peak")
         noise = np.where(np.isfinite(noise), noise, 0.0)
-        values = _measure(x, count, weights, delta, noise, own.curve, smooth, gradient, line_sigma)
+        values = _measure(x, count, weights, delta, noise, mine, smooth, gradient, line_sigma)
         for name in values:
             if name != "iad_raw":
                 values[name] = np.where(known, values[name], np.nan)
@@ -193,39 +197,46 @@ def running_parabola(x: Floats, y: Floats, variance: Floats, used: Any, half: fl
 
     Points are weighted alike; a point with fewer than four others in reach keeps its own value.
     """
-    points = x.shape[1]
+    finite = np.where(np.isfinite(x), x, np.inf)
+    y, variance = np.where(used, y, 0.0), np.where(used, variance, 0.0)
+    # Moments of the points in reach (k = 0 to 4), with their values (0 to 2), with their variances (0 to 4).
     size = [np.zeros_like(y) for _ in range(5)]
     side = [np.zeros_like(y) for _ in range(3)]
-    finite = np.where(np.isfinite(x), x, np.inf)
-    reach = _reach(finite, used, half)
-    terms = []
-    for offset in range(-reach, reach + 1):
-        here = slice(max(0, -offset), points - max(0, offset))
-        there = slice(max(0, offset), points - max(0, -offset))
-        t = np.full(y.shape, np.nan)
-        t[:, here] = (finite[:, there] - finite[:, here]) / half
-        good = np.zeros(y.shape, dtype=bool)
-        good[:, here] = used[:, there] & used[:, here]
-        good &= np.abs(t) <= 1.0 + 1e-9
+    spread = [np.zeros_like(y) for _ in range(5)]
+    size[0] += used
+    side[0] += y
+    spread[0] += variance
+    for offset in range(1, _reach(finite, used, half) + 1):
+        here, there = (..., slice(None, -offset)), (..., slice(offset, None))
+        with np.errstate(invalid="ignore"):
+            t = (finite[there] - finite[here]) / half
+        good = used[there] & used[here] & (t <= 1.0 + 1e-9)
+        power = good.astype(np.float64)
         t = np.where(good, t, 0.0)
-        value, noise = np.zeros_like(y), np.zeros_like(y)
-        value[:, here], noise[:, here] = y[:, there], variance[:, there]
         for k in range(5):
-            size[k] += np.where(good, t**k, 0.0)
-        for k in range(3):
-            side[k] += np.where(good, value * t**k, 0.0)
-        terms.append((good, t, noise))
+            # Each of the two points sees the other, at t and at -t.
+            size[k][here] += power
+            size[k][there] += power if k % 2 == 0 else -power
+            for sums, values in ((side, y), (spread, variance)):
+                if k < len(sums):
+                    sums[k][here] += power * values[there]
+                    seen = power * values[here]
+                    sums[k][there] += seen if k % 2 == 0 else -seen
+            power = power * t
     s0, s1, s2, s3, s4 = size
     # First row of the inverse of the moments' matrix: weights of 1, t and t^2 in the value at t = 0.
     c0, c1, c2 = s2 * s4 - s3 * s3, s2 * s3 - s1 * s4, s1 * s3 - s2 * s2
     determinant = s0 * c0 + s1 * c1 + s2 * c2
     able = (s0 >= 5) & (determinant > 1e-9 * s0 * s0 * s0)
     safe = np.where(able, determinant, 1.0)
-    level = (c0 * side[0] + c1 * side[1] + c2 * side[2]) / safe
+    c0, c1, c2 = c0 / safe, c1 / safe, c2 / safe
+    level = c0 * side[0] + c1 * side[1] + c2 * side[2]
+    # The square of the weights, a polynomial in t of degree 4, summed over the variances.
+    terms = (c0 * c0, 2 * c0 * c1, c1 * c1 + 2 * c0 * c2, 2 * c1 * c2, c2 * c2)
     left = np.zeros_like(y)
-    for good, t, noise in terms:
-        left += np.where(good, ((c0 + c1 * t + c2 * t * t) / safe) ** 2 * noise, 0.0)
-    return np.where(able, level, y), np.where(able, left, variance)
+    for term, moment in zip(terms, spread, strict=True):
+        left += term * moment
+    return np.where(able, level, y), np.where(able, np.maximum(left, 0.0), variance)
 
 
 def _reach(x: Floats, used: Any, half: float) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._crop import crop_to
 from barospec.archive.operators._grid import Bools, Floats
 from barospec.archive.operators._least_squares import Fit, curved
 from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._sums import (
     covered,
     inside,
@@ -182,21 +183,26 @@ def _measure(batch: Batch, windows: _Windows, half: float) -> dict[str, Floats]:
     # What counts is that the baseline lies on the points.
     misfit = np.sqrt(fit.chi2 / fit.points)
     batch.fail(~(misfit <= LARGEST_MISFIT), NOT_CONVERGED)
-    base, slopes = _baseline(t, fit.coefficients)
-    peak = y - base
+    carrier = Carrier(x, y, count, batch.numbers)
+    peak = y - _baseline(t, fit.coefficients)[0]
     weights = weights_between(x, count, windows.low, windows.high)
+    guess, found = highest(x, peak, inside(x, count, windows.low, windows.high))
+    top = fit_top(x, peak, count, guess, half, 3, noise**2)
+    # What follows needs the points of the windows and of the top only.
+    cut = crop_to(windows.base | (weights > 0) | (top.height_kernel != 0))
+    slopes = _baseline(cut.take(t), fit.coefficients)[1]
+    fitted, near = cut.mask(windows.base).astype(np.float64), cut.count
     area = row_sum(weights * peak, count)
     moment = np.where(weights > 0, t * 10.0, 0.0)
     centroid = row_sum(weights * moment * peak, count) / area
 
     def sigma(kernel: Floats) -> Floats:
         """Of a result with this kernel on the peak: the points that made the baseline count as well."""
-        gradient = np.stack([row_sum(kernel * slope, count) for slope in slopes], axis=1)
-        whole = kernel - fit.kernel(slopes, windows.base.astype(np.float64), gradient)
-        return noise * length(on_mu(whole, x, y, count, batch.numbers), count)
+        own = cut.take(kernel)
+        gradient = np.stack([row_sum(own * slope, near) for slope in slopes], axis=1)
+        whole = cut.put(own - fit.kernel(slopes, fitted, gradient))
+        return noise * length(carrier.on_mu(whole), count)
 
-    guess, found = highest(x, peak, inside(x, count, windows.low, windows.high))
-    top = fit_top(x, peak, count, guess, half, 3, noise**2)
     good = found & top.found & (top.position > windows.low) & (top.position < windows.high)
     return {
         "pre_edge_area": area,

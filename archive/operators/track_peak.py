@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._sums import covered, inside, white_noise
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
@@ -94,7 +94,8 @@ def track_peak(
         batch.fail(~found, AT_END)
         top = fit_top(x, y, count, guess, half or 0.25 * (high - low), int(degree), noise**2)
         batch.fail(~top.found, NO_MAXIMUM)
-        kernels = [on_mu(one, x, y, count, batch.numbers) for one in (top.position_kernel, top.height_kernel)]
+        carrier = Carrier(x, y, count, batch.numbers)
+        kernels = [carrier.on_mu(one) for one in (top.position_kernel, top.height_kernel)]
         values = {
             "peak_position": top.position,
             "peak_position_sigma": noise * length(kernels[0], count),

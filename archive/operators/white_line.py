@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._sums import covered, inside, row_sum, weights_between, white_noise
 from barospec.archive.operators.record import Operator, Output
 from barospec.schemas.errors import CallError
@@ -104,8 +104,10 @@ def white_line(
         t = np.where(np.isfinite(x), x, 0.0) - center[:, None]
         step = 0.5 + np.arctan(2 * t / step_width) / np.pi
 
+        carrier = Carrier(x, y, count, batch.numbers)
+
         def sigma(kernel: Floats) -> Floats:
-            return noise * length(on_mu(kernel, x, y, count, batch.numbers), count)
+            return noise * length(carrier.on_mu(kernel), count)
 
         values = {
             "white_line_position": top.position,
