@@ -294,7 +294,8 @@ def _wrapped(
             if output.integer and name == operator.quality:
                 out[name].attrs |= {
                     "flag_values": list(range(len(operator.reasons))),
-                    "flag_meanings": "; ".join(operator.reasons),
+                    "flag_meanings": " ".join(operator.words),
+                    "flag_reasons": "\n".join(operator.reasons),
                 }
             else:
                 out[name].attrs["units"] = output.unit

@@ -5,11 +5,11 @@
 # operator -> version: values that an older one gave are stale
 VERSIONS: dict[str, int] = {
     'foil': 1,
-    'align': 1,
+    'align': 2,
     'align_to': 1,
     'deglitch': 1,
     'normalize': 1,
-    'find_e0': 2,
+    'find_e0': 3,
     'edge_energy': 2,
     'edge_shift': 1,
     'whole_edge_shift': 2,
@@ -67,11 +67,11 @@ TECHNIQUES: dict[str, str] = {
 # operator -> what it returns for a spectrum
 OUTPUTS: dict[str, tuple[str, ...]] = {
     'foil': ('foil_quality',),
-    'align': ('align_shift', 'align_shift_sigma', 'foil_e0', 'align_quality'),
+    'align': ('align_shift', 'align_shift_sigma', 'foil_e0', 'foil_e0_other', 'align_quality'),
     'align_to': ('align_to_shift', 'align_to_shift_sigma', 'align_to_quality'),
     'deglitch': ('deglitched_points', 'deglitch_quality'),
     'normalize': ('e0', 'edge_step', 'pre1', 'pre2', 'norm1', 'norm2', 'nnorm', 'nvict', 'normalize_quality'),
-    'find_e0': ('e0_derivative', 'e0_parabola', 'e0_parabola_sigma', 'e0_fraction', 'e0_fraction_sigma', 'e0_integral', 'e0_integral_sigma', 'e0_white_line', 'e0_white_line_sigma', 'find_e0_quality'),
+    'find_e0': ('e0_derivative', 'e0_derivative_other', 'e0_parabola', 'e0_parabola_sigma', 'e0_fraction', 'e0_fraction_sigma', 'e0_integral', 'e0_integral_sigma', 'e0_white_line', 'e0_white_line_sigma', 'find_e0_quality'),
     'edge_energy': ('edge_energy', 'edge_energy_sigma', 'edge_energy_sigma_norm', 'edge_energy_windows', 'edge_energy_quality'),
     'edge_shift': ('edge_shift', 'edge_shift_sigma', 'edge_shift_sigma_norm', 'edge_shift_quality'),
     'whole_edge_shift': ('whole_edge_shift', 'whole_edge_shift_sigma', 'whole_edge_residual', 'whole_edge_shift_quality'),

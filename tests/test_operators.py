@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import pickle
+import re
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
@@ -140,6 +141,10 @@ def test_declaration_is_complete(operator: Operator) -> None:
     assert operator.technique in ("", "xas", "xes")
     assert operator.reasons[0] == "ok"
     assert len(operator.reasons) == len(set(operator.reasons)) <= 256
+    # As CF's flag_meanings has them: words of few characters, separated by blanks.
+    assert len(set(operator.words)) == len(operator.reasons)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.+@-]+", word) for word in operator.words)
+    assert not any("\n" in reason for reason in operator.reasons)
     assert operator.quality in operator.outputs
     assert set(operator.parameters) == set(operator.defaults)
     assert set(operator.example) <= set(operator.parameters)

@@ -261,6 +261,54 @@ def test_nio_scans_aligned_on_their_foils_agree() -> None:
     assert np.ptp(aligned) < 0.5
 
 
+def two_edges(first: float, second: float, noise: float = 0.0, rows: int = 1) -> np.ndarray:
+    """Rises at 8333 and 8345 of these slopes at their steepest."""
+    clean = 1.5 * (first * np.arctan((ENERGY - 8333) / 1.5) + second * np.arctan((ENERGY - 8345) / 1.5))
+    return noisy(clean, rows, noise)
+
+
+@pytest.mark.parametrize(
+    ("second", "to", "other", "quality"),
+    [
+        (0.5, 8333.0, np.nan, 0),
+        (0.9, 8333.0, 8345.0, 0),
+        (1.1, 8333.0, 8345.0, 5),
+        (0.9, 8343.0, 8345.0, 5),
+        (1.1, 8343.0, 8345.0, 5),
+        (2.0, 8333.0, 8333.0, 0),
+    ],
+)
+def test_of_two_inflections_of_a_foil_the_first_is_taken_and_the_other_told(
+    second: float, to: float, other: float, quality: int
+) -> None:
+    foil = two_edges(0.1, 0.1 * second)
+    out = chain.run_chain([("align", {"to": to, "equal": 0.8})], {"energy": ENERGY, "mu": foil, "murefer": foil})
+    taken = 8345.0 if second > 1.25 else 8333.0
+    assert float(out["foil_e0"][0]) == pytest.approx(taken, abs=0.2)
+    # Half as steep, the first is no edge beside the second.
+    expected = np.nan if second > 1.25 else other
+    assert float(out["foil_e0_other"][0]) == pytest.approx(expected, abs=0.3, nan_ok=True)
+    assert out["align_quality"][0] == quality
+
+
+def test_noise_does_not_choose_between_two_inflections_of_a_foil() -> None:
+    foil = two_edges(0.1, 0.098, NOISE * 3, rows=200)
+    arrays = {"energy": ENERGY, "mu": foil, "murefer": foil}
+    steepest = chain.run_chain("align(to=8333, equal=9)", arrays)["foil_e0"]
+    assert np.ptp(steepest) > 11  # noise decides
+    out = chain.run_chain("align(to=8333)", arrays)
+    covered(out["foil_e0"], float(np.median(out["foil_e0"])), out["align_shift_sigma"])
+    np.testing.assert_array_equal(out["align_quality"] == 5, steepest > 8340)
+    positions = chain.run_chain("find_e0", arrays)
+    # e0 itself stays what Larch says, and says that it is one of two.
+    assert np.isin(positions["e0_derivative"], ENERGY).all()
+    assert np.ptp(positions["e0_derivative"]) > 11
+    assert (np.abs(positions["e0_derivative_other"] - positions["e0_derivative"]) > 10).all()
+    assert (positions["find_e0_quality"] >= 4).all()
+    one = chain.run_chain("find_e0", {"energy": ENERGY, "mu": noisy(curve(), 50)})
+    assert np.isnan(one["e0_derivative_other"]).all()
+
+
 MN = {"MnO": 2.0, "Mn3O4": 8 / 3, "Mn2O3": 3.0, "MnO2": 4.0}
 
 

@@ -280,3 +280,10 @@ def test_real_project_is_aligned_on_its_own_foils(empty: Archive) -> None:
     assert (report.added, report.skipped, report.refused) == (12, 12, 0)
     found = empty.apply("align(to=8331.5)", "run = r").compute()  # type: ignore[union-attr]
     assert np.isfinite(found["align_shift"].values).all()
+    # The derivative of nickel has two maxima, and in one of the foils the second is the steeper: it is not taken, but told.
+    assert np.ptp(found["foil_e0"].values) < 0.5
+    assert (np.abs(found["foil_e0_other"].values - found["foil_e0"].values - 12.4) < 1).all()
+    steepest = empty.apply("align(to=8331.5, equal=9)", "run = r").compute()  # type: ignore[union-attr]
+    flipped = steepest["foil_e0"].values - found["foil_e0"].values > 5
+    assert flipped.sum() == 1
+    np.testing.assert_array_equal(found["align_quality"].values == 5, flipped)

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators import _e0
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
-from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._grid import Bools, Floats
+from barospec.archive.operators._rivals import EQUAL, rival
 from barospec.archive.operators._shift import Reference, best_shift, reference_curve
 from barospec.archive.operators._sums import white_noise
 from barospec.archive.operators.find_e0 import inflection
@@ -20,11 +21,15 @@ REASONS = (
     *common_reasons(_e0.FEWEST, "the foil's absorption"),
     "no edge of the foil found: no point inside the scan is steep together with both its neighbors",
     "taken with care: the derivative has no parabola next to the foil's e0, the point of the scan was taken",
+    "taken with care: the derivative has two maxima that are nearly as high, and the lower in energy was taken although the "
+    "other one (foil_e0_other) is steeper or nearer to `to`",
 )
-NO_EDGE, GRID_POINT = 3, 4
+NO_EDGE, GRID_POINT, TWO_MAXIMA = 3, 4, 5
 
 
-def align(energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, half: float = 2.0) -> dict[str, Any]:
+def align(
+    energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, half: float = 2.0, equal: float = EQUAL
+) -> dict[str, Any]:
     """Shift each spectrum's energies so that the edge of its own foil lies at one energy.
 
     Parameters
@@ -38,13 +43,16 @@ def align(energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, hal
         others, and two series are comparable only when both use one.
     half : float
         Half width in eV of the cubic fitted around the foil's steepest point.
+    equal : float
+        Share of the steepest slope from which another maximum of the derivative, 5 to 30 eV away, counts as well. A large
+        one, such as 9, takes the steepest point whatever there is.
 
     Returns
     -------
     dict
         ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows; ``align_shift``
-        (eV, added to the energies), ``align_shift_sigma``, ``foil_e0`` (eV, as measured), ``align_quality``,
-        shape (...).
+        (eV, added to the energies), ``align_shift_sigma``, ``foil_e0`` (eV, as measured), ``foil_e0_other`` (eV, the other
+        maximum where there are two, else NaN), ``align_quality``, shape (...).
 
     Raises
     ------
@@ -57,9 +65,16 @@ def align(energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, hal
     within `half` of it; the point itself where there is no such parabola (flagged, without a sigma). Recorded
     energies are not changed; the shift is a result, and aligned energies exist inside the chain.
 
+    The derivative of some metals has two maxima that are nearly as high: those of nickel lie 12 eV apart, the second at
+    0.8 to 1 of the first, and noise decides which is the steeper. Tabulated edge energies of foils are those of the first
+    inflection, so of two maxima the lower in energy is taken: where `to` lies does not decide, as a scan may be off by half
+    their distance. The other is told in ``foil_e0_other``, and flagged where it is the steeper one or lies nearer to `to`.
+    Slopes are compared over 1 eV on either side; the derivative has to fall to 0.9 of the lower one between them.
+
     References
     ----------
-    Steepest point: xraylarch 2026.3.1, ``find_e0``.
+    Steepest point: xraylarch 2026.3.1, ``find_e0``. First inflection: S. Kraft, J. Stuempel, P. Becker, U. Kuetgens, Rev.
+    Sci. Instrum. 67, 681 (1996), doi:10.1063/1.1146657.
 
     Examples
     --------
@@ -75,9 +90,14 @@ def align(energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, hal
         )
     if not half > 0:
         raise CallError(f"half = {half} is not a width. Give eV above 0.")
+    if not equal > 0:
+        raise CallError(
+            f"equal = {equal} is no share of a slope. Give 0.8, or 9 for the steepest point whatever there is."
+        )
     with np.errstate(all="ignore"):
         batch = make_batch(energy, murefer, murefer, fewest=_e0.FEWEST)
-        e0, sigma = _foil_e0(batch, half)
+        e0, sigma, other, steeper = _foil_e0(batch, half, equal)
+        batch.fail(np.isfinite(other) & (steeper | (np.abs(other - to) < np.abs(e0 - to))), TWO_MAXIMA)
         shift = to - e0
         x = np.where(np.isfinite(batch.energy), batch.energy, np.nan)
         values = {
@@ -85,42 +105,58 @@ def align(energy: ArrayLike, murefer: ArrayLike, *, to: float | None = None, hal
             "align_shift": shift,
             "align_shift_sigma": sigma,
             "foil_e0": e0,
+            "foil_e0_other": other,
         }
         return batch.results(OPERATOR.outputs, values, GRID_POINT)
 
 
-def _foil_e0(batch: Batch, half: float) -> tuple[Floats, Floats]:
+def _foil_e0(batch: Batch, half: float, equal: float) -> tuple[Floats, Floats, Floats, Bools]:
+    """First inflection and its sigma, another maximum of the derivative, and whether that one is the steeper."""
     e0 = np.full(len(batch.count), np.nan)
     good = np.nonzero(batch.code == 0)[0]
     if good.size:
         found, is_one = _e0.find_e0(batch.energy[good], batch.signals[0][good], batch.count[good])
         e0[good] = np.where(is_one, found, np.nan)
     batch.fail(~np.isfinite(e0), NO_EDGE)
-    batch.numbers["e0"] = np.where(np.isfinite(e0), e0, batch.energy[:, 0])
+    e0 = np.where(np.isfinite(e0), e0, batch.energy[:, 0])
     noise = white_noise(batch.energy, batch.signals[0], batch.count)
+    second = rival(batch.energy, batch.signals[0], batch.count, e0, noise, equal)
+    two = second.near
+    # Noise alone is no reason to leave the steepest point: the other one has to be as high by its share.
+    steeper = two & (second.energy < e0) & (second.ratio >= equal)
+    other = np.where(two, np.where(steeper, e0, second.energy), np.nan)
+    e0 = np.where(steeper, second.energy, e0)
+    batch.numbers["e0"] = e0
     refined, sigma = inflection(batch, half, noise)
     batch.fail(~np.isfinite(refined), GRID_POINT)
-    return np.where(np.isfinite(refined), refined, e0), sigma
+    return np.where(np.isfinite(refined), refined, e0), sigma, other, steeper
 
 
 OPERATOR = Operator(
     name="align",
-    version=1,
+    version=2,
     func=align,
     inputs=("energy", "murefer"),
     outputs={
         "align_shift": Output("eV", "added to the recorded energies"),
         "align_shift_sigma": Output("eV", "its statistical standard uncertainty"),
         "foil_e0": Output("eV", "e0 of the foil on the recorded energies"),
+        "foil_e0_other": Output(
+            "eV", "another maximum of its derivative, nearly as high; a grid point, without a sigma"
+        ),
         "aligned_energy": Output("eV", "energies on which the foil's e0 is where it belongs", per_point=True),
         "align_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Shift energies so that the reference foil measured with each spectrum has its e0 at one energy.",
-    source="steepest point: xraylarch 2026.3.1, find_e0; refined by a parabola",
+    source=(
+        "steepest point: xraylarch 2026.3.1, find_e0, refined by a parabola; first of two inflections as S. Kraft et al., "
+        "Rev. Sci. Instrum. 67, 681 (1996), doi:10.1063/1.1146657"
+    ),
     technique="xas",
     parameters={
         "to": "energy in eV at which the foil's e0 belongs (Ni metal: 8333 or 8331.5, by convention)",
         "half": "half width in eV of the cubic fitted around the foil's steepest point",
+        "equal": "share of the steepest slope from which another maximum of the derivative counts as well",
     },
     reasons=REASONS,
     replaces={"energy": "aligned_energy"},

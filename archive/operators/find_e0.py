@@ -15,6 +15,7 @@ from barospec.archive.operators._grid import Floats, Ints, at
 from barospec.archive.operators._least_squares import Fit, linear
 from barospec.archive.operators._peak import fit_top, highest
 from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._rivals import rival
 from barospec.archive.operators._sums import inside, row_sum, weights_between, white_noise
 from barospec.archive.operators.edge_energy import find_crossing
 from barospec.archive.operators.record import Operator, Output
@@ -24,8 +25,9 @@ REASONS = (
     *common_reasons(_e0.FEWEST),
     "no edge: the spectrum was not normalized, see normalize_quality",
     "taken with care: not every definition gives a value; NaN where it does not",
+    "taken with care: the derivative has another maximum that is nearly as high, at e0_derivative_other",
 )
-NO_EDGE, SOME_MISSING = 3, 4
+NO_EDGE, SOME_MISSING, TWO_MAXIMA = 3, 4, 5
 
 
 def find_e0(
@@ -67,9 +69,9 @@ def find_e0(
     Returns
     -------
     dict
-        All in eV, shape (...): ``e0_derivative``, ``e0_parabola``, ``e0_fraction``, ``e0_integral``,
-        ``e0_white_line``; for each but the first ``<name>_sigma``; ``find_e0_quality``. The first is a point of
-        the scan and has no sigma: its uncertainty is the step there or more.
+        All in eV, shape (...): ``e0_derivative``, ``e0_derivative_other`` (NaN where there is none), ``e0_parabola``, ``e0_fraction``, ``e0_integral``,
+        ``e0_white_line``; for each but the first two ``<name>_sigma``; ``find_e0_quality``. The first two are points of
+        the scan and have no sigma: their uncertainty is the step there or more.
 
     Raises
     ------
@@ -78,7 +80,9 @@ def find_e0(
 
     Notes
     -----
-    ``e0_derivative`` is the steepest point as Larch finds it. ``e0_parabola`` is the vertex of the parabola that
+    ``e0_derivative`` is the steepest point as Larch finds it. Where the derivative has another maximum, 5 to 30 eV away,
+    that reaches 0.8 of it or is as high within noise, noise and grid decide between the two: the other is
+    ``e0_derivative_other``, and flagged. Slopes are compared over 1 eV on either side. ``e0_parabola`` is the vertex of the parabola that
     the derivative follows within `half` of e0 (a cubic fitted to norm). ``e0_fraction`` is where norm rises
     through `fraction` next to e0. ``e0_integral`` is the mean energy over the levels of the rise::
 
@@ -113,8 +117,13 @@ def find_e0(
         batch.fail(~np.isfinite(start), NO_EDGE)
         batch.numbers["e0"] = np.where(np.isfinite(start), start, batch.energy[:, 0])
         values = _positions(batch, fraction, (level1, level2), half, reach)
-        wanted = [values[name] for name in OPERATOR.outputs if name.startswith("e0") and "sigma" not in name]
+        wanted = [
+            values[name]
+            for name, output in OPERATOR.outputs.items()
+            if output.unit == "eV" and not name.endswith(("_sigma", "_other"))
+        ]
         batch.fail(~np.isfinite(np.stack(wanted)).all(axis=0), SOME_MISSING)
+        batch.fail(np.isfinite(values["e0_derivative_other"]), TWO_MAXIMA)
         return batch.results(OPERATOR.outputs, values, SOME_MISSING)
 
 
@@ -128,6 +137,8 @@ def _positions(
     if good.size:
         found, is_one = _e0.find_e0(energy[good], mu[good], count[good])
         steepest[good] = np.where(is_one, found, np.nan)
+    second = rival(energy, norm, count, np.where(np.isfinite(steepest), steepest, e0), noise)
+    other = np.where(second.near & np.isfinite(steepest), second.energy, np.nan)
     vertex, vertex_sigma = inflection(batch, half, noise)
 
     carrier = Carrier(energy, norm, count, batch.numbers)
@@ -148,6 +159,7 @@ def _positions(
     top = fit_top(energy, norm, count, guess, half, 3, noise**2)
     return {
         "e0_derivative": steepest,
+        "e0_derivative_other": other,
         "e0_parabola": vertex,
         "e0_parabola_sigma": vertex_sigma,
         "e0_fraction": crossing,
@@ -229,12 +241,15 @@ def local_cubic(
 
 OPERATOR = Operator(
     name="find_e0",
-    version=2,
+    version=3,
     optional={"normalization": NORMALIZATION},
     func=find_e0,
     inputs=("energy", "mu", "norm", "e0"),
     outputs={
         "e0_derivative": Output("eV", "steepest point of mu, a point of the scan; no sigma: the step or more"),
+        "e0_derivative_other": Output(
+            "eV", "another maximum of the derivative, nearly as high; NaN where there is none"
+        ),
         "e0_parabola": Output("eV", "vertex of the parabola that the derivative follows around e0"),
         "e0_parabola_sigma": Output("eV", "its statistical standard uncertainty"),
         "e0_fraction": Output("eV", "where norm rises through the fraction next to e0"),

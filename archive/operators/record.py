@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 OUTPUT_UNITS = ("1/eV", "1/GPa", "unit of mu", "unit of intensity")
 """Units of results beside those of `barospec.schemas.units`; scales of a curve as recorded have no unit of their own."""
+
+
+def _word(reason: str) -> str:
+    """A reason in small letters, digits and underscores, without what it adds in brackets."""
+    plain = re.sub(r"\([^)]*\)", "", reason.replace("taken with care:", "care").lower())
+    return re.sub(r"[^0-9a-z.+-]+", "_", plain).strip("_.")
 
 
 WHITE = "one noise for all points of a spectrum, found from the curve itself"
@@ -138,6 +145,16 @@ class Operator:
             return ""
         noise = {"xas": WHITE, "xes": COUNTED}.get(self.technique, WHITE)
         return f"propagated: {noise}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Each reason as one word: codes in CF attributes, whose meanings are separated by blanks.
+
+        >>> from barospec.archive.operators.registry import find_operator
+        >>> find_operator("edge_energy").words[:2]
+        ('ok', 'fewer_than_14_points_with_energy_and_norm')
+        """
+        return tuple(_word(reason) for reason in self.reasons)
 
     @property
     def quality(self) -> str:
