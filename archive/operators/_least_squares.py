@@ -196,7 +196,7 @@ def _marquardt(model: Model, points: Points, start: Floats, held: Floats, iterat
         parameters[row] = now
         if done.any():
             keep = ~done
-            points = tuple(array[keep] for array in points)  # type: ignore[assignment]
+            points = (x[keep], y[keep], w[keep], used[keep], count[keep])
             row, now, best, damping, begun, hold = (array[keep] for array in (row, now, best, damping, begun, hold))
             if not row.size:
                 break
@@ -225,7 +225,7 @@ def solved(matrix: Floats, right: Floats) -> tuple[Floats, Bools]:
     size = matrix.shape[-1]
     diagonal = np.einsum("rii->ri", matrix)
     scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, np.nan))
-    good = np.isfinite(scale).all(axis=1)
+    good: Bools = np.isfinite(scale).all(axis=1) & (diagonal[:, 0] > 0)
     root: list[list[Floats]] = []
     half: list[Floats] = []
     for i in range(size):
@@ -251,7 +251,8 @@ def solved(matrix: Floats, right: Floats) -> tuple[Floats, Bools]:
             rest = rest - root[m][i] * out[:, m]
         out[:, i] = rest / root[i][i]
     out *= scale
-    return np.where(good[:, None], out, 0.0), good & np.isfinite(out).all(axis=1)
+    good &= np.isfinite(out).all(axis=1)
+    return np.where(good[:, None], out, 0.0), good
 
 
 def _normal_equations(

@@ -77,8 +77,9 @@ class Carrier:
         self, x: Floats, y: Floats, count: Ints, numbers: Mapping[str, Any], prefix: str = "normalization_"
     ) -> None:
         values = {name: np.asarray(numbers[prefix + name], dtype=np.float64) for name in NORMALIZATION}
-        known: Bools = np.isfinite(np.stack([values[name] for name in NORMALIZATION])).all(axis=0)
-        self.known = known = known & (values["nnorm"] >= 0)
+        every = np.stack([values[name] for name in NORMALIZATION])
+        known: Bools = np.isfinite(every).all(axis=0) & (values["nnorm"] >= 0)
+        self.known = known
         self.count = count
         if not known.any():
             return

@@ -113,7 +113,7 @@ class Curve:
         if self._table is None:
             return np.clip(np.searchsorted(e, x, side="right") - 1, 0, last)
         place = np.clip((x - e[0]) / self._bin, 0, self._table.size - 1).astype(np.intp)
-        i = np.minimum(self._table[place], last)
+        i: Ints = np.minimum(self._table[place], last)
         i -= (x < e[i]) & (i > 0)
         i += (x >= e[i + 1]) & (i < last)
         return i
