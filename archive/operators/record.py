@@ -151,8 +151,8 @@ class Operator:
         """Each reason as one word: codes in CF attributes, whose meanings are separated by blanks.
 
         >>> from barospec.archive.operators.registry import find_operator
-        >>> find_operator("edge_energy").words[:2]
-        ('ok', 'fewer_than_14_points_with_energy_and_norm')
+        >>> find_operator("white_line").words[1]
+        'fewer_than_14_points_with_energy_and_norm'
         """
         return tuple(_word(reason) for reason in self.reasons)
 
