@@ -19,7 +19,7 @@ from barospec.archive.layout import Writer, array, read_table, spectra_group
 from barospec.archive.pressure import from_gauge
 from barospec.archive.store import Store, Transaction, microseconds
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
-from barospec.schemas.values import parse_value, show_value
+from barospec.schemas.values import counted, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _carry_out(store: Store, verb: str, plan: Plan, reason: str, dry_run: bool, 
             for edit in report.edits:
                 runs[edit.known.source[1]] = runs.get(edit.known.source[1], 0) + 1
             named = ", ".join(sorted(runs)[:8]) + (", …" if len(runs) > 8 else "")
-            work.message = f"{count} spectr{'um' if count == 1 else 'a'} {did} ({named}): {reason}"
+            work.message = f"{counted(count, 'spectra')} {did} ({named}): {reason}"
             work.metadata = {"counts": {verb: count}, "runs": runs}
         return report
 

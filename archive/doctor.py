@@ -21,6 +21,7 @@ from barospec.archive.remote import Remote, probe
 from barospec.archive.seals import read_seals
 from barospec.archive.store import Store
 from barospec.schemas.errors import BarospecError
+from barospec.schemas.values import counted
 
 PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore", "numba")
 # Where locks and renames are promises that not every server keeps.
@@ -42,6 +43,7 @@ LOW = 1e9
 PROBE = """
 import sys
 from filelock import FileLock, Timeout
+from barospec.schemas.values import counted
 try:
     with FileLock(sys.argv[1], timeout=0.2):
         print("free")
@@ -209,7 +211,9 @@ def _history(location: Location) -> Iterator[Finding]:
     except BarospecError as error:
         yield Finding("store", "wrong", str(error), "Run `barospec verify`.")
         return
-    yield Finding("store", "ok", f"{len(commits)} entries in the history, {len(location.tags())} tags")
+    yield Finding(
+        "store", "ok", f"{counted(len(commits), 'entries')} in the history, {counted(len(location.tags()), 'tags')}"
+    )
     if without := sum(commit.snapshot not in sealed for commit in commits):
         todo = "Run `barospec verify --seal`, and `verify` can tell damage to them from now on."
         yield Finding("seals", "note", f"{without} entries have no record of their files' digests", todo)

@@ -21,6 +21,7 @@ from barospec.archive.ingest import Lookup
 from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
 from barospec.archive.store import Store, Transaction, microseconds
+from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def merge_repeats(
             _replace_merged(work, fresh, batches, known)
             count = len(fresh)
             scans = sum(len(group) for _, group in fresh)
-            work.message = message or f"{scans} scans merged into {count} spectr{'um' if count == 1 else 'a'}"
+            work.message = message or f"{scans} scans merged into {counted(count, 'spectra')}"
             work.metadata = {"counts": {"merged": count}}
         return report
 

@@ -34,6 +34,7 @@ from barospec.archive.layout import (
 )
 from barospec.archive.store import Store, Transaction
 from barospec.schemas.errors import CallError, StoreError
+from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
             now = microseconds()
             told = [event("purge", name, now, reason=reason) for name in report.ids]
             Writer(work.root, work.changes).append_table("events", told)
-            work.message = f"{len(ids)} spectr{'um' if len(ids) == 1 else 'a'} purged: {reason}"
+            work.message = f"{counted(len(ids), 'spectra')} purged: {reason}"
             work.metadata = {"counts": {"purge": len(ids)}, "rebuild": True}
         return report
 

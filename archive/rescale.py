@@ -17,6 +17,7 @@ from barospec.archive.conditions import LINES
 from barospec.archive.corrections import Edit, Find, write_edits
 from barospec.archive.store import Store, Transaction
 from barospec.schemas.errors import InvalidData
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known
@@ -144,7 +145,7 @@ def rescale(
         if report.changed:
             write_edits(work, "rescale_pressure", report.changed, reason)
             count = len(report.changed)
-            work.message = message or f"pressures of {count} spectr{'um' if count == 1 else 'a'} in {to}"
+            work.message = message or f"pressures of {counted(count, 'spectra')} in {to}"
             work.metadata = {"counts": {"rescaled": count}}
         return report
 

@@ -32,6 +32,7 @@ from barospec.catalogs.find import opened
 from barospec.catalogs.known import known_from
 from barospec.catalogs.language import parse
 from barospec.schemas.errors import CallError, Conflict
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -261,7 +262,7 @@ def _write(
             )
         entries = keys | {"calculation": np.full(len(selection), mine)}
         append_entries(writer, derivation.name, entries, values, outputs, about, labels)
-        work.message = f"{len(selection)} values of {derivation.name} ({key})"
+        work.message = f"{counted(len(selection), 'values')} of {derivation.name} ({key})"
         work.metadata = {"counts": {"derived": len(selection), "failed": failed}, "set": derivation.name}
         return mine
 

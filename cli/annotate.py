@@ -9,6 +9,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, open_archive
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import FLAGS
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def _subjects(
 
 def _tell(changed: Sequence[str], what: str) -> None:
     shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-    print(f"{len(changed)} spectra {what}: {shown}" if changed else f"nothing to do: all are {what} already.")
+    print(
+        f"{counted(len(changed), 'spectra')} {what}: {shown}" if changed else f"nothing to do: all are {what} already."
+    )
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -12,6 +12,7 @@ import typer
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, datasets_of, open_archive
 from barospec.cli.output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
@@ -283,4 +284,4 @@ def _write(selection: Selection, operators: str, parameters: dict[str, Any], out
     part = output.with_name(f".{output.name}.part")
     result.to_zarr(part, mode="w", consolidated=True)
     part.replace(output)
-    print(f"{len(selection)} spectra written to {output}. Open with xarray.open_zarr.")
+    print(f"{counted(len(selection), 'spectra')} written to {output}. Open with xarray.open_zarr.")

@@ -10,6 +10,7 @@ import typer
 from barospec.cli.common import JsonOption, SetOption
 from barospec.cli.ingest import tell_problems, with_rate
 from barospec.cli.output import progress, table, write_object
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +58,7 @@ def command(
             rows = [[name, have, of, f"{100 * have // of} %"] for name, (have, of) in lacking.items()]
             table(["recommended, not always stated", "stated", "of", "share"], rows)
         extra = [
-            f"{n} {what}"
+            counted(n, what)
             for n, what in (
                 (len(prepared.structures), "structures"),
                 (len(prepared.literature), "literature values"),
@@ -67,7 +68,7 @@ def command(
             if n
         ]
         print(
-            f"\n{len(prepared.entries)} spectra can be ingested, {prepared.refused} refused"
+            f"\n{counted(len(prepared.entries), 'spectra')} can be ingested, {prepared.refused} refused"
             + "".join(f", {text}" for text in extra)
             + "."
         )

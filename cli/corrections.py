@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from barospec.cli.output import note, write_object
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.api import Archive
@@ -49,6 +50,6 @@ def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> No
     if len(report.edits) > SHOWN:
         print(f"... and {len(report.edits) - SHOWN} more")
     count = len(report.edits)
-    done = f"{count} spectr{'um' if count == 1 else 'a'} {'would change' if dry_run else 'changed'}"
+    done = f"{counted(count, 'spectra')} {'would change' if dry_run else 'changed'}"
     done += f", {report.unchanged} {'is' if report.unchanged == 1 else 'are'} so already" if report.unchanged else ""
     print(f"{done}{f' (snapshot {report.snapshot})' if report.snapshot else ''}.")

@@ -10,6 +10,7 @@ import typer
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import note, progress, table, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.api import Archive
@@ -123,7 +124,7 @@ def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
     for report in reports:
         failed = f", {report.failed} of them without a value" if report.failed else ""
         fresh = f", {report.fresh} were there and are fresh" if report.fresh else ""
-        print(f"{report.name}: {report.computed} values stored{failed}{fresh}.")
+        print(f"{report.name}: {counted(report.computed, 'values')} stored{failed}{fresh}.")
     if not reports:
         note("No values are stored.")
     for said in notes:

@@ -9,6 +9,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import write_object
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.archive.compare import Change, Difference
@@ -43,7 +44,7 @@ def command(
         write_object({**head, **more}, columns, [list(row.values()) for row in rows])
         return
     second_name = second or at or "the newest state"
-    on_the_way = f", {len(found.commits)} commit{'s' if len(found.commits) != 1 else ''}" if found.commits else ""
+    on_the_way = f", {counted(len(found.commits), 'commits')}" if found.commits else ""
     print(f"From {first} to {second_name}{on_the_way}:")
     if not found.changes:
         print("nothing that is searched or read differs.")
@@ -65,7 +66,7 @@ def lines(found: Difference, *, every: bool = False) -> Iterable[str]:
     spectra = [change for change in found.changes if change.kind == "spectrum"]
     for sort in dict.fromkeys(change.change for change in spectra):
         members = [change for change in spectra if change.change == sort]
-        yield f"{len(members)} spectr{'um' if len(members) == 1 else 'a'} {sort}{_of_runs(members)}"
+        yield f"{counted(len(members), 'spectra')} {sort}{_of_runs(members)}"
         if sort == "added" and not every:
             continue
         shown = members if every else members[:SHOWN]

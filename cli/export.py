@@ -10,6 +10,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import note, progress, write_object
+from barospec.schemas.values import counted
 
 NAME = "export"
 
@@ -60,10 +61,10 @@ def command(
         }
         write_object(head, ["file"], [[str(path)] for path in made.files])
     else:
-        print(f"{made.count} spectra exported to {folder} ({len(made.files)} files).")
+        print(f"{counted(made.count, 'spectra')} exported to {folder} ({counted(len(made.files), 'files')}).")
         for name, count in made.left_out.items():
             note(f"left out: {name} ({count})")
         for reason, count in made.skipped.items():
-            note(f"not exported: {count} spectra, {reason}")
+            note(f"not exported: {counted(count, 'spectra')}, {reason}")
     if not made.count:
         raise typer.Exit(1)

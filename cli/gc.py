@@ -8,6 +8,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, JsonOption, open_archive
 from barospec.cli.output import note, progress, write_object
+from barospec.schemas.values import counted
 
 NAME = "gc"
 
@@ -44,7 +45,9 @@ def command(
         write_object({**head, **more, "dry_run": report.dry_run}, columns, rows)
         return
     would = "would leave" if report.dry_run else "left"
-    print(f"{len(report.expired)} entries {would} the history, {report.kept} stay; {len(report.tags)} tags stay.")
+    print(
+        f"{counted(len(report.expired), 'entries')} {would} the history, {report.kept} stay; {counted(len(report.tags), 'tags stay')}."
+    )
     told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.removed.items()) or "no files"
     if report.dry_run:
         also = "; what only those entries need comes on top" if report.expired else ""

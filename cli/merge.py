@@ -8,6 +8,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, JsonOption, open_archive
 from barospec.cli.output import note, table, write_object
+from barospec.schemas.values import counted
 
 NAME = "merge"
 COLUMNS = ("spectrum_id", "run", "edge", "signal", "step", "pressure", "temperature", "repeats", "error", "parents")
@@ -45,9 +46,9 @@ def command(
     if rows:
         table(COLUMNS[:-1], (row[:-1] for row in rows), units={"pressure": "GPa", "temperature": "K"})
     done = "would be merged" if dry_run else "merged"
-    parts = [f"{sum(len(point.parents) for point in report.merged)} scans {done} into {len(rows)} spectra"]
-    parts += [f"{report.unchanged} points are merged already"] if report.unchanged else []
-    parts += [f"{report.single} points have one scan"] if report.single else []
+    parts = [f"{sum(len(point.parents) for point in report.merged)} scans {done} into {counted(len(rows), 'spectra')}"]
+    parts += [f"{counted(report.unchanged, 'points are')} merged already"] if report.unchanged else []
+    parts += [f"{counted(report.single, 'points have')} one scan"] if report.single else []
     for told in report.notes:
         note(told)
     print("; ".join(parts) + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

@@ -11,6 +11,7 @@ import typer
 from barospec.cli.apply import parse_parameters
 from barospec.cli.common import ArchiveOption, AtOption, open_archive
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +88,7 @@ def command(
     else:
         figure = {Kind.spectra: pictures.spectra, Kind.conditions: pictures.conditions}[kind](selection)
     pictures.save(figure, output)
-    print(f"{len(selection)} spectra drawn in {output}")
+    print(f"{counted(len(selection), 'spectra')} drawn in {output}")
 
 
 def _spins(models: ModelSelection, view: View) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from barospec.cli.common import ArchiveOption, open_archive
 from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption
 from barospec.cli.output import note, progress, write_object
+from barospec.schemas.values import counted
 
 NAME = "purge"
 
@@ -35,13 +36,13 @@ def command(
     else:
         would = "would be " if report.dry_run else ""
         print(
-            f"{len(report.ids)} spectra ({report.rows} revisions) {would}deleted for good: {', '.join(report.ids[:8])}"
+            f"{counted(len(report.ids), 'spectra')} ({counted(report.rows, 'revisions')}) {would}deleted for good: {', '.join(report.ids[:8])}"
         )
         for name, snapshot in report.tags.items():
             print(f"tag {name} ({snapshot}) {'would break' if report.dry_run else 'was deleted'}: it holds them")
         if report.cleared is not None:
             print(
-                f"{len(report.cleared.expired)} entries left the history; {report.cleared.bytes / 1e6:.1f} MB removed."
+                f"{counted(len(report.cleared.expired), 'entries')} left the history; {report.cleared.bytes / 1e6:.1f} MB removed."
             )
     if report.dry_run and not dry_run:
         raise CallError("nothing was deleted. Look through what would be, and add --yes.")

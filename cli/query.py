@@ -13,6 +13,7 @@ import typer
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, ParquetOption, open_archive
 from barospec.cli.output import note, plain, table, write_csv, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.catalogs.answer import Answer
@@ -151,24 +152,25 @@ def head_of(answer: Answer) -> dict[str, Any]:
 def remarks(answer: Answer) -> list[str]:
     """How the query was understood and what the answer leaves out, in sentences."""
     shown = f", {answer.limit} of them shown" if answer.limit and answer.limit < answer.count else ""
-    lines = [f"{answer.count} {answer.noun}{shown}: {answer.canonical}  (snapshot {answer.snapshot})"]
+    lines = [f"{counted(answer.count, answer.noun)}{shown}: {answer.canonical}  (snapshot {answer.snapshot})"]
     rows = answer.noun if answer.noun in ("structures", "bonds", "literature", "models") else "spectra"
+    stale = "are left out: their {} is stale (`barospec derive --refresh`, or --stale)."
     for name, count in answer.missing.items():
-        lines.append(f"{count} {rows} without {name} could not be decided and are left out.")
+        lines.append(counted(count, f"{rows} without {{}} could not be decided and are left out.").format(name))
     for name, count in answer.not_applicable.items():
-        lines.append(f"{count} {rows} to which {name} does not apply are left out.")
+        lines.append(counted(count, f"{rows} to which {{}} does not apply are left out.").format(name))
     for name, count in answer.stale.items():
-        lines.append(f"{count} {rows} are left out: their {name} is stale (`barospec derive --refresh`, or --stale).")
+        lines.append(counted(count, f"{rows} {stale}").format(name))
     for name, count in answer.uncalibrated.items():
-        lines.append(f"{count} {rows} are left out: {name} on an energy axis that is not calibrated (--uncalibrated).")
+        axis = "are left out: {} on an energy axis that is not calibrated (--uncalibrated)."
+        lines.append(counted(count, f"{rows} {axis}").format(name))
     if answer.flagged:
-        lines.append(f"{answer.flagged} {rows} that match are flagged as bad and left out (--bad).")
+        lines.append(counted(answer.flagged, f"{rows} that match are flagged as bad and left out (--bad)."))
     if answer.withdrawn:
-        lines.append(f"{answer.withdrawn} withdrawn {rows} match and are left out.")
+        lines.append(counted(answer.withdrawn, f"withdrawn {rows} match and are left out."))
     if answer.near_limit:
-        lines.append(
-            f"{answer.near_limit} {rows} lie within their uncertainty of a limit, {answer.near_inside} of them in the answer."
-        )
+        near = counted(answer.near_limit, f"{rows} lie within their uncertainty of a limit")
+        lines.append(f"{near}, {answer.near_inside} of them in the answer.")
     return [*lines, *answer.notes]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import note, progress, table, write_object
+from barospec.schemas.values import counted
 
 NAME = "share"
 
@@ -77,7 +78,9 @@ def command(
         columns = list(verdicts[0]) if verdicts else ["id"]
         write_object(head, columns, [list(row.values()) for row in verdicts])
         return
-    print(f"{made.count} spectra shared in {made.path} (bundle {made.identifier}, snapshot {made.snapshot}).")
+    print(
+        f"{counted(made.count, 'spectra')} shared in {made.path} (bundle {made.identifier}, snapshot {made.snapshot})."
+    )
     if made.inputs:
         print(f"{made.inputs} more under inputs/: derived values depend on them.")
     if verdicts:

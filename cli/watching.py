@@ -15,6 +15,7 @@ import typer
 from barospec.cli.common import datasets_of
 from barospec.cli.output import note, text_of
 from barospec.schemas.errors import BarospecError, CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,7 +79,7 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         if asked():
             break
     note("stopped; everything shown is in the archive")
-    print(f"{count} spectra came in, {refused} problems.")
+    print(f"{counted(count, 'spectra')} came in, {counted(refused, 'problems')}.")
     raise typer.Exit(1 if refused else 0)
 
 

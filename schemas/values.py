@@ -7,6 +7,7 @@ None is "not known". Nothing is guessed: what cannot be understood raises Invali
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,3 +145,41 @@ def show_value(term: Term, value: Any) -> str:
     if term.kind == "number":
         return f"{value:.10g}" + (f" {term.unit}" if term.unit not in ("", "1") else "")
     return str(value)
+
+
+_SINGULAR = {
+    "spectra": "spectrum",
+    "entries": "entry",
+    "are": "is",
+    "have": "has",
+    "match": "matches",
+    "their": "its",
+    **{verb: f"{verb}s" for verb in ("come", "lie", "stay")},
+    **{
+        f"{noun}s": noun
+        for noun in (
+            "bond",
+            "calculation",
+            "commit",
+            "count",
+            "file",
+            "model",
+            "output",
+            "point",
+            "problem",
+            "revision",
+        )
+    },
+    **{f"{noun}s": noun for noun in ("row", "run", "sample", "scan", "structure", "tag", "value")},
+}
+
+
+def counted(number: int, words: str) -> str:
+    """A number and what is said of so many; `words` are in the plural.
+
+    >>> counted(3, "spectra are left out"), counted(1, "spectra are left out"), counted(1, "files")
+    ('3 spectra are left out', '1 spectrum is left out', '1 file')
+    """
+    if number == 1:
+        words = re.sub(r"\w+", lambda word: _SINGULAR.get(word[0], word[0]), words)
+    return f"{number} {words}"

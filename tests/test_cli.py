@@ -164,7 +164,7 @@ def test_ingest_and_check_tell_what_they_did(tmp_path: Path) -> None:
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
     checked = call("check", tmp_path / "a.xdi", tmp_path / "bad.xdi", *sets)
     assert checked.returncode == 1
-    assert "1 spectra can be ingested, 1 refused" in checked.stdout
+    assert "1 spectrum can be ingested, 1 refused" in checked.stdout
     assert "bad.xdi" in checked.stderr
     assert call("init", tmp_path / "arc").returncode == 0
     done = call("ingest", tmp_path / "a.xdi", "-a", tmp_path / "arc", *sets, "--json")

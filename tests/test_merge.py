@@ -101,7 +101,7 @@ def test_the_command(empty: Archive, tmp_path: Path) -> None:
     fill(empty, tmp_path, [(1, 1.0, 2), (2, 5.0, 2)])
     archive = ["--archive", str(empty.location.root)]
     dry = call("merge", "pressure < 2", "--dry-run", *archive)
-    assert "2 scans would be merged into 1 spectra" in dry.stdout
+    assert "2 scans would be merged into 1 spectrum" in dry.stdout
     done = call("merge", "pressure < 2", *archive, "--json")
     found = json.loads(done.stdout)
     assert (found["count"], found["rows"][0]["repeats"], len(found["rows"][0]["parents"])) == (1, 2, 2)

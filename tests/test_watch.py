@@ -439,7 +439,7 @@ def test_a_signal_waits_for_the_work_in_hand(
         for each, handler in handlers.items():
             signal.signal(each, handler)
     assert ended.value.exit_code == 0
-    assert "1 spectra came in, 0 problems" in capsys.readouterr().out
+    assert "1 spectrum came in, 0 problems" in capsys.readouterr().out
     assert len(archive.query()) == 1
 
 
