@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.layout import (
-    SPECTRUM_KINDS,
-    STORED,
-    array,
-    count_rows,
-    first_dim,
-    group_paths,
-    read_words,
-    spectra_group,
-)
+from barospec.archive.columns import SPECTRUM_KINDS, STORED
+from barospec.archive.layout import array, count_rows, first_dim, group_paths, read_words, spectra_group
 from barospec.archive.store import Commit, Store
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.archive.clearing import UNFINISHED, Cleared, Progress, clear, unfinished
+from barospec.archive.columns import SPECTRUM_KINDS
 from barospec.archive.corrections import hide_parents
 from barospec.archive.derived import derived_group
 from barospec.archive.events import event
 from barospec.archive.files import files_of
 from barospec.archive.history import microseconds, now_text
 from barospec.archive.layout import (
-    SPECTRUM_KINDS,
     Writer,
     array,
     count_records,

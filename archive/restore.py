@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barospec.archive.columns import TABLES
 from barospec.archive.events import event
-from barospec.archive.layout import TABLES, Writer, count_records, read_table
+from barospec.archive.layout import Writer, count_records, read_table
 from barospec.archive.lineage import Rows, column_names, read_fields, touched, within
 from barospec.archive.remarks import Remarks, fold
 from barospec.archive.restore_derived import restore_derived

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.layout import MISSING_INT, TABLES
+from barospec.archive.columns import MISSING_INT, TABLES
 from barospec.archive.lineage import column_names, read_fields
 from barospec.archive.restore import table_records
 from barospec.archive.settings import read_settings

@@ -62,7 +62,8 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, start: int, stop: int) -> None:
     """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB."""
-    from barospec.archive.layout import SPECTRUM_KINDS, read_columns, spectra_group
+    from barospec.archive.columns import SPECTRUM_KINDS
+    from barospec.archive.layout import read_columns, spectra_group
 
     if start == stop:
         return
@@ -126,7 +127,8 @@ def _decoded(name: str, kind: Kind) -> str:
 
 def load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
     """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries."""
-    from barospec.archive.layout import TABLES, read_table
+    from barospec.archive.columns import TABLES
+    from barospec.archive.layout import read_table
 
     for table in (*RECORDS, "bonds"):
         kinds = TABLES[table]

@@ -108,6 +108,20 @@ def test_the_same_sheet_is_recognized_afterwards(archive: Archive, tmp_path: Pat
     assert f"pressure_scale {NEW} -> Ruby2020" in str(report.problems[-1])
 
 
+def test_another_pressure_in_the_file_is_taken_on_the_scale_of_the_file(archive: Archive, tmp_path: Path) -> None:
+    archive.rescale_pressure("run-2", NEW)
+    rescaled_pressures = pressures(archive)["pressure"]
+    sheet = HEAD + ROWS.replace("pressure: 20 ± 0.5 GPa", "pressure: 21 ± 0.4 GPa")
+    (tmp_path / "sheet.yaml").write_text(sheet)
+    report = archive.ingest([tmp_path / "sheet.yaml"], replace=True)
+    assert (report.unchanged, report.replaced, report.conflicts) == (5, 1, 0), report.problems
+    found = pressures(archive)
+    # The number of the file on the scale that it was re-expressed in would be wrong without a word.
+    assert (found["pressure"][5], found["pressure_sigma"][5]) == (21.0, 0.4)
+    assert found["pressure_scale"].tolist() == [NEW, NEW, NEW, "ruby Mao 1986", "other", "ruby Mao 1986"]
+    np.testing.assert_array_equal(found["pressure"][:5], rescaled_pressures[:5])
+
+
 def test_scans_and_their_mean_go_together(empty: Archive, tmp_path: Path) -> None:
     for number in range(2):
         write_columns(tmp_path / f"{number}.xdi", seed=number)
