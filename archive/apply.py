@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barospec.archive import repeats
 from barospec.archive.operators import resampling
 from barospec.archive.operators._references import split_references
 from barospec.archive.operators.chain import Plan, Reference, bind, output_dtype, parse_chain, prepare, run
 from barospec.archive.operators.record import Operator
 from barospec.archive.operators.registry import OPERATORS, find_operator
+from barospec.archive.repeats import with_scatter
 from barospec.schemas.errors import CallError, InvalidData
 from barospec.schemas.vocabulary import CHANNELS
 
@@ -90,9 +92,11 @@ def apply(
         From a query to the Dataset of reference spectra. References may also be given as Datasets.
     mixed : bool
         Allow references of another origin (measured, calculated, synthetic) than the spectra.
-    uncertainty : {"propagated", "bootstrap", "counting"}
-        How sigmas are found: by the operators' own formulas, or as the scatter of `replicas` repetitions of the whole
-        chain with other noise (found from each curve, or that of its counts), references included.
+    uncertainty : {"propagated", "bootstrap", "counting", "repeats", "pooled_repeats"}
+        How sigmas are found: by the operators' own formulas; as the scatter of `replicas` repetitions of the whole
+        chain with other noise (found from each curve, or that of its counts), references included; or from the scatter of
+        the values over the spectra of the Dataset measured at one point, three or more, or over all points of a run,
+        about their means (see `repeats.scatter`).
     replicas : int
         Repetitions; a sigma is then known to ``1/sqrt(2 replicas)``.
     **parameters
@@ -131,8 +135,9 @@ def apply(
         for name, value in plan.asked_references().items()
     }
     resampling.check(uncertainty, replicas)
-    again = None if uncertainty == "propagated" else (plan, found, uncertainty, replicas)
-    return _wrapped(calibrated(dataset), bind(plan, found), found, again)
+    again = (plan, found, uncertainty, replicas) if uncertainty in resampling.MEANING else None
+    results = _wrapped(calibrated(dataset), bind(plan, found), found, again)
+    return with_scatter(results, plan, uncertainty) if uncertainty in repeats.MEANING else results
 
 
 def calibrated(dataset: xr.Dataset) -> xr.Dataset:

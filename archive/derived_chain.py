@@ -56,7 +56,12 @@ def settle(
     >>> settle("edge_energy", ["energy", "mu"], {"fraction": 0.5, "ensemble": 0}, str).chain.split(" | ")[-1]
     'edge_energy(fraction=0.5, far=10, ensemble=0)'
     """
-    plan = prepare(operators, available, parameters)
+    if parameters.get("uncertainty", "propagated") != "propagated":
+        raise CallError(
+            f"stored values have propagated sigmas; uncertainty={parameters['uncertainty']} is of a selection as a whole, or of "
+            "a number of repetitions. Leave it out, or compute without storing."
+        )
+    plan = prepare(operators, available, {k: v for k, v in parameters.items() if k != "uncertainty"})
     refs = {}
     for name, asked in plan.asked_references().items():
         operator = next(each for each in plan.operators if each.name == name)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from barospec.archive.events import event
 from barospec.archive.ingest import Lookup
 from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
+from barospec.archive.repeats import AVERAGED, TOLERANCES, Repeat, points
 from barospec.archive.store import Store, Transaction, microseconds
 from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
@@ -28,26 +28,6 @@ if TYPE_CHECKING:
     import zarr
 
 VERSION = 1
-# What repeats of one point share word for word; pressure and temperature are compared with a tolerance.
-SHARED = (
-    "experiment", "run", "sample", "material", "technique", "edge", "line", "origin", "signal", "mode", "direction",
-    "energy_calibration", "energy_shift", "structure", "absorber", "cluster_atoms", "cluster_radius", "method",
-)  # fmt: skip
-AVERAGED = ("pressure", "temperature")
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A spectrum that may be merged: where it lies, and its terms (None where not known)."""
-
-    group: str
-    row: int
-    columns: Mapping[str, Any]
-
-    @property
-    def spectrum_id(self) -> str:
-        """Its identity."""
-        return str(self.columns["spectrum_id"])
 
 
 @dataclass(slots=True)
@@ -75,68 +55,13 @@ class MergeReport:
 Find = Callable[[str], Sequence[Repeat]]
 
 
-def points(repeats: Iterable[Repeat], pressure: float, temperature: float) -> list[list[Repeat]]:
-    """Spectra grouped by the points of their route, each with one or more repeats.
-
-    Parameters
-    ----------
-    repeats : iterable of Repeat
-    pressure, temperature : float
-        How far, in GPa and K, a repeat may lie from the first of its point.
-
-    Returns
-    -------
-    list of list of Repeat
-        A route is walked by step, then time: a pressure that is visited twice makes two points. Spectra whose pressure or
-        temperature is not known belong together only if both have the same step.
-
-    Examples
-    --------
-    >>> rows = [Repeat("xas/Ni-K", n, {"run": "r", "step": n, "pressure": p, "temperature": 300.0, "time": None})
-    ...         for n, p in enumerate([1.0, 1.01, 5.0, 1.0])]
-    >>> [[repeat.row for repeat in point] for point in points(rows, 0.05, 1.0)]
-    [[0, 1], [2], [3]]
-    """
-    routes: dict[tuple[Any, ...], list[Repeat]] = {}
-    for repeat in repeats:
-        key = (repeat.group, *(repeat.columns.get(name) for name in SHARED))
-        routes.setdefault(key, []).append(repeat)
-    found: list[list[Repeat]] = []
-    for route in routes.values():
-        walked: list[list[Repeat]] = []
-        for repeat in sorted(route, key=_along):
-            if walked and _same_point(walked[-1][0].columns, repeat.columns, pressure, temperature):
-                walked[-1].append(repeat)
-            else:
-                walked.append([repeat])
-        found += walked
-    return found
-
-
-def _along(repeat: Repeat) -> tuple[float, ...]:
-    known = (repeat.columns.get(name) for name in ("step", "time", *AVERAGED))
-    return (*(float("inf") if value is None else float(value) for value in known), repeat.row)
-
-
-def _same_point(first: Mapping[str, Any], other: Mapping[str, Any], pressure: float, temperature: float) -> bool:
-    same_step = first.get("step") is not None and first.get("step") == other.get("step")
-    for name, tolerance in (("pressure", pressure), ("temperature", temperature)):
-        a, b = first.get(name), other.get(name)
-        if a is None or b is None:
-            if not (a is None and b is None and same_step):
-                return False
-        elif abs(a - b) > tolerance:
-            return False
-    return True
-
-
 def merge_repeats(
     store: Store,
     find: Find,
     known: Lookup,
     *,
-    pressure: float = 0.05,
-    temperature: float = 1.0,
+    pressure: float = TOLERANCES["pressure"],
+    temperature: float = TOLERANCES["temperature"],
     dry_run: bool = False,
     message: str = "",
 ) -> MergeReport:
@@ -299,24 +224,3 @@ def _terms(identity: str, group: Sequence[Repeat], energy: NDArray[np.float64]) 
         "parents": parents,
         "merged_into": None,
     }
-
-
-def repeats_from(rows: Iterable[Mapping[str, Any]]) -> list[Repeat]:
-    """Repeats from rows of an index (``grp``, ``row`` and the terms); a time without zone is UTC.
-
-    >>> found = repeats_from([{"grp": "xas/Ni-K", "row": 3, "time": datetime(1970, 1, 1, 0, 0, 1), "run": "r"}])
-    >>> found[0].group, found[0].columns["time"]
-    ('xas/Ni-K', 1000000)
-    """
-    return [
-        Repeat(str(row["grp"]), int(row["row"]), {name: _microseconds(value) for name, value in row.items()})
-        for row in rows
-    ]
-
-
-def _microseconds(value: Any) -> Any:
-    """A time as the store has it; anything else as it is."""
-    if not isinstance(value, datetime):
-        return value
-    since = value.replace(tzinfo=value.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

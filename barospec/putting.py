@@ -14,8 +14,9 @@ from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known, Report
-    from barospec.archive.merge import MergeReport, Repeat
+    from barospec.archive.merge import MergeReport
     from barospec.archive.prepare import Prepared
+    from barospec.archive.repeats import Repeat
 
 
 Progress = Callable[[str, int, int], None]
@@ -154,7 +155,8 @@ class Putting(Deriving):
         MergeReport
             Each point with its parents. Parents stay, and are hidden unless scans are asked for.
         """
-        from barospec.archive.merge import merge_repeats, repeats_from
+        from barospec.archive.merge import merge_repeats
+        from barospec.archive.repeats import repeats_from
 
         self._must_be_newest()
         store = self._store

@@ -184,11 +184,13 @@ class Selection:
             ``references="2: NiO at 1 bar; 3: LaNiO3 at 1 bar"``, ``references={2: ..., 3: ...}``; selections do as well.
         """
         from barospec.archive.apply import apply, needed_channels
+        from barospec.archive.repeats import LABELS, MEANING
 
+        labels = LABELS if parameters.get("uncertainty") in MEANING else ()
         parts = {}
         for key in self.counts():
             wanted = needed_channels(operators, self.channels(key, True))
-            dataset = self._dataset(key, wanted, (), None)
+            dataset = self._dataset(key, wanted, labels, None)
 
             def find(text: str, key: str = key, wanted: Sequence[str] = wanted) -> xr.Dataset:
                 return self._reference(text, key, wanted)

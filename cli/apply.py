@@ -243,10 +243,13 @@ def _rows(
 
     import numpy as np
 
+    repeats = str(parameters.get("uncertainty")).endswith("repeats")
     with progress("computing") as tell:
-        for start in range(0, len(selection), BLOCK):
+        # Repeats may lie anywhere in the selection.
+        length = max(len(selection), 1) if repeats else BLOCK
+        for start in range(0, len(selection), length):
             tell("", start, len(selection))
-            stop = start + BLOCK
+            stop = start + length
             part = replace(selection, groups=selection.groups[start:stop], rows=selection.rows[start:stop])
             labels = part.columns(LABELS)
             values = {title: np.full(len(part), np.nan) for title in shown}
@@ -262,7 +265,7 @@ def _rows(
                     values[title][mine] = found if index is None else found[:, index]
             for title in shown:
                 lost = int(np.count_nonzero(np.isnan(values[title])))
-                if lost:
+                if lost and not (repeats and title.endswith("_sigma")):
                     missing[title] = missing.get(title, 0) + lost
             for row in zip(*(labels[name] for name in LABELS), *(values[title] for title in shown), strict=True):
                 yield list(row)

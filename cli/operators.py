@@ -109,7 +109,9 @@ def command(
     for kind, key in reversed(list(kinds.items())):
         print(f"\n{'..._sigma_norm' if key.endswith('_norm') else '..._sigma'}: {kind}", end="")
     if kinds:
-        print("\nother kinds: --with uncertainty=bootstrap or counting, over the whole chain")
+        print(
+            "\nother kinds: --with uncertainty=bootstrap or counting, by repeating the whole chain, or\nrepeats or pooled_repeats, from the scatter of repeated spectra (docs/operators.md)"
+        )
     print()
     table(
         ["parameter", "default", "meaning"],

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from barospec.archive.operators.registry import OPERATORS
+from barospec.archive.repeats import MEANING, OF_ONE, TOLERANCES
 from barospec.schemas.sheet import SIGNALS, json_schema
 from barospec.schemas.units import UNITS
 from barospec.schemas.vocabulary import TERMS
@@ -44,6 +45,26 @@ def fields() -> str:
     return "\n".join(lines) + "\n"
 
 
+UNCERTAINTIES = [
+    "## Uncertainties",
+    "",
+    "Every `..._sigma` is one standard deviation, and its attribute `uncertainty` says of what. With any chain one chooses how it is found:",
+    "",
+    "| `--with uncertainty=` | sigma | holds what spectra have in common |",
+    "|---|---|---|",
+    "| `propagated` (default) | by formula, from noise found in each curve, through the fits of the normalization | no |",
+    "| `bootstrap` | scatter over repetitions of the whole chain with such noise, references included (`replicas=64`) | of noise, yes |",
+    "| `counting` | the same with the counting noise of emission recorded in counts | of noise, yes |",
+    f"| `repeats` | {MEANING['repeats']} | no |",
+    f"| `pooled_repeats` | {MEANING['pooled_repeats']} | no |",
+    "",
+    f"Sigmas from repeats: spectra of one run, sample and route within {TOLERANCES['pressure']:g} GPa and "
+    f"{TOLERANCES['temperature']:g} K that are walked one after the other are repeats of a point, as for `barospec merge`; the "
+    f"coordinate `repeats` counts them. {OF_ONE}. Ask for `scans` where repeats have been merged.",
+    "",
+]
+
+
 def operators() -> str:
     """The operators as a page."""
     lines = [
@@ -51,6 +72,7 @@ def operators() -> str:
         "",
         "Made from `archive/operators/registry.py` by `make docs`. `barospec operators NAME` prints the same.",
         "",
+        *UNCERTAINTIES,
     ]
     for operator in OPERATORS.values():
         lines += [

@@ -20,7 +20,7 @@ from barospec.archive.operators._sums import counting_variance, white_noise
 from barospec.archive.operators.chain import Plan, bind, run
 from barospec.schemas.errors import CallError, InvalidData
 
-KINDS = ("propagated", "bootstrap", "counting")
+KINDS = ("propagated", "bootstrap", "counting", "repeats", "pooled_repeats")
 MEANING = {
     "bootstrap": "standard deviation over {n} repetitions of the whole chain with noise as found from the curve",
     "counting": "standard deviation over {n} repetitions of the whole chain with counting noise",
