@@ -50,7 +50,8 @@ KEYS = ("spectrum_id", "revision", "row_sha256", "energy_shift", "energy_calibra
 # Outputs in eV that are places on the energy axis: they mean something only where that is calibrated. All others are
 # differences, widths or areas; a test asks every output in eV to be one or the other.
 ABSOLUTE = frozenset((
-    "e0", "foil_e0", "e0_derivative", "e0_parabola", "e0_fraction", "e0_integral", "e0_white_line", "edge_energy",
+    "e0", "foil_e0", "foil_e0_other", "e0_derivative", "e0_derivative_other", "e0_parabola", "e0_fraction", "e0_integral",
+    "e0_white_line", "edge_energy",
     "alpha_position", "beta_position", "gamma_position", "pre_edge_centroid", "pre_edge_position", "white_line_position",
     "peak_position", "kbeta13_position", "first_moment", "vtc_position", "aligned_energy",
 ))  # fmt: skip

@@ -118,14 +118,14 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
         ) from None
     arrays = [np.broadcast_to(array, shape) for array in arrays]
     leading, width = shape[:-1], shape[-1]
-    signals = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays[1:]]
+    flat = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays[1:]]
     # Without a step from row to row it is one axis, which need not be looked at again for each.
     shared = arrays[0].size > width > 0 and not any(arrays[0].strides[:-1])
     energy = arrays[0][(0,) * len(leading)] if shared else arrays[0]
     grids = np.ascontiguousarray(energy).reshape(-1, width)
-    surveyed = _surveyed(grids, signals, leading, width)
+    surveyed = _surveyed(grids, flat, leading, width)
     if surveyed is None:
-        surveyed = _rearranged([np.ascontiguousarray(arrays[0]).reshape(-1, width), *signals], leading, width)
+        surveyed = _rearranged([np.ascontiguousarray(arrays[0]).reshape(-1, width), *flat], leading, width)
     return surveyed
 
 

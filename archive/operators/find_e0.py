@@ -95,8 +95,7 @@ def find_e0(
 
     References
     ----------
-    Steepest point: xraylarch 2026.3.1, ``find_e0``. Integral: H. Dau, P. Liebisch, M. Haumann, Anal. Bioanal.
-    Chem. 376, 562 (2003), with levels 0.15 and 1, after Alp and Capehart.
+    Steepest point: xraylarch 2026.3.1, ``find_e0``. The integral is defined by the formula above.
 
     Examples
     --------
@@ -261,7 +260,7 @@ OPERATOR = Operator(
         "find_e0_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Edge position by every definition: steepest point, parabola, fraction, integral, white line.",
-    source=("xraylarch 2026.3.1, find_e0; H. Dau et al., Anal. Bioanal. Chem. 376, 562 (2003), after Alp and Capehart"),
+    source="steepest point: xraylarch 2026.3.1, find_e0; the others as defined here",
     technique="xas",
     parameters={
         "fraction": "fraction of the edge step for e0_fraction",

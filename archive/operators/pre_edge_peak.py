@@ -235,7 +235,10 @@ OPERATOR = Operator(
         "pre_edge_peak_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
     },
     summary="Area, height, centroid and position of the pre-edge peak above a line plus a Lorentzian tail.",
-    source=("windows as xraylarch 2026.3.1, prepeaks_setup; baseline: M. Wilke et al., Am. Mineral. 86, 714 (2001)"),
+    source=(
+        "windows as xraylarch 2026.3.1, prepeaks_setup; baseline: M. Wilke et al., Am. Mineral. 86, 714 (2001), "
+        "doi:10.2138/am-2001-5-612"
+    ),
     technique="xas",
     parameters={
         "anchor": "energy in eV that the windows are relative to: the e0 of the series, or own",

@@ -219,7 +219,8 @@ def fit_breakpoint(
 
     References
     ----------
-    V. M. R. Muggeo, Statist. Med. 22, 3055 (2003), doi:10.1002/sim.1545; R. B. Davies, Biometrika 74, 33 (1987).
+    V. M. R. Muggeo, Statist. Med. 22, 3055 (2003), doi:10.1002/sim.1545; R. B. Davies, Biometrika 74, 33 (1987),
+    doi:10.1093/biomet/74.1.33.
 
     Examples
     --------

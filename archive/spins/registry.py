@@ -110,7 +110,7 @@ def _proximate(stack: str, parameters: Parameters, temperature: ArrayLike, *, se
     return trans_proximate(parameters, temperature, selection=selection)
 
 
-_SOURCE = "arXiv:2505.13442 (multi-scale derivation); des Cloizeaux, Nucl. Phys. 20, 321 (1960), for the transformation"
+_SOURCE = "arXiv:2505.13442 (multi-scale derivation); des Cloizeaux, Nucl. Phys. 20, 321 (1960), doi:10.1016/0029-5582(60)90177-2, for the transformation"
 _SELECTION = (
     "lowest",
     "which exact states the effective model stands for: lowest, or overlap (largest model-space weight)",
