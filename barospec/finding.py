@@ -93,6 +93,19 @@ class Finding:
         with self.ask(f"runs {text}".strip()) as answer:
             return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
+    def derived_values(self, text: str = "") -> list[dict[str, Any]]:
+        """Stored derived values, a row for each spectrum and quantity; `text` narrows them ("of run-2 above 14 GPa").
+
+        Returns
+        -------
+        list of dict
+            ``spectrum_id``, conditions, ``quantity``, ``value`` and ``value_sigma`` in ``value_unit``, ``state`` (fresh, or
+            what was included), ``set`` and ``chain``.
+        """
+        noun = "" if text.casefold().startswith("derived values") else "derived values "
+        with self.ask((noun + text).strip()) as answer:
+            return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
     @contextmanager
     def _look(self, snapshot: str) -> Iterator[Any]:
         with index.connect(index.publish(self._store, snapshot)) as connection:

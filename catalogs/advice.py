@@ -18,7 +18,7 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("no", "none"), _RECORDED),
     **dict.fromkeys(("x-ray", "xray", "absorption"), 'Say "XAS" or "XES".'),
     "including": 'Write "including stale", "including uncalibrated" or "including bad".',
-    "derived": 'Derived values are fields of spectra: "run-2 and valence is known", "edge_energy > 8346 eV"; `barospec fields` lists them.',
+    "derived": 'Write "derived values of run-2" for a table of them; they are fields of spectra too: "edge_energy > 8346 eV".',
     "room": 'Write "at 300 K".',
     "low": 'Write a limit, such as "below 80 K".',
     "high": 'Write a limit, such as "above 14 GPa".',

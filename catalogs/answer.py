@@ -13,7 +13,7 @@ from typing import Any
 
 from barospec.catalogs import ast
 from barospec.catalogs.counts import counts_of, notes_on
-from barospec.catalogs.fields import Connection
+from barospec.catalogs.fields import OF_SPECTRA, VALUES, Connection
 from barospec.catalogs.grouping import GROUPS, counted, grouped, keys_of, selected
 from barospec.catalogs.keywords import Question, query_of
 from barospec.catalogs.known import Known, known_from
@@ -28,6 +28,11 @@ PIECE = 100_000
 SHOWN = (
     *("spectrum_id", "experiment", "run", "sample", "technique", "edge", "line", "origin"),
     *("pressure", "pressure_sigma", "temperature", "source_file"),
+)
+# And a table of derived values.
+OF_VALUES = (
+    *("spectrum_id", "run", "edge", "line", "origin", "pressure", "temperature"),
+    *("quantity", "value", "value_sigma", "value_unit", "state", "set", "chain"),
 )
 # What tells a record of another table; the rest follows.
 FIRST = (
@@ -220,7 +225,7 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
         count, places = counts["count"], counts["places"]
         if places is not None:
             held = _few(connection, translator, select, places)
-        elif resolved.table == "spectra" and not resolved.query.sort and limit is None:
+        elif resolved.table in OF_SPECTRA and not resolved.query.sort and limit is None:
             piece = translator.statement(_rows_sql(translator, select, _HERE))
     if keys is None and resolved.query.sort:
         notes += _unsorted(connection, translator)
@@ -255,10 +260,10 @@ def _unsorted(connection: Connection, translator: Translator) -> list[str]:
     notes = []
     for sort in translator.resolved.query.sort:
         name, column = sort.field[0], translator.resolved.fields[sort.field[0]].sql
-        if translator.resolved.table == "spectra" and name in translator.known.complete:
+        if translator.resolved.table in OF_SPECTRA and name in translator.known.complete:
             continue
         conditions = f"{translator.searched()} AND {translator.condition()} AND {column} IS NULL"
-        statement = translator.statement(f'SELECT count(*) FROM "{translator.resolved.table}" WHERE {conditions}')
+        statement = translator.statement(f"SELECT count(*) FROM {translator.source} WHERE {conditions}")
         number = connection.execute(statement.sql, statement.parameters).fetchone()[0]
         if number:
             notes.append(f"{number} matching rows have no {name} and come last.")
@@ -273,10 +278,10 @@ def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Se
             if known.find(resolved.table, name) is None:
                 raise QueryError(f'There is no field "{name}" of {resolved.noun}.{did_you_mean(name, list(fields))}')
         return [found.name for name in asked if (found := known.find(resolved.table, name))]
-    if asked is not None or resolved.table != "spectra":
+    if asked is not None or resolved.table not in OF_SPECTRA:
         first = [name for name in FIRST if name in fields] if asked is None else []
         return [*first, *(name for name in fields if name not in first)]
-    names = [name for name in SHOWN if name in fields]
+    names = [name for name in (OF_VALUES if resolved.table == VALUES else SHOWN) if name in fields]
     for name in [*translator.conditioned(), *(sort.field[0] for sort in resolved.query.sort)]:
         names += [n for n in (name, resolved.fields[name].sigma) if n and n in fields and n not in names]
     return names
@@ -288,7 +293,7 @@ _HERE = '"grp" = $group AND "row" >= $start AND "row" < $stop'
 def _rows_sql(translator: Translator, select: str, also: str = "TRUE") -> str:
     resolved = translator.resolved
     conditions = [part for part in (translator.searched(), translator.condition(), also) if part != "TRUE"]
-    sql = f'SELECT {select} FROM "{resolved.table}"' + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+    sql = f"SELECT {select} FROM {translator.source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
     if resolved.noun in GROUPS:  # order and limit are about the runs, see `grouping`
         return f'{sql} ORDER BY "grp", "row"'
     return sql + _order(translator) + (f" LIMIT {resolved.query.limit:d}" if resolved.query.limit else "")
@@ -317,7 +322,8 @@ def _order(translator: Translator) -> str:
     keys = [
         f"{resolved.fields[s.field[0]].sql} {'DESC' if s.descending else 'ASC'} NULLS LAST" for s in resolved.query.sort
     ]
-    keys += ['"grp"', '"row"'] if resolved.table == "spectra" else ["rowid"]
+    keys += ['"grp"', '"row"'] if resolved.table in OF_SPECTRA else ["rowid"]
+    keys += ['"quantity"'] if resolved.table == VALUES else []
     return f" ORDER BY {', '.join(keys)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from barospec.catalogs.advice import INSTEAD
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.fields import Field
 from barospec.catalogs.language import of_year
-from barospec.catalogs.lexer import is_year
+from barospec.catalogs.lexer import RESERVED, is_year
 from barospec.schemas.errors import QueryError, did_you_mean, nearest
 from barospec.schemas.units import BY_SYMBOL, UNITS, convert, find_unit
 from barospec.schemas.vocabulary import ELEMENTS, find_edge, find_line
@@ -67,15 +68,21 @@ class Meaning:
             words = value.words if isinstance(value, ast.Words) else ()
             if any(word.casefold() in ("today", "yesterday", "last", "week", "month") for word in words):
                 raise self._error("This is no date.", item.span, INSTEAD["today"])
+            touching = re.match(r"[+-]?[\d.]+([^\W\d].*)", words[0]) if words else None
+            if touching and (close := meant_units(touching[1])):
+                raise self._error(f'"{touching[1]}" is not a unit. Did you mean {" or ".join(close)}?', value.span)
             tail = "is missing" if isinstance(item, ast.Missing) else "= ..."
             raise self._error("The field is not named.", item.span, f'Put it before: "medium {tail}".')
         number = ast.number_text(value.value)
         unit = find_unit(value.unit) if value.unit else None
         if value.unit and unit is None:
             raise self._error(f'"{value.unit}" is not a unit.{did_you_mean(value.unit, list(BY_SYMBOL))}', value.span)
-        following = resolver.text[value.span[1] :].split()[:1]
-        if unit is None and following and (close := same_unit(following[0])):
-            raise self._error(f'"{following[0]}" is not a unit. Did you mean {" or ".join(close)}?', value.span)
+        last = getattr(item, "width", None) or getattr(item, "sigma", None) or value
+        following = re.match(r"\s*([^\s(),]+)", resolver.text[last.span[1] :])
+        if unit is None and following and (close := self._misspelled(following[1])):
+            begin = last.span[1] + following.start(1)
+            problem = f'"{following[1]}" is not a unit. Did you mean {" or ".join(close)}?'
+            raise self._error(problem, (begin, begin + len(following[1])))
         if unit is None or unit.dimension == "number":
             raise self._error(
                 f"{number} of what? Name the field or write a unit.",
@@ -88,7 +95,8 @@ class Meaning:
             return field
         fields = [f.name for f in resolver.known.of_dimension(resolver.table, unit.dimension)]
         if not fields:
-            raise self._error(f"No field of {resolver.noun} is measured in {value.unit}.", value.span)
+            hints = ('For a temperature write "20 degC".',) if unit.dimension == "angle" else ()
+            raise self._error(f"No field of {resolver.noun} is measured in {value.unit}.", value.span, *hints)
         if len(fields) == 1 and resolver.table != "spectra":  # bonds have one length
             return resolver.field((fields[0],), item.span)
         raise self._error(
@@ -98,6 +106,16 @@ class Meaning:
             item.span,
             f"Fields in units of {unit.dimension}: {', '.join(fields)}.",
         )
+
+    def _misspelled(self, word: str) -> list[str]:
+        """The units that a word behind a number may be meant to be; none if it means something of its own."""
+        known, table = self._resolver.known, self._resolver.table
+        words = [field for field in known.fields[table].values() if field.kind == "word"]
+        if same := same_unit(word):
+            return same
+        if word.casefold() in RESERVED or known.find(table, word) or known.values.readings(words, word):
+            return []
+        return meant_units(word)
 
     def test(self, item: Any, field: Field) -> tuple[Expr, ast.Name]:
         """The test in normal form, and words after its value that do not belong to it."""
@@ -290,7 +308,9 @@ class Meaning:
         spelled = spelling(field, said)
         known = self._resolver.known.values
         values = known.of(field, said)
-        noun = {"spectra": "spectrum", "literature": "literature value"}.get(field.table, field.table.rstrip("s"))
+        noun = {"spectra": "spectrum", "literature": "literature value"}.get(
+            field.table, field.table.replace("_", " ").rstrip("s")
+        )
         if spelled is not None:
             problem = f'{field.name} "{spelled}" is a known value, but no {noun} in this archive has it.'
         elif field.allowed:
@@ -314,6 +334,20 @@ def same_unit(word: str) -> list[str]:
     (['GPa'], ['Mbar', 'mbar'])
     """
     return [symbol for symbol in BY_SYMBOL if symbol and symbol.casefold() == word.casefold()]
+
+
+def meant_units(word: str) -> list[str]:
+    """The units that a misspelled one may be meant to be.
+
+    >>> meant_units("gpaa"), meant_units("kbr"), meant_units("C"), meant_units("xyz")
+    (['GPa'], ['kbar'], ['degC'], [])
+    """
+    if word.casefold() == "c":
+        return ["degC"]
+    # "kk" is K held too long; single letters are too short to be like anything.
+    once = re.sub(r"(.)\1+", r"\1", word)
+    close = nearest(word, [symbol for symbol in BY_SYMBOL if len(symbol) > 1], 1) if len(word) > 1 else []
+    return same_unit(word) or same_unit(once) or [find_unit(name).symbol for name in close]  # type: ignore[union-attr]
 
 
 def spelling(field: Field, said: str) -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from barospec.catalogs import ast
-from barospec.catalogs.fields import Connection, Field
+from barospec.catalogs.fields import OF_SPECTRA, VALUES, Connection, Field
 from barospec.catalogs.sql import Translator
+from barospec.catalogs.value_rows import BOTH, STALE, STATES, served
 from barospec.catalogs.verdicts import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, UNDECIDED, reachable, unsettled, verdict
 from barospec.schemas.vocabulary import ANNOTATIONS
 
@@ -22,7 +23,8 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     """
     uncertain, gaps = translator.uncertain(), _gaps(translator)
     sigmas = [_sigma_to_miss(translator, found) for found in uncertain]
-    inner = ["rowid AS place", f"{verdict(translator)} AS verdict"]
+    place = "0" if translator.resolved.table == VALUES else "rowid"  # of rows that stand in no table
+    inner = [f"{place} AS place", f"{verdict(translator)} AS verdict"]
     select = ["verdict", "count(*)", f"min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
     for i, sigma in enumerate(sigmas):
         inner += [f"{sigma} IS NULL AS bare{i}"] if sigma else []
@@ -34,18 +36,21 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     conditions = " AND ".join(
         [translator.searched(), reachable(translator, undecided=bool(gaps)), unsettled(translator)]
     )
-    rows = f'SELECT {", ".join(inner)} FROM "{translator.resolved.table}" WHERE {conditions}'
+    rows = f"SELECT {', '.join(inner)} FROM {translator.source} WHERE {conditions}"
     statement = translator.statement(f"SELECT {', '.join(select)} FROM ({rows}) GROUP BY verdict")
     told = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}
     hits = [told[verdict] for verdict in (NEAR_INSIDE, CLEAR) if verdict in told]
     count = sum(row[0] for row in hits)
     no_sigma = [sum(row[2 + i] for row in hits) for i in range(len(uncertain))]
     lacking = told.get(UNDECIDED, (0,) * len(select))[2 + len(uncertain) :]
+    without = _without_value(translator, gaps, lacking)
+    if translator.resolved.table == VALUES:
+        _not_served(connection, translator, without)
     return {
-        **_without_value(translator, gaps, lacking),
+        **without,
         **_left_out(connection, translator),
         "count": count,
-        "places": [place for row in hits for place in row[1]] if count <= FEW else None,
+        "places": [place for row in hits for place in row[1]] if count <= FEW and place == "rowid" else None,
         "near_inside": told.get(NEAR_INSIDE, (0,))[0],
         "near_outside": told.get(NEAR_OUTSIDE, (0,))[0],
         "no_sigma": {found.name: n for found, n in zip(uncertain, no_sigma, strict=True) if n},
@@ -66,7 +71,7 @@ def _gaps(translator: Translator) -> list[Field]:
         resolved.fields[name]
         for name in dict.fromkeys([*translator.conditioned(), *_sigmas_asked(translator)])
         # Who has no flag or label has none: that is known of every spectrum.
-        if not (resolved.table == "spectra" and (name in translator.known.complete or name in ANNOTATIONS))
+        if not (resolved.table in OF_SPECTRA and (name in translator.known.complete or name in ANNOTATIONS))
         and not _asks_missing_only(resolved.query.where, name)
     ]
 
@@ -106,12 +111,26 @@ def _without_value(translator: Translator, gaps: Sequence[Field], numbers: Seque
     return counts
 
 
+def _not_served(connection: Connection, translator: Translator, counts: dict[str, dict[str, int]]) -> None:
+    """Count the derived values that meet all conditions but are not shown, by quantity and why."""
+    states = set(STATES) - set(served(translator.resolved.query.include))
+    if "state" in translator.conditioned():
+        return
+    where = f"{translator.searched(states=sorted(states))} AND {translator.condition()}"
+    statement = translator.statement(
+        f'SELECT "state", "quantity", count(*) FROM {translator.source} WHERE {where} GROUP BY ALL ORDER BY ALL'
+    )
+    for state, quantity, number in connection.execute(statement.sql, statement.parameters).fetchall():
+        held = counts[STALE if state == BOTH else state]
+        held[quantity] = held.get(quantity, 0) + number
+
+
 def _left_out(connection: Connection, translator: Translator) -> dict[str, int]:
     """Withdrawn and flagged rows that match. They are few, and lie together: DuckDB skips all other blocks."""
-    resolved, hit, table = translator.resolved, translator.condition(), f'FROM "{translator.resolved.table}"'
+    resolved, hit, table = translator.resolved, translator.condition(), f"FROM {translator.source}"
     selects = []
     status = "status" in translator.known.fields[resolved.table] and "status" not in translator.conditioned()
-    if status and not (resolved.table == "spectra" and translator.known.all_active):
+    if status and not (resolved.table in OF_SPECTRA and translator.known.all_active):
         selects.append(f"SELECT 'withdrawn', count(*) {table} WHERE {translator.searched('withdrawn')} AND {hit}")
     if translator.leaves_bad_out():
         bad = f"{translator.searched(bad=True)} AND {translator.known.fields['spectra']['flag'].sql} = {translator.bind('bad')}"

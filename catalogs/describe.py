@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from barospec.catalogs.fields import Connection, Field, quoted
+from barospec.catalogs.fields import VALUES, Connection, Field
 from barospec.catalogs.known import known_from
 from barospec.schemas.vocabulary import BY_NAME
 
@@ -40,15 +40,18 @@ def describe_fields(connection: Connection) -> list[dict[str, Any]]:
     [('run', 2, None, ['run-2 (2)']), ('pressure', 1, '15.6', [])]
     """
     found: list[dict[str, Any]] = []
-    for table, fields in known_from(connection).fields.items():
-        rows = _of_table(connection, table, fields)
+    known = known_from(connection)
+    for table, fields in known.fields.items():
+        # A derived value can be asked all that its spectrum can.
+        own = {name: field for name, field in fields.items() if field.table == table or table != VALUES}
+        rows = _of_table(connection, table, own, known.source(table))
         if table == "spectra" or any(row["total"] for row in rows):
             found += rows
     return found
 
 
-def _of_table(connection: Connection, table: str, fields: Mapping[str, Field]) -> list[dict[str, Any]]:
-    source = quoted(table) + (" WHERE status = 'active'" if "status" in fields else "")
+def _of_table(connection: Connection, table: str, fields: Mapping[str, Field], source: str) -> list[dict[str, Any]]:
+    source += " WHERE status = 'active'" if "status" in fields or table == VALUES else ""
     select = ["count(*)"]
     for field in fields.values():
         ends = field.kind in RANGED

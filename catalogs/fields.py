@@ -20,6 +20,10 @@ class Connection(Protocol):
         """A second connection to the same database."""
 
 
+# The table of the noun "derived values"; see `value_rows`.
+VALUES = "derived_values"
+# Tables whose rows are spectra, or what was computed of them.
+OF_SPECTRA = ("spectra", VALUES)
 INCLUDABLE = ("stale", "uncalibrated", "bad")
 
 

@@ -46,7 +46,7 @@ def grouped(translator: Translator, keys: tuple[str, ...]) -> tuple[Statement, l
     # All spectra of a run are counted, but only those that may match are looked at more closely.
     close = f"SELECT {key}, {', '.join(f'{sql} AS {quoted(n)}' for n, sql in inner.items())}"
     close += f" FROM ({_judged(translator, keys, prune=True)}) GROUP BY {key} HAVING ({LISTED}) OR ({UNDECIDED})"
-    table = quoted(translator.resolved.table)
+    table = translator.source
     every = f'SELECT {key}, count(*) AS "of" FROM {table} WHERE {translator.searched()} GROUP BY {key}'
     names = [*keys, "matched", "of", *list(told)[1:]]
     select = ", ".join(f"{'t' if name == 'of' else 'g'}.{quoted(name)}" for name in [*names, "listed"])
@@ -86,7 +86,7 @@ def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) 
     verdicts = f"({translator.condition()}) AS hit, ({met}) AS met, ({met} AND {wrong}) AS wrong"
     changes = changes_of(resolved)
     kind = ['"grp" AS "grp"'] if changes else []
-    sql = f"SELECT {', '.join([*columns, *kind, verdicts])} FROM {quoted(resolved.table)}"
+    sql = f"SELECT {', '.join([*columns, *kind, verdicts])} FROM {translator.source}"
     sql += f" WHERE {translator.searched()}" + (f" AND {possible(translator, positive)}" if prune else "")
     for number, node in enumerate(changes):
         sql = _changing(translator, sql, keys, node, number)

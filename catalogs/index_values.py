@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from barospec.catalogs.fields import Connection, Field, quoted
+from barospec.catalogs.fields import VALUES, Connection, Field, quoted
 
 MOST_VALUES = 200
 MOST_LOOKED_UP = 10_000
@@ -14,9 +14,16 @@ MOST_LOOKED_UP = 10_000
 class IndexValues:
     """Values of word fields, from ``field_values`` for spectra and from the table itself otherwise."""
 
-    def __init__(self, connection: Connection, looked_up: dict[Any, Any]) -> None:
+    def __init__(
+        self, connection: Connection, looked_up: dict[Any, Any], listed: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._connection = connection
         self._looked_up = looked_up
+        self._listed = listed or {}
+
+    def again(self, connection: Connection, looked_up: dict[Any, Any]) -> IndexValues:
+        """The same through another connection to the same file."""
+        return IndexValues(connection, looked_up, self._listed)
 
     def _fetch(self, sql: str, *parameters: Any) -> list[Any]:
         key = (sql, *parameters)
@@ -27,8 +34,11 @@ class IndexValues:
                 self._looked_up[key] = found
         return found
 
-    @staticmethod
-    def _source(field: Field) -> tuple[str, list[str]]:
+    def _source(self, field: Field) -> tuple[str, list[str]]:
+        if field.table == VALUES:  # few, and known
+            return "(SELECT unnest(string_split(?, chr(31))) AS value, 1 AS count)", [
+                "\x1f".join(self._listed[field.name])
+            ]
         if field.table == "spectra" and not field.derived:
             return "(SELECT value, count FROM field_values WHERE field = ?)", [field.name]
         inner = f"SELECT {field.sql} AS value, count(*) AS count FROM {quoted(field.table)} GROUP BY 1"
@@ -86,6 +96,8 @@ class IndexValues:
     def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
         """See `Values.covers`."""
         for field, value in narrow:
+            if field.table == VALUES:
+                return False
             outside = f"{field.sql} = ? AND {wide[0].sql} IS DISTINCT FROM ?"
             if field.table == "spectra":
                 outside += " AND status = 'active'"

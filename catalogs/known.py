@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from barospec.catalogs.derived_names import ADDRESS, matches
-from barospec.catalogs.fields import Connection, Field, Stored, quoted
+from barospec.catalogs.fields import VALUES, Connection, Field, Stored, quoted
 from barospec.catalogs.index_values import IndexValues
+from barospec.catalogs.value_rows import COMPLETE, fields_of, listed_values, quantities, source
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
 
 # Which table answers for which noun. A noun whose table is not in the index has nothing to offer yet.
@@ -24,6 +25,7 @@ TABLES = {
     "spectra": "spectra",
     "scans": "spectra",
     "samples": "spectra",
+    "derived values": VALUES,
     "structures": "structures",
     "bonds": "bonds",
     "literature": "literature",
@@ -78,6 +80,11 @@ class Known:
     empty: frozenset[str] = frozenset()
     all_active: bool = False
     flagged: bool = False
+    sources: Mapping[str, str] = _default(default_factory=dict)
+
+    def source(self, table: str) -> str:
+        """Where SQL finds the rows of a table: its name, or the statement that makes them."""
+        return self.sources.get(table) or quoted(table)
 
     def including(self, include: Collection[str]) -> Known:
         """The same with derived fields that also give stale values or energies of uncalibrated axes."""
@@ -89,7 +96,10 @@ class Known:
         }
         # How far uncertainties reach was measured among the values that are served.
         reach = {name: ends for name, ends in self.reach.items() if not spectra[name].derived}
-        return replace(self, fields={**self.fields, "spectra": spectra}, reach=reach)
+        fields = {**self.fields, "spectra": spectra}
+        if VALUES in fields:
+            fields[VALUES] = fields_of(spectra)
+        return replace(self, fields=fields, reach=reach)
 
     def addressed(self, table: str, name: str) -> list[Field]:
         """The fields that ``output[...]`` can mean: those of the sets that the brackets name."""
@@ -150,7 +160,9 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
                 _KNOWN.pop(next(iter(_KNOWN)), None)
             _KNOWN[key] = (_read(connection, meta, None), {})
     found, looked_up = _KNOWN[key]
-    return replace(found, values=IndexValues(connection, looked_up), saved=found.saved if saved is None else saved)
+    assert isinstance(found.values, IndexValues)  # as `_read` makes them
+    values = found.values.again(connection, looked_up)
+    return replace(found, values=values, saved=found.saved if saved is None else saved)
 
 
 def same_file(connection: Connection, other: Connection) -> None:
@@ -201,6 +213,11 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
             fields["models"][name] = Field(name, "number", quoted(name), "" if unit == "1" else unit, table="models")
     if "derived_fields" in columns:
         fields["spectra"].update(_derived(connection, columns))
+    sources, listed = {}, {}
+    runs = {name for (name,) in connection.execute("SELECT name FROM series").fetchall()} if "series" in columns else ()
+    if told := quantities(fields.get("spectra", {}), runs):
+        fields[VALUES], listed = fields_of(fields["spectra"]), listed_values(told)
+        sources[VALUES] = source(fields["spectra"], told)
     reach = {}
     for key, value in meta.items():
         if key.startswith("reach:"):
@@ -208,16 +225,19 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
             reach[key.removeprefix("reach:")] = (below, above)
     return Known(
         fields=fields,
-        values=IndexValues(connection, {}),
+        values=IndexValues(connection, {}, listed),
         snapshot=meta.get("snapshot", ""),
         saved=_saved(connection, columns) if saved is None else saved,
         hides_parents="merged_into" in columns.get("spectra", {}),
         reach=reach,
-        complete=frozenset([*meta.get("complete", "").split(), *json.loads(meta.get("complete_derived", "[]"))]),
+        complete=frozenset(
+            [*meta.get("complete", "").split(), *COMPLETE, *json.loads(meta.get("complete_derived", "[]"))]
+        ),
         empty=frozenset(meta.get("empty", "").split()),
         all_active=meta.get("all_active") == "yes",
         # An index that does not say, as one that is being made, has to be looked at.
         flagged="flag" in columns.get("spectra", {}) and meta.get("flagged", "yes") == "yes",
+        sources=sources,
     )
 
 

@@ -23,6 +23,7 @@ NOUNS = {
     "spectra": "spectra",
     "scans": "scans",
     "samples": "samples",
+    "derived values": "derived values",
     "structures": "structures",
     "bonds": "bonds",
     "literature": "literature",
@@ -102,6 +103,7 @@ for _verb in ("including", "include"):
     _say("INCLUDE", "bad", f"{_verb} flagged", f"{_verb} flagged spectra")
     _say("INCLUDE", "stale uncalibrated", f"{_verb} stale and uncalibrated", f"{_verb} uncalibrated and stale")
 _say("NOUN", "literature", "literature values")
+_say("NOUN", "derived values", "stored values", "stored derived values")
 for _plural, _noun in NOUNS.items():
     _say("NOUN", _noun, _plural)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from barospec.catalogs import ast
 from barospec.catalogs.advice import COMPUTED, INSTEAD, with_symbol
 from barospec.catalogs.ast import Expr, Span
-from barospec.catalogs.conditions import same_unit
-from barospec.catalogs.fields import Field
+from barospec.catalogs.conditions import meant_units, same_unit
+from barospec.catalogs.fields import VALUES, Field
 from barospec.catalogs.known import AMBIGUOUS, TABLES
 from barospec.catalogs.lexer import NOUNS
-from barospec.schemas.errors import QueryError, did_you_mean, nearest
-from barospec.schemas.units import BY_SYMBOL, find_unit
+from barospec.schemas.errors import QueryError, did_you_mean
+from barospec.schemas.units import find_unit
 from barospec.schemas.vocabulary import ELEMENTS, ORIGINS, STATUSES, find_edge, find_line
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ class Phrases:
     def _candidates(self, said: str) -> list[tuple[Field, str]]:
         fields = self._known.fields[self._table]
         words = [field for field in fields.values() if field.kind == "word" and field.name != "status"]
+        # A set of derived values is often named like what it is of; with "set = ..." it is meant.
+        words = [field for field in words if field.table != VALUES or field.name in ("quantity", "state")]
         by_field: dict[str, list[str]] = {}
         for name, value in self._known.values.readings(words, said):
             by_field.setdefault(name, []).append(value)
@@ -240,7 +242,7 @@ class Phrases:
         other = self._elsewhere(word)
         if other:
             return self.unknown_field(word, place)
-        like = nearest(word, [symbol for symbol in BY_SYMBOL if len(symbol) > 1], 1)
+        like = meant_units(word)
         if like and self._resolver.text[: place[0]].rstrip()[-1:].isdigit():
             return self._resolver.error(f'"{word}" is not a unit. Did you mean {like[0]}?', place)
         # A misspelled word of the language itself is as likely as one of the archive's.
@@ -278,7 +280,9 @@ class Phrases:
 
     def _elsewhere(self, name: str) -> list[str]:
         """The nouns that have a field of that name."""
-        return [noun for noun, table in TABLES.items() if table != self._table and self._known.find(table, name)]
+        nouns = [noun for noun, table in TABLES.items() if table != self._table and self._known.find(table, name)]
+        # What can be asked of spectra can be asked of their values.
+        return [noun for noun in nouns if TABLES[noun] != VALUES or "spectra" not in nouns]
 
     def unknown_field(self, said: str, span: Span) -> QueryError:
         """What to say about a name that is not a field of the noun asked for."""

@@ -10,16 +10,17 @@ near a limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
 from barospec.catalogs.conditions import tolerance
-from barospec.catalogs.fields import Field, quoted
+from barospec.catalogs.fields import OF_SPECTRA, VALUES, Field, quoted
 from barospec.catalogs.known import Known
 from barospec.catalogs.resolve import Resolved
+from barospec.catalogs.value_rows import served
 from barospec.schemas.vocabulary import ANNOTATIONS
 
 Temper = Literal["exact", "loose", "strict"]
@@ -70,20 +71,28 @@ class Translator:
         where = self.resolved.query.where
         return "TRUE" if where is None else self.expression(where, temper)
 
+    @property
+    def source(self) -> str:
+        """Where the rows are."""
+        return self.known.source(self.resolved.table)
+
     def leaves_bad_out(self) -> bool:
         """Whether spectra that somebody flagged as bad are left out: unless the query is about flags or includes them."""
         asked = "bad" in self.resolved.query.include or "flag" in self.conditioned()
-        return self.resolved.table == "spectra" and self.known.flagged and not asked
+        return self.resolved.table in OF_SPECTRA and self.known.flagged and not asked
 
-    def searched(self, status: str = "active", *, bad: bool = False) -> str:
-        """The rows that are looked at: active ones, no merged scans, unless the query says otherwise."""
+    def searched(self, status: str = "active", *, bad: bool = False, states: Collection[str] = ()) -> str:
+        """The rows that are looked at: active ones, no merged scans, fresh values, unless the query says otherwise."""
         fields, parts = self.known.fields[self.resolved.table], []
         if "status" in fields and "status" not in self.conditioned():
             parts.append(f"{fields['status'].sql} = {self.bind(status)}")
         if self.leaves_bad_out() and not bad:
             parts.append(f"{fields['flag'].sql} IS DISTINCT FROM {self.bind('bad')}")
-        if self.resolved.table == "spectra" and self.known.hides_parents and not self.resolved.scans:
+        if self.resolved.table in OF_SPECTRA and self.known.hides_parents and not self.resolved.scans:
             parts.append(f"{quoted('merged_into')} IS NULL")
+        if self.resolved.table == VALUES and "state" not in self.conditioned():
+            shown = ", ".join(map(self.bind, states or served(self.resolved.query.include)))
+            parts.append(f"{fields['state'].sql} IN ({shown})")
         return " AND ".join(parts) or "TRUE"
 
     def parts(self) -> Sequence[Expr]:

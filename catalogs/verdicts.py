@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
+from barospec.catalogs.fields import OF_SPECTRA
 from barospec.catalogs.sql import Temper, Translator, number, tests_in
 from barospec.schemas.vocabulary import ANNOTATIONS
 
@@ -93,7 +94,7 @@ def _can_lack(translator: Translator, part: Expr) -> bool:
     """Whether the condition may be undecided for want of a value."""
     names = {node.field[0] for node in tests_in(part)}
     names |= {translator.resolved.fields[node.field[0]].sigma for node in tests_in(part) if getattr(node, "sigmas", 0)}
-    return translator.resolved.table != "spectra" or not names <= translator.known.complete
+    return translator.resolved.table not in OF_SPECTRA or not names <= translator.known.complete
 
 
 def possible(translator: Translator, parts: Sequence[Expr]) -> str:

@@ -50,7 +50,7 @@ def command(
         bool, typer.Option("--explain", help="Show how the query is understood: conditions, SQL, plan.")
     ] = False,
 ) -> None:
-    """Find spectra, runs, samples, structures or literature values.
+    """Find spectra, runs, samples, derived values, structures or literature values.
 
     Examples: "Ni K spectra between 10 and 20 GPa below 80 K"; "calculated spectra with cluster_atoms >= 77";
     "pressure > 140 kbar and not origin = synthetic"; "runs not above 14 GPa"; "pressure is missing".
@@ -153,7 +153,7 @@ def remarks(answer: Answer) -> list[str]:
     """How the query was understood and what the answer leaves out, in sentences."""
     shown = f", {answer.limit} of them shown" if answer.limit and answer.limit < answer.count else ""
     lines = [f"{counted(answer.count, answer.noun)}{shown}: {answer.canonical}  (snapshot {answer.snapshot})"]
-    rows = answer.noun if answer.noun in ("structures", "bonds", "literature", "models") else "spectra"
+    rows = answer.noun if answer.noun not in ("runs", "spectra", "scans", "samples", "counts") else "spectra"
     stale = "are left out: their {} is stale (`barospec derive --refresh`, or --stale)."
     for name, count in answer.missing.items():
         lines.append(counted(count, f"{rows} without {{}} could not be decided and are left out.").format(name))

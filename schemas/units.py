@@ -24,16 +24,16 @@ class Unit:
 
 
 UNITS: tuple[Unit, ...] = (
-    Unit("GPa", "pressure"),
-    Unit("MPa", "pressure", 1e-3),
+    Unit("GPa", "pressure", 1.0, 0.0, ("gigapascal", "gigapascals")),
+    Unit("MPa", "pressure", 1e-3, 0.0, ("megapascal", "megapascals")),
     Unit("kPa", "pressure", 1e-6),
     Unit("Pa", "pressure", 1e-9),
     Unit("Mbar", "pressure", 100.0),
-    Unit("kbar", "pressure", 0.1),
+    Unit("kbar", "pressure", 0.1, 0.0, ("kilobar", "kilobars")),
     Unit("bar", "pressure", 1e-4),
     Unit("mbar", "pressure", 1e-7),
     Unit("atm", "pressure", 1.01325e-4),
-    Unit("K", "temperature", 1.0, 0.0, ("kelvin",)),
+    Unit("K", "temperature", 1.0, 0.0, ("kelvin", "kelvins")),
     Unit("mK", "temperature", 1e-3),
     Unit("degC", "temperature", 1.0, 273.15, ("°C", "℃", "celsius")),
     Unit("eV", "energy"),

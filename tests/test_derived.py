@@ -21,7 +21,9 @@ from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store import Store
 from barospec.catalogs import compile_operators, index
 from barospec.catalogs.operator_table import VERSIONS
+from barospec.catalogs.value_rows import _OWN
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound, QueryError
+from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
 from .files_made import SETTINGS, write_columns
 
@@ -150,6 +152,15 @@ def test_a_replaced_spectrum_is_stale_until_it_is_refreshed(own: Archive, tmp_pa
     assert counts(own, "edge_energy > 8300 eV", include=["stale"]) == (4, {}, {})
     assert counts(own, "edge_energy > 8300 eV including stale") == (4, {}, {})
     assert counts(own, "edge_energy is missing")[0] == 0
+    asked = "derived values with quantity = edge_energy"
+    assert counts(own, asked) == (3, {"edge_energy": 1}, {})
+    assert [row["state"] for row in own.derived_values(f"{asked} including stale sorted by step")] == 2 * ["fresh"] + [
+        "stale", "fresh",
+    ]  # fmt: skip
+    [stale] = own.derived_values("with quantity = edge_energy and state = stale")
+    assert (stale["set"], stale["value_unit"], stale["pressure"]) == ("edge_energy", "eV", 3.0)
+    assert stale["value"] < 8346 < own.curve(stale["spectrum_id"])[0].max()
+    assert "edge_energy(" in stale["chain"]
     assert counts(own, "edge_energy > 8345 eV")[0] == 1  # the stale value would not tell that the edge has moved
     assert own.derivations("edge_energy")[0]["because"] == [
         {"reason": "revision 2 has replaced the data of revision 1", "count": 1}
@@ -205,6 +216,21 @@ def test_another_reference_makes_values_stale(own: Archive, tmp_path: Path) -> N
         own.derive("valence", "Ni K", references="2: edge_energy > 8300 eV; 3: step = 2")
 
 
+def test_every_stored_value_is_a_row_of_the_derived_values(own: Archive) -> None:
+    own.derive_runs("line", "edge_energy", "Ni K")
+    names = ["edge_energy", "edge_energy[fraction=0.5, ensemble=0]", "valence"]
+    wide = own.query("Ni K").columns(["spectrum_id", *names])
+    rows = own.derived_values(f"with quantity in ({', '.join(map(json.dumps, names))})")
+    long = {(row["spectrum_id"], row["quantity"]): row["value"] for row in rows}
+    assert len(long) == len(rows) == 12
+    assert long == {
+        (one, name): value for name in names for one, value in zip(wide["spectrum_id"], wide[name], strict=True)
+    }
+    quantities = {row["quantity"].partition("[")[0] for row in own.derived_values()}
+    assert quantities == {"edge_energy", "edge_energy_windows", "valence"}  # no uncertainties, no values of whole runs
+    assert not {field.name for field in _OWN} & {term.name for term in SPECTRUM_TERMS}
+
+
 def test_several_sets_have_names_of_their_own(own: Archive) -> None:
     for said in ("edge_energy[fraction=0.5]", "edge_energy[ensemble=0]", "edge_energy[edge_energy-2]", "edge energy"):
         assert counts(own, f"{said} > 8300 eV")[0] == 4
@@ -227,6 +253,12 @@ def test_energies_of_uncalibrated_axes_are_left_out_and_counted(own: Archive) ->
     own.refresh()
     assert counts(own, "edge_energy > 8300 eV") == (3, {}, {"edge_energy": 1})
     assert counts(own, "edge_energy > 8300 eV including uncalibrated") == (4, {}, {})
+    assert counts(own, "derived values with quantity = edge_energy") == (3, {}, {"edge_energy": 1})
+    assert counts(own, "derived values with quantity = edge_energy including uncalibrated") == (4, {}, {})
+    edit(own, {"energy_shift": 1.5}, [0])
+    [both] = own.derived_values("with quantity = edge_energy and step = 1 including stale and uncalibrated")
+    assert both["state"] == "stale and uncalibrated"
+    own.refresh()
     assert counts(own, "edge_energy_sigma > 0 eV")[0] == 4  # a difference needs no calibration
     assert counts(own, "runs where edge_energy changes by more than 0.1 eV")[0] == 1
     row = own.query("step = 1").to_xarray(derived=["edge_energy"], include=["uncalibrated"])
@@ -247,6 +279,11 @@ def test_a_spectrum_without_a_value_is_failed_and_says_why(own: Archive, tmp_pat
     with own.ask("edge_energy > 8300 eV") as found:
         assert (found.count, found.missing) == (4, {"edge_energy": 1})
         assert "there was no value" in " ".join(found.notes)
+    with own.ask("derived values edge_energy") as found:
+        assert (found.count, found.noun) == (4, "derived values")
+        assert "there was no value" in " ".join(found.notes)
+    [failed] = own.derived_values("with quantity = edge_energy and state = failed")
+    assert failed["value"] is None
     value = own.why(_id(own, 8), "edge_energy")["value"]
     assert value["value"] is None
     assert value["quality"] != "ok"

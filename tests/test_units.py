@@ -29,6 +29,10 @@ def test_every_unit_agrees_with_pint(unit: object) -> None:
         registry.Quantity(7.25, PINT_NAMES.get(symbol, symbol)).to(PINT_NAMES.get(base.symbol, base.symbol)).magnitude
     )
     assert convert(7.25, symbol, base.symbol) == pytest.approx(theirs, rel=1e-12)
+    for word in unit.aliases:  # type: ignore[attr-defined]
+        if len(word) > 3 and word.isascii() and word.isalpha() and word.islower():
+            spelled = registry.Quantity(7.25, "degree_Celsius" if word == "celsius" else word)
+            assert spelled.to(PINT_NAMES.get(base.symbol, base.symbol)).magnitude == pytest.approx(theirs, rel=1e-12)
 
 
 @given(st.floats(-1e6, 1e6), st.sampled_from(UNITS), st.sampled_from(UNITS))
