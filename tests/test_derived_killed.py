@@ -13,7 +13,7 @@ import numpy as np
 
 from barospec.api import Archive
 from barospec.archive.derived import read_entries
-from barospec.archive.layout import Writer
+from barospec.archive.layout import Writer, read_table
 from barospec.archive.store import Store
 
 from .files_made import SETTINGS, write_columns
@@ -73,3 +73,57 @@ def test_a_killed_refresh_goes_on_where_it_was(tmp_path: Path) -> None:
         selection.columns(["edge_energy"])["edge_energy"],
         selection.apply("edge_energy", ensemble=0)["edge_energy"].values,
     )
+
+
+RUN_COUNT = 6
+FIT_RUNS = """
+import sys
+from barospec.api import Archive
+from barospec.catalogs import series_sets
+series_sets.RUNS = 1
+Archive(sys.argv[1]).derive_runs(
+    "line", "edge_energy", "xas", ensemble=0, progress=lambda name, done, total: print(done, flush=True)
+)
+"""
+
+
+def test_fits_of_runs_that_are_killed_go_on_where_they_were(tmp_path: Path) -> None:
+    archive = Archive.create(tmp_path / "archive")
+    rows = []
+    for run in range(RUN_COUNT):
+        for step in range(3):
+            name = f"{run}-{step}.xdi"
+            write_columns(tmp_path / name, seed=10 * run + step, points=60, e0=8340 + run * step)
+            rows.append(f"  - {{file: {name}, run: run-{run}, pressure: {4 * step} GPa}}\n")
+    head = (
+        "sample: NiO\ntechnique: xas\nedge: Ni K\norigin: synthetic\nenergy_calibration: foil\nfiles: '*.xdi'\nscans:\n"
+    )
+    (tmp_path / "sheet.yaml").write_text(head + "".join(rows))
+    report = archive.ingest([tmp_path / "sheet.yaml"])
+    assert report.added == 3 * RUN_COUNT, report.problems[:2]
+
+    def numbers() -> list[int]:
+        root = Store(archive.location).read(archive.location.head())
+        return [int(number) for number in read_table(root, "series_values", ["number"])["number"]]
+
+    done = 0
+    for delay in (0.0, 0.05):
+        command = [sys.executable, "-c", FIT_RUNS, str(archive.location.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if int(line) >= 1:  # a run is stored; kill it somewhere in the next one
+                    break
+            time.sleep(delay)
+            child.kill()
+        assert child.returncode == -signal.SIGKILL
+        before, done = done, len(numbers())
+        assert before < done < RUN_COUNT
+        # Between two kills the archive answers, and tells what is stored.
+        row = archive.derivations("edge_energy-slope")[0]
+        assert (row["fresh"], row["stale"], row["missing"]) == (done, 0, RUN_COUNT - done)
+        with archive.ask("runs where edge_energy_slope is known") as found:
+            assert found.count == done
+    report = archive.derive_runs("line", "edge_energy", "xas", ensemble=0)
+    assert report.computed == RUN_COUNT - done
+    assert numbers() == list(range(RUN_COUNT))
