@@ -9,7 +9,8 @@ from barospec.archive.operators._compiled_e0 import (
     resampled_rows,
     smoothed_points,
 )
-from barospec.archive.operators._compiled_rows import HUGE, filled, finite_lead, normalize_rows, rising, rising_lead
+from barospec.archive.operators._compiled_rows import normalize_rows
+from barospec.archive.operators._compiled_survey import HUGE, filled, finite_lead, rising, rising_lead
 
 __all__ = [
     "HUGE",

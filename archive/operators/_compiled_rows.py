@@ -1,4 +1,4 @@
-"""Kernels compiled with numba: rows, and normalization with e0 given, by the same rules as the numpy code.
+"""Kernels compiled with numba: normalization with e0 given, by the same rules as the numpy code.
 
 Every kernel takes plain rows (`Rows.plain`), one after the other; what is out of the ordinary is left to numpy. Those that
 call each other stand in one file: numba's cache does not see that a kernel of another file has changed.
@@ -10,75 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.operators._grid import NUDGE, TIE, Floats, Ints
+from barospec.archive.operators._grid import TIE, Floats, Ints
 from barospec.archive.operators._jit import compiled
 from barospec.archive.operators._windows import CONSTANT_PRE_EDGE, NO_POST_EDGE, NO_STEP, SHORT_POST_EDGE
-
-HUGE = 1e100
-"""Numbers from here on are left to numpy: their squares and slopes may overflow."""
-
-
-# Rows
-
-
-@compiled()
-def _finite_lead(line: Floats) -> int:
-    """Number of finite values at the beginning; -1 where more follow a hole, -2 where one is huge."""
-    width = len(line)
-    tame = 0
-    for i in range(width):
-        tame += abs(line[i]) < HUGE
-    if tame == width:
-        return tame
-    count = 0
-    while count < width and abs(line[count]) < HUGE:
-        count += 1
-    for i in range(count, width):
-        if np.isfinite(line[i]):
-            return -2 if i == count else -1
-    return count
-
-
-@compiled()
-def finite_lead(array: Floats, lead: Ints) -> None:
-    """`_finite_lead` of each row."""
-    for row in range(len(array)):
-        lead[row] = _finite_lead(array[row])
-
-
-@compiled()
-def _rises(line: Floats, count: int) -> bool:
-    good = True
-    for i in range(1, count):
-        good &= line[i] - line[i - 1] >= NUDGE
-    return good
-
-
-@compiled()
-def rising(energy: Floats, count: Ints, plain: Any) -> None:
-    """Whether the first `count` energies of each row rise by `NUDGE` or more from point to point."""
-    for row in range(len(count)):
-        plain[row] = _rises(energy[row], count[row])
-
-
-@compiled()
-def rising_lead(grids: Floats, lead: Ints) -> None:
-    """`_finite_lead` of each axis; -3 where its energies do not rise by `NUDGE` or more from point to point."""
-    for row in range(len(grids)):
-        lead[row] = _finite_lead(grids[row])
-        if lead[row] >= 0 and not _rises(grids[row], lead[row]):
-            lead[row] = -3
-
-
-@compiled()
-def filled(array: Floats, count: Ints, fill: float) -> Floats:
-    """A copy with `fill` behind the first `count` values of each row."""
-    out = np.empty_like(array)
-    for row in range(len(count)):
-        out[row, : count[row]] = array[row, : count[row]]
-        out[row, count[row] :] = fill
-    return out
-
 
 # Fits
 
@@ -309,6 +243,30 @@ def _with_polynomial(
 
 
 @compiled()
+def _fill(
+    out: Any, row: int, x: Floats, y: Floats, near: int, line: Floats, about: Floats, powers: Floats, degree: int,
+    step: float, spare: Floats,
+) -> None:  # fmt: skip
+    """Write the curves of a row that are wanted."""
+    norm, flat, pre_edge, post_edge = out
+    center, inverse, factor, points = about[0], 1.0 / about[1], 1.0 / step, len(x)
+    here = norm[row] if len(norm) else spare
+    _above_line(x, y, line, factor, here)
+    if len(flat):
+        # The rise over the pre-edge is the step itself at e0.
+        flat[row, :near] = here[:near]
+        _with_polynomial(x[near:], here[near:], center, inverse, powers, degree, -factor, 1.0, flat[row, near:])
+    if len(pre_edge) or len(post_edge):
+        here = pre_edge[row] if len(pre_edge) else spare
+        _on_line(x, line, here)
+        if len(post_edge):
+            _with_polynomial(x, here, center, inverse, powers, degree, 1.0, 0.0, post_edge[row])
+    for one in out:
+        if len(one):
+            one[row, points:] = np.nan
+
+
+@compiled()
 def normalize_rows(
     grids: Floats, grid: Ints, mu: Floats, count: Ints, order: Ints, e0: Floats, asked: Floats, nnorm: int,
     out: Any, numbers: Any, degrees: Any, quality: Any,
@@ -318,7 +276,6 @@ def normalize_rows(
     `out` holds norm, flat, pre-edge and post-edge, an output without rows where it is not wanted; `numbers`
     edge_step, pre1, pre2, norm1, norm2. Rows of one grid and e0 that follow each other share what depends on these alone.
     """
-    norm, flat, pre_edge, post_edge = out
     width = grids.shape[1]
     spare, ends, line = np.empty(width), np.empty(4), np.zeros(3)
     pre_basis, post_basis = np.empty((2, width)), np.empty((6, width))
@@ -373,23 +330,7 @@ def normalize_rows(
             degrees[row] = -1
             last = -1
             continue
-        post_center, post_inverse, factor = post_about[0], 1.0 / post_about[1], 1.0 / step
-        here = norm[row] if len(norm) else spare
-        _above_line(x, y, line, factor, here)
-        if len(flat):
-            # The rise over the pre-edge is the step itself at e0.
-            flat[row, :near] = here[:near]
-            _with_polynomial(
-                x[near:], here[near:], post_center, post_inverse, post, used, -factor, 1.0, flat[row, near:]
-            )
-        if len(pre_edge) or len(post_edge):
-            here = pre_edge[row] if len(pre_edge) else spare
-            _on_line(x, line, here)
-            if len(post_edge):
-                _with_polynomial(x, here, post_center, post_inverse, post, used, 1.0, 0.0, post_edge[row])
-        for one in out:
-            if len(one):
-                one[row, points:] = np.nan
+        _fill(out, row, x, y, near, line, post_about, post, used, step, spare)
         numbers[0][row] = step
         for k in range(4):
             numbers[k + 1][row] = ends[k]
