@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from barospec.catalogs import ast
 from barospec.catalogs.advice import INSTEAD
 from barospec.catalogs.ast import Expr, Span
-from barospec.catalogs.fields import Field
+from barospec.catalogs.fields import VALUES, Field
 from barospec.catalogs.language import of_year
 from barospec.catalogs.lexer import RESERVED, is_year
 from barospec.schemas.errors import QueryError, did_you_mean, nearest
@@ -188,6 +188,10 @@ class Meaning:
             mine = f"is measured in {field.unit} ({field.dimension})" if field.dimension else "is a plain number"
             others = [f.name for f in self._resolver.known.of_dimension(self._resolver.table, unit.dimension)]
             hint = f"Fields in units of {unit.dimension}: {', '.join(others)}." if others else self._say(field)
+            if field.table == VALUES:
+                hint = (
+                    'Its unit is that of the quantity, in value_unit: write "quantity = edge_energy and value > 8346".'
+                )
             raise self._error(f"{field.name} {mine}, but {value.unit} is a unit of {unit.dimension}.", value.span, hint)
         converted = convert(value.value, value.unit, field.unit or "1")
         if not math.isfinite(converted):

@@ -45,6 +45,7 @@ OFTEN_MISTYPED = (
     "latest",
     "without",
     "contains",
+    "derived",
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.conditions import Meaning
-from barospec.catalogs.fields import Field
+from barospec.catalogs.fields import VALUES, Field
 from barospec.catalogs.known import TABLES, Known
 from barospec.catalogs.language import parse
 from barospec.catalogs.phrases import Phrases
@@ -79,7 +79,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
 
     Examples
     --------
-    >>> from barospec.catalogs.fields import Field
+    >>> from barospec.catalogs.fields import VALUES, Field
     >>> known = Known({"spectra": {"pressure": Field("pressure", "number", "pressure", "GPa")}}, values=None)
     >>> ast.to_text(resolve(parse("runs above 140 kbar"), known).query)
     'runs where pressure > 14 GPa'
@@ -96,7 +96,11 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
             query.text,
             max(place, 0),
             max(place, 0) + len(query.noun),
-            (f"It can be asked for {', '.join(there)}.",),
+            (
+                "`barospec apply OPERATOR TEXT --store` keeps what is computed."
+                if table == VALUES
+                else f"It can be asked for {', '.join(there)}.",
+            ),
         )
     resolver = Resolver(known, query.text, query.noun, table, keep_saved=keep_saved)
     resolver.only = query.where
