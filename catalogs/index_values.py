@@ -36,7 +36,7 @@ class IndexValues:
 
     def _source(self, field: Field) -> tuple[str, list[str]]:
         if field.table == VALUES:  # few, and known
-            return "(SELECT unnest(string_split(?, chr(31))) AS value, 1 AS count)", [
+            return "(SELECT unnest(string_split(nullif(?, ''), chr(31))) AS value, 1 AS count)", [
                 "\x1f".join(self._listed[field.name])
             ]
         if field.table == "spectra" and not field.derived:

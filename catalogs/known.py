@@ -67,7 +67,7 @@ class Known:
 
     ``reach`` tells how far at most the uncertainty of any row reaches below and above the value of a field,
     ``complete`` which fields no spectrum lacks, ``empty`` which none has, ``all_active`` that none was withdrawn or superseded. Where
-    nothing is told, answers are the same and take longer.
+    nothing is told, answers are the same and take longer. ``sources`` has the statements of tables that an index does not hold, but makes.
     """
 
     fields: Mapping[str, Mapping[str, Field]]

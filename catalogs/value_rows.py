@@ -30,6 +30,7 @@ _OWN = (
     Field("chain", "word", '"chain"', "", "The operators that made it, with all parameters.", table=VALUES),
     Field("set", "word", '"set"', "", "The set of derived values that it belongs to.", table=VALUES),
 )
+QUOTE_DOLLAR = "' || chr(36) || '"
 # No row lacks these.
 COMPLETE = ("quantity", "value_unit", "state")
 
@@ -102,8 +103,14 @@ def _row(field: Field, sigma: Field | None) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text that the index itself holds as SQL, never one of a query."""
-    return "'" + text.replace("'", "''") + "'"
+    """A text that the index itself holds as SQL, never one of a query.
+
+    >>> print(_literal("at='$p0'"))
+    ('at=''' || chr(36) || 'p0''')
+    """
+    written = "'" + text.replace("'", "''") + "'"
+    # What looks like a parameter is none.
+    return f"({written.replace('$', QUOTE_DOLLAR)})" if "$" in text else written
 
 
 def served(include: Collection[str]) -> list[str]:
