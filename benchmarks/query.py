@@ -137,16 +137,16 @@ def _selections(archive: Archive) -> Result:
     result = Result(
         "Opening selections lazily",
         "From a query to a Dataset of lazy curves and labelled coordinates, against DuckDB's own `fetchnumpy` of those "
-        "columns with the same conditions. No curve is read by either.",
-        ["query", "spectra", "open s", "raw s", "ratio"],
+        "columns with the same conditions, in s of CPU time. No curve is read by either.",
+        ["query", "spectra", "open CPU s", "raw CPU s", "ratio"],
     )
     wanted = ", ".join(f'"{name}"' for name in COORDINATES)
-    for pressure in (0.1, 1, 10, 19):
+    for pressure in (0.1, 1, 11.7, 19):
         text = f"xas Ni K below {pressure} GPa"
         with archive.connection() as connection:
             sql = f"SELECT {wanted} FROM spectra WHERE grp = 'xas/Ni-K' AND status = 'active' AND pressure < {pressure}"
             count = len(archive.query(text))
-            ours, raw = alternating(
+            ours, raw = least_cpu(
                 lambda text=text: archive.query(text).to_xarray(),
                 lambda sql=sql: connection.execute(sql).fetchnumpy(),
                 repeat=5,
@@ -198,14 +198,16 @@ def _refresh(path: Path, rows: int) -> Result:
     """Adding rows to a large archive: how long until the index of the new snapshot is there."""
     result = Result(
         f"Index refresh after adding to {rows:,} rows",
-        "CPU time of publishing the index of the next snapshot (replay on a copy of the last), against building it anew.",
+        "CPU time of publishing the index of the next snapshot (replay on a copy of the last, least of three), against building it anew.",
         ["added", "replay CPU s", "rebuild CPU s", "ratio"],
     )
     store = Store(Archive(path).location)
     rng = np.random.default_rng(1)
     for number, added in enumerate((1, 1000)):
-        add_rows(store, added, rows + number * 1000, rng, kind=0)
-        replay = _cpu(lambda: index.publish(store, store.location.head()))
+        replay = float("inf")
+        for turn in range(3):
+            add_rows(store, added, rows + (3 * number + turn) * 1000, rng, kind=0)
+            replay = min(replay, _cpu(lambda: index.publish(store, store.location.head())))
         rebuild = _cpu(lambda: index.publish(store, store.location.head(), rebuild=True))
         result.rows.append([added, replay, rebuild, replay / rebuild])
     (path / "rows.json").unlink(missing_ok=True)  # it has more rows now
