@@ -228,7 +228,12 @@ def _notes(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]
     notes = []
     aligned = {"align", "align_to"} & set(names)
     for operator in plan.operators:
-        if operator.name not in found or operator.references is None or not operator.references.absolute:
+        if operator.name not in found or operator.references is None:
+            continue
+        origins = {*_words(dataset, "origin")} | {o for one in found[operator.name] for o in one.about["origin"]}
+        if len(origins) > 1:
+            notes.append(f"{operator.name} mixes {' and '.join(sorted(origins))} spectra, as asked for.")
+        if not operator.references.absolute:
             continue
         states = _words(dataset, "energy_calibration", "unknown")
         bad = sum(state in UNCALIBRATED for state in states)
@@ -239,9 +244,6 @@ def _notes(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]
                 f"{sum(state in UNCALIBRATED for state in theirs)} of {len(theirs)} references are not calibrated "
                 f"(energy_calibration {', '.join(sorted({*states, *theirs}))})."
             )
-        origins = {*_words(dataset, "origin")} | {o for one in found[operator.name] for o in one.about["origin"]}
-        if len(origins) > 1:
-            notes.append(f"{operator.name} mixes {' and '.join(sorted(origins))} spectra, as asked for.")
     modes = {*_words(dataset, "mode")} - {""}
     if "pre_edge_peak" in names and len(modes) > 1:
         notes.append(f"pre-edges of different detection are not comparable: {', '.join(sorted(modes))}.")

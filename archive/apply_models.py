@@ -258,13 +258,9 @@ def model_parameter(record: ModelRecord, full: str, family: str) -> float:
     return math.nan
 
 
-def _labelled(
-    out: xr.Dataset, probe: Outputs, operator: ModelOperator, records: Sequence[ModelRecord], settings: Mapping[str, Any],
-    sweep: Mapping[str, ArrayLike], kelvin: Any, attributes: Mapping[str, Any],
-) -> xr.Dataset:  # fmt: skip
-    from importlib.metadata import version
-
-    coords: dict[str, Any] = {
+def model_labels(records: Sequence[ModelRecord]) -> dict[str, Any]:
+    """Coordinates along ``model``: what tells models apart."""
+    return {
         "model": [record.model_id for record in records],
         "pressure": ("model", np.array([record.pressure for record in records]), {"units": "GPa"}),
         "material": ("model", [record.compound for record in records]),
@@ -275,6 +271,25 @@ def _labelled(
             {"long_name": "published, assumed, interpolated or calculated"},
         ),
     }
+
+
+def model_attributes(
+    records: Sequence[ModelRecord], step: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes of results computed from models: what was asked, and the provenance (JSON)."""
+    from importlib.metadata import version
+
+    models = [{"model_id": r.model_id, "standing": r.status, "source": r.source} for r in records]
+    provenance = {"steps": [step], "models": models, "barospec": version("barospec"), **attributes}
+    text = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
+    return {**attributes, "origin": "calculated", "provenance": text}
+
+
+def _labelled(
+    out: xr.Dataset, probe: Outputs, operator: ModelOperator, records: Sequence[ModelRecord], settings: Mapping[str, Any],
+    sweep: Mapping[str, ArrayLike], kelvin: Any, attributes: Mapping[str, Any],
+) -> xr.Dataset:  # fmt: skip
+    coords = model_labels(records)
     if operator.thermal:
         coords["temperature"] = ("temperature", kelvin, {"units": "K"})
     for key, values in sweep.items():
@@ -294,8 +309,4 @@ def _labelled(
         "options": dict(settings),
         "source": operator.source,
     }
-    models = [{"model_id": r.model_id, "standing": r.status, "source": r.source} for r in records]
-    provenance = {"steps": [step], "models": models, "barospec": version("barospec"), **attributes}
-    return out.assign_coords(coords).assign_attrs(
-        **attributes, origin="calculated", provenance=json.dumps(provenance, sort_keys=True, ensure_ascii=False)
-    )
+    return out.assign_coords(coords).assign_attrs(model_attributes(records, step, attributes))

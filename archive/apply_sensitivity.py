@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.apply_models import check_models, find_settings, model_parameter, parameter_names
+from barospec.archive.apply_models import (
+    check_models,
+    find_settings,
+    model_attributes,
+    model_labels,
+    model_parameter,
+    parameter_names,
+)
 from barospec.archive.spins.outputs import Array, Outputs
 from barospec.archive.spins.records import ModelRecord
 from barospec.archive.spins.registry import ModelOperator, find_model_operator
@@ -176,24 +182,12 @@ def _labelled(
     records: Sequence[ModelRecord], parts: Sequence[_Part], statements: Mapping[str, Statement],
     step: Mapping[str, Any], attributes: Mapping[str, Any],
 ) -> xr.Dataset:  # fmt: skip
-    from importlib.metadata import version
-
     import xarray as xr
 
-    coords: dict[str, Any] = {
-        "model": [record.model_id for record in records],
-        "pressure": ("model", np.array([record.pressure for record in records]), {"units": "GPa"}),
-        "material": ("model", [record.compound for record in records]),
-        "structure": ("model", [record.structure for record in records]),
-        "standing": ("model", [record.status for record in records]),
-        "statement": list(statements),
-    }
+    coords = {**model_labels(records), "statement": list(statements)}
     variables: dict[str, Any] = {}
     for name, (dims, _, unit, meaning, labels) in parts[0][1].items():
         stacked = np.stack([part[1][name][1] for part in parts])
         variables[name] = (("model", *dims), stacked, {"units": unit, "long_name": meaning, "operator": "sensitivity"})
         coords |= {dim: list(labels[dim]) for dim in dims if dim in labels}
-    models = [{"model_id": r.model_id, "standing": r.status, "source": r.source} for r in records]
-    provenance = {"steps": [step], "models": models, "barospec": version("barospec"), **attributes}
-    text = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
-    return xr.Dataset(variables, coords=coords, attrs={**attributes, "origin": "calculated", "provenance": text})
+    return xr.Dataset(variables, coords=coords, attrs=model_attributes(records, step, attributes))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.schemas.errors import CallError, InvalidData
-from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from barospec.catalogs.selection import Selection
@@ -118,8 +118,18 @@ def conditions(selection: Selection) -> Figure:
     return figure
 
 
+FITS = ("", "line", "breakpoint")
+
+
 def quantity(
-    selection: Selection, operators: str, *, against: str = "pressure", relative: bool = False, **parameters: Any
+    selection: Selection,
+    operators: str,
+    *,
+    against: str = "pressure",
+    relative: bool = False,
+    fit: str = "",
+    confidence: float = 0.95,
+    **parameters: Any,
 ) -> Figure:
     """The last operator's first output against a condition, with its uncertainty, one series per run and sample.
 
@@ -129,51 +139,71 @@ def quantity(
     operators : str
         An operator or a chain.
     against : str
-        A number field.
+        A number field, or ``bond_length``.
     relative : bool
         Show the difference to the mean at the lowest value of `against` of each series.
+    fit : {"", "line", "breakpoint"}
+        Draw the weighted line of each series with its confidence band, or two lines that meet with the interval of where
+        they do, as ``barospec series`` finds them.
+    confidence : float
+        Of band and interval.
     **parameters
         For the operators.
+
+    Raises
+    ------
+    CallError, InvalidData
+        For what cannot be drawn or fitted; see `series.gather`.
     """
     import matplotlib as mpl
-    import xarray as xr
 
-    if against not in BY_NAME or BY_NAME[against].kind not in ("number", "integer"):
-        raise CallError(f'"{against}" is no number field to draw against.')
-    result = selection.apply(operators, **parameters)
-    if not isinstance(result, xr.Dataset):
-        raise InvalidData(
-            f"a picture shows one kind of spectra; this selection has {selection.counts()}. Narrow the query."
-        )
-    name = str(next(iter(result.data_vars)))
-    wanted = [str(item) for item in (name, f"{name}_sigma") if item in result]
-    computed = result[wanted].compute()
-    y = computed[name].values
-    sigma = computed[wanted[1]].values if len(wanted) > 1 else np.full(y.shape, np.nan)
-    found = selection.columns(["run", "sample", against])
-    x = found[against]
+    from barospec.catalogs.series import gather
+
+    if fit not in FITS:
+        raise CallError(f'fit = "{fit}" is not known. Give line or breakpoint.')
+    found = gather(selection, operators, against=against, by=("run", "sample"), **parameters)
+    if not found.y.size:
+        raise InvalidData(" ".join(found.notes) or "there is nothing to draw.")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure()
-        series = sorted({(str(run), str(sample)) for run, sample in zip(found["run"], found["sample"], strict=True)})
-        several = len({run for run, _ in series}) < len(series)
-        for number, (run, sample) in enumerate(series):
-            mine = (found["run"] == run) & (found["sample"] == sample) & np.isfinite(x) & np.isfinite(y)
-            if not mine.any():
-                continue
-            start = y[mine][x[mine] == x[mine].min()].mean() if relative else 0.0
-            style = {"color": COLORS[number % len(COLORS)], "fmt": MARKERS[number % len(MARKERS)]}
-            label = f"{run}, {sample}" if several else run
-            axes.errorbar(
-                x[mine], y[mine] - start, yerr=np.nan_to_num(sigma[mine]), ms=4, lw=0.8, capsize=2, label=label, **style
-            )
-        unit = BY_NAME[against].unit
+        names = [name for name, *_ in found.series()]
+        several = len({name.split(", ")[0] for name in names}) < len(names)
+        for number, (name, x, y, sigma) in enumerate(found.series()):
+            start = float(y[x == x.min()].mean()) if relative else 0.0
+            color = COLORS[number % len(COLORS)]
+            label = name if several else name.split(", ")[0]
+            if fit:
+                label += _draw_fit(axes, (x, y - start, sigma), fit, confidence, color)
+            style = {"color": color, "fmt": MARKERS[number % len(MARKERS)], "ms": 4, "lw": 0.8, "capsize": 2}
+            axes.errorbar(x, y - start, yerr=np.nan_to_num(sigma), label=label, **style)
+        unit = found.against_unit
         axes.set_xlabel(f"{against.replace('_', ' ')} ({unit})" if unit else against.replace("_", " "))
-        shown = f"{name.replace('_', ' ')} ({computed[name].attrs.get('units', '1')})"
+        shown = found.name.replace("_", " ") + ("" if found.unit == "1" else f" ({found.unit})")
         axes.set_ylabel(f"change of {shown}" if relative else shown)
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.legend(fontsize=7)
+        # What was left out, and that origins were mixed, belongs to the picture.
+        axes.set_title("\n".join(line for note in found.notes for line in textwrap.wrap(note, LINE)), fontsize=6)
         sign(figure, selection)
     return figure
+
+
+def _draw_fit(axes: Axes, points: tuple[Any, Any, Any], fit: str, confidence: float, color: str) -> str:
+    """Draw a fit of one series; what the legend says of it."""
+    from barospec.archive.operators.series_fit import fit_breakpoint, fit_line
+
+    x, y, sigma = points
+    places = np.linspace(x.min(), x.max(), 201)
+    if fit == "line":
+        line = fit_line(x, y, sigma)
+        half = line.band(places, confidence)
+        axes.fill_between(places, line.at(places) - half, line.at(places) + half, color=color, alpha=0.15, lw=0)
+        axes.plot(places, line.at(places), color=color, lw=0.8)
+        return f": slope {line.slope:.3g} ± {line.slope_sigma:.2g}, band {100 * confidence:g} %"
+    broken = fit_breakpoint(x, y, sigma, confidence=confidence)
+    axes.axvspan(broken.low, broken.high, color=color, alpha=0.1, lw=0)
+    axes.plot(places, broken.at(places), color=color, lw=0.8)
+    return f": break at {broken.position:.3g} ({broken.low:.3g} to {broken.high:.3g}), p = {broken.p_value:.2g}"
 
 
 def save(figure: Figure, path: Path) -> None:

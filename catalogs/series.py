@@ -132,7 +132,13 @@ def gather(
     good = np.isfinite(x) & np.isfinite(y)
     notes = [note for note in str(result.attrs.get("notes", "")).split("\n") if note]
     if (~good).any():
-        notes.append(f"{int((~good).sum())} of {len(y)} spectra are left out: no {against} or no {name}.")
+        holes = ((against, int((~np.isfinite(x)).sum())), (name, int((~np.isfinite(y)).sum())))
+        lacking = [f"{number} without {what}" for what, number in holes if number]
+        notes.append(f"{int((~good).sum())} of {len(y)} spectra are left out: {', '.join(lacking)}.")
+        if against == BOND and not np.isfinite(x).any():
+            notes.append(
+                "Bond lengths come from structures of the material at these pressures, or from --bond-lengths FILE."
+            )
     return Gathered(
         name=name,
         unit=str(computed[name].attrs.get("units", "1")),
@@ -243,7 +249,7 @@ def _line(x: Floats, y: Floats, sigma: Floats, confidence: float = 0.95, **_: An
 
 def _breakpoint(x: Floats, y: Floats, sigma: Floats, confidence: float = 0.95, **_: Any) -> dict[str, Any]:
     found = asdict(series_fit.fit_breakpoint(x, y, sigma, confidence=confidence))
-    del found["line"]
+    del found["line"], found["value"]
     return found
 
 

@@ -33,6 +33,7 @@ LABELS = (
     "energy_calibration",
     "pressure",
     "temperature",
+    "cluster_atoms",
 )
 SHOWN = ("spectrum_id", "run", "step", "sample", "origin", "pressure", "temperature")
 BLOCK = 4096
@@ -138,13 +139,17 @@ def command(
         write_csv(columns, units, rows)
     else:
         quality = scalars.index(last.quality) if last.quality in scalars else None
+        found = list(rows)
+        # Calculations of one series differ by their cluster.
+        cluster = LABELS.index("cluster_atoms")
+        labels = [*SHOWN, *(["cluster_atoms"] if any(_there(row[cluster]) for row in found) else [])]
         drawn = []
-        for row in rows:
+        for row in found:
             values = list(row[len(LABELS) :])
             if quality is not None:
                 values[quality] = last.reasons[int(values[quality])]
-            drawn.append([row[LABELS.index(name)] for name in SHOWN] + values)
-        table([*SHOWN, *scalars], drawn, units=units)
+            drawn.append([row[LABELS.index(name)] for name in labels] + values)
+        table([*labels, *scalars], drawn, units=units)
         curves = [name for name, out in last.outputs.items() if out.per_point]
         if curves:
             note(f"{', '.join(curves)} have a value per point: use --output FOLDER, or Python.")
@@ -152,6 +157,11 @@ def command(
         note(f"{name}: no value for {count} of {len(selection)} spectra; {last.quality} says why.")
     for said in notes:
         note(said)
+
+
+def _there(value: Any) -> bool:
+    """Whether a label has a value: neither None nor NaN."""
+    return value is not None and value == value
 
 
 def _store(

@@ -30,6 +30,14 @@ class Kind(StrEnum):
     spins = "spins"
 
 
+class Fit(StrEnum):
+    """What to lay through the points."""
+
+    none = "none"
+    line = "line"
+    breakpoint = "breakpoint"
+
+
 class View(StrEnum):
     """What to draw of models."""
 
@@ -53,11 +61,15 @@ def command(
     ),
     operator: Annotated[str, typer.Option("--operator", help="For quantity: the operator or chain.")] = "edge_energy",
     against: Annotated[
-        str, typer.Option("--against", help="For quantity: the field on the horizontal axis.")
+        str, typer.Option("--against", help="For quantity: the field on the horizontal axis, or bond_length.")
     ] = "pressure",
     relative: Annotated[
         bool, typer.Option("--relative", help="For quantity: change since the start of each series.")
     ] = False,
+    fit: Annotated[
+        Fit,
+        typer.Option("--fit", help="For quantity: draw the line of each series with its 95 % band, or two that meet."),
+    ] = Fit.none,
     parameter: Annotated[
         list[str] | None, typer.Option("--with", "-w", help="For quantity: a parameter, --with fraction=0.5.")
     ] = None,
@@ -83,7 +95,12 @@ def command(
     selection = open_archive(archive, at).query(text)
     if kind is Kind.quantity:
         figure = pictures.quantity(
-            selection, operator, against=against, relative=relative, **parse_parameters(parameter or [])
+            selection,
+            operator,
+            against=against,
+            relative=relative,
+            fit="" if fit is Fit.none else fit.value,
+            **parse_parameters(parameter or []),
         )
     else:
         figure = {Kind.spectra: pictures.spectra, Kind.conditions: pictures.conditions}[kind](selection)

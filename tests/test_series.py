@@ -13,8 +13,9 @@ from barospec.api import Archive
 from barospec.archive.operators import series_compare, series_fit
 from barospec.archive.operators.merge import merge, merge_numbers
 from barospec.archive.operators.series_components import components
-from barospec.catalogs import series
+from barospec.catalogs import pictures, series
 from barospec.cli import series as series_verb
+from barospec.cli.main import app as whole
 from barospec.schemas.errors import CallError, InvalidData, NotFound
 
 X = np.repeat(np.linspace(0.0, 25.0, 15), 2)
@@ -163,6 +164,48 @@ def test_mixing_origins_is_refused_and_calibration_told(sample: Archive) -> None
     assert np.isfinite(out["agreement_residual"].values).any()
     noted = selection.apply("edge_shift", reference="calculated cluster_atoms = 7")
     assert "not calibrated" in noted.attrs["notes"]
+
+
+def test_pictures_have_the_fit_that_series_finds_and_tell_what_is_left_out(sample: Archive) -> None:
+    def legend(text: str, **asked: object) -> tuple[str, str]:
+        figure = pictures.quantity(sample.query(text), "edge_shift", reference=AMBIENT, **asked)  # type: ignore[arg-type]
+        axes = figure.axes[0]
+        drawn = axes.get_legend()
+        assert drawn is not None
+        return drawn.get_texts()[0].get_text(), axes.get_title()
+
+    gathered = series.gather(sample.query(f"{LA} run = run-3"), "edge_shift", reference=AMBIENT)
+    line = series_fit.fit_line(gathered.x, gathered.y, gathered.sigma)
+    said, title = legend(f"{LA} run in (run-1, run-3)", fit="line")
+    assert said == f"run-3: slope {line.slope:.3g} ± {line.slope_sigma:.2g}, band 95 %"
+    assert title == "4 of 19 spectra are left out: 4 without pressure."
+    said, title = legend(f"{LA} run = run-3", fit="breakpoint", relative=True)
+    assert said.startswith("run-3: break at 13.1 (10.2 to 15.2), p = 0.00")
+    assert title == ""
+    broken = series_fit.fit_breakpoint(gathered.x, gathered.y, gathered.sigma)
+    assert np.sqrt(np.mean((broken.at(gathered.x) - gathered.y) ** 2)) < 0.03 < np.ptp(gathered.y)
+    with pytest.raises(InvalidData, match="4 of 4 spectra are left out: 4 without pressure"):
+        legend(f"{LA} run = run-1")
+    with pytest.raises(InvalidData, match="--bond-lengths FILE"):
+        legend(f"{LA} run = run-3", against="bond_length")
+    with pytest.raises(CallError, match="line or breakpoint"):
+        legend(f"{LA} run = run-3", fit="spline")
+
+
+def test_calculations_show_their_cluster_and_that_origins_are_mixed(sample_path: Path) -> None:
+    words = [
+        "apply",
+        "agreement(low=8335, high=8375)",
+        "calculated xas run = calculated-clusters",
+        "--with",
+        f"reference={AMBIENT}",
+    ]
+    done = CliRunner().invoke(whole, [*words, "--with", "mixed=true", "--archive", str(sample_path)])
+    head, *rows = done.stdout.splitlines()
+    assert "cluster_atoms" in head.split()
+    place = head.index("cluster_atoms") + len("cluster_atoms")
+    assert {row[:place].split()[-1] for row in rows} == {"7", "19", "45", "53", "69", "73", "77", "110"}
+    assert "agreement mixes calculated and synthetic spectra, as asked for" in done.stderr
 
 
 def test_series_verb_speaks_json(sample_path: Path) -> None:

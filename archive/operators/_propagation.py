@@ -22,10 +22,12 @@ from barospec.schemas.errors import CallError
 
 NORMALIZATION = ("e0", "pre1", "pre2", "norm1", "norm2", "nnorm", "nvict")
 """What `normalize` did to a spectrum, in the order of the last axis of ``normalization``."""
-STATISTICAL = (
-    "Sigmas are statistical: one noise for all points of a spectrum, found from the curve itself, and propagated "
-    "through the fits of the normalization where its windows are known"
-)
+NORM_REFERENCE: dict[str, str | tuple[str, ...]] = {
+    "reference_energy": "energy",
+    "reference_norm": "norm",
+    "reference_normalization": NORMALIZATION,
+}
+"""Arrays of reference spectra that norm is compared with; see `record.References`."""
 
 
 def unpacked(normalization: ArrayLike | None, prefix: str = "normalization_") -> dict[str, NDArray[np.float64]]:

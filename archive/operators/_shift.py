@@ -16,6 +16,9 @@ from barospec.archive.operators._sums import NOISE_POINTS, covered, inside, row_
 from barospec.schemas.errors import CallError
 
 STEPS = 41
+REASONS = ("the scan, shifted, does not cover the window", "no shift within `most` fits best")
+"""What `best_shift` may say of a row, from code `NOT_COVERED` on."""
+NOT_COVERED, NO_SHIFT = 3, 4
 PASSES, LARGEST_STEP = 12, 0.5
 """Gauss-Newton's steps at most, and how far one goes at most, in eV."""
 FARTHEST = PASSES * LARGEST_STEP
@@ -56,15 +59,26 @@ class Reference:
 @dataclass(slots=True)
 class Shift:
     """Shift that lays a row on the reference (added to its energies), with its standard uncertainty; the factor and
-    the relative residual; what could be done. All (rows,).
+    the relative residual. All (rows,).
     """
 
     shift: Floats
     sigma: Floats
     scale: Floats
     residual: Floats
-    covered: Bools
-    found: Bools
+
+
+def window_of(operator: str, low: float | None, high: float | None, most: float) -> tuple[float, float]:
+    """The window in eV.
+
+    Raises
+    ------
+    CallError
+        For a window or a largest shift that is none.
+    """
+    if low is None or high is None or not low < high or not most > 0:
+        raise CallError(f"{operator} needs low < high, the window in eV, and most above 0 eV.")
+    return float(low), float(high)
 
 
 def reference_curve(
@@ -242,7 +256,8 @@ def best_shift(
     """Least squares of ``y(E) = a ref(E + shift) [+ b + c E]`` over the points with E + shift in the window.
 
     The points that take part are those in the window after the shift that was found; the shift is looked for on a
-    grid first and then by Gauss-Newton, until a row's step is lost in rounding.
+    grid first and then by Gauss-Newton, until a row's step is lost in rounding. Rows where it fails get a code of
+    `REASONS` in the batch.
     """
     x, y, count = batch.energy, batch.signals[0], batch.count
     low, high = window
@@ -268,17 +283,14 @@ def best_shift(
     taken = inside(moved, count, low, high)
     signal = row_sum(np.where(taken, y, 0.0) ** 2, count)
     reach = 2.0 * (trials[1] - trials[0])
+    batch.fail(~covered(moved, count, low, high), NOT_COVERED)
+    settled = fit.solved & (np.abs(shift - start) <= reach) & (np.abs(shift) <= most)
+    batch.fail(~(settled & (index > 0) & (index < STEPS - 1)), NO_SHIFT)
     return Shift(
         shift=shift,
         sigma=np.sqrt(variance),
         scale=factor,
         residual=np.sqrt(fit.chi2 / np.where(signal > 0, signal, np.nan)),
-        covered=covered(moved, count, low, high),
-        found=fit.solved
-        & (np.abs(shift - start) <= reach)
-        & (np.abs(shift) <= most)
-        & (index > 0)
-        & (index < STEPS - 1),
     )
 
 

@@ -7,18 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from barospec.archive.operators import _shift
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._propagation import NORMALIZATION, unpacked
-from barospec.archive.operators._shift import best_shift, reference_curve
-from barospec.archive.operators.record import Operator, Output, References
-from barospec.schemas.errors import CallError
+from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, unpacked
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 
-REASONS = (
-    *common_reasons(14),
-    "the spectrum, shifted, does not cover the window",
-    "no shift within `most` fits best",
-)
-NOT_COVERED, NO_SHIFT = 3, 4
+REASONS = (*common_reasons(14), *_shift.REASONS)
 
 
 def agreement(
@@ -86,14 +80,11 @@ def agreement(
     >>> round(float(out["agreement_shift"]), 2), round(float(out["agreement_scale"]), 2)
     (7.2, 0.9)
     """
-    reference = reference_curve("agreement", reference_energy, reference_norm, reference_normalization)
-    if low is None or high is None or not low < high or not most > 0:
-        raise CallError("agreement needs low < high, the window in eV, and most above 0 eV.")
+    reference = _shift.reference_curve("agreement", reference_energy, reference_norm, reference_normalization)
+    window = _shift.window_of("agreement", low, high, most)
     with np.errstate(all="ignore"):
         batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
-        found = best_shift(batch, reference, (low, high), most, scale=True)
-        batch.fail(~found.covered, NOT_COVERED)
-        batch.fail(~found.found, NO_SHIFT)
+        found = _shift.best_shift(batch, reference, window, most, scale=True)
         values = {
             "agreement_residual": found.residual,
             "agreement_shift": found.shift,
@@ -113,7 +104,7 @@ OPERATOR = Operator(
         "agreement_shift": Output("eV", "added to the spectrum's energies"),
         "agreement_shift_sigma": Output("eV", "its statistical standard uncertainty"),
         "agreement_scale": Output("1", "factor of the reference; it follows from the curves and has no sigma"),
-        "agreement_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "agreement_quality": QUALITY,
     },
     summary="Best shift and scale that lay a (calculated) spectrum on a reference, and the residual.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024), figure 6",
@@ -126,7 +117,7 @@ OPERATOR = Operator(
     optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        NORM_REFERENCE,
         "spectrum that the others are laid on, such as the measured one",
         absolute=False,
     ),

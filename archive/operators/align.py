@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _e0
+from barospec.archive.operators import _e0, _shift
 from barospec.archive.operators._batch import Batch, common_reasons, make_batch
 from barospec.archive.operators._grid import Bools, Floats
 from barospec.archive.operators._rivals import EQUAL, rival
-from barospec.archive.operators._shift import Reference, best_shift, reference_curve
 from barospec.archive.operators._sums import white_noise
 from barospec.archive.operators.find_e0 import inflection
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -145,7 +144,7 @@ OPERATOR = Operator(
             "eV", "another maximum of its derivative, nearly as high; a grid point, without a sigma"
         ),
         "aligned_energy": Output("eV", "energies on which the foil's e0 is where it belongs", per_point=True),
-        "align_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "align_quality": QUALITY,
     },
     summary="Shift energies so that the reference foil measured with each spectrum has its e0 at one energy.",
     source=(
@@ -163,12 +162,7 @@ OPERATOR = Operator(
     example={"to": 8333.0},
 )
 
-TO_REASONS = (
-    *common_reasons(_e0.FEWEST, "mu"),
-    "the scan does not reach over the window by `most`",
-    "no shift within `most` fits best",
-)
-NOT_COVERED, NO_SHIFT = 3, 4
+TO_REASONS = (*common_reasons(_e0.FEWEST, "mu"), *_shift.REASONS)
 
 
 def align_to(
@@ -225,26 +219,18 @@ def align_to(
     >>> round(float(out["align_to_shift"]), 3)
     -0.7
     """
-    reference = reference_curve("align_to", reference_energy, reference_mu)
-    if low is None or high is None or not low < high or not most > 0:
-        raise CallError("align_to needs low < high, the window in eV, and most above 0 eV.")
+    reference = _shift.reference_curve("align_to", reference_energy, reference_mu)
+    window = _shift.window_of("align_to", low, high, most)
     with np.errstate(all="ignore"):
         batch = make_batch(energy, mu, fewest=_e0.FEWEST)
-        shift, sigma = _shift_onto(batch, reference, (low, high), most)
-        batch.fail(~np.isfinite(shift), NO_SHIFT)
+        found = _shift.best_shift(batch, reference, window, most, linear_background=True, scale=True)
         x = np.where(np.isfinite(batch.energy), batch.energy, np.nan)
         values = {
-            "aligned_energy": x + shift[:, None],
-            "align_to_shift": shift,
-            "align_to_shift_sigma": sigma,
+            "aligned_energy": x + found.shift[:, None],
+            "align_to_shift": found.shift,
+            "align_to_shift_sigma": found.sigma,
         }
         return batch.results(TO_OPERATOR.outputs, values, len(TO_REASONS))
-
-
-def _shift_onto(batch: Batch, reference: Reference, window: tuple[float, float], most: float) -> tuple[Floats, Floats]:
-    found = best_shift(batch, reference, window, most, linear_background=True, scale=True)
-    batch.fail(~found.covered, NOT_COVERED)
-    return np.where(found.found, found.shift, np.nan), found.sigma
 
 
 TO_OPERATOR = Operator(
@@ -256,7 +242,7 @@ TO_OPERATOR = Operator(
         "align_to_shift": Output("eV", "added to the recorded energies"),
         "align_to_shift_sigma": Output("eV", "its statistical standard uncertainty"),
         "aligned_energy": Output("eV", "energies on which the window lies best on the reference", per_point=True),
-        "align_to_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "align_to_quality": QUALITY,
     },
     summary="Shift energies so that a window of each spectrum lies best on a reference spectrum.",
     source="ordinary least squares",

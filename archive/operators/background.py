@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._sums import counting_variance, row_sum
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (*common_reasons(12, "intensity"), "too few points in the windows at the ends")
@@ -103,7 +103,7 @@ OPERATOR = Operator(
         "background_level": Output("unit of intensity", "background at the middle of the scan"),
         "background_level_sigma": Output("unit of intensity", "its statistical standard uncertainty"),
         "net_intensity": Output("unit of intensity", "intensity without the background", per_point=True),
-        "background_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "background_quality": QUALITY,
     },
     summary="Subtract a constant or a line fitted to the ends of an emission spectrum.",
     source="ordinary least squares",

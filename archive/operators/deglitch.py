@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (*common_reasons(1, "mu"), "no points left")
@@ -89,7 +89,7 @@ OPERATOR = Operator(
     outputs={
         "deglitched_points": Output("1", "how many points were left out", integer=True),
         "deglitched_mu": Output("unit of mu", "mu without the points near the given energies", per_point=True),
-        "deglitch_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "deglitch_quality": QUALITY,
     },
     summary="Leave out the points near energies that a person names; nothing is detected or interpolated.",
     source="none: what is left out stands in the parameters",

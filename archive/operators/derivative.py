@@ -12,7 +12,7 @@ from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._sums import covered, white_noise
 from barospec.archive.operators.find_e0 import drawn_along, local_cubic
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = common_reasons(3)
@@ -90,7 +90,7 @@ OPERATOR = Operator(
     outputs={
         "dnorm": Output("1/eV", "first derivative of norm", per_point=True),
         "dnorm_sigma": Output("1/eV", "its statistical standard uncertainty", per_point=True),
-        "derivative_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "derivative_quality": QUALITY,
     },
     summary="First derivative of the normalized absorption.",
     source="parabola through three neighboring points",
@@ -235,7 +235,7 @@ FEATURE_OPERATOR = Operator(
             for key, unit in (("position", "eV"), ("height", "1/eV"))
             for sigma in ("", "_sigma")
         },
-        "derivative_features_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "derivative_features_quality": QUALITY,
     },
     summary="Positions and heights of the derivative's maxima alpha, beta and gamma in absolute windows.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024), figure S2",

@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (*common_reasons(14), "spectrum and reference do not both cover the window")
@@ -130,7 +130,7 @@ OPERATOR = Operator(
         "difference_rms": Output("1", "root mean square of the difference, noise subtracted"),
         "difference_rms_sigma": Output("1", "its statistical standard uncertainty"),
         "difference": Output("1", "norm less that of the reference", per_point=True),
-        "difference_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "difference_quality": QUALITY,
     },
     summary="Difference to a reference spectrum, point by point, with its integral and root mean square.",
     source="the definition is all there is",
@@ -142,7 +142,7 @@ OPERATOR = Operator(
     optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        NORM_REFERENCE,
         "spectrum that is subtracted",
     ),
 )

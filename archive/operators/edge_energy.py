@@ -11,7 +11,7 @@ from barospec.archive.operators import _grid
 from barospec.archive.operators._ensemble import ENSEMBLE, Baselines, ensemble_windows
 from barospec.archive.operators._grid import Bools, Floats, Ints, at
 from barospec.archive.operators._windows import Windows, slice_windows
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 NOISE_POINTS = 8
@@ -356,7 +356,7 @@ OPERATOR = Operator(
         "edge_energy_sigma": Output("eV", "its statistical standard uncertainty, from the noise below the edge"),
         "edge_energy_sigma_norm": Output("eV", "its standard deviation over an ensemble of normalization windows"),
         "edge_energy_windows": Output("1", "how many windows of the ensemble gave a value", integer=True),
-        "edge_energy_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "edge_energy_quality": QUALITY,
     },
     summary="Energy where the normalized absorption first rises through a fraction (0.8) of the edge step.",
     source="fraction 0.8: E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",

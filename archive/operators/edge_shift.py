@@ -13,7 +13,7 @@ from barospec.archive.operators._ensemble import ENSEMBLE
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators.edge_energy import edge_energy, member_crossings
 from barospec.archive.operators.normalize import normalize
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 WINDOWS = ("pre1", "pre2", "norm1", "norm2")
@@ -190,7 +190,7 @@ OPERATOR = Operator(
         "edge_shift": Output("eV", "edge energy less that of the reference, same windows for both"),
         "edge_shift_sigma": Output("eV", "its statistical standard uncertainty"),
         "edge_shift_sigma_norm": Output("eV", "its standard deviation over an ensemble of shared windows"),
-        "edge_shift_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "edge_shift_quality": QUALITY,
     },
     summary="Shift of the edge energy against a reference, both normalized with one set of windows.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",

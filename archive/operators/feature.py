@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._shift import reference_curve
 from barospec.archive.operators._sums import (
     covered,
@@ -17,7 +17,7 @@ from barospec.archive.operators._sums import (
     weights_between,
     white_noise,
 )
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -146,7 +146,7 @@ OPERATOR = Operator(
         "feature_height_change_sigma": Output("1", "its statistical standard uncertainty"),
         "feature_area_change": Output("eV", "area less that of the reference"),
         "feature_area_change_sigma": Output("eV", "its statistical standard uncertainty"),
-        "feature_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "feature_quality": QUALITY,
     },
     summary="Height and area of norm at a fixed energy, such as C at 8358 eV, and their change.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",
@@ -160,7 +160,7 @@ OPERATOR = Operator(
     optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        NORM_REFERENCE,
         "spectrum that the change is taken against",
         fewest=0,
     ),

@@ -18,7 +18,7 @@ from barospec.archive.operators._propagation import NORMALIZATION, Carrier, leng
 from barospec.archive.operators._rivals import rival
 from barospec.archive.operators._sums import inside, row_sum, weights_between, white_noise
 from barospec.archive.operators.edge_energy import find_crossing
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -257,7 +257,7 @@ OPERATOR = Operator(
         "e0_integral_sigma": Output("eV", "its statistical standard uncertainty"),
         "e0_white_line": Output("eV", "maximum of norm above e0"),
         "e0_white_line_sigma": Output("eV", "its statistical standard uncertainty"),
-        "find_e0_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "find_e0_quality": QUALITY,
     },
     summary="Edge position by every definition: steepest point, parabola, fraction, integral, white line.",
     source="steepest point: xraylarch 2026.3.1, find_e0; the others as defined here",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 
 REASONS = common_reasons(1, "positive itrans and irefer")
 
@@ -58,7 +58,7 @@ OPERATOR = Operator(
     inputs=("energy", "itrans", "irefer"),
     outputs={
         "murefer": Output("1", "absorption of the reference foil", per_point=True),
-        "foil_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "foil_quality": QUALITY,
     },
     summary="Absorption of the reference foil from the intensities before and behind it.",
     source="Lambert-Beer law; channel names as in the XDI dictionary",

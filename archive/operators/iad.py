@@ -13,7 +13,7 @@ from barospec.archive.operators._emission import laid_on, reference_unit, unit_a
 from barospec.archive.operators._grid import Floats, Ints
 from barospec.archive.operators._sums import row_sum
 from barospec.archive.operators._unfolding import folded, scatter, unfolded, without_noise
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 ALIGN = ("peak", "center", "none")
@@ -261,7 +261,7 @@ OPERATOR = Operator(
         "iad_raw": Output("1", "the same without the correction"),
         "iad_floor": Output("1", "what two spectra of this noise give when they do not differ"),
         "iad_limit": Output("1", "upper limit at 95 % confidence"),
-        "iad_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "iad_quality": QUALITY,
     },
     summary="Integrated absolute difference to a reference, corrected for noise, with floor and upper limit.",
     source=(

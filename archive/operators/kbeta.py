@@ -11,7 +11,7 @@ from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._emission import HALF, main_line, variance_of
 from barospec.archive.operators._grid import Floats, Ints
 from barospec.archive.operators._sums import covered, row_sum, value_at, weights_between
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 INPUTS = ("energy", "emission", "emission_sigma")
@@ -22,7 +22,7 @@ REASONS = (
 )
 NO_LINE, NOT_COVERED = 3, 4
 _SIGMA = "its statistical standard uncertainty"
-_QUALITY = Output("1", "reason code: 0 ok, see the operator's reasons", integer=True)
+_QUALITY = QUALITY
 
 
 def kbeta13_position(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import linear
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, length, on_mu, unpacked
 from barospec.archive.operators._shift import Reference, reference_curve
 from barospec.archive.operators._sums import (
     covered,
@@ -20,7 +20,7 @@ from barospec.archive.operators._sums import (
     row_sum,
     white_noise,
 )
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 MOST = 8
@@ -217,7 +217,7 @@ OPERATOR = Operator(
         "lcf_fraction_sigma": Output("1", "its standard uncertainty; NaN at the limit 0", per_reference=True),
         "lcf_r_factor": Output("1", "squared residuals over squared values"),
         "lcf_chi2": Output("1", "squared residuals over noise and degrees of freedom"),
-        "lcf_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "lcf_quality": QUALITY,
     },
     summary="Fractions of reference spectra that make up a spectrum, with errors.",
     source="C. L. Lawson, R. J. Hanson, Solving Least Squares Problems (1974), chapter 23",
@@ -231,7 +231,7 @@ OPERATOR = Operator(
     optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        NORM_REFERENCE,
         "spectra that may make up the others, such as NiO: ...; LaNiO3: ...",
         several=True,
         fewest=2,

@@ -27,7 +27,7 @@ from barospec.archive.operators._windows import (
     choose_windows,
     slice_windows,
 )
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 MAX_DEGREE = 5
@@ -347,7 +347,7 @@ OPERATOR = Operator(
         "norm2": Output("eV", "upper end of the post-edge window used, relative to e0"),
         "nnorm": Output("1", "degree of the post-edge polynomial used; -1 where nothing was done", integer=True),
         "nvict": Output("1", "power of the energy in the pre-edge fit used; -1 where nothing was done", integer=True),
-        "normalize_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "normalize_quality": QUALITY,
     },
     summary="Subtract the pre-edge line and divide by the edge step, equal to Larch by default.",
     source=(

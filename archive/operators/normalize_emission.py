@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._emission import main_line
 from barospec.archive.operators._sums import counting_variance, covered, row_max, row_sum, weights_between
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 KINDS = ("maximum", "area")
@@ -121,7 +121,7 @@ OPERATOR = Operator(
         "emission_sigma": Output("1", "standard uncertainty of each point, from the curve", per_point=True),
         "emission_scale": Output("unit of intensity", "maximum or area (times eV) that was divided by"),
         "emission_scale_sigma": Output("unit of intensity", "its statistical standard uncertainty"),
-        "normalize_emission_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "normalize_emission_quality": QUALITY,
     },
     summary="Scale an emission spectrum to the maximum of its main line, or to unit area.",
     source=(

@@ -21,7 +21,7 @@ from barospec.archive.operators._sums import (
     weights_between,
     white_noise,
 )
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -232,7 +232,7 @@ OPERATOR = Operator(
         "pre_edge_centroid_sigma": Output("eV", _SIGMA + ", that of the baseline included"),
         "pre_edge_position": Output("eV", "energy of the highest point"),
         "pre_edge_position_sigma": Output("eV", _SIGMA + ", that of the baseline included"),
-        "pre_edge_peak_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "pre_edge_peak_quality": QUALITY,
     },
     summary="Area, height, centroid and position of the pre-edge peak above a line plus a Lorentzian tail.",
     source=(

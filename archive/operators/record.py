@@ -33,6 +33,10 @@ class Output:
     per_reference: bool = False
 
 
+QUALITY = Output("1", "reason code: 0 ok, see the operator's reasons", integer=True)
+"""The output ``<name>_quality`` of every operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class References:
     """The reference spectra that an operator compares with, and how they reach its function as arrays.

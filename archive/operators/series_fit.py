@@ -158,7 +158,8 @@ def fit_line(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None) -> Line
 class Break:
     """Two straight lines that meet at ``position``, against one line.
 
-    ``low``, ``high`` bound the position at the confidence asked for; slopes are before and behind it;
+    ``low``, ``high`` bound the position at the confidence asked for; ``value`` is where the lines meet; slopes are before
+    and behind it;
     ``p_value`` is how often a series that follows one line shows so large an improvement.
     """
 
@@ -172,6 +173,13 @@ class Break:
     improvement: float
     p_value: float
     line: Line
+    value: float
+
+    def at(self, x: ArrayLike) -> Floats:
+        """Value of the broken line at x."""
+        away = np.asarray(x, dtype=np.float64) - self.position
+        found: Floats = self.value + np.where(away < 0, self.slope_before, self.slope_behind) * away
+        return found
 
 
 def _broken(x: Floats, y: Floats, w: Floats, places: Floats) -> Floats:
@@ -257,14 +265,15 @@ def fit_breakpoint(
     unit = max(1.0, sums[best] / dof) if known else sums[best] / dof
     inside = sums <= sums[best] + unit * stats.chi2.ppf(confidence, 1)
     place = float(places[best])
-    slopes = _slopes(x, y, w, place, unit)
-    return Break(place, float(places[inside].min()), float(places[inside].max()), *slopes, improvement, p_value, line)
+    value, *slopes = _slopes(x, y, w, place, unit)
+    low, high = float(places[inside].min()), float(places[inside].max())
+    return Break(place, low, high, *slopes, improvement, p_value, line, value)
 
 
-def _slopes(x: Floats, y: Floats, w: Floats, place: float, unit: float) -> tuple[float, float, float, float]:
+def _slopes(x: Floats, y: Floats, w: Floats, place: float, unit: float) -> tuple[float, float, float, float, float]:
     below, above = np.minimum(x - place, 0.0), np.maximum(x - place, 0.0)
     terms = np.stack([np.ones_like(x), below, above], axis=1)
     inverse = np.linalg.inv(terms.T @ (terms * w[:, None]))
     found = inverse @ (terms.T @ (w * y))
     sigma = np.sqrt(np.diag(inverse) * unit)
-    return float(found[1]), float(sigma[1]), float(found[2]), float(sigma[2])
+    return float(found[0]), float(found[1]), float(sigma[1]), float(found[2]), float(sigma[2])

@@ -13,7 +13,7 @@ from barospec.archive.operators._emission import laid_on, reference_unit, unit_a
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._sums import row_sum
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -197,7 +197,7 @@ OPERATOR = Operator(
         "high_spin_limit": Output("1", "its upper limit at the confidence asked for"),
         "high_spin_free": Output("1", "share as fitted, which may lie outside [0, 1]"),
         "spin_chi2": Output("1", "squared residuals over noise and degrees of freedom"),
-        "spin_state_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "spin_state_quality": QUALITY,
     },
     summary="High-spin share from a fit by a low-spin and a high-spin reference, with its upper limit.",
     source="least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620",

@@ -11,7 +11,7 @@ from barospec.archive.operators._batch import common_reasons, make_batch
 from barospec.archive.operators._peak import fit_top, highest
 from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._sums import covered, inside, white_noise
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -116,7 +116,7 @@ OPERATOR = Operator(
         "peak_position_sigma": Output("eV", "its statistical standard uncertainty"),
         "peak_height": Output("1", "norm at the maximum"),
         "peak_height_sigma": Output("1", "its statistical standard uncertainty"),
-        "track_peak_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "track_peak_quality": QUALITY,
     },
     summary="Position and height of a named peak, such as the 5520 eV resonance, in an absolute window.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",

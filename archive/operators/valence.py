@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators import _grid
 from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import inverted
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -216,7 +216,7 @@ OPERATOR = Operator(
         "valence": Output("1", "valence on the line through the references"),
         "valence_sigma": Output("1", "its statistical standard uncertainty, the references' included"),
         "valence_sigma_norm": Output("1", "its standard uncertainty from the choice of normalization windows"),
-        "valence_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "valence_quality": QUALITY,
     },
     summary="Valence by linear interpolation of the edge energy between references.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",
@@ -242,7 +242,7 @@ VTC_OPERATOR = Operator(
     outputs={
         "valence_vtc": Output("1", "valence on the line through the references, from the Kb2,5 position"),
         "valence_vtc_sigma": Output("1", "its statistical standard uncertainty, the references' included"),
-        "valence_vtc_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "valence_vtc_quality": QUALITY,
     },
     summary="Valence by linear interpolation of the Kb2,5 position between references.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",

@@ -13,7 +13,7 @@ from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._least_squares import linear
 from barospec.archive.operators._peak import fit_top, highest
 from barospec.archive.operators._sums import covered, inside, row_sum, weights_between
-from barospec.archive.operators.record import Operator, Output, References
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -197,7 +197,7 @@ OPERATOR = Operator(
         "vtc_shift_sigma": Output("eV", _SIGMA + ", that of the reference included"),
         "vtc_ratio": Output("1", "height over that of the reference"),
         "vtc_ratio_sigma": Output("1", _SIGMA + ", that of the reference included"),
-        "valence_to_core_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "valence_to_core_quality": QUALITY,
     },
     summary="Position, area, height and width of the Kb2,5 line above the main line's tail, and their change.",
     source="E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014)",

@@ -12,7 +12,7 @@ from barospec.archive.operators._grid import Floats
 from barospec.archive.operators._peak import fit_top, highest
 from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
 from barospec.archive.operators._sums import covered, inside, row_sum, weights_between, white_noise
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.record import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -133,7 +133,7 @@ OPERATOR = Operator(
         "white_line_height_sigma": Output("1", "its statistical standard uncertainty"),
         "white_line_area": Output("eV", "integral of norm above an arctangent step at e0"),
         "white_line_area_sigma": Output("eV", "its statistical standard uncertainty"),
-        "white_line_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "white_line_quality": QUALITY,
     },
     summary="Position, height and area (above an arctangent step at e0) of the white line.",
     source="the definition is all there is; the arctangent is the integral of a Lorentzian",

@@ -7,18 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from barospec.archive.operators import _shift
 from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._propagation import NORMALIZATION, unpacked
-from barospec.archive.operators._shift import best_shift, reference_curve
-from barospec.archive.operators.record import Operator, Output, References
-from barospec.schemas.errors import CallError
+from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, unpacked
+from barospec.archive.operators.record import QUALITY, Operator, Output, References
 
-REASONS = (
-    *common_reasons(14),
-    "the scan, shifted, does not cover the window",
-    "no shift within `most` fits best",
-)
-NOT_COVERED, NO_SHIFT = 3, 4
+REASONS = (*common_reasons(14), *_shift.REASONS)
 
 
 def whole_edge_shift(
@@ -88,14 +82,11 @@ def whole_edge_shift(
     >>> round(float(out["whole_edge_shift"]), 3)
     0.5
     """
-    reference = reference_curve("whole_edge_shift", reference_energy, reference_norm, reference_normalization)
-    if low is None or high is None or not low < high or not most > 0:
-        raise CallError("whole_edge_shift needs low < high, the window in eV, and most above 0 eV.")
+    reference = _shift.reference_curve("whole_edge_shift", reference_energy, reference_norm, reference_normalization)
+    window = _shift.window_of("whole_edge_shift", low, high, most)
     with np.errstate(all="ignore"):
         batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
-        found = best_shift(batch, reference, (low, high), most)
-        batch.fail(~found.covered, NOT_COVERED)
-        batch.fail(~found.found, NO_SHIFT)
+        found = _shift.best_shift(batch, reference, window, most)
         values = {
             "whole_edge_shift": -found.shift,
             "whole_edge_shift_sigma": found.sigma,
@@ -113,7 +104,7 @@ OPERATOR = Operator(
         "whole_edge_shift": Output("eV", "shift of the edge in the window against the reference"),
         "whole_edge_shift_sigma": Output("eV", "its statistical standard uncertainty"),
         "whole_edge_residual": Output("1", "root of squared residuals over that of squared values"),
-        "whole_edge_shift_quality": Output("1", "reason code: 0 ok, see the operator's reasons", integer=True),
+        "whole_edge_shift_quality": QUALITY,
     },
     summary="Shift of the whole rising edge against a reference spectrum, by least squares.",
     source="ordinary least squares",
@@ -126,7 +117,7 @@ OPERATOR = Operator(
     optional={"normalization": NORMALIZATION},
     reasons=REASONS,
     references=References(
-        {"reference_energy": "energy", "reference_norm": "norm", "reference_normalization": NORMALIZATION},
+        NORM_REFERENCE,
         "spectrum that the shift is counted from",
     ),
     example={"low": 8335.0, "high": 8355.0},
