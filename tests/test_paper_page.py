@@ -27,7 +27,7 @@ BLOCKS = list(replay.BLOCK.finditer(replay.PAGE.read_text("utf-8")))
 
 
 def test_the_page_has_its_commands() -> None:
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 12
     assert all(block["output"].strip() for block in BLOCKS)
 
 

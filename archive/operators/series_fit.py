@@ -265,15 +265,18 @@ def fit_breakpoint(
     unit = max(1.0, sums[best] / dof) if known else sums[best] / dof
     inside = sums <= sums[best] + unit * stats.chi2.ppf(confidence, 1)
     place = float(places[best])
-    value, *slopes = _slopes(x, y, w, place, unit)
+    value, slopes = _slopes(x, y, w, place, unit)
     low, high = float(places[inside].min()), float(places[inside].max())
     return Break(place, low, high, *slopes, improvement, p_value, line, value)
 
 
-def _slopes(x: Floats, y: Floats, w: Floats, place: float, unit: float) -> tuple[float, float, float, float, float]:
+def _slopes(
+    x: Floats, y: Floats, w: Floats, place: float, unit: float
+) -> tuple[float, tuple[float, float, float, float]]:
+    """Value where two lines meet, and the slope before it and behind it, each with its sigma."""
     below, above = np.minimum(x - place, 0.0), np.maximum(x - place, 0.0)
     terms = np.stack([np.ones_like(x), below, above], axis=1)
     inverse = np.linalg.inv(terms.T @ (terms * w[:, None]))
     found = inverse @ (terms.T @ (w * y))
     sigma = np.sqrt(np.diag(inverse) * unit)
-    return float(found[0]), float(found[1]), float(sigma[1]), float(found[2]), float(sigma[2])
+    return float(found[0]), (float(found[1]), float(sigma[1]), float(found[2]), float(sigma[2]))
