@@ -110,7 +110,12 @@ class BundleReader:
                 continue
             term = BY_NAME[name]
             try:
-                values = [_value(term, value) for value in group.read(name).tolist()]
+                stored = group.read(name).tolist()
+                if term.kind == "word":  # few different ones, over and over
+                    meant = {value: _value(term, value) for value in dict.fromkeys(stored)}
+                    values = [meant[value] for value in stored]
+                else:
+                    values = [_value(term, value) for value in stored]
             except (BarospecError, TypeError, ValueError, OverflowError) as error:
                 raise InvalidData(f"{path}/{name}: {error}") from None
             found[name] = np.array([*values, None], dtype=object)[:-1]

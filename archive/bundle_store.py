@@ -11,6 +11,7 @@ import math
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ class GroupReader:
         values = np.asarray(source[start : len(self) if stop is None else stop])
         return values.astype(object) if self.kind(name) == "string" else values
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Points of the longest curve."""
         return max((self.described[name]["shape"][1] for name in self.names if "point" in self.dims(name)), default=1)

@@ -41,6 +41,8 @@ class Cleared:
         Kind of file -> how many. Of a dry run only what nothing refers to even now.
     bytes : int
         Their size.
+    left_until : datetime, optional
+        In a bucket: from when on `gc` may remove more, what is too young to tell from what another writer is putting there.
     """
 
     expired: list[Commit] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Cleared:
     tags: list[str] = field(default_factory=list)
     removed: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
+    left_until: datetime | None = None
     dry_run: bool = False
 
 
@@ -100,6 +103,8 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
             repo.expire_snapshots(until)
         progress("files", 1, 2)
         _count(report, repo.garbage_collect(before))
+        if not isinstance(store.location, Local) and _kinds(repo.garbage_collect(datetime.now(UTC), dry_run=True)):
+            report.left_until = datetime.now(UTC) + PATIENCE
         if due["sealed"]:
             _seal_again(store, files)
         files.remove(UNFINISHED)
@@ -125,9 +130,14 @@ def _refuse_damage(files: Files, progress: Progress) -> None:
         )
 
 
-def _count(report: Cleared, summary: Any) -> Cleared:
+def _kinds(summary: Any) -> dict[str, int]:
+    """How many files of each kind."""
     kinds = ("chunks", "manifests", "snapshots", "attributes", "transaction_logs")
-    report.removed = {kind: count for kind in kinds if (count := int(getattr(summary, f"{kind}_deleted", 0) or 0))}
+    return {kind: count for kind in kinds if (count := int(getattr(summary, f"{kind}_deleted", 0) or 0))}
+
+
+def _count(report: Cleared, summary: Any) -> Cleared:
+    report.removed = _kinds(summary)
     report.bytes = int(getattr(summary, "bytes_deleted", 0) or 0)
     return report
 

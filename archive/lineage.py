@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import zarr
 
 Rows = NDArray[np.int64]
+Words = Callable[[str], list[str]]  # from a column to its vocabulary
 
 
 @dataclass(slots=True)
@@ -105,15 +107,15 @@ def read_fields(root: zarr.Group, key: str, rows: Rows, names: Iterable[str]) ->
             found[name] = [None] * len(rows)
             continue
         stored = np.asarray(array(group, name).get_orthogonal_selection((rows,)))
-        found[name] = decode(root, name, stored)
+        found[name] = decode(partial(read_words, root), name, stored)
     return found
 
 
-def decode(root: zarr.Group, name: str, stored: NDArray[Any]) -> list[Any]:
+def decode(words_of: Words, name: str, stored: NDArray[Any]) -> list[Any]:
     """Values of a column of spectra as they are meant: words for codes, None where not known."""
     kind = SPECTRUM_KINDS[name]
     if kind == "word":
-        words = read_words(root, name)
+        words = words_of(name)
         return [words[code] if 0 <= code < len(words) else None for code in stored.tolist()]
     if kind == "number":
         return [None if value != value else value for value in stored.tolist()]

@@ -110,7 +110,7 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
     for name in report.tags:
         store.untag(name)
     report.cleared = clear(store, emptied.time, "purge", False, progress)
-    for commit in store.history():
+    for commit in list(store.history()):
         if any(_not_empty(store.read(commit.snapshot), rows).values()):
             raise StoreError(
                 f"snapshot {commit.snapshot} still holds purged spectra: somebody wrote meanwhile. Run the same command again."

@@ -301,7 +301,8 @@ class Store:
 
     def seal(self) -> int:
         """Record the digests of the metadata files of every commit that has no seal yet, see `seals`."""
-        history = ((commit.snapshot, commit.parent) for commit in self.history())
+        # As a list: in a bucket icechunk stands still when it is asked for more while it still tells the history.
+        history = [(commit.snapshot, commit.parent) for commit in self.history()]
         return seal(files_of(self.location), history, self.manifests)
 
     def manifests(self, snapshot: str) -> list[str]:
@@ -360,6 +361,10 @@ def failure(location: Location, what: str, error: Exception) -> BarospecError:
         location.head()  # icechunk asks with HEAD, whose answers have no words: ask again with GET
     except BarospecError as plain:
         return plain
+    if "snapshot not found" in str(error):
+        return NotFound(
+            f"{what}: a snapshot is not there. `barospec gc` may have removed it; `barospec log` lists those that are."
+        )
     return explain(error, location.place, location.access)
 
 

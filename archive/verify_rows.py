@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from barospec.archive.layout import (
     row_sha256,
     spectra_group,
 )
-from barospec.archive.lineage import decode
+from barospec.archive.lineage import Words, decode
 from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SETTABLE, SPECTRUM_TERMS, STATUSES, group_key
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def check_rows(
     """All rows of all groups, a block at a time."""
     known = KnownRows()
     headers = count_records(root, "headers")
+
+    @cache
+    def words(name: str) -> list[str]:
+        return read_words(root, name)
+
     for key in groups:
         group = spectra_group(root, key)
         try:
@@ -84,7 +90,7 @@ def check_rows(
             continue
         for start in range(0, rows, block):
             progress(key, start, rows)
-            _check_block(root, key, start, min(rows, start + block), headers, known, report)
+            _check_block(group, words, key, start, min(rows, start + block), headers, known, report)
         report.count("spectra", rows)
     _check_ids(known, report)
     return known
@@ -112,23 +118,23 @@ def _check_lengths(group: zarr.Group, key: str, rows: int, report: Verified) -> 
 
 
 def _check_block(
-    root: zarr.Group, key: str, start: int, stop: int, headers: int, known: KnownRows, report: Verified
+    group: zarr.Group, words: Words, key: str, start: int, stop: int, headers: int, known: KnownRows, report: Verified
 ) -> None:
-    group, where = spectra_group(root, key), f"/spectra/{key}[{start}:{stop}]"
+    where = f"/spectra/{key}[{start}:{stop}]"
     try:
         stored = read_columns(group, start, stop)
-        columns = {name: decode(root, name, stored[name]) for name in stored if name in BY_NAME}
+        columns = {name: decode(words, name, stored[name]) for name in stored if name in BY_NAME}
         for name in ("spectrum_id", "revision", "status"):
             columns.setdefault(name, [None] * (stop - start))
         known.add(key, start, columns)
-        _check_terms(root, key, start, stored, columns, headers, report)
+        _check_terms(words, key, start, stored, columns, headers, report)
         _check_numbers(group, key, start, stored, columns, report)
     except Exception as error:
         report.blame(where, f"it cannot be read: {' '.join(str(error).split())[:200]}")
 
 
 def _check_terms(
-    root: zarr.Group, key: str, start: int, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], headers: int, report: Verified
+    words: Words, key: str, start: int, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], headers: int, report: Verified
 ) -> None:  # fmt: skip
     """Codes that have a word, values that the vocabulary allows, required terms, and those that do not apply."""
 
@@ -138,7 +144,7 @@ def _check_terms(
     for term in SPECTRUM_TERMS:
         if term.name in stored and term.kind == "word":
             codes = stored[term.name]
-            for coded in np.flatnonzero((codes >= len(read_words(root, term.name))) | (codes < -1)).tolist():
+            for coded in np.flatnonzero((codes >= len(words(term.name))) | (codes < -1)).tolist():
                 blame(coded, f"{term.name} has code {codes[coded]}, for which there is no word")
         if term.allowed:
             for place, value in enumerate(columns.get(term.name, ())):

@@ -1,8 +1,9 @@
-"""Bundles: writing one against a plain ``to_zarr`` of the same data, and the memory that it takes."""
+"""Bundles: writing one against a plain ``to_zarr`` of the same data, the memory that it takes, and checking it again."""
 
 from __future__ import annotations
 
-import json
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -10,46 +11,66 @@ import tempfile
 from pathlib import Path
 
 import barospec
+from barospec.api import Archive
+from barospec.sharing import verify_bundle
 from benchmarks.derived import POINTS, archive_of_edges
-from benchmarks.record import Result, alternating
+from benchmarks.record import Result, alternating, least_cpu
 
 ROWS = 10_000
-# Sharing in a process of its own: what it holds at most beyond what the same process held after sharing 100 spectra.
+CHAINS = "edge_energy(ensemble=0)"
+BLOCK = 1 << 20
+# In a process of its own: the largest memory of one that shares, or writes with xarray, so many spectra.
 MEASURED = """
-import json, resource, sys
+import re, sys
+from pathlib import Path
 import barospec
 if __name__ == "__main__":
-    archive = barospec.open(sys.argv[1])
-    archive.share("xas sorted by spectrum_id limit 100", sys.argv[2] + "/few")
-    few = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    archive.share("technique = xas", sys.argv[2] + "/all")
-    print(json.dumps([few / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    place, target, how, count = sys.argv[1:]
+    archive, text = barospec.open(place), f"xas sorted by spectrum_id limit {count}"
+    if how == "to_zarr":
+        archive.query(text).to_xarray().to_zarr(target, zarr_format=3, consolidated=False)
+    else:
+        archive.share(text, target, derived=how.removeprefix("share").strip())
+    # Not ru_maxrss, which a child process takes over from the one that started it.
+    print(int(re.search("VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
 def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
-    """Rate and memory of `share`."""
+    """Rate and memory of `share`, rate of `verify`."""
     with tempfile.TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
         archive_of_edges(root / "edges", rows)
-        return [_rate(root, rows), _memory(root, rows)]
+        return [_rate(root, rows), _memory(root, rows), _verifying(root, rows)]
+
+
+def _archive(root: Path) -> Archive:
+    opened = barospec.open(root / "edges")
+    assert isinstance(opened, Archive)
+    return opened
 
 
 def _rate(root: Path, rows: int) -> Result:
-    archive = barospec.open(root / "edges")
+    archive = _archive(root)
     result = Result(
         f"Sharing {rows:,} spectra",
         f"`share` (zarr groups, tables, metadata, pictures, sha256 of every file) against xarray's `to_zarr` of the same lazy Dataset and "
-        f"fields alone; {POINTS} points each. Both read from the archive.",
+        f"fields alone, and of the derived values too where there are any; {POINTS} points each. Both read from the archive.",
         ["with", "to_zarr s", "share s", "ratio", "spectra/s"],
     )
     plain, bundle = root / "plain.zarr", root / "bundle"
+    for chains in ("", CHAINS):
 
-    def write_plain() -> None:
-        shutil.rmtree(plain, ignore_errors=True)
-        archive.query("technique = xas").to_xarray().to_zarr(plain, zarr_format=3, consolidated=False)
-
-    for chains in ("", "edge_energy(ensemble=0)"):
+        def write_plain(chains: str = chains) -> None:
+            shutil.rmtree(plain, ignore_errors=True)
+            selection = archive.query("technique = xas")
+            data = selection.to_xarray()
+            if chains:
+                operator, _, given = chains.partition("(")
+                name, _, value = given.removesuffix(")").partition("=")
+                applied = selection.apply(operator, **{name: float(value)})
+                data = data.assign({str(k): v for k, v in applied.data_vars.items() if k not in data})  # type: ignore[union-attr, arg-type]
+            data.to_zarr(plain, zarr_format=3, consolidated=False)
 
         def write_bundle(chains: str = chains) -> None:
             archive.share("technique = xas", bundle, derived=chains, overwrite=True)
@@ -60,18 +81,54 @@ def _rate(root: Path, rows: int) -> Result:
 
 
 def _memory(root: Path, rows: int) -> Result:
-    target = root / "shared"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, str(root / "edges"), str(target)], capture_output=True, text=True, check=True
-    )
-    few, every = json.loads(done.stdout.splitlines()[-1])
-    size = rows * POINTS * 16 / 1e6
+    counts = [rows // 100, rows // 10, rows]
+    sizes = ", ".join(f"{count * POINTS * 16 / 1e6:.3g}" for count in counts)
     result = Result(
         "Memory of sharing",
-        f"Largest resident memory of a process that shares 100 spectra and then all {rows:,}, whose curves and energies are {size:.0f} MB.",
-        ["after 100, MB", f"after {rows:,}, MB", "growth, MB"],
+        f"Largest resident memory, in MB, of a process of its own that shares so many spectra of {POINTS} points and ends; their curves and "
+        f"energies are {sizes} MB.",
+        ["spectra", *(f"{count:,}" for count in counts)],
     )
-    result.rows.append((few, every, every - few))
+    for how in ("to_zarr", "share", f"share {CHAINS}"):
+        row: list[object] = [how]
+        for count in counts:
+            target = root / "shared"
+            shutil.rmtree(target, ignore_errors=True)
+            words = [sys.executable, "-c", MEASURED, str(root / "edges"), str(target), how, str(count)]
+            row.append(float(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
+        result.rows.append(row)
     return result
+
+
+def _verifying(root: Path, rows: int) -> Result:
+    archive, bundle = _archive(root), root / "bundle"
+    result = Result(
+        f"Verifying {rows:,} spectra",
+        "CPU time of `verify` against reading the same files once through sha256. Of an archive it decodes every chunk, computes each "
+        "spectrum's sha256 again and compares every row of the index with the store; of a bundle it compares arrays, table and records.",
+        ["what", "MB", "sha256 s", "verify s", "ratio", "MB/s"],
+    )
+    works = [
+        ("archive", root / "edges", lambda: archive.verify()),
+        (f"bundle with {CHAINS}", bundle, lambda: verify_bundle(bundle)),
+        ("the same, values recomputed", bundle, lambda: verify_bundle(bundle, recompute=True)),
+    ]
+    for what, folder, work in works:
+        files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+        size = sum(path.stat().st_size for path in files) / 1e6
+        plain, whole = least_cpu(lambda files=files: _read(files), work, repeat=3)  # type: ignore[misc]
+        result.rows.append((what, size, plain, whole, whole / plain, size / whole))
+    return result
+
+
+def _read(files: list[Path]) -> None:
+    for path in files:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+
+
+if __name__ == "__main__":
+    for table in run(rows=int(os.environ.get("ROWS", ROWS))):
+        print(table.markdown())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, int, int], None]
 VALUES = 1 << 22  # of one variable at a time: 32 MB
+TOGETHER = 8  # columns of metadata
 UNTOLD = ("status", "merged_into")  # a bundle has active spectra only, and its own account of parents
 ALWAYS = ("point_count", "revision")  # integers that every spectrum has
 SAID = {
@@ -199,7 +200,9 @@ def _columns(selection: Selection, key: str, policy: Policy, headers: dict[str, 
     """Metadata that may be given away: float with NaN, or texts with None."""
     names = [t.name for t in SPECTRUM_TERMS if t.name not in policy.fields and t.name not in UNTOLD]
     found: dict[str, NDArray[Any]] = {}
-    for name, values in selection.columns(names).items():
+    # A few at a time: texts of all columns at once would be the most that a large selection needs.
+    parts = (selection.columns(names[start : start + TOGETHER]) for start in range(0, len(names), TOGETHER))
+    for name, values in itertools.chain.from_iterable(part.items() for part in parts):
         kind = BY_NAME[name].kind
         if kind == "time":
             known = np.array([None if np.isnat(v) else f"{v.astype('datetime64[us]')}Z" for v in values], dtype=object)
@@ -275,11 +278,15 @@ def _write_group(
         for name, out in item.outputs.items()
         if _dims(item, name)[1:] == ()
     }
-    rows = max(1024, min(4096, VALUES // max(width, 1) // 1024 * 1024))
+    # Without coordinates, whose indexes would be cut again, and kept, for each block.
+    datasets = [
+        dataset[names].drop_vars(list(dataset.coords))
+        for dataset, names in ((spectra, curves), *((item.dataset, list(item.outputs)) for item in sets))
+    ]
+    rows = max(1024, min(2048, VALUES // max(width, 1) // 1024 * 1024))
     for start in range(0, count, rows):
         tell(key, start, count)
         part = slice(start, start + rows)
-        datasets = [spectra[curves], *(item.dataset[list(item.outputs)] for item in sets)]
         # In one go: what two of them read is read once.
         for computed in compute(  # type: ignore[no-untyped-call]
             *(dataset.isel(spectrum=part) for dataset in datasets)

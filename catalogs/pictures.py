@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MANY = 60
+MOST_NAMED, MOST_JOINED = 20, 2000  # series in a legend; points with lines between them
 LINE = 105  # characters of the smallest print across a picture
 STYLE: Any = {  # rcParams, whose names matplotlib types one by one
     "font.size": 9,
@@ -75,20 +76,23 @@ def spectra(selection: Selection) -> Figure:
         known = pressure[np.isfinite(pressure)]
         scale = mpl.colors.Normalize(known.min(), known.max()) if known.size and np.ptp(known) > 0 else None
         step = max(1, len(selection) // MANY)
-        for row in range(0, len(selection), step):
+        # In one go: the blocks that hold the drawn spectra are read once, not once for each of them.
+        drawn = dataset[["energy", data]].isel(spectrum=slice(None, None, step)).compute()
+        energies, curves = drawn["energy"].values, drawn[data].values
+        for place, row in enumerate(range(0, len(selection), step)):
             color = (
                 "0.6"
                 if scale is None or not np.isfinite(pressure[row])
                 else mpl.colormaps["viridis"](scale(pressure[row]))
             )
-            axes.plot(dataset["energy"][row], dataset[data][row], color=color, lw=0.8)
+            axes.plot(energies[place], curves[place], color=color, lw=0.8)
         if scale is not None:
             bar = figure.colorbar(mpl.cm.ScalarMappable(scale, "viridis"), ax=axes)
             bar.set_label("pressure (GPa)")
         axes.set_xlabel("energy (eV)")
         axes.set_ylabel("absorption µ(E), as recorded" if data == "mu" else "emission intensity, as recorded")
         if step > 1:
-            axes.set_title(f"every {step}. of {len(selection)} spectra", fontsize=8)
+            axes.set_title(f"{len(curves)} of {len(selection):,} spectra are drawn", fontsize=8)
         sign(figure, selection)
     return figure
 
@@ -101,19 +105,18 @@ def conditions(selection: Selection) -> Figure:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure()
         runs = sorted({str(run) for run in found["run"]})
+        many = {"ls": "none", "ms": 1.5} if len(selection) > MOST_JOINED else {"ms": 4}
         for number, run in enumerate(runs):
             mine = (found["run"] == run) & np.isfinite(found["pressure"]) & np.isfinite(found["temperature"])
             if not mine.any():
                 continue
             order = np.argsort(np.nan_to_num(found["step"][mine]), kind="stable")
-            style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-            axes.plot(
-                found["pressure"][mine][order], found["temperature"][mine][order], lw=0.8, ms=4, label=run, **style
-            )
+            style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)], **many}
+            axes.plot(found["pressure"][mine][order], found["temperature"][mine][order], lw=0.8, label=run, **style)
         axes.set_xlabel("pressure (GPa)")
         axes.set_ylabel("temperature (K)")
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=7)
+        _legend(axes)
         sign(figure, selection)
     return figure
 
@@ -181,7 +184,7 @@ def quantity(
         shown = found.name.replace("_", " ") + ("" if found.unit == "1" else f" ({found.unit})")
         axes.set_ylabel(f"change of {shown}" if relative else shown)
         axes.ticklabel_format(axis="y", useOffset=False)
-        axes.legend(fontsize=7)
+        _legend(axes)
         # What was left out, and that origins were mixed, belongs to the picture.
         axes.set_title("\n".join(line for note in found.notes for line in textwrap.wrap(note, LINE)), fontsize=6)
         sign(figure, selection)
@@ -206,10 +209,21 @@ def _draw_fit(axes: Axes, points: tuple[Any, Any, Any], fit: str, confidence: fl
     return f": break at {broken.position:.3g} ({broken.low:.3g} to {broken.high:.3g}), p = {broken.p_value:.2g}"
 
 
+def _legend(axes: Any) -> None:
+    """Names of the series; of very many the first, and how many more, since the list would leave no room for the points."""
+    handles, labels = axes.get_legend_handles_labels()
+    title = f"{MOST_NAMED} of {len(labels)} are named" if len(labels) > MOST_NAMED else None
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(labels) > len(COLORS) else {}
+    axes.legend(handles[:MOST_NAMED], labels[:MOST_NAMED], fontsize=7, title=title, title_fontsize=7, **beside)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture; the file name's ending says the format (png, pdf, svg)."""
+    import matplotlib as mpl
+
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise CallError(f'"{path.name}" should end in .png, .pdf or .svg.')
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[path.suffix.lower()]
-    figure.savefig(path, dpi=200, metadata=metadata)
+    with mpl.rc_context(STYLE):  # what makes the names within an SVG the same each time is read here
+        figure.savefig(path, dpi=200, metadata=metadata)

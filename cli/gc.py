@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,6 +12,15 @@ from barospec.cli.output import note, progress, write_object
 from barospec.schemas.values import counted
 
 NAME = "gc"
+
+
+def tell_left(until: datetime | None) -> None:
+    """In a bucket: what is too young to be removed."""
+    if until is not None:
+        note(
+            "What nothing refers to and is younger than a day stays, for another machine may be putting it there. Run "
+            f"`barospec gc --yes` after {until:%Y-%m-%d %H:%M} UTC to remove it."
+        )
 
 
 def command(
@@ -42,6 +52,7 @@ def command(
         rows = [[commit.snapshot, commit.time, commit.message] for commit in report.expired]
         head = {"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}
         more = {"kept": report.kept, "tags": report.tags, "removed": report.removed, "bytes": report.bytes}
+        more |= {"left_until": report.left_until}
         write_object({**head, **more, "dry_run": report.dry_run}, columns, rows)
         return
     would = "would leave" if report.dry_run else "left"
@@ -55,3 +66,4 @@ def command(
         note("Nothing was removed. Add --yes to do it.")
     else:
         print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB).")
+        tell_left(report.left_until)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from barospec.cli.common import ArchiveOption, open_archive
 from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption
+from barospec.cli.gc import tell_left
 from barospec.cli.output import note, progress, write_object
 from barospec.schemas.values import counted
 
@@ -46,5 +47,7 @@ def command(
             )
     if report.dry_run and not dry_run:
         raise CallError("nothing was deleted. Look through what would be, and add --yes.")
+    if report.cleared is not None:
+        tell_left(report.cleared.left_until)
     if not report.dry_run:
         note("Copies of this archive, bundles and indexes on other machines may still hold them.")

@@ -27,7 +27,8 @@ def command(
     """Give a state of the archive a name for ever, or list the names.
 
     The newest state is named, or the one given with --at. A tag never moves, and a deleted name is never given again:
-    what was cited stays what it was. `gc` keeps everything that a tag names.
+    what was cited stays what it was. `gc` keeps everything that a tag names. Without a NAME, --at lists the tags of
+    that state and of earlier ones.
     """
     from barospec.schemas.errors import CallError
 
@@ -44,6 +45,10 @@ def command(
         made = opened.tag(name, message, at=at)
         note(f"Tag {made.name} names snapshot {made.snapshot}.")
     records = [t for t in opened.tag_records() if name is None or t.name == name]
+    if name is None and at is not None:
+        opened = open_archive(archive, at)
+        earlier = {commit.snapshot for commit in opened.log()}
+        records = [record for record in records if record.snapshot in earlier]
     columns = ["name", "snapshot", "time", "author", "message"]
     rows = [[record.to_dict()[column] for column in columns] for record in records]
     if as_json:

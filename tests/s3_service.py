@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 Environment = dict[str, Any]
 Answer = Callable[[Environment, Any], Iterable[bytes] | None]
 
+BUCKET = "beamtimes"
 KEY_ID, SECRET = "AKIATESTTESTTESTTEST", "a-secret-that-must-not-appear"
 
 

@@ -69,13 +69,15 @@ def test_gc_refuses_to_take_damage_for_right(archive: Archive, tmp_path: Path) -
     assert archive.verify().ok
 
 
+def content_of(name: str, raw: bytes) -> bytes:
+    """What a file says, chunks as they are decoded."""
+    return bytes(Zstd().decode(raw)) if "/chunks/" in name else raw
+
+
 def everything(root: Path) -> bytes:
-    """All bytes of an archive, chunks as they are decoded."""
-    content = []
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        raw = path.read_bytes()
-        content.append(Zstd().decode(raw) if "chunks" in path.parts else raw)
-    return b"\0".join(map(bytes, content))
+    """All bytes of an archive."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return b"\0".join(content_of(path.as_posix(), path.read_bytes()) for path in files)
 
 
 def secrets(archive: Archive, name: str) -> list[bytes]:
