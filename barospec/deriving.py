@@ -323,6 +323,7 @@ class Deriving(Finding):
         -------
         dict
             ``outputs`` by name; ``same_bits``; ``difference``, the largest of a number from the stored one, relative to it;
+            ``agrees``, whether that is at most 1e-12, what other versions of the software may make of the same formulas;
             ``changed``, what is not as it was then (operators, software, platform), which explains a difference.
 
         Raises

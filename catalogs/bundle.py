@@ -188,6 +188,12 @@ def _write(
     for one in (selection, inputs) if inputs is not None else (selection,):
         _learn(policy, one)
     channels = _channels_for(options.raw, selection, sets, sorted(filled.available) if filled else ())
+    for item in sets:
+        if twice := sorted({*item.outputs} & {*channels(item.key)}):
+            raise Conflict(
+                f'"{item.chain}" gives {twice[0]}, which is also a recorded channel of the spectra that goes along, and a bundle has one '
+                "array of a name. Leave the chain out, or make a bundle for each."
+            )
     data = part / "data"
     data.mkdir()
     headers: dict[str, str] | None = {} if options.raw else None

@@ -5,7 +5,8 @@
 needs numpy and zarr only. The formulas are the operators' own source, unchanged, in ``software/`` beside this file;
 where scipy is not installed, numpy and the standard library stand in for the few functions of it that they use.
 Values agree when they differ by less than 1e-9 of themselves (or 1e-12): what another FFT or another order of additions
-may do. Exit code 0: all agree; 1: some do not; 2: this is no bundle.
+may do; or by less than a millionth of their own standard uncertainty (an uncertainty, of itself): where a fit that goes
+step by step ends. Exit code 0: all agree; 1: some do not; 2: this is no bundle.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RELATIVE, ABSOLUTE = 1e-9, 1e-12
+RELATIVE, ABSOLUTE, OF_SIGMA = 1e-9, 1e-12, 1e-6
 ROWS, VALUES = 2048, 1 << 22  # at a time: 32 MB of each array
 MOST_GATHERED = 1 << 25
 # (folder of a group within data/, array, first row, row after the last) -> values
@@ -145,11 +146,16 @@ def recompute(spectra: Spectra, derived: Mapping[str, Any]) -> Iterator[tuple[in
         yield start, stop, run(plan, arrays, wanted)
 
 
-def differing(found: NDArray[Any], stated: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where two arrays of values disagree; NaN agrees with NaN only."""
+def differing(found: NDArray[Any], stated: NDArray[Any], sigma: NDArray[Any] | float = 0.0) -> NDArray[np.bool_]:
+    """Where two arrays of values with a standard uncertainty disagree; NaN agrees with NaN only.
+
+    >>> differing(np.array([2.0, 2.0]), np.array([2.00000001, 2.00000001]), np.array([0.1, np.nan])).tolist()
+    [False, True]
+    """
     a, b = np.asarray(found, dtype=np.float64), np.asarray(stated, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= ABSOLUTE + RELATIVE * np.maximum(np.abs(a), np.abs(b))
+        slack = OF_SIGMA * np.nan_to_num(np.abs(sigma), posinf=0.0)
+        near = np.abs(a - b) <= ABSOLUTE + slack + RELATIVE * np.maximum(np.abs(a), np.abs(b))
     wrong: NDArray[np.bool_] = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
     return wrong
 
@@ -214,7 +220,12 @@ def check(spectra: Spectra, bundle: Mapping[str, Any], numbers: Sequence[Mapping
         for start, stop, found in recompute(spectra, derived):
             for name, values in found.items():
                 stated = spectra.read(derived["group"], name, start, stop)
-                wrong[name] += int(differing(values, stated).reshape(len(values), -1).any(axis=1).sum())
+                own = f"{name.removesuffix('_sigma')}_sigma"
+                sigma = (
+                    spectra.read(derived["group"], own, start, stop) if spectra.has(derived["group"], own) else stated
+                )
+                sigma = sigma if sigma.shape == stated.shape and sigma is not stated else np.zeros(stated.shape)
+                wrong[name] += int(differing(values, stated, sigma).reshape(len(values), -1).any(axis=1).sum())
             count = stop
         for name, bad in wrong.items():
             told = f"DIFFERS for {bad} of {count}" if bad else f"agrees for {count}"
@@ -223,7 +234,7 @@ def check(spectra: Spectra, bundle: Mapping[str, Any], numbers: Sequence[Mapping
         value, sigma = number_of(spectra, number)
         stated = number["computed"]
         pair = np.array([math.nan if item is None else item for item in (stated["value"], stated["sigma"])])
-        bad = bool(differing(np.array([value, sigma]), pair).any())
+        bad = bool(differing(np.array([value, sigma]), pair, pair[1]).any())
         yield f"paper: {number['id']} {'DIFFERS' if bad else 'agrees'} ({value:.6g})"
 
 
@@ -286,7 +297,7 @@ def main(folder: Path) -> int:
     if _stand_in_for_scipy():
         print("scipy is not installed: numpy's FFT and error functions of the standard library stand in.")
     sys.path.insert(0, str(folder / "software"))
-    # The plain formulas, which everybody can read; the compiled ones that may have made the values equal them to 1e-12.
+    # The plain formulas, which everybody can read; the compiled ones may have made the values.
     os.environ["BAROSPEC_NUMBA"] = "0"
     bundle = json.loads(described.read_text(encoding="utf-8"))
     paper = folder / "data" / "paper" / "numbers.json"

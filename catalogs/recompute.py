@@ -16,6 +16,8 @@ from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.series_index import METHODS
 from barospec.schemas.errors import NotFound
 
+AGREEMENT = 1e-12  # relative: what another order of additions may do, in another version of numpy or on another machine
+
 
 def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
     """See `barospec.deriving.Deriving.recompute`."""
@@ -62,7 +64,7 @@ def _compared(outputs: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str
             continue
         same &= float(now) == float(was)
         worst = max(worst, abs(float(now) - float(was)) / (abs(float(was)) or 1.0))
-    return {"same_bits": same, "difference": worst}
+    return {"same_bits": same, "difference": worst, "agrees": same or worst <= AGREEMENT}
 
 
 def _changed(derive: Mapping[str, Any]) -> list[str]:

@@ -126,7 +126,14 @@ def _why(opened: Archive, spectrum: str, name: str, *, recompute: bool, as_json:
         return
     print("\n".join(tree(record)))
     if again is not None:
-        same = "the same bits" if again["same_bits"] else f"differs by {again['difference']:.2g}, relative"
+        apart = f"by {again['difference']:.2g}, relative"
+        same = (
+            "the same bits"
+            if again["same_bits"]
+            else f"agrees, apart {apart}"
+            if again["agrees"]
+            else f"DIFFERS {apart}"
+        )
         print(f"computed again: {same}" + (f" ({'; '.join(again['changed'])})" if again["changed"] else ""))
 
 

@@ -7,6 +7,7 @@ be a test dependency since it wants an older rich than our linters do.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,15 @@ from threading import Thread
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from filelock import FileLock
 
+from barospec.archive.operators.chain import parse_chain
+from barospec.archive.operators.registry import OPERATORS
 from barospec.catalogs.bundle import Bundle
+
+from .bundles_made import opened
+from .s3_service import BUCKET, Service
 
 GROUP = "data/spectra/xas-Ni-K.zarr"
 
@@ -48,6 +55,34 @@ told |= {"names": names, "lazy": lazy, "ids": spectra.spectrum_id.values.tolist(
 assert not {"dask", "barospec", "icechunk"} & set(sys.modules)
 print(json.dumps(told))
 """
+# By URL: a web server, and S3 with keys from the environment or without any.
+URL = """
+import json, sys, warnings
+warnings.simplefilter("error")
+import intake, numpy, xarray
+url, options = sys.argv[1], json.loads(sys.argv[2])
+spectra = xarray.open_zarr(url + "/data/spectra/xas-Ni-K.zarr", storage_options=options or None, chunks=None)
+assert not spectra.mu.variable._in_memory
+catalog = intake.open_catalog(url + "/catalog.yaml", **({"storage_options": options} if options else {}))
+read = catalog["xas_ni_k"].read()
+assert numpy.array_equal(read.mu.values, spectra.mu.values, equal_nan=True)
+assert not {"dask", "barospec", "icechunk"} & set(sys.modules)
+print(json.dumps({"names": list(catalog), "ids": read.spectrum_id.values.tolist(), "mu": float(read.mu[1].sum())}))
+"""
+REFERENCE = "material = NiO run = ambient"
+BOTH = "2: material = NiO run = ambient; 3: material = LaNiO3 run = ambient"
+# Every operator that `--with` allows; two that give values of one name cannot go into one bundle.
+EVERY = [
+    "align(to=8333)", "deglitch(at=8420)", "normalize", "find_e0", f"edge_shift(reference='{REFERENCE}')",
+    f"whole_edge_shift(low=8335, high=8355, reference='{REFERENCE}')", "derivative", "derivative_features(beta_low=8338, beta_high=8350)",
+    "pre_edge_peak(anchor=8345)", "white_line", f"feature(position=8360, low=8355, high=8365, reference='{REFERENCE}')",
+    "track_peak(low=8340, high=8360)", f"difference(reference='{REFERENCE}')", f"lcf(low=8330, high=8380, references='{BOTH}')",
+    f"agreement(low=8330, high=8400, reference='{REFERENCE}')", f"edge_energy(fraction=0.5) | valence(references='{BOTH}')",
+    "background", "normalize_emission", "kbeta13_position", "kbeta_prime", "first_moment", f"iad(reference='{REFERENCE}')",
+    f"spin_state(references='LS: material = LaNiO3 run = ambient; HS: {REFERENCE}')",
+    f"valence_to_core(low=8318, high=8340) | valence_vtc(references='{BOTH}')",
+]  # fmt: skip
+OTHERS = ["foil", f"align_to(low=8330, high=8400, reference='{REFERENCE}')"]
 # The validator fetches the JSON-LD context of RO-Crate; where there is no network, the one that ro-crate-py carries is served.
 CRATE = """
 import email.message, io, json, sys, urllib.request, urllib.response
@@ -79,6 +114,9 @@ print(json.dumps({"passed": result.passed(), "issues": [str(issue.message) for i
 """
 
 
+Urls = dict[str, tuple[str, dict[str, object]]]
+
+
 @dataclass
 class Tools:
     """A virtual environment, and what scripts printed in it after each step."""
@@ -88,14 +126,25 @@ class Tools:
 
     def install(self, *packages: str) -> str:
         """Install packages; returns why that was not possible."""
-        command = [self.python, "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *packages]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            self.python,
+            "install",
+            "-q",
+            "--no-compile",
+            "--disable-pip-version-check",
+            *packages,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         return "" if done.returncode == 0 else f"pip cannot install {' '.join(packages)}: {done.stderr.strip()[-200:]}"
 
-    def run(self, name: str, *arguments: str | Path, cwd: Path) -> None:
+    def run(self, name: str, *arguments: str | Path, cwd: Path, keys: dict[str, str] | None = None) -> None:
         """Keep what a script prints, or how it fails."""
         command = [self.python, "-I", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **(keys or {})})
         self.printed[name] = done.stdout if done.returncode == 0 else f"FAILED {done.stdout}{done.stderr}"
 
 
@@ -106,7 +155,45 @@ def moved(sealed: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tools(moved: Path, sealed: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Tools:
+def every(sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Bundles with the values of every operator."""
+    folder, archive = tmp_path_factory.mktemp("every"), opened(sample_path)
+    query = "Ni K synthetic La3Ni2O7 above 19 GPa"
+    return [archive.share(query, folder / f"b{n}", derived=chains).path for n, chains in enumerate((EVERY, OTHERS))]
+
+
+@pytest.fixture(scope="module")
+def urls(moved: Path, service: Service) -> Iterator[Urls]:
+    """The bundle behind a plain static web server and in a public bucket: address and storage options."""
+    client = service.client()
+    for path in moved.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), BUCKET, f"bundle/{path.relative_to(moved)}", ExtraArgs={"ACL": "public-read"})
+
+    class Static(SimpleHTTPRequestHandler):
+        def list_directory(self, _: object) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    public = {"anon": True, "client_kwargs": {"endpoint_url": service.endpoint}}
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Static, directory=str(moved))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        yield {"http": (at, {}), "s3": (f"s3://{BUCKET}/bundle", public), "s3 keys": (f"s3://{BUCKET}/bundle", {})}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def tools(
+    moved: Path,
+    every: list[Path],
+    urls: Urls,
+    sealed: Bundle,
+    service: Service,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Tools:
     """Everything is run here, step by step; once, though several processes may test."""
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if shared.name.startswith("popen-") else shared
@@ -114,23 +201,34 @@ def tools(moved: Path, sealed: Bundle, tmp_path_factory: pytest.TempPathFactory)
     with FileLock(shared / "tools.lock"):
         made = Tools(shared / "clean-venv" / "bin" / "python")
         if not kept.exists():
-            made.printed = _steps(made, moved, shared)
+            made.printed = _steps(made, moved, every, urls, service.variables(), shared)
             kept.write_text(json.dumps(made.printed))
         made.printed = json.loads(kept.read_text())
     return made
 
 
-def _steps(made: Tools, moved: Path, folder: Path) -> dict[str, str]:
-    subprocess.run([sys.executable, "-m", "venv", folder / "clean-venv"], check=True, capture_output=True)
+def _steps(
+    made: Tools, moved: Path, every: list[Path], urls: Urls, keys: dict[str, str], folder: Path
+) -> dict[str, str]:
+    # Without a pip of its own, which takes longer to install than all else.
+    words = [sys.executable, "-m", "venv", "--without-pip", folder / "clean-venv"]
+    subprocess.run(words, check=True, capture_output=True)
     why = made.install("numpy", "zarr")
     if why:
         return {"skip": why, "skip crate": why}
     made.run("check", moved / "check_numbers.py", cwd=folder)
+    for number, bundle in enumerate(every):
+        made.run(f"every {number}", bundle / "check_numbers.py", cwd=folder)
     made.run("plain", "-c", PLAIN, moved, cwd=folder)
     why = made.install("xarray", "intake")
     if why:
         return {"skip": why, "skip crate": why}
     made.run("stock", "-c", STOCK, moved, cwd=folder)
+    why = made.install("s3fs")  # brings aiohttp, which fsspec reads http with
+    if why:
+        made.printed["skip url"] = why
+    for kind, (url, options) in urls.items() if not why else ():
+        made.run(kind, "-c", URL, url, json.dumps(options), cwd=folder, keys=keys)
     why = made.install("roc-validator>=0.13", "rocrate>=0.13")
     if why:
         made.printed["skip crate"] = why
@@ -181,8 +279,6 @@ def test_validator_of_ro_crate(tools: Tools) -> None:
 
 
 def test_check_numbers_finds_a_wrong_number(moved: Path, tmp_path: Path) -> None:
-    import zarr
-
     copy = Path(shutil.copytree(moved, tmp_path / "copy"))
     group = zarr.open_group(str(copy / GROUP), mode="r+")
     group["edge_energy"][1] = float(np.asarray(group["edge_energy"])[1]) + 1e-4  # type: ignore[index]
@@ -193,23 +289,44 @@ def test_check_numbers_finds_a_wrong_number(moved: Path, tmp_path: Path) -> None
     assert nothing.returncode == 2
 
 
-@pytest.fixture
-def server(moved: Path) -> Iterator[str]:
-    """A plain static web server over the bundle."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Nothing on stderr."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(moved))) as httpd:
-        thread = Thread(target=httpd.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-        thread.join()
+@pytest.mark.parametrize("kind", ["http", "s3", "s3 keys"])
+def test_by_url_with_stock_tools(kind: str, tools: Tools, sealed: Bundle) -> None:
+    if "skip url" in tools.printed:
+        pytest.skip(tools.printed["skip url"])
+    told = json.loads(values(tools, kind))
+    spectra = xr.open_zarr(sealed.path / GROUP, chunks=None)
+    assert told["names"] == ["xas_ni_k", "inputs_xas_ni_k"]
+    assert told["ids"] == spectra.spectrum_id.values.tolist()
+    assert told["mu"] == float(spectra.mu[1].sum())
 
 
-def test_behind_a_static_web_server(server: str, moved: Path) -> None:
-    here = xr.open_zarr(moved / GROUP, chunks=None)
-    there = xr.open_zarr(f"{server}/{GROUP}", chunks=None)
-    assert there.identical(here.load())
+def test_every_operator_is_recomputed_with_numpy_and_zarr_alone(tools: Tools) -> None:
+    chains = [step for chain in EVERY + OTHERS for step, _ in parse_chain(chain)]
+    assert {*chains} == {*OPERATORS}
+    for number, least in ((0, 150), (1, 5)):
+        lines = values(tools, f"every {number}").splitlines()
+        assert [line for line in lines if "DIFFERS" in line] == []
+        count = sum("agrees for" in line for line in lines)
+        assert count >= least
+        assert lines[-1] == f"{count} of {count} agree."
+
+
+def test_each_altered_value_is_found(every: list[Path], tmp_path: Path) -> None:
+    """One number of each derived array, a thousandth of it or of its sigma."""
+    copy = Path(shutil.copytree(every[0], tmp_path / "copy"))
+    altered = set()
+    for one in json.loads((copy / "data/bundle.json").read_text())["derived"]:
+        group = zarr.open_group(str(copy / "data" / one["group"]), mode="r+")
+        for name in one["outputs"]:
+            found = np.array(group[name])
+            place = np.unravel_index(np.argmax(np.isfinite(found)), found.shape)
+            integer = found.dtype.kind in "iu"
+            found[place] = (
+                1.0 if np.isnan(found[place]) else found[place] + 1 if integer else found[place] * 1.001 + 1e-6
+            )
+            group[name][:] = found  # type: ignore[index]
+            altered.add(f"{one['group']}: {name} DIFFERS for 1 of")
+    done = subprocess.run([sys.executable, copy / "check_numbers.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert {told for told in altered if told not in done.stdout} == set()
+    assert "0 of" in done.stdout.splitlines()[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -22,6 +23,7 @@ from barospec.archive.store import Store
 from barospec.catalogs import compile_operators, index
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.value_rows import _OWN
+from barospec.cli import show
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound, QueryError
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
@@ -343,9 +345,34 @@ def test_the_record_of_a_number_gives_its_bits_again(own: Archive, tmp_path: Pat
     told = own.recompute(wrong)
     assert not told["same_bits"]
     assert math.isclose(told["difference"], 1e-9 / abs(wrong["value"]["outputs"]["valence"]), rel_tol=1e-3)
+    assert not told["agrees"]
     wrong["activity"]["derive"]["input_snapshot"] = "0" * 20
     with pytest.raises(NotFound):
         own.recompute(wrong)
+
+
+def test_a_number_of_another_version_of_the_software_agrees_or_differs(
+    own: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As stored with another numpy: within 1e-12 of itself is told as agreement, more as a difference, with the reason."""
+    identity = _id(own, 3)
+    record = copy.deepcopy(own.why(identity, "valence"))
+    was = record["activity"]["derive"]["software"]["numpy"]
+    record["activity"]["derive"]["software"]["numpy"] = "1.26.0"
+    value = record["value"]["outputs"]["valence"]
+    for relative, agrees in ((4e-13, True), (-4e-13, True), (4e-12, False)):
+        record["value"]["outputs"]["valence"] = value * (1 + relative)
+        told = own.recompute(record)
+        assert (told["same_bits"], told["agrees"]) == (False, agrees)
+        assert told["changed"] == [f"numpy was 1.26.0 and is now {was}"]
+        monkeypatch.setattr(type(own), "why", lambda *_: record)
+        show.command(identity, archive=str(own.location.place), why="valence", recompute=True)
+        said = capsys.readouterr().out.splitlines()[-1]
+        monkeypatch.undo()
+        assert said.startswith(
+            "computed again: agrees, apart by 4e-13" if agrees else "computed again: DIFFERS by 4e-12"
+        )
+        assert said.endswith(f"relative (numpy was 1.26.0 and is now {was})")
 
 
 def test_flags_labels_and_notes_are_events_that_alter_no_data(own: Archive) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,9 +27,7 @@ class Objects:
         self._client, self._prefix = service.client(), address.removeprefix(f"s3://{BUCKET}/")
 
     def names(self, folder: str = "") -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=BUCKET, Prefix=f"{self._prefix}/{folder}"
-        )
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{self._prefix}/{folder}")
         return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
 
     def read(self, name: str) -> bytes:
