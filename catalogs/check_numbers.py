@@ -220,12 +220,12 @@ def check(spectra: Spectra, bundle: Mapping[str, Any], numbers: Sequence[Mapping
         for start, stop, found in recompute(spectra, derived):
             for name, values in found.items():
                 stated = spectra.read(derived["group"], name, start, stop)
-                own = f"{name.removesuffix('_sigma')}_sigma"
-                sigma = (
-                    spectra.read(derived["group"], own, start, stop) if spectra.has(derived["group"], own) else stated
+                own, nothing = f"{name.removesuffix('_sigma')}_sigma", np.zeros(stated.shape)
+                spread = (
+                    spectra.read(derived["group"], own, start, stop) if spectra.has(derived["group"], own) else nothing
                 )
-                sigma = sigma if sigma.shape == stated.shape and sigma is not stated else np.zeros(stated.shape)
-                wrong[name] += int(differing(values, stated, sigma).reshape(len(values), -1).any(axis=1).sum())
+                slack = spread if spread.shape == stated.shape else nothing
+                wrong[name] += int(differing(values, stated, slack).reshape(len(values), -1).any(axis=1).sum())
             count = stop
         for name, bad in wrong.items():
             told = f"DIFFERS for {bad} of {count}" if bad else f"agrees for {count}"
