@@ -253,6 +253,11 @@ def _rows(
 
     import numpy as np
 
+    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.registry import find_operator
+
+    last = find_operator(parse_chain(operators)[-1][0])
+    rare = {name for name, output in last.outputs.items() if output.rare}
     repeats = str(parameters.get("uncertainty")).endswith("repeats")
     with progress("computing") as tell:
         # Repeats may lie anywhere in the selection.
@@ -275,7 +280,9 @@ def _rows(
                     values[title][mine] = found if index is None else found[:, index]
             for title in shown:
                 lost = int(np.count_nonzero(np.isnan(values[title])))
-                if lost and not (repeats and title.endswith("_sigma")):
+                # What is rare is not missed; sigmas from repeats have their own note.
+                expected = shown[title][0] not in rare and not (repeats and title.endswith("_sigma"))
+                if lost and expected:
                     missing[title] = missing.get(title, 0) + lost
             for row in zip(*(labels[name] for name in LABELS), *(values[title] for title in shown), strict=True):
                 yield list(row)

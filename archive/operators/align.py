@@ -141,7 +141,7 @@ OPERATOR = Operator(
         "align_shift_sigma": Output("eV", "its statistical standard uncertainty"),
         "foil_e0": Output("eV", "e0 of the foil on the recorded energies"),
         "foil_e0_other": Output(
-            "eV", "another maximum of its derivative, nearly as high; a grid point, without a sigma"
+            "eV", "another maximum of its derivative, nearly as high; a grid point, without a sigma", rare=True
         ),
         "aligned_energy": Output("eV", "energies on which the foil's e0 is where it belongs", per_point=True),
         "align_quality": QUALITY,

@@ -247,7 +247,7 @@ OPERATOR = Operator(
     outputs={
         "e0_derivative": Output("eV", "steepest point of mu, a point of the scan; no sigma: the step or more"),
         "e0_derivative_other": Output(
-            "eV", "another maximum of the derivative, nearly as high; NaN where there is none"
+            "eV", "another maximum of the derivative, nearly as high; NaN where there is none", rare=True
         ),
         "e0_parabola": Output("eV", "vertex of the parabola that the derivative follows around e0"),
         "e0_parabola_sigma": Output("eV", "its statistical standard uncertainty"),

@@ -24,13 +24,17 @@ COUNTED = "constant plus counting noise, found from the curve itself"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One result: its unit, its meaning, and whether it has a value per point, per reference, or per spectrum."""
+    """One result: its unit, its meaning, and whether it has a value per point, per reference, or per spectrum.
+
+    Of one that is `rare`, NaN says that there is none, and not that it could not be found.
+    """
 
     unit: str
     meaning: str
     per_point: bool = False
     integer: bool = False
     per_reference: bool = False
+    rare: bool = False
 
 
 QUALITY = Output("1", "reason code: 0 ok, see the operator's reasons", integer=True)
