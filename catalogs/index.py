@@ -227,7 +227,7 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
             measure(connection, group, sorted(changed))
         tables = {table for commit in commits for table in commit.metadata.get("tables", ())}
         if tables:
-            load_records(connection, root)
+            load_records(connection, root, tables)
         if annotate(connection) or any(edited.values()):
             count_values(connection)
         touched = [(group, spans[0][0], spans[-1][1]) for group, spans in appended.items()]

@@ -6,7 +6,7 @@ Everything here writes through a connection that `index` opened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -125,12 +125,23 @@ def _decoded(name: str, kind: Kind) -> str:
     return f"make_timestamp({missing})" if kind == "time" else missing
 
 
-def load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
-    """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries."""
+# Tables that are made of one another.
+_TOGETHER = ({"structures", "sites", "bonds"}, {"models", "model_parameters"})
+
+
+def load_records(connection: duckdb.DuckDBPyConnection, root: Any, written: Collection[str] | None = None) -> None:
+    """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries.
+
+    Of those that stand in the index already, only the ones that were `written` since.
+    """
     from barospec.archive.columns import TABLES
     from barospec.archive.layout import read_table
 
+    wanted = set(written) if written is not None else {*RECORDS, "bonds"}
+    wanted |= {table for tables in _TOGETHER if tables & wanted for table in tables}
     for table in (*RECORDS, "bonds"):
+        if table not in wanted:
+            continue
         kinds = TABLES[table]
         stored = read_table(root, table)
         arrays = {name: stored[name].astype(object) if kind == "text" else stored[name] for name, kind in kinds.items()}
@@ -140,13 +151,14 @@ def load_records(connection: duckdb.DuckDBPyConnection, root: Any) -> None:
         connection.register("block", arrays)
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {select} FROM block")
         connection.unregister("block")
-    _widen_models(connection)
-    # A bond is searched by the conditions of its structure.
-    connection.execute(
-        """CREATE OR REPLACE TABLE bonds AS
-        SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
-        FROM bonds b JOIN structures s USING (structure_id, revision)"""
-    )
+    if "models" in wanted:
+        _widen_models(connection)
+    if "bonds" in wanted:  # which are searched by the conditions of their structure
+        connection.execute(
+            """CREATE OR REPLACE TABLE bonds AS
+            SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
+            FROM bonds b JOIN structures s USING (structure_id, revision)"""
+        )
 
 
 def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
