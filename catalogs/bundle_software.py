@@ -89,5 +89,14 @@ def write_software(folder: Path) -> None:
                 init.write_text(f'{what}\n__version__ = "{barospec.__version__}"\n', encoding="utf-8", newline="\n")
             elif not init.exists():
                 init.write_text(_PACKAGE.format(what="A part of barospec"), encoding="utf-8", newline="\n")
-    text = metadata.distribution("barospec").read_text("licenses/LICENSE")
-    (folder / "LICENSE").write_text(text or "BSD 3-Clause\n", encoding="utf-8", newline="\n")
+    (folder / "LICENSE").write_text(_license(), encoding="utf-8", newline="\n")
+
+
+@cache
+def _license() -> str:
+    """The license in full, the same whatever folder one stands in: in a checkout the first description found may lack it."""
+    found = (each.read_text("licenses/LICENSE") for each in metadata.distributions(name="barospec"))
+    if text := next((text for text in found if text), ""):
+        return text
+    beside = Path(barospec.__file__).resolve().parents[1] / "LICENSE"
+    return beside.read_text(encoding="utf-8") if beside.is_file() else "BSD 3-Clause\n"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
 import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -193,9 +195,26 @@ def test_zip_is_the_folder_and_deterministic(sealed: Bundle, shared_path: Path, 
     assert packed == files_of(sealed.path)
     found = verify(first.path)
     assert (found.ok, found.identifier) == (True, sealed.identifier)
-    second = opened(shared_path).share(ABOVE, tmp_path / "other" / "name", derived=CHAINS, zipped=True)
-    assert second.path.read_bytes() == first.path.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.zip", "other"]
+    # Another process, as somebody else would start it: other hashes, place, time zone, language, number of threads.
+    (tmp_path / "other").mkdir()
+    command = [sys.executable, "-m", "barospec.cli.main", "share", ABOVE, "name", "--zip", "--with", CHAINS]
+    strange = {
+        "PYTHONHASHSEED": "77",
+        "TZ": "Asia/Tokyo",
+        "LC_ALL": "tr_TR.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "40",
+    }
+    done = subprocess.run(
+        [*command, "--archive", str(shared_path)],
+        cwd=tmp_path / "other",
+        env={**os.environ, **strange},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "other" / "name.zip").read_bytes() == first.path.read_bytes()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bundle.zip", "name.zip", "other"]
 
 
 @pytest.mark.parametrize("raw", [False, True])

@@ -27,6 +27,7 @@ from filelock import FileLock
 from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.registry import OPERATORS
 from barospec.catalogs.bundle import Bundle
+from barospec.schemas.errors import Conflict
 
 from .bundles_made import opened
 from .s3_service import BUCKET, Service
@@ -309,6 +310,12 @@ def test_every_operator_is_recomputed_with_numpy_and_zarr_alone(tools: Tools) ->
         count = sum("agrees for" in line for line in lines)
         assert count >= least
         assert lines[-1] == f"{count} of {count} agree."
+
+
+def test_a_value_named_like_a_channel_that_goes_along_is_refused(sample_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="murefer, which is also a recorded channel"):
+        opened(sample_path).share("run = run-2 above 15 GPa", tmp_path / "b", derived="foil, align(to=8333)")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_each_altered_value_is_found(every: list[Path], tmp_path: Path) -> None:
