@@ -138,18 +138,7 @@ def command(
     elif as_csv:
         write_csv(columns, units, rows)
     else:
-        quality = scalars.index(last.quality) if last.quality in scalars else None
-        found = list(rows)
-        # Calculations of one series differ by their cluster.
-        cluster = LABELS.index("cluster_atoms")
-        labels = [*SHOWN, *(["cluster_atoms"] if any(_there(row[cluster]) for row in found) else [])]
-        drawn = []
-        for row in found:
-            values = list(row[len(LABELS) :])
-            if quality is not None:
-                values[quality] = last.reasons[int(values[quality])]
-            drawn.append([row[LABELS.index(name)] for name in labels] + values)
-        table([*labels, *scalars], drawn, units=units)
+        _draw(list(rows), scalars, last, units)
         curves = [name for name, out in last.outputs.items() if out.per_point]
         if curves:
             note(f"{', '.join(curves)} have a value per point: use --output FOLDER, or Python.")
@@ -157,6 +146,20 @@ def command(
         note(f"{name}: no value for {count} of {len(selection)} spectra; {last.quality} says why.")
     for said in notes:
         note(said)
+
+
+def _draw(rows: list[list[Any]], scalars: list[str], last: Operator, units: dict[str, str]) -> None:
+    """The table, reasons in place of their codes; calculations of one series differ by their cluster."""
+    quality = scalars.index(last.quality) if last.quality in scalars else None
+    cluster = LABELS.index("cluster_atoms")
+    labels = [*SHOWN, *(["cluster_atoms"] if any(_there(row[cluster]) for row in rows) else [])]
+    drawn = []
+    for row in rows:
+        values = list(row[len(LABELS) :])
+        if quality is not None:
+            values[quality] = last.reasons[int(values[quality])]
+        drawn.append([row[LABELS.index(name)] for name in labels] + values)
+    table([*labels, *scalars], drawn, units=units)
 
 
 def _there(value: Any) -> bool:
