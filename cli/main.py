@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from copy import copy
@@ -131,6 +132,21 @@ def _called(words: list[str]) -> typer.Typer:
     return called
 
 
+REFUSED = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+    )
+)
+
+
 def run() -> None:
     """Entry point: errors become messages on stderr, without traceback unless BAROSPEC_DEBUG is set."""
     try:
@@ -153,6 +169,13 @@ def run() -> None:
             sys.exit(1)
         if os.environ.get("BAROSPEC_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            # What the system refuses is no fault of ours: a full disk, a folder that may not be written.
+            place = f"{error.filename}: " if error.filename else ""
+            note(
+                f"barospec: {place}{(error.strerror or str(error)).lower()}. Nothing was finished; free space, or name another place."
+            )
+            sys.exit(1)
         note(f"barospec: internal error, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         note("This is a fault of barospec. Run again with BAROSPEC_DEBUG=1 and report the traceback.")
         sys.exit(1)

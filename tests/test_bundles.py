@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from barospec.archive import bagit as bags
 from barospec.catalogs import pictures
 from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify
-from barospec.cli.main import app
+from barospec.cli.main import app, run
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError
 
 from .bundles_made import ABOVE, CHAINS, PRIVATE, opened, reseal
@@ -329,6 +330,24 @@ def test_interrupted_share_leaves_nothing(shared_path: Path, tmp_path: Path, mon
     assert verify(old.path).identifier == old.identifier
     assert archive.share(ABOVE, tmp_path / "bundle", overwrite=True).identifier != old.identifier
     assert verify(old.path).ok
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    code: int, shared_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(code, os.strerror(code), str(tmp_path / "b"))
+
+    monkeypatch.setattr("barospec.catalogs.bundle.write_citation", full)
+    monkeypatch.setattr(sys, "argv", ["barospec", "share", "run = NiO", str(tmp_path / "b"), "-a", str(shared_path)])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'b'}: {os.strerror(code).lower()}. Nothing was finished" in told
+    assert "internal error" not in told
+    assert list(tmp_path.iterdir()) == []
 
 
 # Damage: every file, random places

@@ -80,23 +80,23 @@ def test_damage_to_any_object_is_told(archive: Archive, address: str, service: S
     report = archive.verify()
     assert (report.faults, report.notes) == ([], [])
     right = [state(Archive(address, at=at)) for at in (None, "early")]
-    damaged: dict[str, bytes] = {}
-    for folder, count in NAMED.items():
-        for name in chance.sample(objects.names(folder), count):
-            damaged[name] = objects.read(name)
-    for name, content in damaged.items():
-        changed = bytearray(content)
-        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
-        objects.write(name, bytes(changed))
-    found = told(address)
-    missed = [name for name in damaged if name.rpartition("/")[2] not in found]
-    for name in damaged.keys() - {*missed}:
-        objects.write(name, damaged[name])
-    if missed:  # zstd's frames have bits without a meaning
-        assert all("/chunks/" in name for name in missed)
-        assert [state(Archive(address, at=at)) for at in (None, "early")] == right
-    for name in missed:
-        objects.write(name, damaged[name])
+    # Seals apart: what a damaged one has recorded cannot be compared.
+    for folders in ([folder for folder in NAMED if folder != "seals/"], ["seals/"]):
+        chosen = [name for folder in folders for name in chance.sample(objects.names(folder), NAMED[folder])]
+        damaged = {name: objects.read(name) for name in chosen}
+        for name, content in damaged.items():
+            changed = bytearray(content)
+            changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+            objects.write(name, bytes(changed))
+        found = told(address)
+        missed = [name for name in damaged if name.rpartition("/")[2] not in found]
+        for name in damaged.keys() - {*missed}:
+            objects.write(name, damaged[name])
+        if missed:  # zstd's frames have bits without a meaning
+            assert all("/chunks/" in name for name in missed)
+            assert [state(Archive(address, at=at)) for at in (None, "early")] == right
+        for name in missed:
+            objects.write(name, damaged[name])
     for folder in TOLD:
         for name in objects.names(folder):
             before = objects.read(name)
@@ -132,8 +132,6 @@ def test_clearing_and_deleting(
     waiting = archive.gc(keep_days=0)
     assert (waiting.removed, len(waiting.expired)) == ({}, 3)
     assert waiting.left_until is not None
-    with pytest.raises(NotFound):
-        barospec.open(address, at=lone).query("")
     assert [state(Archive(address, at=at)) for at in (None, "early")] == [now, early]
     archive.tag("late")
     traces = secrets(archive, name)
@@ -145,6 +143,8 @@ def test_clearing_and_deleting(
     monkeypatch.setattr(clearing, "PATIENCE", clearing.PATIENCE * 0)  # a day later
     done = archive.gc()
     assert (done.removed["snapshots"] >= 2, done.bytes > 0, done.left_until) == (True, True, None)
+    with pytest.raises(NotFound):
+        barospec.open(address, at=lone).query("")
     left = objects.everything()
     assert [trace for trace in traces if trace in left] == []
     assert state(Archive(address, at="early")) == early
