@@ -228,5 +228,7 @@ def definitions(sets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "chain": one["chain"],
                 "reasons": list(operator.reasons),
             }
-            told.setdefault(json.dumps([name, stated, references], sort_keys=True), entry)
+            # One definition: 10 eV may be written 10 by one chain and 10.0 by another.
+            same = {key: float(value) if isinstance(value, int) else value for key, value in stated.items()}
+            told.setdefault(json.dumps([name, same, references], sort_keys=True), entry)
     return list(told.values())

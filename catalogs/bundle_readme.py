@@ -7,6 +7,7 @@ from typing import Any
 
 from barospec.catalogs.bundle_groups import SAID
 from barospec.catalogs.bundle_metadata import creators_of, entry_name, funding_of, license_of
+from barospec.schemas.values import counted
 
 
 def readme(
@@ -123,7 +124,7 @@ def _derived(definitions: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    return "automatic" if value is None else str(value)
+    return "automatic" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _paper(bundle: Mapping[str, Any]) -> list[str]:
@@ -143,7 +144,9 @@ def _paper(bundle: Mapping[str, Any]) -> list[str]:
 def _records(bundle: Mapping[str, Any]) -> list[str]:
     if not bundle["records"]:
         return []
-    told = ", ".join(f"{count} {name}" for name, count in bundle["records"].items())
+    told = ", ".join(
+        counted(count, {"literature": "literature values"}.get(name, name)) for name, count in bundle["records"].items()
+    )
     return [f"`data/records/` holds what belongs to the spectra: {told}.", ""]
 
 
