@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,6 +194,22 @@ def test_without_numba_or_with_one_that_fails_numpy_does_it(monkeypatch: pytest.
     monkeypatch.undo()
     _speed._imported.cache_clear()
     assert _speed.kernels() is not None
+
+
+def test_kernels_give_the_same_bits_fresh_and_out_of_the_cache(tmp_path: Path) -> None:
+    code = (
+        "import hashlib; import numpy as np; from barospec.archive.operators.normalize import normalize;"
+        "r = np.random.default_rng(1); e = 8200 + np.cumsum(r.uniform(0.3, 1.0, (30, 500)), axis=1);"
+        "m = np.arctan(e - 8345) + r.normal(0, 1e-3, e.shape);"
+        "print([hashlib.sha256(v.tobytes()).hexdigest() for p in ({}, {'e0': 8345.0}) for v in normalize(e, m, **p).values()])"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    fresh, cached = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
+        for _ in range(2)
+    )
+    assert any(tmp_path.rglob("*.nbc"))
+    assert fresh == cached
 
 
 def test_one_version_of_each_kernel_serves_all_callers() -> None:

@@ -75,7 +75,7 @@ NAMED = {
     "seals": ("seals/*", 4),
 }
 # Class -> pattern; how often one is damaged, which has to be told in some way.
-TOLD = {"branch": ("store/refs/branch.main/*", 3), "tag": ("store/refs/tag.v1/*", 2), "marker": ("barospec.json", 4), "index": ("index/*/*", 12)}  # fmt: skip
+TOLD = {"branch": ("store/refs/branch.main/*", 3), "tag": ("store/refs/tag.v1/*", 2), "marker": ("barospec.json", 4), "index": ("index/*/*", 4)}  # fmt: skip
 
 
 def flip(path: Path, rng: random.Random) -> None:

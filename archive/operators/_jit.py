@@ -19,10 +19,13 @@ def compiled(finite: bool = False) -> Callable[[Kernel], Kernel]:
     options: dict[str, Any] = {"nogil": True, "fastmath": flags, "error_model": "numpy"}
 
     def wrap(function: Kernel) -> Kernel:
+        # A helper becomes part of its caller. Called as a function of its own it would be there twice, compiled alone and with
+        # the caller, and which of the two runs, with other bits, would depend on what came out of numba's cache.
+        own = options | {"forceinline": function.__name__.startswith("_")}
         try:
-            made = numba.njit(cache=True, **options)(function)
+            made = numba.njit(cache=True, **own)(function)
         except RuntimeError:  # a cache can be written neither beside the module nor at home
-            made = numba.njit(**options)(function)
+            made = numba.njit(**own)(function)
         return cast(Kernel, made)
 
     return wrap
