@@ -13,7 +13,8 @@ import numpy as np
 from barospec.archive.operators._grid import Floats, Ints
 from barospec.archive.operators._jit import compiled
 
-LARGEST = 224
+LANES = 8
+LARGEST = 28 * LANES
 """Points of the uniform grid up to which a matrix smooths; beyond it the Fourier transform is quicker."""
 
 FOUND, NONE, MATRIX, TRANSFORM, NUMPY = range(5)
@@ -76,9 +77,13 @@ def _steepest(slope: Floats, count: int, relative: Floats, places: Ints) -> int:
         values, level = relative, threshold
     # Few points are high: they are listed, and the rest is done on the list.
     found = 0
-    for i in range(max(margin, 1), min(count - margin, count - 2) + 1):
-        places[found] = i
-        found += values[i] > level
+    end = min(count - margin, count - 2) + 1
+    for start in range(max(margin, 1), end, 64):
+        stop = min(start + 64, end)
+        if _count_above(values[start:stop], stop - start, level):
+            for i in range(start, stop):
+                places[found] = i
+                found += values[i] > level
     best = 0.0
     for k in range(found):
         i = places[k]
@@ -122,13 +127,17 @@ def _small_step(energy: Floats, count: int, smallest: Floats) -> float:
 
 @compiled()
 def _four(matrix: Floats, data: Floats, size: int, out: Floats) -> None:
-    """The matrix times the first four rows of the data, two numbers of each at a time: what is fetched is used often."""
+    """The matrix times the first four rows of the data, two numbers of each at a time: what is fetched is used often.
+
+    Sums run to a whole number of lanes: the matrix is 0 there.
+    """
     p, q, r, s = data[0], data[1], data[2], data[3]
+    whole = (size + LANES - 1) // LANES * LANES
     for i in range(0, size, 2):
         j = min(i + 1, size - 1)
         line, next_line = matrix[i], matrix[j]
         a = b = c = d = e = f = g = h = 0.0
-        for k in range(size):
+        for k in range(whole):
             a += line[k] * p[k]
             b += line[k] * q[k]
             c += line[k] * r[k]
@@ -247,6 +256,7 @@ def smoothed_points(
     while i < len(pick):
         if sizes[pick[i]] != size:
             size = sizes[pick[i]]
+            matrix[:, size:] = 0.0
             _mirrored_lorentzian(size, lorentzian, matrix)
         together = 0
         while together < 4 and i + together < len(pick) and sizes[pick[i + together]] == size:
