@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -131,6 +132,27 @@ def test_a_spectrum_has_the_same_bits_beside_any_others() -> None:
     whole = normalize(energy, mu)
     for row in range(9):
         assert same(normalize(energy[row], mu[row]), {name: values[row] for name, values in whole.items()})
+
+
+@pytest.mark.parametrize("nnorm", [2, 3])
+def test_a_curve_has_the_same_bits_whichever_others_are_wanted(nnorm: int) -> None:
+    arrays = {name: spectra(9, 301)[name] for name in ("energy", "mu")}
+    curves = ("norm", "flat", "pre_edge", "post_edge")
+    whole = chain.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=curves)
+    for wanted in itertools.chain.from_iterable(itertools.combinations(curves, n) for n in (1, 2)):
+        found = chain.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=wanted)
+        assert same({name: found[name] for name in wanted}, {name: whole[name] for name in wanted})
+
+
+@pytest.mark.parametrize("width", [10.0, 1.0, 0.3])
+def test_windows_whose_points_lie_in_heaps(monkeypatch: pytest.MonkeyPatch, width: float) -> None:
+    # Here polynomials are made by recurrence, not of sums of powers, which nearly cancel.
+    post = np.r_[8380.0 + width * np.linspace(0, 1, 200), 8790.0, 8800.0]
+    energy = np.r_[np.linspace(8150.0, 8379.0, 300), post]
+    mu = 1e-3 * (energy - 8345.0) + np.where(energy > 8345.0, 2.0 - 1e-6 * (energy - 8345.0) ** 2, 1.0)
+    compiled, plain = both(monkeypatch, energy[None], mu[None], e0=8345.0, norm1=35.0, nnorm=2)
+    check_equal(compiled, plain, tolerance=1e-9)
+    np.testing.assert_allclose(compiled["post_edge"][0, 300:-1], mu[300:-1], rtol=1e-11)
 
 
 def test_threads_get_what_one_gets() -> None:

@@ -13,9 +13,13 @@ _REORDERED = {"reassoc", "contract", "nsz"}
 """Sums may be added in lanes; how depends on their length alone, so a row has the same bits wherever it stands."""
 
 
-def compiled(finite: bool = False) -> Callable[[Kernel], Kernel]:
-    """Compile without the interpreter's lock; `finite` promises that no NaN and no infinity comes."""
-    flags = _REORDERED | {"nnan", "ninf"} if finite else _REORDERED
+def compiled(finite: bool = False, exact: bool = False) -> Callable[[Kernel], Kernel]:
+    """Compile without the interpreter's lock.
+
+    `finite` promises that no NaN and no infinity comes; `exact` has every operation done as written, one number at a time or
+    many, as in loops without sums.
+    """
+    flags = set() if exact else _REORDERED | {"nnan", "ninf"} if finite else _REORDERED
     options: dict[str, Any] = {"nogil": True, "fastmath": flags, "error_model": "numpy"}
 
     def wrap(function: Kernel) -> Kernel:
