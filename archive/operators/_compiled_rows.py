@@ -3,8 +3,9 @@
 Every kernel takes plain rows (`Rows.plain`), one after the other; what is out of the ordinary is left to numpy. Those that
 call each other stand in one file: numba's cache does not see that a kernel of another file has changed.
 
-Helpers get whole arrays and the number of a row. A row taken out as an array of its own is counted by everybody who holds
-it, which takes longer than to sum it. Loops run over unsigned numbers, which cannot mean places counted from the end.
+Helpers get whole arrays and the number of a row: numba counts who holds an array, and a row taken out as one of its own, or
+arrays handed through one helper more, cost more than the sums do. That is why `normalize_rows` is long. Loops run over unsigned
+numbers, which cannot mean places counted from the end.
 """
 
 from __future__ import annotations
@@ -360,6 +361,15 @@ def _blank(out: Floats, row: int, begin: int) -> None:
 
 
 @compiled()
+def _judge(start: int, step: float, constant: bool, short: bool) -> int:
+    if start < 0:
+        return NO_POST_EDGE
+    if not step > 1e-12:
+        return NO_STEP
+    return CONSTANT_PRE_EDGE if constant else SHORT_POST_EDGE if short else 0
+
+
+@compiled()
 def normalize_rows(
     grids: Floats, grid: Ints, mu: Floats, count: Ints, order: Ints, e0: Floats, asked: Floats, nnorm: int,
     out: Any, numbers: Any, degrees: Any, quality: Any,
@@ -420,15 +430,7 @@ def normalize_rows(
             else:
                 post[0] -= level + slope * post_about[2]
             step = _value(post, used, (grids[g, near] - post_about[0]) / post_about[1])
-            if start < 0:
-                code = NO_POST_EDGE
-            elif not step > 1e-12:
-                code = NO_STEP
-            elif constant:
-                code = CONSTANT_PRE_EDGE
-            elif used < degree:
-                code = SHORT_POST_EDGE
-            quality[row] = code
+            code = quality[row] = _judge(start, step, constant, used < degree)
         if 0 < code < CONSTANT_PRE_EDGE:
             _blank(norm, row, 0)
             _blank(flat, row, 0)
