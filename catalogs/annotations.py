@@ -47,7 +47,6 @@ def annotate(connection: Any) -> bool:
     events = connection.execute(
         f"SELECT action, subject, reason, details FROM events WHERE action IN ({marks}) ORDER BY rowid", list(ACTIONS)
     ).fetchall()
-    connection.execute("DELETE FROM meta WHERE key = 'flagged'")
     changed = False
     if events:
         rows = [[subject, *values.values()] for subject, values in folded(events).items()]

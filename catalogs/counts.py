@@ -9,7 +9,16 @@ from barospec.catalogs import ast
 from barospec.catalogs.fields import OF_SPECTRA, VALUES, Connection, Field
 from barospec.catalogs.sql import Translator
 from barospec.catalogs.value_rows import BOTH, STALE, STATES, served
-from barospec.catalogs.verdicts import CLEAR, NEAR_INSIDE, NEAR_OUTSIDE, UNDECIDED, reachable, unsettled, verdict
+from barospec.catalogs.verdicts import (
+    CLEAR,
+    NEAR_INSIDE,
+    NEAR_OUTSIDE,
+    UNDECIDED,
+    halves,
+    reachable,
+    unsettled,
+    verdict,
+)
 from barospec.schemas.vocabulary import ANNOTATIONS
 
 FEW = 1_000  # so many rows at most are fetched by their place, without a second look at the table
@@ -24,19 +33,12 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     uncertain, gaps = translator.uncertain(), _gaps(translator)
     sigmas = [_sigma_to_miss(translator, found) for found in uncertain]
     place = "0" if translator.resolved.table == VALUES else "rowid"  # of rows that stand in no table
-    inner = [f"{place} AS place", f"{verdict(translator)} AS verdict"]
     select = ["verdict", "count(*)", f"min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
     for i, sigma in enumerate(sigmas):
-        inner += [f"{sigma} IS NULL AS bare{i}"] if sigma else []
         select.append(f"count(*) FILTER (WHERE bare{i})" if sigma else "0")
     for i, found in enumerate(gaps):
-        for name, test in _kinds(translator, found).items():
-            inner.append(f"({test}) AS {name}{i}")
-            select.append(f"count(*) FILTER (WHERE {name}{i})")
-    conditions = " AND ".join(
-        [translator.searched(), reachable(translator, undecided=bool(gaps)), unsettled(translator)]
-    )
-    rows = f"SELECT {', '.join(inner)} FROM {translator.source} WHERE {conditions}"
+        select += [f"count(*) FILTER (WHERE {name}{i})" for name in _kinds(translator, found)]
+    rows = " UNION ALL ".join(_judged(half, source, gaps, sigmas, place) for half, source in halves(translator))
     statement = translator.statement(f"SELECT {', '.join(select)} FROM ({rows}) GROUP BY verdict")
     told = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}
     hits = [told[verdict] for verdict in (NEAR_INSIDE, CLEAR) if verdict in told]
@@ -57,6 +59,19 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     }
 
 
+def _judged(translator: Translator, source: str, gaps: Sequence[Field], sigmas: Sequence[str], place: str) -> str:
+    """The rows of one place that match, come near a limit or lack a value: where they are, their verdict, what they lack."""
+    own = _gaps(translator)
+    columns = [f"{place} AS place", f"{verdict(translator)} AS verdict"]
+    columns += [f"{sigma} IS NULL AS bare{i}" for i, sigma in enumerate(sigmas) if sigma]
+    for i, found in enumerate(gaps):
+        for name, test in _kinds(translator, found).items():
+            columns.append(f"({test if found in own else 'FALSE'}) AS {name}{i}")
+    tests = [translator.searched(briefly=True), reachable(translator, undecided=bool(own)), unsettled(translator)]
+    conditions = [test for test in tests if test != "TRUE"]
+    return f"SELECT {', '.join(columns)} FROM {source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+
+
 def _sigma_to_miss(translator: Translator, found: Field) -> str:
     """The column of a field's uncertainty, unless every row has it."""
     sigma = translator.known.find(found.table, found.sigma)
@@ -67,12 +82,12 @@ def _sigma_to_miss(translator: Translator, found: Field) -> str:
 def _gaps(translator: Translator) -> list[Field]:
     """The fields for want of which a row may be undecided."""
     resolved = translator.resolved
+    asked = [name for name in translator.conditioned() if not _asks_missing_only(resolved.query.where, name)]
     return [
         resolved.fields[name]
-        for name in dict.fromkeys([*translator.conditioned(), *_sigmas_asked(translator)])
+        for name in dict.fromkeys([*asked, *_sigmas_asked(translator)])
         # Who has no flag or label has none: that is known of every spectrum.
         if not (resolved.table in OF_SPECTRA and (name in translator.known.complete or name in ANNOTATIONS))
-        and not _asks_missing_only(resolved.query.where, name)
     ]
 
 

@@ -327,7 +327,8 @@ def _measure(connection: Any) -> None:
         whole = [name for name, count in zip(columns, found, strict=True) if count == every]
         connection.execute("INSERT INTO meta VALUES ('complete_derived', ?)", [json.dumps(whole)])
     told = [(name, columns[sigma]) for name, _, sigma in rows if sigma in columns]
-    connection.execute("DELETE FROM meta WHERE key IN (SELECT 'reach:' || name FROM derived_fields)")
+    if columns:
+        connection.execute("DELETE FROM meta WHERE key IN (SELECT 'reach:' || name FROM derived_fields)")
     if told:
         found = connection.execute(f"SELECT {', '.join(f'max({sql})' for _, sql in told)} FROM spectra").fetchall()[0]
         connection.executemany(

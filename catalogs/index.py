@@ -36,6 +36,7 @@ from barospec.catalogs.index_tables import (
 )
 from barospec.catalogs.known import same_file
 from barospec.catalogs.operator_table import VERSIONS
+from barospec.catalogs.without_pressure import COLUMNS, LACKING, set_apart, set_apart_again
 from barospec.schemas.errors import StoreError
 from barospec.schemas.vocabulary import SETTABLE, TERMS
 
@@ -50,7 +51,7 @@ QUIET = "SET enable_progress_bar = false"
 
 def fingerprint() -> str:
     """Changes whenever the index's columns do, so that an index of other columns is never opened."""
-    columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items()]
+    columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items(), COLUMNS]
     # Which derived values are fresh depends on the operators that are there.
     columns += [*FIELDS.items(), *VERSIONS.items()]
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
@@ -173,6 +174,7 @@ def build(store: Store, snapshot: str, path: Path) -> None:
         create_tables(connection)
         for key in group_paths(root):
             insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
+        set_apart(connection)
         load_records(connection, root)
         annotate(connection)
         count_values(connection)
@@ -216,14 +218,17 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
             first, last = spans[0][0], spans[-1][1]
             insert_rows(connection, root, group, first, last)
             edited[group] = {row for row in edited.get(group, ()) if row < first}
-            add_values(connection, group, first, last)
-            measure(connection, group, range(first, last))
+            complete, empty = measure(connection, group, range(first, last))
+            add_values(connection, group, first, last, empty)
+            if LACKING not in complete:
+                set_apart_again(connection, group, first, last, new=True)
         for group, changed in edited.items():
             for row_start, row_stop in _spans(sorted(changed)):
                 connection.execute(
                     "DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop]
                 )
                 insert_rows(connection, root, group, row_start, row_stop)
+                set_apart_again(connection, group, row_start, row_stop)
             measure(connection, group, sorted(changed))
         tables = {table for commit in commits for table in commit.metadata.get("tables", ())}
         if tables:

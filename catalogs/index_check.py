@@ -43,6 +43,8 @@ def _compare(path: Path, fresh: Path) -> Iterator[tuple[str, str]]:
         for table in wanted:
             if table not in held:
                 yield f"{path.name}, table {table}", "it is missing"
+            elif table == "words":
+                yield from _compare_words(connection, path.name)
             elif table != "meta":
                 yield from _compare_table(connection, path.name, table)
         yield from _compare_meta(connection, path.name)
@@ -66,6 +68,14 @@ def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str
         count = index.values(connection, f"SELECT count(*) FROM ({left} EXCEPT ALL {right})")[0][0]
         if count:
             yield f"{name}, table {table}", f"{count} {what}, or differ"
+
+
+def _compare_words(connection: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Vocabularies only grow, and an index learns of that when a row has a new word: as far as both go they must agree."""
+    both = "SELECT least(len(f.words), len(h.words)) AS size, f.words AS f, h.words AS h FROM fresh.words f JOIN held.words h"
+    count = index.values(connection, f"SELECT count(*) FROM ({both} USING (field)) WHERE f[:size] <> h[:size]")[0][0]
+    if count:
+        yield f"{name}, table words", f"{count} vocabularies are not those of the store"
 
 
 def _compare_meta(connection: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from barospec.archive.store import Store
 
-VERSION = 2
+VERSION = 3
 BLOCK = 200_000
 RECORDS = (
     "structures",
@@ -68,7 +68,7 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, star
     if start == stop:
         return
     group = spectra_group(root, key)
-    words = _vocabularies(connection, root)
+    words: dict[str, list[str]] = dict(connection.execute("SELECT field, words FROM words").fetchall())
     for first in range(start, stop, BLOCK):
         last = min(stop, first + BLOCK)
         stored = read_columns(group, first, last)
@@ -86,6 +86,9 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, star
             arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
             select.append(_decoded(name, kind))
             if kind == "word":
+                # Vocabularies only grow: one that has all codes need not be looked at.
+                if stored[name].max() >= len(words.get(name, ())):
+                    words[name] = _learn(connection, root, name)
                 bound.append(words.get(name, []))  # type: ignore[arg-type]
         arrays["range"] = _arange(last - first)
         connection.register("block", arrays)
@@ -95,15 +98,14 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, star
         connection.unregister("block")
 
 
-def _vocabularies(connection: duckdb.DuckDBPyConnection, root: Any) -> dict[str, list[str]]:
-    """The words that the codes of each column stand for. They only grow: those that did not come from the index."""
-    held = dict(connection.execute("SELECT field, words FROM words").fetchall())
-    for name, node in root["words"].arrays() if "words" in root else ():
-        if len(held.get(name, ())) != node.shape[0]:
-            held[name] = [str(word) for word in node[:]]
-            connection.execute("DELETE FROM words WHERE field = ?", [name])
-            connection.execute("INSERT INTO words VALUES (?, ?)", [name, held[name]])
-    return held
+def _learn(connection: duckdb.DuckDBPyConnection, root: Any, name: str) -> list[str]:
+    """The words that the codes of a column stand for, from the store, kept for the next time."""
+    from barospec.archive.layout import read_words
+
+    words = read_words(root, name)
+    connection.execute("DELETE FROM words WHERE field = ?", [name])
+    connection.execute("INSERT INTO words VALUES (?, ?)", [name, words])
+    return words
 
 
 def _arange(count: int) -> Any:
@@ -203,9 +205,13 @@ def count_values(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"INSERT INTO field_values {_values_of()}")
 
 
-def add_values(connection: duckdb.DuckDBPyConnection, group: str, start: int, stop: int) -> None:
-    """Count the words of appended rows in, without looking at the others."""
-    words = ", ".join(quoted(name) for name in _WORDS)
+def add_values(
+    connection: duckdb.DuckDBPyConnection, group: str, start: int, stop: int, lacking: Collection[str]
+) -> None:
+    """Count the words of appended rows in, without looking at the others, nor at fields that none of them has."""
+    words = ", ".join(quoted(name) for name in _WORDS if name not in lacking)
+    if not words:
+        return
     # Few rows: turned on their side and counted once, which is faster than 35 passes over them.
     added = f"""SELECT field, value, count(*) AS count FROM (
         UNPIVOT (SELECT {words} FROM spectra WHERE row >= {start:d} AND row < {stop:d} AND grp = ? AND status = 'active')
@@ -224,14 +230,21 @@ _UNCERTAIN = tuple(
 )
 
 
-def measure(connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequence[int] | None = None) -> None:
+def measure(
+    connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequence[int] | None = None
+) -> tuple[set[str], set[str]]:
     """What lets queries skip work, among all rows or, besides what is known, among some rows of a group.
 
     How far uncertainties reach at most (see `known.Known`), which fields no row lacks, whether all rows are active. Of
     rows that were edited the old values stay accounted for: the bounds are right, if wider than need be.
+
+    Returns
+    -------
+    complete, empty : set of str
+        The fields that none of these rows lacks, and those that none has.
     """
     if rows is not None and not rows:
-        return
+        return set(), set()
     select = []
     for name, sigma, readings in _UNCERTAIN:
         value, spread = quoted(name), f"coalesce({quoted(sigma)}, 0)"
@@ -255,13 +268,16 @@ def measure(connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequen
     *counts, every, active = found[2 * len(_UNCERTAIN) :]
     complete = {name for name, count in zip(names, counts, strict=True) if count == every}
     empty = {name for name, count in zip(names, counts, strict=True) if count == 0}
-    if before:
-        complete &= set(before["complete"].split())
-        empty &= set(before["empty"].split())
-    told["complete"], told["empty"] = " ".join(sorted(complete)), " ".join(sorted(empty))
+    for what, names_here in (("complete", complete), ("empty", empty)):
+        told[what] = " ".join(sorted(names_here & set(before[what].split()) if before else names_here))
     told["all_active"] = "yes" if active == every and before.get("all_active", "yes") == "yes" else "no"
     connection.execute("DELETE FROM meta")
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in told.items()])
+    _tell(connection, told)
+    return complete, empty
+
+
+def _tell(connection: duckdb.DuckDBPyConnection, told: Mapping[str, str]) -> None:
+    connection.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(told), list(told.values())])
 
 
 def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
@@ -269,4 +285,4 @@ def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) ->
     # `made` differs for every file, so that nothing read from one file is taken for another's.
     rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
     connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(rows)])
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", [list(item) for item in rows.items()])
+    _tell(connection, rows)

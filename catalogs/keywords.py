@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from barospec.catalogs import ast
@@ -17,6 +18,9 @@ from barospec.catalogs.structured import from_dict
 from barospec.schemas.errors import QueryError
 
 Question: TypeAlias = str | ast.Query | Mapping[str, Any] | None
+
+# Of the texts that were asked last: what a text says depends on nothing else, and nobody can change it.
+_parsed = lru_cache(maxsize=64)(parse)
 
 _OPS = {"=", "!=", "<", "<=", ">", ">="}
 # A string that begins so is a test; any other is a value to be equal to.
@@ -69,7 +73,7 @@ def query_of(
     elif question is None or (isinstance(question, str) and not question.strip() and (conditions or question == "")):
         query = ast.Query(noun_given=False)
     elif isinstance(question, str):
-        query = parse(question)
+        query = _parsed(question)
     else:
         raise QueryError(f"A question is a text, a query or a mapping, not {type(question).__name__}.")
     parts = ([] if query.where is None else [query.where]) + [condition(n, v) for n, v in conditions.items()]

@@ -17,6 +17,7 @@ from barospec.catalogs.derived_names import ADDRESS, matches
 from barospec.catalogs.fields import VALUES, Connection, Field, Stored, quoted
 from barospec.catalogs.index_values import IndexValues
 from barospec.catalogs.value_rows import COMPLETE, fields_of, listed_values, quantities, source
+from barospec.catalogs.without_pressure import TABLE
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
 
 # Which table answers for which noun. A noun whose table is not in the index has nothing to offer yet.
@@ -66,8 +67,9 @@ class Known:
     """All that `resolve` knows about an archive; see `known_from`.
 
     ``reach`` tells how far at most the uncertainty of any row reaches below and above the value of a field,
-    ``complete`` which fields no spectrum lacks, ``empty`` which none has, ``all_active`` that none was withdrawn or superseded. Where
-    nothing is told, answers are the same and take longer. ``sources`` has the statements of tables that an index does not hold, but makes.
+    ``complete`` which fields no spectrum lacks, ``empty`` which none has, ``all_active`` that none was withdrawn or superseded, ``apart``
+    that the spectra without a pressure have a table of their own. Where nothing is told, answers are the same and take longer.
+    ``sources`` has the statements of tables that an index does not hold, but makes.
     """
 
     fields: Mapping[str, Mapping[str, Field]]
@@ -81,6 +83,7 @@ class Known:
     all_active: bool = False
     flagged: bool = False
     sources: Mapping[str, str] = _default(default_factory=dict)
+    apart: bool = False
 
     def source(self, table: str) -> str:
         """Where SQL finds the rows of a table: its name, or the statement that makes them."""
@@ -238,6 +241,7 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         # An index that does not say, as one that is being made, has to be looked at.
         flagged="flag" in columns.get("spectra", {}) and meta.get("flagged", "yes") == "yes",
         sources=sources,
+        apart=TABLE in columns and bool(meta),  # nothing is said of an index that is being made
     )
 
 

@@ -60,6 +60,7 @@ class Translator:
     known: Known
     parameters: dict[str, Any] = field(default_factory=dict)
     _names: dict[Any, str] = field(default_factory=dict)
+    _written: dict[tuple[int, Temper], str] = field(default_factory=dict)
 
     def statement(self, sql: str) -> Statement:
         """The SQL with those parameters that occur in it; DuckDB refuses any others."""
@@ -81,14 +82,21 @@ class Translator:
         asked = "bad" in self.resolved.query.include or "flag" in self.conditioned()
         return self.resolved.table in OF_SPECTRA and self.known.flagged and not asked
 
-    def searched(self, status: str = "active", *, bad: bool = False, states: Collection[str] = ()) -> str:
-        """The rows that are looked at: active ones, no merged scans, fresh values, unless the query says otherwise."""
+    def searched(
+        self, status: str = "active", *, bad: bool = False, states: Collection[str] = (), briefly: bool = False
+    ) -> str:
+        """The rows that are looked at: active ones, no merged scans, fresh values, unless the query says otherwise.
+
+        `briefly`: without the tests that every row is known to pass.
+        """
         fields, parts = self.known.fields[self.resolved.table], []
-        if "status" in fields and "status" not in self.conditioned():
+        spared = briefly and self.resolved.table in OF_SPECTRA
+        if "status" in fields and "status" not in self.conditioned() and not (spared and self.known.all_active):
             parts.append(f"{fields['status'].sql} = {self.bind(status)}")
         if self.leaves_bad_out() and not bad:
             parts.append(f"{fields['flag'].sql} IS DISTINCT FROM {self.bind('bad')}")
-        if self.resolved.table in OF_SPECTRA and self.known.hides_parents and not self.resolved.scans:
+        hidden = self.resolved.table in OF_SPECTRA and self.known.hides_parents and not self.resolved.scans
+        if hidden and not (spared and "merged_into" in self.known.empty):
             parts.append(f"{quoted('merged_into')} IS NULL")
         if self.resolved.table == VALUES and "state" not in self.conditioned():
             shown = ", ".join(map(self.bind, states or served(self.resolved.query.include)))
@@ -133,8 +141,18 @@ class Translator:
         ]
         return " AND ".join(parts) or "TRUE"
 
+    def among(self, known: Known) -> Translator:
+        """A translator for some of the rows, of which more is known; parameters stay shared."""
+        return Translator(self.resolved, known, self.parameters, self._names)
+
     def expression(self, node: Expr, temper: Temper) -> str:
         """One condition. NULL where a value that decides is missing."""
+        key = id(node), temper  # the query holds its nodes as long as this lives
+        if key not in self._written:
+            self._written[key] = self._expression(node, temper)
+        return self._written[key]
+
+    def _expression(self, node: Expr, temper: Temper) -> str:
         if isinstance(node, ast.And | ast.Or):
             word = " AND " if isinstance(node, ast.And) else " OR "
             return f"({word.join(self.expression(item, temper) for item in node.items)})"
@@ -212,7 +230,7 @@ class Translator:
 
         `width` is the uncertainty of the limit, which adds to that of the value.
         """
-        others = [other.sql for end in ("before", "after") if (other := self._reading(found, end))]
+        others = [other.sql for end in ("before", "after") if (other := self.reading(found, end))]
         sigma = self._sigma(found)
         if temper == "exact" or not (others or sigma or width):
             return found.sql, found.sql
@@ -225,7 +243,8 @@ class Translator:
             smallest, largest = f"least({', '.join([smallest, *others])})", f"greatest({', '.join([largest, *others])})"
         return (smallest, largest) if temper == "loose" else (largest, smallest)
 
-    def _reading(self, found: Field, end: str) -> Field | None:
+    def reading(self, found: Field, end: str) -> Field | None:
+        """The field of the reading before or after, unless no row has one."""
         name = f"{found.name}_{end}"
         if found.table == "spectra" and name in self.known.empty:
             return None

@@ -6,27 +6,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr
 from barospec.catalogs.fields import OF_SPECTRA
 from barospec.catalogs.sql import Temper, Translator, number, tests_in
+from barospec.catalogs.without_pressure import COLUMNS, LACKING, TABLE
 from barospec.schemas.vocabulary import ANNOTATIONS
 
-UNDECIDED, NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = -1, 1, 2, 3
+UNDECIDED, SETTLED, NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = -1, 0, 1, 2, 3
+
+
+def halves(translator: Translator) -> list[tuple[Translator, str]]:
+    """Where to look for the rows that an answer counts: translators, each with the place of its rows.
+
+    Usually all in one. A question that no row without a pressure meets, and that asks for nothing but columns of the table
+    that these have to themselves, is put in two: to those with one, for which no gap has to be minded, and to those without.
+    """
+    known, names, whole = translator.known, translator.conditioned(), [(translator, translator.source)]
+    if not known.apart or translator.resolved.table != "spectra" or LACKING in known.complete:
+        return whole
+    if LACKING not in names or not set(COLUMNS).issuperset(names) or translator.leaves_bad_out():
+        return whole
+    column = translator.resolved.fields[LACKING].sql
+    deciding = [part for part in translator.parts() if _decides(translator, part) == column]
+    # A reading before or after might stand in for the value where its own limits are not what is compared.
+    if not any(_widened(translator, part) or not _is_swayed(translator, part) for part in deciding):
+        return whole
+    there = translator.among(replace(known, complete=known.complete | {LACKING}))
+    lacking = translator.among(replace(known, empty=known.empty | {LACKING}))
+    return [(there, translator.source), (lacking, TABLE)]
 
 
 def verdict(translator: Translator) -> str:
-    """What a row that is `reachable` and `unsettled` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED."""
+    """What a row that is `reachable` and `unsettled` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED.
+
+    Or SETTLED: neither of these, as `unsettled` looks at one limit only where no value can be lacking.
+    """
+    if _never(translator):
+        return str(UNDECIDED)
     swayed, lacking, either = _open(translator)
     cases = []
     if lacking:
         undecided = f"CASE WHEN {_undecided(translator, either)} THEN {UNDECIDED} ELSE {NEAR_OUTSIDE} END"
         cases.append(f"WHEN {_lacks(translator, lacking)} THEN {undecided if swayed else UNDECIDED}")
+    otherwise = NEAR_OUTSIDE if swayed else CLEAR
     if swayed:
         hit, strict = (_all(translator, either, temper) for temper in ("exact", "strict"))
         cases.append(f"WHEN {hit} THEN CASE WHEN {strict} THEN {CLEAR} ELSE {NEAR_INSIDE} END")
-    otherwise = NEAR_OUTSIDE if swayed else CLEAR
+    if len(swayed) > 1 and not lacking:
+        cases.append(f"WHEN {_all(translator, either, 'loose')} THEN {NEAR_OUTSIDE}")
+        otherwise = SETTLED
     return f"CASE {' '.join(cases)} ELSE {otherwise} END" if cases else str(otherwise)
 
 
@@ -37,11 +68,13 @@ def unsettled(translator: Translator) -> str:
     into one, so that `verdict` is worked out for full blocks. Those on one column each are decided in the scan.
     """
     swayed, lacking, either = _open(translator)
+    if _never(translator):
+        return possible(translator, either)
     if not swayed:
         return "TRUE"
+    if not lacking:  # the quickest one rules out many; `verdict` looks at all
+        return min((translator.expression(part, "loose") for part in swayed), key=len)
     loose = _all(translator, either, "loose")
-    if not lacking:
-        return f"({loose})"
     return f"({_lacks(translator, lacking)} AND {_undecided(translator, either)} OR {loose})"
 
 
@@ -85,6 +118,21 @@ def _decides(translator: Translator, part: Expr) -> str:
     return "" if found.name in ANNOTATIONS and found.table == "spectra" else found.sql
 
 
+def _is_void(translator: Translator, part: Expr) -> bool:
+    """Whether the condition is unknown of every row, for want of its value, and no reading stands in for that."""
+    if not _decides(translator, part):
+        return False
+    assert not isinstance(part, ast.And | ast.Or | ast.Not | ast.Phrase | ast.Saved)
+    found = translator.resolved.fields[part.field[0]]
+    readings = [translator.reading(found, end) for end in ("before", "after")]
+    return found.table == "spectra" and found.name in translator.known.empty and not any(readings)
+
+
+def _never(translator: Translator) -> bool:
+    """Whether no row can match, or come near to it: all that can be told of any is that it is undecided."""
+    return any(_is_void(translator, part) for part in translator.parts())
+
+
 def _is_swayed(translator: Translator, part: Expr) -> bool:
     """Whether an uncertainty can decide the condition."""
     return translator.expression(part, "loose") != translator.expression(part, "exact")
@@ -104,6 +152,8 @@ def possible(translator: Translator, parts: Sequence[Expr]) -> str:
 
 def _possible(translator: Translator, part: Expr, held: str = "") -> str:
     """The condition, or `held` in its place, or that it is unknown."""
+    if _is_void(translator, part):
+        return "TRUE"
     column, exact = _decides(translator, part), translator.expression(part, "exact")
     if not _can_lack(translator, part):
         return held or exact

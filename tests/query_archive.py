@@ -147,12 +147,12 @@ def _fill(connection: Any, table: str, columns: Mapping[str, str], rows: Any) ->
     connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [[row.get(n) for n in names] for row in rows])
 
 
-def make_index(path: Path | str = ":memory:") -> Any:
+def make_index(path: Path | str = ":memory:", spectra: Any = SPECTRA) -> Any:
     """An open connection to such an index."""
     connection = duckdb.connect(str(path))
-    spectra = {"grp": "VARCHAR", "row": "BIGINT"} | {term.name: SQL[term.kind] for term in SPECTRUM_TERMS}
-    spectra |= {name: "DOUBLE" for row in DERIVED for name in (row[0], row[2])}
-    _fill(connection, "spectra", spectra, SPECTRA)
+    columns_of_spectra = {"grp": "VARCHAR", "row": "BIGINT"} | {term.name: SQL[term.kind] for term in SPECTRUM_TERMS}
+    columns_of_spectra |= {name: "DOUBLE" for row in DERIVED for name in (row[0], row[2])}
+    _fill(connection, "spectra", columns_of_spectra, spectra)
     shared = {
         "material": "VARCHAR",
         "pressure": "DOUBLE",

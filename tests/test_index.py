@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from barospec.schemas.errors import StoreError
 from .files_made import SETTINGS, write_columns
 
 FIELDS = ("pressure", "temperature", "pressure_sigma", "step")
-TABLES = ("spectra", "field_values", "structures", "sites", "bonds", "literature", "runs", "events", "saved")
+TABLES = ("spectra", "without_pressure", "field_values", "structures", "sites", "bonds", "literature", "runs", "events")
+TABLES += ("saved",)
 
 
 def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -57,17 +59,18 @@ BRIDGED = [
 def test_replayed_index_equals_a_rebuilt_one(plan: list[tuple[str, int, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive.create(Path(folder) / "a")
-        model: dict[int, tuple[str, float]] = {}
+        model: dict[int, tuple[str, float | None]] = {}
         skip = False
         for count, (verb, number, run) in enumerate(plan):
             if verb == "skip index":
                 skip = True
                 continue
             path = write_columns(Path(folder) / f"{number}.xdi", seed=number, points=60 + number)
-            given_settings = [f"run={run}", *SETTINGS[1:], f"pressure={count}"]
+            pressure = None if count % 5 == 0 else float(count)
+            given_settings = [f"run={run}", *SETTINGS[1:], *([] if pressure is None else [f"pressure={pressure}"])]
             report = archive.ingest([path], given_settings, replace=verb == "replace")
             if number not in model or verb == "replace":
-                model[number] = (run, float(count))
+                model[number] = (run, pressure)
                 assert report.ok
             else:
                 assert report.conflicts == 1
@@ -81,7 +84,7 @@ def test_replayed_index_equals_a_rebuilt_one(plan: list[tuple[str, int, str]]) -
         assert replayed == rebuilt
         found = archive.query().columns(["run", "pressure", "point_count"])
         rows = zip(found["point_count"], found["run"], found["pressure"], strict=True)
-        assert {int(points) - 60: (run, pressure) for points, run, pressure in rows} == model
+        assert {int(points) - 60: (run, None if isnan(p) else p) for points, run, p in rows} == model
 
 
 def test_old_indexes_go_and_come_back_on_demand(empty: Archive, tmp_path: Path) -> None:
@@ -138,7 +141,8 @@ def test_what_the_index_knows_about_itself_changes_no_answer(
         assert known.reach["pressure"] > (0, 0)
         assert "run" in known.complete
         assert "pressure_before" in known.empty
-        unaware = replace(known, reach={}, complete=frozenset(), empty=frozenset(), all_active=False)
+        assert known.apart
+        unaware = replace(known, reach={}, complete=frozenset(), empty=frozenset(), all_active=False, apart=False)
         with_help, without = (ask(connection, text, known=one) for one in (known, unaware))
         for name in ("count", "missing", "not_applicable", "withdrawn", "near_limit", "near_inside", "notes"):
             assert getattr(with_help, name) == getattr(without, name), name
