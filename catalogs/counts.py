@@ -30,6 +30,7 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     One pass over the rows that meet the conditions, come near a limit or lack a value: plain comparisons, which skip most
     of the table. Reading a column of a million numbers is what a query costs; each is read once.
     """
+    translator.condition()  # so that parameters have the order of the question, which `--explain` shows
     uncertain, gaps = translator.uncertain(), _gaps(translator)
     sigmas = [_sigma_to_miss(translator, found) for found in uncertain]
     place = "0" if translator.resolved.table == VALUES else "rowid"  # of rows that stand in no table
