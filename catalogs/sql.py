@@ -60,7 +60,7 @@ class Translator:
     known: Known
     parameters: dict[str, Any] = field(default_factory=dict)
     _names: dict[Any, str] = field(default_factory=dict)
-    _written: dict[tuple[int, Temper], str] = field(default_factory=dict)
+    _written: dict[tuple[int, Temper], tuple[Expr, str]] = field(default_factory=dict)
 
     def statement(self, sql: str) -> Statement:
         """The SQL with those parameters that occur in it; DuckDB refuses any others."""
@@ -147,10 +147,10 @@ class Translator:
 
     def expression(self, node: Expr, temper: Temper) -> str:
         """One condition. NULL where a value that decides is missing."""
-        key = id(node), temper  # the query holds its nodes as long as this lives
-        if key not in self._written:
-            self._written[key] = self._expression(node, temper)
-        return self._written[key]
+        key = id(node), temper
+        if key not in self._written:  # which holds the node: its number is not given to another one
+            self._written[key] = node, self._expression(node, temper)
+        return self._written[key][1]
 
     def _expression(self, node: Expr, temper: Temper) -> str:
         if isinstance(node, ast.And | ast.Or):

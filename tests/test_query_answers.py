@@ -79,6 +79,13 @@ def test_runs_not_above_have_no_such_spectrum(index: Any) -> None:
     assert [row[found.columns.index("run")] for row in found.unlisted] == ["feff", "run-1"]
 
 
+def test_runs_that_meet_several_conditions_and_none_of_several_others(index: Any) -> None:
+    # run-2 is at 10 K, run-3 goes to 23.7 GPa; run-5 is at 20 GPa and 300 K, as is run-6, which lacks one pressure.
+    found = ask(index, "runs above 14 GPa below 400 K not above 22 GPa not below 11 K")
+    assert [r["run"] for r in rows(found)] == ["run-5"]
+    assert "run-6" in [row[found.columns.index("run")] for row in found.unlisted]
+
+
 def test_a_missing_value_keeps_a_run_from_not_above(own: Any) -> None:
     own.execute("UPDATE spectra SET pressure = NULL WHERE run = 'NiO' AND pressure = 12")
     found = ask(own, "runs not above 14 GPa")
