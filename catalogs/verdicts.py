@@ -68,9 +68,7 @@ def unsettled(translator: Translator) -> str:
     into one, so that `verdict` is worked out for full blocks. Those on one column each are decided in the scan.
     """
     swayed, lacking, either = _open(translator)
-    if _never(translator):
-        return possible(translator, either)
-    if not swayed:
+    if not swayed or _never(translator):  # whose reachable rows are all undecided
         return "TRUE"
     if not lacking:  # the quickest one rules out many; `verdict` looks at all
         return min((translator.expression(part, "loose") for part in swayed), key=len)
@@ -147,7 +145,8 @@ def _can_lack(translator: Translator, part: Expr) -> bool:
 
 def possible(translator: Translator, parts: Sequence[Expr]) -> str:
     """A condition met where all parts are true or unknown, and only there: tests that DuckDB can push into the scan."""
-    return " AND ".join(_possible(translator, part) for part in parts) or "TRUE"
+    tests = [_possible(translator, part) for part in parts]
+    return " AND ".join(test for test in tests if test != "TRUE") or "TRUE"
 
 
 def _possible(translator: Translator, part: Expr, held: str = "") -> str:
@@ -168,6 +167,8 @@ def reachable(translator: Translator, *, undecided: bool = False) -> str:
     Where the index tells how far uncertainties reach at most, the limits are moved by that much: a plain
     comparison, which DuckDB decides from a column's zone maps, in place of arithmetic for every row.
     """
+    if undecided and _never(translator):
+        return possible(translator, translator.parts())
     tests = []
     for part in translator.parts():
         held = _widened(translator, part) or translator.expression(part, "loose")
