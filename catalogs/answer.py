@@ -308,11 +308,13 @@ def _few(connection: Connection, translator: Translator, select: str, places: li
     if resolved.table != "spectra" or resolved.query.sort:
         statement = translator.statement(f"SELECT {select} {where}{_order(translator)}")
     else:  # so few are put into the store's order quicker here
-        statement = translator.statement(f'SELECT "grp", "row", {select} {where}')
+        keys = ["rowid"] if translator.known.in_order else ['"grp"', '"row"']
+        statement = translator.statement(f"SELECT {', '.join(keys)}, {select} {where}")
     bound = statement.parameters | {"places": places}
     found: list[tuple[Any, ...]] = connection.execute(statement.sql, bound).fetchall()
     if resolved.table == "spectra" and not resolved.query.sort:
-        found = [row[2:] for row in sorted(found, key=lambda row: row[:2])]
+        size = len(keys)
+        found = [row[size:] for row in sorted(found, key=lambda row: row[:size])]
     return found[:limit]
 
 

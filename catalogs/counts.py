@@ -31,21 +31,22 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
     of the table. Reading a column of a million numbers is what a query costs; each is read once.
     """
     translator.condition()  # so that parameters have the order of the question, which `--explain` shows
-    uncertain, gaps = translator.uncertain(), _gaps(translator)
-    sigmas = [_sigma_to_miss(translator, found) for found in uncertain]
+    gaps = _gaps(translator)
+    sigmas = {found.name: sigma for found in translator.uncertain() if (sigma := _sigma_to_miss(translator, found))}
     place = "0" if translator.resolved.table == VALUES else "rowid"  # of rows that stand in no table
     select = ["verdict", "count(*)", f"min(place, {FEW + 1}) FILTER (WHERE verdict > {NEAR_OUTSIDE})"]
-    for i, sigma in enumerate(sigmas):
-        select.append(f"count(*) FILTER (WHERE bare{i})" if sigma else "0")
+    select += [f"count(*) FILTER (WHERE bare{i})" for i in range(len(sigmas))]
     for i, found in enumerate(gaps):
         select += [f"count(*) FILTER (WHERE {name}{i})" for name in _kinds(translator, found)]
-    rows = " UNION ALL ".join(_judged(half, source, gaps, sigmas, place) for half, source in halves(translator))
+    rows = " UNION ALL ".join(
+        _judged(half, source, gaps, list(sigmas.values()), place) for half, source in halves(translator)
+    )
     statement = translator.statement(f"SELECT {', '.join(select)} FROM ({rows}) GROUP BY verdict")
     told = {row[0]: row[1:] for row in connection.execute(statement.sql, statement.parameters).fetchall()}
     hits = [told[verdict] for verdict in (NEAR_INSIDE, CLEAR) if verdict in told]
     count = sum(row[0] for row in hits)
-    no_sigma = [sum(row[2 + i] for row in hits) for i in range(len(uncertain))]
-    lacking = told.get(UNDECIDED, (0,) * len(select))[2 + len(uncertain) :]
+    no_sigma = {name: sum(row[2 + i] for row in hits) for i, name in enumerate(sigmas)}
+    lacking = told.get(UNDECIDED, (0,) * len(select))[2 + len(sigmas) :]
     without = _without_value(translator, gaps, lacking)
     if translator.resolved.table == VALUES:
         _not_served(connection, translator, without)
@@ -56,7 +57,7 @@ def counts_of(connection: Connection, translator: Translator) -> dict[str, Any]:
         "places": [place for row in hits for place in row[1]] if count <= FEW and place == "rowid" else None,
         "near_inside": told.get(NEAR_INSIDE, (0,))[0],
         "near_outside": told.get(NEAR_OUTSIDE, (0,))[0],
-        "no_sigma": {found.name: n for found, n in zip(uncertain, no_sigma, strict=True) if n},
+        "no_sigma": {name: number for name, number in no_sigma.items() if number},
     }
 
 
@@ -64,7 +65,7 @@ def _judged(translator: Translator, source: str, gaps: Sequence[Field], sigmas: 
     """The rows of one place that match, come near a limit or lack a value: where they are, their verdict, what they lack."""
     own = _gaps(translator)
     columns = [f"{place} AS place", f"{verdict(translator)} AS verdict"]
-    columns += [f"{sigma} IS NULL AS bare{i}" for i, sigma in enumerate(sigmas) if sigma]
+    columns += [f"{sigma} IS NULL AS bare{i}" for i, sigma in enumerate(sigmas)]
     for i, found in enumerate(gaps):
         for name, test in _kinds(translator, found).items():
             columns.append(f"({test if found in own else 'FALSE'}) AS {name}{i}")

@@ -172,7 +172,7 @@ def build(store: Store, snapshot: str, path: Path) -> None:
     root = store.read(snapshot)
     with _writing(path) as connection:
         create_tables(connection)
-        for key in group_paths(root):
+        for key in sorted(group_paths(root)):
             insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
         set_apart(connection)
         load_records(connection, root)
@@ -181,7 +181,7 @@ def build(store: Store, snapshot: str, path: Path) -> None:
         measure(connection)
         note_flags(connection)
         load_derived(connection, root)
-        stamp(connection, store, snapshot)
+        stamp(connection, store, snapshot, in_order=True)
 
 
 def _replay(store: Store, snapshot: str, path: Path) -> bool:
@@ -214,7 +214,12 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     root = store.read(snapshot)
     shutil.copyfile(base, path)
     with _writing(path) as connection:
-        for group, spans in appended.items():
+        was, behind = connection.execute(
+            "SELECT (SELECT value FROM meta WHERE key = 'in_order'), (SELECT max(grp) FROM spectra)"
+        ).fetchall()[0]
+        in_order = was == "yes"
+        for group, spans in sorted(appended.items()):
+            in_order, behind = in_order and group >= (behind or ""), group
             first, last = spans[0][0], spans[-1][1]
             insert_rows(connection, root, group, first, last)
             edited[group] = {row for row in edited.get(group, ()) if row < first}
@@ -239,7 +244,7 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
         touched += [(group, *span) for group, rows in edited.items() for span in _spans(sorted(rows))]
         note_flags(connection)
         load_derived(connection, root, entries, touched)
-        stamp(connection, store, snapshot)
+        stamp(connection, store, snapshot, in_order=in_order and not any(edited.values()))
     return True
 
 

@@ -48,6 +48,7 @@ def _compare(path: Path, fresh: Path) -> Iterator[tuple[str, str]]:
             elif table != "meta":
                 yield from _compare_table(connection, path.name, table)
         yield from _compare_meta(connection, path.name)
+        yield from _compare_order(connection, path.name)
 
 
 def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str, str]]:
@@ -78,6 +79,14 @@ def _compare_words(connection: Any, name: str) -> Iterator[tuple[str, str]]:
         yield f"{name}, table words", f"{count} vocabularies are not those of the store"
 
 
+def _compare_order(connection: Any, name: str) -> Iterator[tuple[str, str]]:
+    if index.values(connection, "SELECT 1 FROM held.meta WHERE key = 'in_order' AND value = 'yes'"):
+        steps = "SELECT (grp, row) < lag((grp, row)) OVER (ORDER BY rowid) AS back FROM held.spectra"
+        count = index.values(connection, f"SELECT count(*) FROM ({steps}) WHERE back")[0][0]
+        if count:
+            yield f"{name}, table spectra", f"{count} rows stand behind their place, and it says that none does"
+
+
 def _compare_meta(connection: Any, name: str) -> Iterator[tuple[str, str]]:
     """What lets queries skip work must be true; after edits it may promise less than it could."""
     fresh, held = (
@@ -91,7 +100,7 @@ def _compare_meta(connection: Any, name: str) -> Iterator[tuple[str, str]]:
             fits = all(float(a) >= float(b) for a, b in zip(was.split(), value.split(), strict=True))
         elif key in ("complete", "empty"):
             fits = set(was.split()) <= set(value.split())
-        elif key == "all_active":
+        elif key in ("all_active", "in_order"):
             fits = was == "no" or value == "yes"
         else:
             fits = key == "made" or was == value

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from barospec.archive.store import Store
 
-VERSION = 3
+VERSION = 4
 BLOCK = 200_000
 RECORDS = (
     "structures",
@@ -280,9 +280,10 @@ def _tell(connection: duckdb.DuckDBPyConnection, told: Mapping[str, str]) -> Non
     connection.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(told), list(told.values())])
 
 
-def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str) -> None:
-    """Say which archive and snapshot the index is of."""
+def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str, *, in_order: bool) -> None:
+    """Say which archive and snapshot the index is of, and whether its rows stand in the store's order."""
     # `made` differs for every file, so that nothing read from one file is taken for another's.
     rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
+    rows["in_order"] = "yes" if in_order else "no"
     connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(rows)])
     _tell(connection, rows)

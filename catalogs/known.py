@@ -68,7 +68,8 @@ class Known:
 
     ``reach`` tells how far at most the uncertainty of any row reaches below and above the value of a field,
     ``complete`` which fields no spectrum lacks, ``empty`` which none has, ``all_active`` that none was withdrawn or superseded, ``apart``
-    that the spectra without a pressure have a table of their own. Where nothing is told, answers are the same and take longer.
+    that the spectra without a pressure have a table of their own, ``in_order`` that rows stand in the store's order. Where nothing is
+    told, answers are the same and take longer.
     ``sources`` has the statements of tables that an index does not hold, but makes.
     """
 
@@ -84,6 +85,7 @@ class Known:
     flagged: bool = False
     sources: Mapping[str, str] = _default(default_factory=dict)
     apart: bool = False
+    in_order: bool = False
 
     def source(self, table: str) -> str:
         """Where SQL finds the rows of a table: its name, or the statement that makes them."""
@@ -125,8 +127,8 @@ class Known:
         if "[" in name:
             found = self.addressed(table, name)
             return found[0] if len(found) == 1 else None
-        key = name.strip().casefold().replace(" ", "_").replace("-", "_")
         fields = self.fields.get(table, {})
+        key = name if name in fields else name.strip().casefold().replace(" ", "_").replace("-", "_")
         if key in fields:
             return fields[key]
         return next((f for f in fields.values() if key == f.name.casefold() or key in f.aliases), None)
@@ -241,6 +243,7 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         # An index that does not say, as one that is being made, has to be looked at.
         flagged="flag" in columns.get("spectra", {}) and meta.get("flagged", "yes") == "yes",
         sources=sources,
+        in_order=meta.get("in_order") == "yes",
         apart=TABLE in columns and bool(meta),  # nothing is said of an index that is being made
     )
 

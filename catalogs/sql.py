@@ -61,6 +61,12 @@ class Translator:
     parameters: dict[str, Any] = field(default_factory=dict)
     _names: dict[Any, str] = field(default_factory=dict)
     _written: dict[tuple[int, Temper], tuple[Expr, str]] = field(default_factory=dict)
+    _tests: list[ast.Condition] = field(init=False)
+    _conditioned: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tests = tests_in(self.resolved.query.where)
+        self._conditioned = list(dict.fromkeys(node.field[0] for node in self._tests))
 
     def statement(self, sql: str) -> Statement:
         """The SQL with those parameters that occur in it; DuckDB refuses any others."""
@@ -117,11 +123,11 @@ class Translator:
 
     def conditioned(self) -> list[str]:
         """Names of the fields that conditions use, in order."""
-        return list(dict.fromkeys(node.field[0] for node in self.tests()))
+        return self._conditioned
 
     def tests(self) -> list[ast.Condition]:
         """The single conditions, in order."""
-        return tests_in(self.resolved.query.where)
+        return self._tests
 
     def bind(self, value: Any) -> str:
         """A parameter with that value."""

@@ -19,7 +19,7 @@ from barospec.catalogs.annotations import note_flags
 from barospec.catalogs.answer import Answer, ask
 from barospec.catalogs.index_check import check_index
 from barospec.catalogs.index_tables import measure
-from barospec.catalogs.known import Known, known_from
+from barospec.catalogs.known import Known, known_from, known_now
 from barospec.catalogs.language import parse
 from barospec.catalogs.resolve import resolve
 from barospec.catalogs.sql import Translator
@@ -179,27 +179,33 @@ def test_a_table_of_its_own_has_all_that_its_columns_need() -> None:
     assert {"status", "merged_into"} <= set(COLUMNS)  # which every search looks at
 
 
-def _check(archive: Archive) -> tuple[int, int]:
-    """Spectra above 10 GPa and those without a pressure; the index says what one made anew would say."""
-    head = archive.location.head()
-    assert list(check_index(Store(archive.location), head)) == []
-    with index.connect(index.index_path(archive.location, head)) as connection:
-        found = ask(connection, "above 10 GPa")
-        _same(found, ask(connection, "above 10 GPa", known=replace(known_from(connection), apart=False)))
+def _said(path: Path) -> tuple[int, int, str]:
+    """Spectra above 10 GPa, those without a pressure, and whether the index says that its rows stand in order."""
+    with index.connect(path) as connection:
+        found = ask(connection, "above 10 GPa", columns=["spectrum_id"])
+        _same(found, ask(connection, "above 10 GPa", columns=["spectrum_id"], known=known_now(connection)))
         missing = found.missing.get("pressure", 0)
         assert index.values(connection, f"SELECT count(*) FROM {TABLE} WHERE status = 'active'") == [(missing,)]
-        return found.count, missing
+        return found.count, missing, index.values(connection, "SELECT value FROM meta WHERE key = 'in_order'")[0][0]
 
 
 def test_corrections_keep_the_table_right(empty: Archive, tmp_path: Path) -> None:
+    def said() -> tuple[int, int, str]:
+        return _said(index.index_path(empty.location, empty.location.head()))
+
     paths = [write_columns(tmp_path / f"{number}.xdi", seed=number) for number in range(4)]
     empty.ingest(paths[:3], SETTINGS)
     first, second, _ = empty.query().columns(["spectrum_id"])["spectrum_id"]
+    assert said() == (0, 3, "yes")
+    empty.ingest(paths[3:], [*SETTINGS[:-1], "edge=La L3", "pressure=12 GPa"])
+    assert said() == (1, 3, "no")  # it has its place before Ni K
     empty.set(first, {"pressure": "15 GPa"}, reason="found in the log")
     empty.withdraw(second, reason="glitch")
-    assert _check(empty) == (1, 1)
+    assert said() == (2, 1, "no")
     empty.set(first, {"pressure": None, "medium": "argon"}, reason="of another run")
     empty.reinstate(second, reason="none")
     empty.ingest(paths[2:3], [*SETTINGS, "pressure=20 GPa"], replace=True)
-    empty.ingest(paths[3:], [*SETTINGS, "pressure=12 GPa"])
-    assert _check(empty) == (2, 2)
+    assert said() == (2, 2, "no")
+    assert list(check_index(Store(empty.location), empty.location.head())) == []
+    index.build(Store(empty.location), empty.location.head(), tmp_path / "fresh.duckdb")
+    assert _said(tmp_path / "fresh.duckdb") == (2, 2, "yes")
