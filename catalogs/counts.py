@@ -96,15 +96,24 @@ def _gaps(translator: Translator) -> list[Field]:
 def _kinds(translator: Translator, found: Field) -> dict[str, str]:
     """Tests for rows that lack a value: any, one where the field applies, and of derived values why it is not served."""
     applies = translator.applicable(found)
-    tests = {"lacks": f"{found.sql} IS NULL"}
+    # A row without the value is told as such, and not for want of the uncertainty besides.
+    held = "".join(f" AND {value.sql} IS NOT NULL" for value in _values_with(translator, found))
+    tests = {"lacks": f"{found.sql} IS NULL{held}"}
     if applies != "TRUE":
-        tests["fits"] = f"{found.sql} IS NULL AND {applies}"
+        tests["fits"] = f"{found.sql} IS NULL{held} AND {applies}"
     if found.stored:
         state, other = found.stored.state, found.stored.other
         tests["stale"] = f"{found.sql} IS NULL AND {state} = 1"
         tests["uncalibrated"] = f"{found.sql} IS NULL AND {state} = 0 AND {other} IS NOT NULL"
         tests["failed"] = f"{found.sql} IS NULL AND {state} = 0 AND {other} IS NULL"
     return tests
+
+
+def _values_with(translator: Translator, sigma: Field) -> list[Field]:
+    """The fields in the conditions whose uncertainty this is, unless it is asked about itself."""
+    names = translator.conditioned()
+    fields = [translator.resolved.fields[name] for name in names]
+    return [] if sigma.name in names else [found for found in fields if found.sigma == sigma.name]
 
 
 def _without_value(translator: Translator, gaps: Sequence[Field], numbers: Sequence[int]) -> dict[str, dict[str, int]]:

@@ -133,6 +133,16 @@ def test_withdrawn_rows_are_counted_and_can_be_asked_for(index: Any) -> None:
     assert ask(index, "status in (withdrawn, superseded)").count == 2
 
 
+def test_a_row_without_an_uncertainty_is_undecided_where_it_counts(index: Any) -> None:
+    found = ask(index, "La3Ni2O7 pressure > 10 GPa at 2 sigma")
+    there = active(sample="La3Ni2O7")
+    none = [row for row in there if row.get("pressure") is None]
+    bare = [row for row in there if row.get("pressure_sigma") is None and row not in none]
+    assert bare
+    assert none
+    assert found.missing == {"pressure": len(none), "pressure_sigma": len(bare)}
+
+
 def test_near_limit_counts_sigma_and_readings_before_and_after(index: Any) -> None:
     # 13.9 ± 0.2 (13.7 before, 14.1 after) and 14.0 ± 0.2 lie near 14; 15.6 has no sigma.
     found = ask(index, "run-2 above 14 GPa")
