@@ -16,6 +16,7 @@ Rows are only ever appended; a column that no row needs does not exist (absent m
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.core.sync import sync
 
 from barospec.archive.columns import SPECTRUM_KINDS, STORED, TABLES
 from barospec.archive.store import Changes
@@ -333,11 +335,17 @@ def read_words(root: zarr.Group, name: str) -> list[str]:
 
 def read_columns(group: zarr.Group, start: int, stop: int) -> dict[str, NDArray[Any]]:
     """All 1-D arrays on ``spectrum`` of some rows, as stored (words as codes), and the hash columns."""
-    return {
-        name: np.asarray(node[start:stop])
+    nodes = {
+        name: node
         for name, node in group.arrays()
         if first_dim(node) == "spectrum" and (node.ndim == 1 or name in HASH_COLUMNS)
     }
+
+    async def read() -> list[Any]:
+        return await asyncio.gather(*(node.async_array.getitem(slice(start, stop)) for node in nodes.values()))
+
+    # All columns in one trip to zarr's event loop: a trip for each takes as long again as reading a thousand rows.
+    return dict(zip(nodes, map(np.asarray, sync(read())), strict=True))
 
 
 def read_rows(source: zarr.Array[Any], rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
