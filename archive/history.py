@@ -11,6 +11,8 @@ from typing import Any
 
 from barospec.schemas.errors import InvalidData
 
+Columns = Mapping[str, Any]  # arrays of one length
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -25,20 +27,29 @@ class Commit:
 
 @dataclass(slots=True)
 class Changes:
-    """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one."""
+    """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one.
+
+    ``written`` has the columns of the rows that are new in a group, as stored, where they are at hand and few; it goes to
+    the index that is made next, which reads from the store what is not here.
+    """
 
     appended: dict[str, tuple[int, int]] = field(default_factory=dict)
     edited: dict[str, set[int]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
+    written: dict[str, Columns] = field(default_factory=dict)
 
-    def append(self, group: str, start: int, stop: int) -> None:
+    def append(self, group: str, start: int, stop: int, written: Columns | None = None) -> None:
         """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
         first = self.appended.get(group, (start, start))[0]
         self.appended[group] = (first, stop)
+        self.written.pop(group, None)
+        if written is not None and first == start:
+            self.written[group] = written
 
     def edit(self, group: str, rows: Iterable[int]) -> None:
         """Rows of `group` have other values."""
         self.edited.setdefault(group, set()).update(map(int, rows))
+        self.written.pop(group, None)
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in the commit's metadata."""

@@ -151,18 +151,21 @@ class Writer:
             self._append_curves(group, name, rows, start, stop, width)
         columns = _transpose(batch.columns)
         columns["grid"] = self._append_grids(group, batch.energies)
+        written: dict[str, NDArray[Any]] = {}
         for name, values in columns.items():
-            self.append_column(group, name, SPECTRUM_KINDS[name], values, start, "spectrum", COLUMN_ROWS)
+            stored = self.append_column(group, name, SPECTRUM_KINDS[name], values, start, "spectrum", COLUMN_ROWS)
+            if stored is not None:
+                written[name] = stored
         for name, digests in batch.hashes.items():
-            stored = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+            written[name] = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
             if name not in group:
                 create(group, name, "uint8", 0, (0, 32), (COLUMN_ROWS, 32), ("spectrum", "byte"))
-            _write(array(group, name), start, stored)
+            _write(array(group, name), start, written[name])
         # Every other array follows to the common length; nothing is written for the fill.
         for _, node in group.arrays():
             if first_dim(node) == "spectrum" and node.shape[0] < stop:
                 node.resize((stop, *node.shape[1:]))
-        self.changes.append(f"spectra/{key}", start, stop)
+        self.changes.append(f"spectra/{key}", start, stop, written if len(batch) <= COLUMN_ROWS else None)
         return start, stop
 
     def edit_spectra(self, key: str, rows: Sequence[int], values: Mapping[str, Any]) -> None:
@@ -247,12 +250,17 @@ class Writer:
 
     def append_column(
         self, group: zarr.Group, name: str, kind: Kind, values: Sequence[Any], start: int, dim: str, rows: int
-    ) -> None:
-        """Write `values` (None where unknown) as the 1-D array `name` of a group from row `start` on, made if it is new."""
+    ) -> NDArray[Any] | None:
+        """Write `values` (None where unknown) as the 1-D array `name` of a group from row `start` on, made if it is new.
+
+        Returns what was written; None where no array is needed yet.
+        """
         if dim == "spectrum" and name not in group and all(value is None for value in values):
-            return
+            return None
         self._require_column(group, name, kind, dim, rows, start)
-        _write(array(group, name), start, self._encode(name, kind, values))
+        encoded = self._encode(name, kind, values)
+        _write(array(group, name), start, encoded)
+        return encoded
 
     def _require_column(self, group: zarr.Group, name: str, kind: Kind, dim: str, rows: int, length: int) -> None:
         if name in group:
@@ -329,8 +337,8 @@ def count_records(root: zarr.Group, name: str) -> int:
 
 def read_words(root: zarr.Group, name: str) -> list[str]:
     """The vocabulary of a word column: the code is the position."""
-    path = f"words/{name}"
-    return [str(value) for value in np.asarray(array(group_at(root, "words"), name)[:])] if path in root else []
+    node = root.get(f"words/{name}")
+    return np.asarray(node[:]).tolist() if isinstance(node, zarr.Array) else []
 
 
 def read_columns(group: zarr.Group, start: int, stop: int) -> dict[str, NDArray[Any]]:

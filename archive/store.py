@@ -24,7 +24,17 @@ import zarr
 
 from barospec.archive.files import files_of
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
-from barospec.archive.history import Changes, Commit, actor, check_name, in_order, microseconds, moment, now_text
+from barospec.archive.history import (
+    Changes,
+    Columns,
+    Commit,
+    actor,
+    check_name,
+    in_order,
+    microseconds,
+    moment,
+    now_text,
+)
 from barospec.archive.lock import writer_lock
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
@@ -105,6 +115,7 @@ class Store:
 
     def __init__(self, location: Location) -> None:
         self.location = location
+        self._written: tuple[str, dict[str, Columns]] = ("", {})
         try:
             self._repo = icechunk.Repository.open(_storage(location))
         except icechunk.IcechunkError as error:
@@ -194,6 +205,11 @@ class Store:
                 raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
             raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
 
+    def take_written(self, snapshot: str) -> dict[str, Columns]:
+        """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""
+        (of, written), self._written = self._written, ("", {})
+        return written if of == snapshot else {}
+
     def tag(self, name: str, snapshot: str) -> None:
         """Give `snapshot` a name for ever."""
         try:
@@ -268,6 +284,7 @@ class Store:
                 raise failure(self.location, "nothing was written", error) from error
             if work.message:
                 self._commit(session, verb, work)
+                self._written = work.snapshot or "", work.changes.written
                 if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
                     self.seal()
 

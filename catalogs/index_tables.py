@@ -15,11 +15,12 @@ from barospec.schemas.vocabulary import ANNOTATIONS, BY_NAME, SPECTRUM_TERMS, Ki
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import NDArray
 
     from barospec.archive.store import Store
 
 VERSION = 4
-BLOCK = 200_000
+BLOCK = 122_880  # rows of a row group of DuckDB
 RECORDS = (
     "structures",
     "sites",
@@ -60,8 +61,19 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
 
 
-def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, start: int, stop: int) -> None:
-    """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB."""
+def insert_rows(
+    connection: duckdb.DuckDBPyConnection,
+    root: Any,
+    key: str,
+    start: int,
+    stop: int,
+    written: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB.
+
+    `written` has their columns as stored, where whoever wrote them still has them: to read few rows back takes longer than
+    all else that is done here.
+    """
     from barospec.archive.columns import SPECTRUM_KINDS
     from barospec.archive.layout import read_columns, spectra_group
 
@@ -71,9 +83,9 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, star
     words: dict[str, list[str]] = dict(connection.execute("SELECT field, words FROM words").fetchall())
     for first in range(start, stop, BLOCK):
         last = min(stop, first + BLOCK)
-        stored = read_columns(group, first, last)
+        stored = written or read_columns(group, first, last)
         arrays: dict[str, Any] = {}
-        select, bound = ["?", f"{first} + range"], [key]
+        select, bound = ["?", f"{first} + range"], list[Any]([key])
         names = ["grp", "row"]
         for name, column in (("content", "row_sha256"), ("conditions", "conditions_sha256")):
             arrays[name] = stored[column][:, :8].copy().view("<u8")[:, 0]
@@ -83,19 +95,36 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, root: Any, key: str, star
             if name not in stored or name == "grid":
                 continue
             names.append(name)
-            arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
             select.append(_decoded(name, kind))
             if kind == "word":
+                arrays[name], used = compact_codes(stored[name])
                 # Vocabularies only grow: one that has all codes need not be looked at.
-                if stored[name].max() >= len(words.get(name, ())):
+                if used and used[-1] >= len(words.get(name, ())):
                     words[name] = _learn(connection, root, name)
-                bound.append(words.get(name, []))  # type: ignore[arg-type]
+                # Of the words of a million rows a few rows use a few, and binding takes longer than looking them up.
+                bound.append([words[name][code] for code in used])
+            else:
+                arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
         arrays["range"] = _arange(last - first)
         connection.register("block", arrays)
         connection.execute(
             f"INSERT INTO spectra ({', '.join(map(quoted, names))}) SELECT {', '.join(select)} FROM block", bound
         )
         connection.unregister("block")
+
+
+def compact_codes(codes: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
+    """Codes counted anew among those that occur, and these, ascending; negative ones, which mean missing, stay.
+
+    >>> import numpy as np
+    >>> compact_codes(np.array([7, -1, 3, 7]))
+    (array([ 1, -1,  0,  1]), [3, 7])
+    """
+    import numpy as np
+
+    used, places = np.unique(codes, return_inverse=True)
+    missing = int(np.searchsorted(used, 0))
+    return np.maximum(places - missing, -1), used[missing:].tolist()
 
 
 def _learn(connection: duckdb.DuckDBPyConnection, root: Any, name: str) -> list[str]:
