@@ -1,0 +1,172 @@
+"""How an index file comes about: from rows that are at hand or from the store, in one thread or in several, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from barospec.api import Archive
+from barospec.archive import layout
+from barospec.archive.store import Store
+from barospec.catalogs import index, index_tables
+
+from .test_index import content
+
+GROUPS = ("xas/Ni-K", "xes/Ni-Kb")
+Row = tuple[float | None, str | None, str | None, int | None]
+
+rows = st.lists(
+    st.tuples(
+        st.none() | st.floats(0, 40),
+        st.none() | st.sampled_from(["run-1", "run-2", "run-3"]),
+        st.none() | st.sampled_from(["", "first scan", "Kβ′"]),
+        st.none() | st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=4,
+)
+append = st.tuples(st.just("append"), st.sampled_from(GROUPS), rows)
+edit = st.tuples(st.just("edit"), st.sampled_from(GROUPS), st.just([]))
+commits = st.lists(st.lists(append | edit, min_size=1, max_size=3), min_size=1, max_size=4)
+ROW: Row = (14.0, "run-1", "first scan", 1)
+# A column that comes later; two batches in one commit; a row that is edited in the commit it came with.
+PLANS = [
+    [[("append", GROUPS[0], [(None, "run-1", None, None)])], [("append", GROUPS[0], [ROW])]],
+    [[("append", GROUPS[0], [ROW]), ("append", GROUPS[0], [ROW, ROW]), ("append", GROUPS[1], [ROW])]],
+    [[("append", GROUPS[0], [ROW])], [("append", GROUPS[0], [ROW]), ("edit", GROUPS[0], [])]],
+]
+
+
+def batch_of(key: str, given_rows: Sequence[Row], start: int) -> layout.Batch:
+    """Spectra of three points with those values of pressure, run, title and step."""
+    energy = np.array([8300.0, 8340.0, 8400.0])
+    batch = layout.Batch()
+    for number, (pressure, run, title, step) in enumerate(given_rows, start):
+        batch.energies.append(energy)
+        batch.signals.append({"mu" if key.startswith("xas") else "intensity": energy})
+        batch.columns.append({
+            "spectrum_id": f"{key} {number}", "revision": 1, "status": "active", "technique": key[:3], "edge": "Ni K",
+            "origin": "synthetic", "point_count": 3, "pressure": pressure, "run": run, "title": title, "step": step,
+        })  # fmt: skip
+        for hashes in batch.hashes.values():
+            hashes.append(os.urandom(32))
+    return batch
+
+
+def commit(store: Store, plan: Sequence[tuple[str, str, Sequence[Row]]]) -> str | None:
+    """One commit of appended batches and of edits, each to the last row of its group; None where nothing is to be done."""
+    with store.transaction("test") as work:
+        writer = layout.Writer(work.root, work.changes)
+        for verb, key, given_rows in plan:
+            there = key in layout.group_paths(work.root)
+            held = layout.count_rows(layout.spectra_group(work.root, key)) if there else 0
+            if verb == "append":
+                writer.append_spectra(key, batch_of(key, given_rows, held))
+            elif held:
+                writer.edit_spectra(key, [held - 1], {"status": "withdrawn"})
+        if work.changes.appended or work.changes.edited:
+            work.message = "as planned"
+    return work.snapshot
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(commits)
+@example(PLANS[0])
+@example(PLANS[1])
+@example(PLANS[2])
+def test_rows_at_hand_make_the_index_that_the_store_makes(plan: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Archive.create(Path(folder) / "a").location)
+        for what in plan:
+            snapshot = commit(store, what)
+            if snapshot is None:
+                continue
+            path = index.publish(store, snapshot)
+            at_hand = content(path)
+            path.unlink()
+            assert content(index.publish(Store(store.location), snapshot)) == at_hand
+            assert content(index.publish(store, snapshot, rebuild=True)) == at_hand
+
+
+def test_rows_at_hand_are_not_read_back(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[int, int]] = []
+    real = layout.read_columns
+    monkeypatch.setattr(layout, "read_columns", lambda group, *span: read.append(span) or real(group, *span))
+    store = Store(empty.location)
+    for plan in ([("append", GROUPS[0], [ROW])], [("append", GROUPS[0], [ROW, ROW]), ("append", GROUPS[1], [ROW])]):
+        snapshot = commit(store, plan)
+        assert snapshot
+        index.publish(store, snapshot)
+    assert not read
+    # What another process wrote, what was edited since, and what is let go after its one use, is read.
+    snapshot = commit(store, [("append", GROUPS[0], [ROW])])
+    assert snapshot
+    index.publish(Store(empty.location), snapshot)
+    assert read == [(3, 4)]
+    snapshot = commit(store, [("append", GROUPS[0], [ROW]), ("edit", GROUPS[0], [])])
+    assert snapshot
+    index.publish(store, snapshot)
+    assert read[1:] == [(4, 5)]
+
+
+def test_many_rows_are_not_held(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "COLUMN_ROWS", 2)
+    store = Store(empty.location)
+    for count, held in ((2, {"spectra/xas/Ni-K"}), (3, set())):
+        snapshot = commit(store, [("append", GROUPS[0], [ROW] * count)])
+        assert snapshot
+        assert set(store.take_written(snapshot)) == held
+        assert not store.take_written(snapshot)
+
+
+def test_threads_may_make_the_same_index_and_others(tmp_path: Path) -> None:
+    stores = [Store(Archive.create(tmp_path / name).location) for name in "ab"]
+    heads = [commit(store, [("append", GROUPS[0], [ROW] * 20)]) for store in stores]
+    wanted = [
+        content(index.publish(store, head or "", rebuild=True)) for store, head in zip(stores, heads, strict=True)
+    ]
+
+    def make(turn: int) -> bool:
+        which = turn % 2
+        path = index.publish(stores[which], heads[which] or "", rebuild=turn % 3 > 0)
+        return content(path) == wanted[which]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(make, range(24)))
+    for store in stores:
+        assert not list(index.folder(store.location).glob(".*"))
+
+
+def test_a_failed_index_leaves_nothing_behind(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(empty.location)
+    snapshot = commit(store, [("append", GROUPS[0], [ROW])])
+    assert snapshot
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the disk is full")
+
+    for rebuild in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(index, "stamp", fails)
+            with pytest.raises(RuntimeError, match="disk is full"):
+                index.publish(store, snapshot, rebuild=rebuild)
+        assert not list(index.folder(store.location).glob(".*"))
+        assert not index.index_path(store.location, snapshot).exists()
+    index.publish(store, snapshot)
+    assert len(empty.query()) == 1
+
+
+@given(st.lists(st.integers(-1, 6), min_size=1, max_size=12))
+def test_compact_codes_stand_for_the_same_words(codes: list[int]) -> None:
+    compact, used = index_tables.compact_codes(np.array(codes, dtype=np.int32))
+    assert [used[code] if code >= 0 else -1 for code in compact.tolist()] == codes
+    assert used == sorted(set(codes) - {-1})
