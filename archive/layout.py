@@ -114,7 +114,9 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """An array of a group; a group in its place is damage."""
     node = group[name]
     if not isinstance(node, zarr.Array):
-        raise StoreError(f"/{group.path}/{name} is a group where an array is expected; the store is damaged.")
+        raise StoreError(
+            f"/{f'{group.path}/{name}'.lstrip('/')} is a group where an array is expected; the store is damaged."
+        )
     return node
 
 
@@ -337,8 +339,12 @@ def count_records(root: zarr.Group, name: str) -> int:
 
 def read_words(root: zarr.Group, name: str) -> list[str]:
     """The vocabulary of a word column: the code is the position."""
-    node = root.get(f"words/{name}")
-    return np.asarray(node[:]).tolist() if isinstance(node, zarr.Array) else []
+    try:
+        stored = array(root, f"words/{name}")
+    except KeyError:  # no row has had such a word yet
+        return []
+    words: list[str] = np.asarray(stored[:]).tolist()
+    return words
 
 
 def read_columns(group: zarr.Group, start: int, stop: int) -> dict[str, NDArray[Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import find, index
+from barospec.catalogs.lookup import lookup
 from barospec.finding import Finding
 from barospec.schemas.errors import NotFound
 
@@ -254,7 +255,7 @@ class Keeping(Finding):
         def found(snapshot: str) -> list[Known]:
             path = index.publish(store, snapshot)
             if one is not None:
-                return index.lookup(path, [one], [])
+                return lookup(path, [one], [])
             words = (
                 what
                 if status == "active"
@@ -268,6 +269,6 @@ class Keeping(Finding):
             )
             if not ids:
                 raise NotFound(f'no {status} spectrum is found by "{what}".')
-            return sorted(index.lookup(path, ids, []), key=lambda known: (known.group, known.row))
+            return sorted(lookup(path, ids, []), key=lambda known: (known.group, known.row))
 
         return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import find, index
+from barospec.catalogs.lookup import lookup
 from barospec.deriving import Deriving
 from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
@@ -74,7 +75,7 @@ class Putting(Deriving):
         store = self._store
 
         def known(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-            return index.lookup(index.publish(store, snapshot), ids, sources)
+            return lookup(index.publish(store, snapshot), ids, sources)
 
         report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
         if report.snapshot:
@@ -172,7 +173,7 @@ class Putting(Deriving):
         report = merge_repeats(
             store,
             repeats,
-            lambda snapshot, ids, sources: index.lookup(index.publish(store, snapshot), ids, sources),
+            lambda snapshot, ids, sources: lookup(index.publish(store, snapshot), ids, sources),
             pressure=pressure,
             temperature=temperature,
             dry_run=dry_run,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barospec.catalogs import index
+from barospec.catalogs.lookup import lookup
 from barospec.finding import Finding, PathLike
 from barospec.schemas.errors import CallError
 
@@ -155,12 +156,12 @@ class Sharing(Finding):
             reader = BundleReader.open(root)
             prepared = reader.prepared()
             snapshot = self.snapshot
-            known = index.lookup(index.publish(store, snapshot), [e.spectrum_id for e in prepared.entries], [])
+            known = lookup(index.publish(store, snapshot), [e.spectrum_id for e in prepared.entries], [])
             already = self._reconcile(prepared, reader, {row.spectrum_id: row for row in known}, snapshot)
 
         def look(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
             # A bundle's spectra are known by their ids; a file of the same name elsewhere is another file.
-            return index.lookup(index.publish(store, snapshot), ids, [])
+            return lookup(index.publish(store, snapshot), ids, [])
 
         told = message or f"bundle {reader.identifier}: {reader.described['query']}"
         report = ingest(store, prepared, look, replace=replace, message=told)

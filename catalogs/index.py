@@ -40,10 +40,9 @@ from barospec.catalogs.known import same_file
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.without_pressure import COLUMNS, LACKING, set_apart, set_apart_again
 from barospec.schemas.errors import StoreError
-from barospec.schemas.vocabulary import SETTABLE, TERMS
+from barospec.schemas.vocabulary import TERMS
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest import Known
     from barospec.archive.store import Store
 
 KEEP = 3
@@ -156,15 +155,28 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     target = where / target.name
     part = where / f".{target.name}.{os.getpid()}.{get_ident()}.part"
     try:
-        if rebuild or not _replay(store, snapshot, part):
+        if rebuild or not _replayed(store, snapshot, part):
             part.unlink(missing_ok=True)
             build(store, snapshot, part)
         part.replace(target)
+    except (duckdb.Error, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0].rpartition("Original error: ")[2]
+        raise StoreError(
+            f"the index {target} cannot be written: {why}. What the archive holds is not touched by this. When the cause is "
+            "mended, run `barospec index rebuild`."
+        ) from error
     finally:
         for left in (part, part.with_name(part.name + ".wal")):
             left.unlink(missing_ok=True)
     _prune(store, where, snapshot)
     return target
+
+
+def _replayed(store: Store, snapshot: str, path: Path) -> bool:
+    try:
+        return _replay(store, snapshot, path)
+    except duckdb.Error:  # the ancestor's file is damaged, perhaps: the store has all that an index needs
+        return False
 
 
 def build(store: Store, snapshot: str, path: Path) -> None:
@@ -286,20 +298,21 @@ def _database() -> duckdb.DuckDBPyConnection:
 def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that writes to an index file, all or nothing."""
     name, target = f"index{next(_ATTACHED)}", str(path).replace("'", "''")
-    with _database().cursor() as connection:
-        connection.execute(f"ATTACH '{target}' AS {name}")
+    base = _database()
+    with base.cursor() as connection:
         try:
+            connection.execute(f"ATTACH '{target}' AS {name}")
             connection.execute(f"USE {name}")
             connection.execute("BEGIN")
             yield connection
             connection.execute("COMMIT")
             connection.execute("CHECKPOINT")
-        except BaseException:
-            connection.rollback()
-            raise
-        finally:
             connection.execute("USE memory")
             connection.execute(f"DETACH {name}")
+        except BaseException:
+            # A full disk leaves DuckDB unfit for anything more: the next file is made by another one.
+            _database.cache_clear()
+            raise
 
 
 def prune(store: Store) -> None:
@@ -314,37 +327,6 @@ def _prune(store: Store, where: Path, made: str) -> None:
     for path in where.glob("index-*.duckdb"):
         if path.name.removeprefix("index-").removesuffix(".duckdb") not in keep:
             path.unlink(missing_ok=True)
-
-
-def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-    """The row that counts of each spectrum that has one of the ids, or whose active row has one of the source keys.
-
-    That is its active row, or without any its newest; ``revision`` is the highest that any of its rows has.
-    """
-    from barospec.archive.ingest import Known
-    from barospec.archive.prepare import SOURCE
-
-    names = [term.name for term in SETTABLE]
-    settable = ", ".join(f"epoch_us({quoted(t.name)})" if t.kind == "time" else quoted(t.name) for t in SETTABLE)
-    key = ", ".join(f"coalesce({name}, '')" for name in SOURCE)
-    wanted = ", ".join(f"unnest(?::VARCHAR[]) AS k{number}" for number in range(len(SOURCE)))
-    keys = ", ".join(f"k{number}" for number in range(len(SOURCE)))
-    by_source = list(zip(*sources, strict=True)) or [()] * len(SOURCE)
-    with connect(path) as connection:
-        found = connection.execute(
-            f"""WITH wanted AS (
-                SELECT unnest(?::VARCHAR[]) AS spectrum_id UNION
-                SELECT spectrum_id FROM spectra WHERE status = 'active' AND ({key}) IN (SELECT ({keys}) FROM (SELECT {wanted})))
-            SELECT spectrum_id, grp, row, max(revision) OVER (PARTITION BY spectrum_id), status, content, conditions, {key}, {settable}
-            FROM spectra WHERE spectrum_id IN (SELECT spectrum_id FROM wanted)
-            QUALIFY row_number() OVER (PARTITION BY spectrum_id ORDER BY status = 'active' DESC, revision DESC) = 1""",
-            [list(ids), *map(list, by_source)],
-        ).fetchall()
-    cut = 7 + len(SOURCE)
-    return [
-        Known(*row[:7], source=tuple(row[7:cut]), columns=dict(zip(names, row[cut:], strict=True)))  # type: ignore[misc]
-        for row in found
-    ]
 
 
 def values(

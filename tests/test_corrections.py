@@ -13,6 +13,7 @@ from barospec.archive.conditions import conditions_sha256
 from barospec.archive.corrections import corrected, parse_fields
 from barospec.archive.ingest import check_number
 from barospec.catalogs import index
+from barospec.catalogs.lookup import lookup
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound
 from benchmarks.rows import archive_of_rows
 
@@ -132,7 +133,7 @@ def test_a_replacement_keeps_what_was_corrected_unless_it_says_otherwise(archive
 
 def test_the_fingerprint_of_the_conditions_follows_from_the_index(archive: Archive) -> None:
     """What tells edited rows from others: of one that was not edited, the index gives what was fingerprinted."""
-    found = index.lookup(index.index_path(archive.location, archive.snapshot), ids(archive), [])
+    found = lookup(index.index_path(archive.location, archive.snapshot), ids(archive), [])
     assert all(check_number(conditions_sha256(row.columns)) == row.conditions for row in found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from barospec.api import Archive
 from barospec.archive import layout
 from barospec.archive.store import Store
 from barospec.catalogs import index, index_tables
+from barospec.schemas.errors import StoreError
 
 from .test_index import content
 
@@ -163,6 +165,40 @@ def test_a_failed_index_leaves_nothing_behind(empty: Archive, monkeypatch: pytes
         assert not index.index_path(store.location, snapshot).exists()
     index.publish(store, snapshot)
     assert len(empty.query()) == 1
+
+
+def test_after_a_full_disk_an_index_can_be_made(empty: Archive) -> None:
+    store = Store(empty.location)
+    snapshot = commit(store, [("append", GROUPS[0], [ROW] * 50)])
+    assert snapshot
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for rebuild in (False, True):
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (200_000, hard)
+        )  # no file can be longer: writing fails as on a full disk
+        try:
+            with pytest.raises(StoreError, match=r"cannot be written: .*too large.*index rebuild"):
+                index.publish(store, snapshot, rebuild=rebuild)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not list(index.folder(store.location).glob(".*"))
+    index.publish(store, snapshot)
+    assert len(empty.query()) == 50
+
+
+def test_an_index_is_made_beside_a_damaged_one(empty: Archive) -> None:
+    store = Store(empty.location)
+    for damage in (b"not a database", None):
+        before = store.location.head()
+        path = index.index_path(store.location, before)
+        if damage is None:  # what opens, and breaks when it is read
+            held = path.read_bytes()
+            damage = held[:8192] + bytes(len(held) - 8192)
+        path.write_bytes(damage)
+        snapshot = commit(store, [("append", GROUPS[0], [ROW])])
+        assert snapshot
+        made = content(index.publish(store, snapshot))
+        assert made == content(index.publish(store, snapshot, rebuild=True))
 
 
 @given(st.lists(st.integers(-1, 6), min_size=1, max_size=12))
