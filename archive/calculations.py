@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.layout import Writer, read_table
+from barospec.archive.layout import read_table
 from barospec.archive.readers.models_registry import MODEL_READERS, model_claims, read_model
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem
 

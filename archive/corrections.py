@@ -15,9 +15,10 @@ import numpy as np
 
 from barospec.archive.conditions import applies, require
 from barospec.archive.events import event
-from barospec.archive.layout import Writer, array, read_table, spectra_group
+from barospec.archive.layout import array, read_table, spectra_group
 from barospec.archive.pressure import from_gauge
 from barospec.archive.store import Store, Transaction, microseconds
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
 from barospec.schemas.values import counted, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term

@@ -25,19 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.layout import (
-    COLUMN_ROWS,
-    POINTS,
-    ROWS,
-    Writer,
-    array,
-    create,
-    first_dim,
-    group_at,
-    read_table,
-)
+from barospec.archive.layout import COLUMN_ROWS, POINTS, ROWS, array, create, first_dim, group_at, read_table
 from barospec.archive.store import actor, microseconds
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import Conflict, NotFound, did_you_mean
+from barospec.schemas.vocabulary import Kind
 
 if TYPE_CHECKING:
     import zarr
@@ -45,6 +37,14 @@ if TYPE_CHECKING:
     from barospec.archive.operators.record import Output
 
 References = Mapping[str, Sequence[tuple[str, str]]]
+# Those that are columns as others are; row_sha256 has 32 bytes.
+KEY_KINDS: Mapping[str, Kind] = {
+    "spectrum_id": "text",
+    "revision": "integer",
+    "calculation": "integer",
+    "energy_shift": "number",
+    "energy_calibration": "word",
+}
 KEYS = ("spectrum_id", "revision", "row_sha256", "energy_shift", "energy_calibration", "calculation")
 
 # Outputs in eV that are places on the energy axis: they mean something only where that is calibrated. All others are
@@ -311,14 +311,7 @@ def append_entries(
         group.attrs.update({**about, "references": list(labels)})
     start = int(array(group, "revision").shape[0]) if "revision" in group else 0
     stop = start + len(keys["revision"])
-    for column, kind in (
-        ("spectrum_id", "text"),
-        ("revision", "integer"),
-        ("calculation", "integer"),
-        ("energy_shift", "number"),
-        ("energy_calibration", "word"),
-    ):
-        writer.append_column(group, column, kind, list(keys[column]), start, "entry", COLUMN_ROWS)  # type: ignore[arg-type]
+    writer.append_columns(group, {column: (kind, list(keys[column])) for column, kind in KEY_KINDS.items()}, start)
     _append(group, "row_sha256", keys["row_sha256"], start, ("entry", "byte"), (COLUMN_ROWS, 32), 0)
     for output, found in values.items():
         described = outputs[output]

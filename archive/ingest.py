@@ -23,10 +23,11 @@ from barospec.archive.ingest_records import (
     write_sheets,
     write_structures,
 )
-from barospec.archive.layout import Batch, Writer, count_records
+from barospec.archive.layout import count_records
 from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Store, Transaction, microseconds
+from barospec.archive.writer import Batch, Writer
 from barospec.schemas.records import Problem
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
 

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.layout import Writer, highest_revisions, read_table
+from barospec.archive.layout import highest_revisions, read_table
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Transaction
 from barospec.archive.structures import Structure, bonds
+from barospec.archive.writer import Writer
 from barospec.schemas.records import Problem
 from barospec.schemas.values import show_value
 from barospec.schemas.vocabulary import SETTABLE

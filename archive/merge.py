@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from barospec.archive.conditions import conditions_sha256
 from barospec.archive.events import event
 from barospec.archive.ingest import Lookup
-from barospec.archive.layout import Batch, Writer, array, count_records, row_sha256, spectra_group
+from barospec.archive.layout import array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
 from barospec.archive.repeats import AVERAGED, TOLERANCES, Repeat, points
 from barospec.archive.store import Store, Transaction, microseconds
+from barospec.archive.writer import Batch, Writer
 from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.layout import Writer, count_records, create, dims_of, group_at, highest_revisions, read_table
+from barospec.archive.layout import count_records, create, dims_of, group_at, highest_revisions, read_table
 from barospec.archive.spins.records import ModelRecord, Parameter
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import NotFound, did_you_mean
 from barospec.schemas.records import Problem
 

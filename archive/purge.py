@@ -22,7 +22,6 @@ from barospec.archive.events import event
 from barospec.archive.files import files_of
 from barospec.archive.history import microseconds, now_text
 from barospec.archive.layout import (
-    Writer,
     array,
     count_records,
     count_rows,
@@ -33,6 +32,7 @@ from barospec.archive.layout import (
     spectra_group,
 )
 from barospec.archive.store import Store, Transaction
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import CallError, StoreError
 from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import BY_NAME

@@ -15,12 +15,13 @@ import numpy as np
 
 from barospec.archive.columns import TABLES
 from barospec.archive.events import event
-from barospec.archive.layout import Writer, count_records, read_table
+from barospec.archive.layout import count_records, read_table
 from barospec.archive.lineage import Rows, column_names, read_fields, touched, within
 from barospec.archive.remarks import Remarks, fold
 from barospec.archive.restore_derived import restore_derived
 from barospec.archive.settings import append_settings, read_settings
 from barospec.archive.store import Store, Transaction, microseconds
+from barospec.archive.writer import Writer
 
 if TYPE_CHECKING:
     import zarr

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive.derived import count_entries, derived_group, newest_series, read_derivations, write_derivation
-from barospec.archive.layout import Writer, array, first_dim
+from barospec.archive.layout import array, first_dim
 from barospec.archive.store import actor, microseconds
+from barospec.archive.writer import Writer
 
 if TYPE_CHECKING:
     import zarr

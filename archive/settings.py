@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.layout import Writer, count_records, read_table
+from barospec.archive.layout import count_records, read_table
 from barospec.archive.store import Store, Transaction, actor, microseconds
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.events import event
-from barospec.archive.layout import Writer
 from barospec.archive.restore import table_records
 from barospec.archive.store import Store, Transaction, microseconds
+from barospec.archive.writer import Writer
 from barospec.schemas.errors import CallError, Conflict, NotFound, did_you_mean
 
 if TYPE_CHECKING:

@@ -58,9 +58,9 @@ class Modeling(Finding):
 
     def store_output(self, dataset: xr.Dataset, message: str = "") -> str:
         """Keep an output of `ModelSelection.apply` in the archive, in one commit; returns the entry's name."""
-        from barospec.archive.layout import Writer
         from barospec.archive.modelstore import store_output
         from barospec.archive.store import Transaction, microseconds
+        from barospec.archive.writer import Writer
 
         self._must_be_newest()
         store, computed = self._store, dataset.compute()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from barospec.archive import layout
+from barospec.archive import layout, writer
 from barospec.archive.store import Store
 from benchmarks.record import Result, seconds
 from benchmarks.rows import add_rows
@@ -23,14 +23,14 @@ def run() -> list[Result]:
         "A commit of 100 more rows rewrites the last chunk of every column; building an index reads all of them.",
         ["rows per chunk", "commit of 100 rows s", "read all columns s", "files"],
     )
-    kept = layout.COLUMN_ROWS
+    kept = writer.COLUMN_ROWS
     try:
         for rows in CHOICES:
-            layout.COLUMN_ROWS = rows
+            writer.COLUMN_ROWS = rows
             with tempfile.TemporaryDirectory() as folder:
                 result.rows.append([rows, *_measure(Path(folder) / "a")])
     finally:
-        layout.COLUMN_ROWS = kept
+        writer.COLUMN_ROWS = kept
     return [result]
 
 

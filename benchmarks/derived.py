@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive import layout
 from barospec.archive.store import Store
+from barospec.archive.writer import Writer
 from barospec.catalogs import index
 from barospec.catalogs.answer import ask
 from benchmarks.record import Result, alternating
@@ -36,7 +36,7 @@ def archive_of_edges(path: Path, rows: int) -> Archive:
             batch.energies[i], batch.signals[i] = energy, {"mu": mu}
             columns.update(point_count=POINTS, energy_min=energy[0], energy_max=energy[-1])
         with store.transaction("bench") as work:
-            layout.Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
+            Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
             work.message = f"{count} rows"
     index.publish(store, archive.location.head(), rebuild=True)
     return archive

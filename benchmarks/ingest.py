@@ -12,6 +12,7 @@ from barospec.api import Archive
 from barospec.archive import layout
 from barospec.archive.readers.registry import read_file
 from barospec.archive.store import Store
+from barospec.archive.writer import Batch, Writer
 from benchmarks.record import Result, seconds
 
 FILES = 1000
@@ -55,7 +56,7 @@ def _store(folder: Path) -> Result:
     rng = np.random.default_rng(0)
     energy = np.linspace(8200.0, 8900.0, POINTS)
     curves = rng.random((SPECTRA, POINTS))
-    batch = layout.Batch()
+    batch = Batch()
     for number in range(SPECTRA):
         batch.energies.append(energy)
         batch.signals.append({"mu": curves[number]})
@@ -75,7 +76,7 @@ def _store(folder: Path) -> Result:
 
     def write() -> None:
         with store.transaction("bench") as work:
-            layout.Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
+            Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
             work.message = "rows"
 
     taken = seconds(write, 1)

@@ -306,15 +306,15 @@ COUNTS = (1, 1000, 10_000, 100_000)
 def _archive(place: Path, rows: int, block: int = 5000) -> Path:
     """An archive of noisy edges on one grid, written in several commits."""
     from barospec.api import Archive
-    from barospec.archive import layout
     from barospec.archive.store import Store
+    from barospec.archive.writer import Batch, Writer
     from barospec.catalogs import index
 
     archive = Archive.create(place)
     data = curves(block, shared=True)
     store = Store(archive.location)
     for start in range(0, rows, block):
-        batch = layout.Batch()
+        batch = Batch()
         for number in range(min(block, rows - start)):
             batch.energies.append(data["energy"][0])
             batch.signals.append({"mu": data["mu"][number]})
@@ -335,7 +335,7 @@ def _archive(place: Path, rows: int, block: int = 5000) -> Path:
             for name in batch.hashes:
                 batch.hashes[name].append(os.urandom(32))
         with store.transaction("bench") as work:
-            layout.Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
+            Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
             work.message = "rows"
     index.publish(store, archive.location.head())
     return place

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive import layout
 from barospec.archive.store import Store
+from barospec.archive.writer import Batch, Writer
 from barospec.catalogs import index
 
 BATCH = 50_000
@@ -18,13 +18,13 @@ SAMPLES = ("La3Ni2O7", "NiO", "LaNiO3", "La4Ni3O10")
 EDGES = (("xas", "Ni K", None), ("xas", "La L3", None), ("xes", "Ni K", "Kβ"))
 
 
-def batch_of(count: int, start: int, kind: int, rng: np.random.Generator) -> layout.Batch:
+def batch_of(count: int, start: int, kind: int, rng: np.random.Generator) -> Batch:
     """Rows with about as many fields as a beamtime's have, and curves of four points."""
     technique, edge, line = EDGES[kind]
     energy = np.array([8300.0, 8320.0, 8340.0, 8400.0])
     pressure = rng.uniform(0, 40, count)
     temperature = rng.choice([10.0, 80.0, 300.0], count)
-    batch = layout.Batch()
+    batch = Batch()
     for i in range(count):
         number = start + i
         batch.energies.append(energy)
@@ -74,5 +74,5 @@ def add_rows(store: Store, count: int, start: int, rng: np.random.Generator, *, 
     technique, edge, line = EDGES[chosen]
     key = f"{technique}/{edge.replace(' ', '-')}" if line is None else "xes/Ni-Kb"
     with store.transaction("bench") as work:
-        layout.Writer(work.root, work.changes).append_spectra(key, batch_of(count, start, chosen, rng))
+        Writer(work.root, work.changes).append_spectra(key, batch_of(count, start, chosen, rng))
         work.message = f"{count} rows"

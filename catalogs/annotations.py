@@ -92,8 +92,8 @@ def write_annotations(
 ) -> str | None:
     """Append an event for each spectrum, in one commit; returns the snapshot."""
     from barospec.archive.events import event
-    from barospec.archive.layout import Writer
     from barospec.archive.store import microseconds
+    from barospec.archive.writer import Writer
 
     def write(work: Transaction) -> None:
         now = microseconds()

@@ -25,7 +25,7 @@ from barospec.archive.derived import (
     write_derivation,
 )
 from barospec.archive.head import Location
-from barospec.archive.layout import Writer
+from barospec.archive.writer import Writer
 from barospec.catalogs.derived_index import FRESH
 from barospec.catalogs.fields import quoted
 from barospec.catalogs.find import opened

@@ -260,8 +260,8 @@ def _refuse_broken(name: str, changed: Known) -> None:
 
 
 def _append(work: Any, record: SavedQuery) -> SavedQuery:
-    from barospec.archive.layout import Writer
     from barospec.archive.store import actor
+    from barospec.archive.writer import Writer
 
     record = replace(record, author=actor())
     values: Mapping[str, Any] = record.to_dict() | {"time": _microseconds(record.time)}

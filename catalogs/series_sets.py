@@ -10,8 +10,9 @@ import numpy as np
 
 from barospec.archive.derived import ABSOLUTE, ALIGNING, Derivation, newest_series, read_derivations, software
 from barospec.archive.head import Location
-from barospec.archive.layout import Writer, read_table
+from barospec.archive.layout import read_table
 from barospec.archive.store import actor, check_name, microseconds
+from barospec.archive.writer import Writer
 from barospec.catalogs import index
 from barospec.catalogs.derive import Derived, Progress
 from barospec.catalogs.derived_refs import references_now

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive.layout import Batch, Writer
 from barospec.archive.store import Store
+from barospec.archive.writer import Batch, Writer
 from barospec.catalogs import index
 
 PUBLICATIONS = 100

@@ -17,9 +17,9 @@ import pytest
 
 from barospec.api import Archive
 from barospec.archive.derived import ABSOLUTE, count_entries
-from barospec.archive.layout import Writer
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store import Store
+from barospec.archive.writer import Writer
 from barospec.catalogs import compile_operators, index
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.value_rows import _OWN

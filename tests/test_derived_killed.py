@@ -13,8 +13,9 @@ import numpy as np
 
 from barospec.api import Archive
 from barospec.archive.derived import read_entries
-from barospec.archive.layout import Writer, read_table
+from barospec.archive.layout import read_table
 from barospec.archive.store import Store
+from barospec.archive.writer import Writer
 
 from .files_made import SETTINGS, write_columns
 

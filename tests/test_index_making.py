@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from barospec.api import Archive
 from barospec.archive import layout
+from barospec.archive import writer as writer_module
 from barospec.archive.store import Store
+from barospec.archive.writer import Batch, Writer
 from barospec.catalogs import index, index_tables
 from barospec.schemas.errors import StoreError
 
@@ -48,10 +50,10 @@ PLANS = [
 ]
 
 
-def batch_of(key: str, given_rows: Sequence[Row], start: int) -> layout.Batch:
+def batch_of(key: str, given_rows: Sequence[Row], start: int) -> Batch:
     """Spectra of three points with those values of pressure, run, title and step."""
     energy = np.array([8300.0, 8340.0, 8400.0])
-    batch = layout.Batch()
+    batch = Batch()
     for number, (pressure, run, title, step) in enumerate(given_rows, start):
         batch.energies.append(energy)
         batch.signals.append({"mu" if key.startswith("xas") else "intensity": energy})
@@ -67,7 +69,7 @@ def batch_of(key: str, given_rows: Sequence[Row], start: int) -> layout.Batch:
 def commit(store: Store, plan: Sequence[tuple[str, str, Sequence[Row]]]) -> str | None:
     """One commit of appended batches and of edits, each to the last row of its group; None where nothing is to be done."""
     with store.transaction("test") as work:
-        writer = layout.Writer(work.root, work.changes)
+        writer = Writer(work.root, work.changes)
         for verb, key, given_rows in plan:
             there = key in layout.group_paths(work.root)
             held = layout.count_rows(layout.spectra_group(work.root, key)) if there else 0
@@ -121,7 +123,7 @@ def test_rows_at_hand_are_not_read_back(empty: Archive, monkeypatch: pytest.Monk
 
 
 def test_many_rows_are_not_held(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "COLUMN_ROWS", 2)
+    monkeypatch.setattr(writer_module, "COLUMN_ROWS", 2)
     store = Store(empty.location)
     for count, held in ((2, {"spectra/xas/Ni-K"}), (3, set())):
         snapshot = commit(store, [("append", GROUPS[0], [ROW] * count)])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from barospec.api import Archive
 from barospec.archive import layout
 from barospec.archive.store import Store
+from barospec.archive.writer import Batch, Writer
 from barospec.catalogs import blocks, index
 from barospec.schemas.errors import CallError, InvalidData, NotFound
 
@@ -51,7 +52,7 @@ def test_to_xarray_reads_nothing(sample: Archive, reads: list[str]) -> None:
 def archive_of(path: Path, count: int) -> Archive:
     """An archive of many small spectra, through the real store and index."""
     archive = Archive.create(path)
-    batch = layout.Batch()
+    batch = Batch()
     energy = np.linspace(8300.0, 8400.0, 12)
     for number in range(count):
         batch.energies.append(energy)
@@ -65,7 +66,7 @@ def archive_of(path: Path, count: int) -> Archive:
             batch.hashes[name].append(bytes(32))
     store = Store(archive.location)
     with store.transaction("test") as work:
-        layout.Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
+        Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
         work.message = "many"
     index.publish(store, archive.location.head())
     return archive
