@@ -25,7 +25,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.layout import COLUMN_ROWS, POINTS, ROWS, array, create, first_dim, group_at, read_table
+from barospec.archive.layout import (
+    COLUMN_ROWS,
+    POINTS,
+    ROWS,
+    array,
+    creating,
+    dims_of,
+    first_dim,
+    group_at,
+    nodes_of,
+    read_table,
+    read_together,
+    together,
+)
 from barospec.archive.store import actor, microseconds
 from barospec.archive.writer import Writer
 from barospec.schemas.errors import Conflict, NotFound, did_you_mean
@@ -341,7 +354,7 @@ def _append(
 ) -> zarr.Array[Any]:
     tail = values.shape[1:]
     if name not in group:
-        create(group, name, values.dtype, fill, (start, *tail), chunks, dims)
+        together(creating(group, name, values.dtype, fill, (start, *tail), chunks, dims))
     target = array(group, name)
     widths = tuple(max(pair) for pair in zip(target.shape[1:], tail, strict=True))
     target.resize((start + len(values), *widths))
@@ -362,9 +375,9 @@ def count_entries(root: zarr.Group, name: str) -> int:
 
 def read_entries(root: zarr.Group, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
     """Keys and values of some entries as stored; curves are left out."""
-    group = group_at(root, f"derived/{name}")
-    return {
-        column: np.asarray(node[start:stop])
-        for column, node in group.arrays()
-        if first_dim(node) == "entry" and "point" not in (getattr(node.metadata, "dimension_names", None) or ())
+    nodes = {
+        column: node
+        for column, node in nodes_of(group_at(root, f"derived/{name}")).items()
+        if first_dim(node) == "entry" and "point" not in dims_of(node)
     }
+    return dict(zip(nodes, read_together(nodes.values(), slice(start, stop)), strict=True))

@@ -37,8 +37,6 @@ COLUMN_ROWS = 16_384  # chunk of a 1-D array; measured, see README.md
 HEADER_ROWS = 256
 HASH_COLUMNS = ("row_sha256", "conditions_sha256")
 
-Values = Sequence[Any] | NDArray[Any]
-
 
 def row_sha256(energy: NDArray[np.float64], signals: Mapping[str, NDArray[np.float64]]) -> bytes:
     """Fingerprint of a spectrum's numbers: shape, energy and every signal by name."""
@@ -91,19 +89,6 @@ async def creating(
         attributes=dict(about or {}),
     )
     return made
-
-
-def create(
-    group: zarr.Group,
-    name: str,
-    dtype: Any,
-    fill: Any,
-    shape: Sequence[int],
-    chunks: Sequence[int],
-    dims: Sequence[str],
-) -> zarr.Array[Any]:
-    """An array made with `creating`."""
-    return zarr.Array(together(creating(group, name, dtype, fill, shape, chunks, dims))[0])
 
 
 def group_paths(root: zarr.Group) -> list[str]:

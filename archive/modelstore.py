@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.layout import count_records, create, dims_of, group_at, highest_revisions, read_table
+from barospec.archive.layout import (
+    array,
+    count_records,
+    creating,
+    dims_of,
+    group_at,
+    highest_revisions,
+    read_table,
+    together,
+)
 from barospec.archive.spins.records import ModelRecord, Parameter
 from barospec.archive.writer import Writer
 from barospec.schemas.errors import NotFound, did_you_mean
@@ -181,7 +190,9 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
         stored = values.astype(np.dtypes.StringDType()) if text else values
         chunks = [max(1, min(size, 4096)) for size in values.shape]
         dtype, fill = (str, "") if text else (values.dtype, np.nan if values.dtype.kind == "f" else 0)
-        made = create(group, str(name), dtype, fill, values.shape, chunks, [str(dim) for dim in variable.dims])
+        dims = [str(dim) for dim in variable.dims]
+        together(creating(group, str(name), dtype, fill, values.shape, chunks, dims))
+        made = array(group, str(name))
         made[...] = stored
         made.attrs.update({str(key): value for key, value in variable.attrs.items()})
     record = {

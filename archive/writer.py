@@ -86,22 +86,22 @@ class Writer:
             if name in nodes or any(value is not None for value in column)
         }
         written = self._encode({name: (kind, values[name]) for name, kind in kinds.items()})
-        hashes = {name: np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32) for name, rows in batch.hashes.items()}
+        for name, digests in batch.hashes.items():
+            written[name] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
         # Every other array follows to the common length; nothing is written for the fill.
         behind = [
             node
             for name, node in nodes.items()
-            if first_dim(node) == "spectrum" and node.shape[0] < stop and name not in written and name not in hashes
+            if first_dim(node) == "spectrum" and node.shape[0] < stop and name not in written
         ]
         together(
             *(
-                _extend(group, nodes, name, written[name], start, "spectrum", kinds[name], COLUMN_ROWS)
-                for name in written
+                _extend(group, nodes, name, column, start, "spectrum", kinds.get(name), COLUMN_ROWS)
+                for name, column in written.items()
             ),
-            *(_extend_hashes(group, nodes, name, rows, start, "spectrum") for name, rows in hashes.items()),
             *(_lengthen(node, stop) for node in behind),
         )
-        self.changes.append(f"spectra/{key}", start, stop, {**written, **hashes} if len(batch) <= COLUMN_ROWS else None)
+        self.changes.append(f"spectra/{key}", start, stop, written if len(batch) <= COLUMN_ROWS else None)
         return start, stop
 
     def edit_spectra(self, key: str, rows: Sequence[int], values: Mapping[str, Any]) -> None:
@@ -212,32 +212,20 @@ async def _extend(
     values: NDArray[Any],
     start: int,
     dim: str,
-    kind: Kind,
+    kind: Kind | None,
     rows: int,
 ) -> None:
-    """Write a column from row `start` on, which is its end or beyond; made if it is new."""
-    stop = start + len(values)
+    """Write a column from row `start` on, which is its end or beyond; made if it is new. Fingerprints are of no kind."""
+    stop, tail = start + len(values), values.shape[1:]
     if name in nodes:
-        await _lengthen(nodes[name], stop)
         node = nodes[name]
+        await _lengthen(node, stop)
     else:
-        dtype, fill = STORED[kind]
-        about = {} if dim == "code" else _about(name, kind)
-        node = await creating(group, name, dtype, fill, (stop,), (rows,), (dim,), about)
+        dtype, fill = STORED[kind] if kind else ("uint8", 0)
+        dims = (dim,) if kind else (dim, "byte")
+        about = _about(name, kind) if kind and dim != "code" else {}
+        node = await creating(group, name, dtype, fill, (stop, *tail), (rows, *tail), dims, about)
     await node.setitem(slice(start, stop), values)
-
-
-async def _extend_hashes(
-    group: zarr.Group, nodes: Mapping[str, Node], name: str, hashes: NDArray[np.uint8], start: int, dim: str
-) -> None:
-    """Write fingerprints of 32 bytes from row `start` on."""
-    stop = start + len(hashes)
-    if name in nodes:
-        await _lengthen(nodes[name], stop)
-        node = nodes[name]
-    else:
-        node = await creating(group, name, "uint8", 0, (stop, 32), (COLUMN_ROWS, 32), (dim, "byte"))
-    await node.setitem(slice(start, stop), hashes)
 
 
 async def _lengthen(node: Node, stop: int, width: int = 0) -> None:
@@ -296,7 +284,7 @@ def _append_grids(group: zarr.Group, nodes: Mapping[str, Node], energies: Sequen
     if fresh:
         _append_curves(group, nodes, "grid_energy", fresh, start, width, "grid", {"units": "eV"})
         digests = np.frombuffer(b"".join(list(known)[start:]), dtype=np.uint8).reshape(-1, 32)
-        together(_extend_hashes(group, nodes, "grid_sha256", digests, start, "grid"))
+        together(_extend(group, nodes, "grid_sha256", digests, start, "grid", None, COLUMN_ROWS))
     return index
 
 
