@@ -11,7 +11,7 @@ from typing import Any
 
 from barospec.schemas.errors import InvalidData
 
-Columns = Mapping[str, Any]  # arrays of one length
+Written = Mapping[str, Any]  # arrays of one length, by column
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Changes:
     appended: dict[str, tuple[int, int]] = field(default_factory=dict)
     edited: dict[str, set[int]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
-    written: dict[str, Columns] = field(default_factory=dict)
+    written: dict[str, Written] = field(default_factory=dict)
 
-    def append(self, group: str, start: int, stop: int, written: Columns | None = None) -> None:
+    def append(self, group: str, start: int, stop: int, written: Written | None = None) -> None:
         """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
         first = self.appended.get(group, (start, start))[0]
         self.appended[group] = (first, stop)

@@ -26,8 +26,8 @@ from barospec.archive.files import files_of
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
 from barospec.archive.history import (
     Changes,
-    Columns,
     Commit,
+    Written,
     actor,
     check_name,
     in_order,
@@ -115,7 +115,7 @@ class Store:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._written: tuple[str, dict[str, Columns]] = ("", {})
+        self._written: tuple[str, dict[str, Written]] = ("", {})
         try:
             self._repo = icechunk.Repository.open(_storage(location))
         except icechunk.IcechunkError as error:
@@ -205,7 +205,7 @@ class Store:
                 raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
             raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
 
-    def take_written(self, snapshot: str) -> dict[str, Columns]:
+    def take_written(self, snapshot: str) -> dict[str, Written]:
         """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""
         (of, written), self._written = self._written, ("", {})
         return written if of == snapshot else {}

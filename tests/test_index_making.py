@@ -203,6 +203,29 @@ def test_an_index_is_made_beside_a_damaged_one(empty: Archive) -> None:
         assert made == content(index.publish(store, snapshot, rebuild=True))
 
 
+def test_an_ancestor_pruned_meanwhile_is_not_missed(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(empty.location)
+    snapshot = commit(store, [("append", GROUPS[0], [ROW])])
+    assert snapshot
+    real = index.shutil.copyfile
+
+    def pruned_first(base: Path, path: Path) -> None:
+        base.unlink()
+        real(base, path)
+
+    monkeypatch.setattr(index.shutil, "copyfile", pruned_first)
+    assert len(content(index.publish(store, snapshot))["spectra"]) == 1
+
+
+def test_a_wrong_statement_is_not_taken_for_a_damaged_file(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(empty.location)
+    snapshot = commit(store, [("append", GROUPS[0], [ROW])])
+    assert snapshot
+    monkeypatch.setattr(index, "add_values", lambda connection, *_: connection.execute("SELECT nothing FROM spectra"))
+    with pytest.raises(index.DamagedIndex, match="nothing"):
+        index.publish(store, snapshot)
+
+
 @given(st.lists(st.integers(-1, 6), min_size=1, max_size=12))
 def test_compact_codes_stand_for_the_same_words(codes: list[int]) -> None:
     compact, used = index_tables.compact_codes(np.array(codes, dtype=np.int32))
