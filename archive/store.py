@@ -39,6 +39,7 @@ from barospec.archive.lock import writer_lock
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import seal
+from barospec.archive.snapshot_file import manifests_in
 from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError
 
 __all__ = [
@@ -53,9 +54,12 @@ __all__ = [
     "reading",
 ]
 
-# Icechunk 1.1 prints a warning about concurrent local commits on stdout at every open. Our lock answers it,
-# and stdout belongs to results; every other warning of theirs stays.
-icechunk.set_logs_filter("warn,icechunk::storage::object_store=error")
+# Icechunk prints warnings on stdout at every open, and stdout belongs to results: that local commits may meet (our lock
+# prevents it), and that a commit whose answer is lost may look like a conflict (`Store._arrived` asks the history). Version 1
+# logs the first one under another name than 2. Every other warning of theirs stays.
+icechunk.set_logs_filter(
+    "warn,icechunk::storage::object_store=error,icechunk_arrow_object_store=error,icechunk_storage::readback=error"
+)
 
 MANIFEST_REFS = 1000
 LOCK_SECONDS = 600.0
@@ -325,9 +329,12 @@ class Store:
     def manifests(self, snapshot: str) -> list[str]:
         """Names of the manifests that a snapshot refers to."""
         try:
-            return [item["id"] for item in json.loads(self._repo.inspect_snapshot(snapshot))["manifests"]]
-        except icechunk.IcechunkError as error:
-            raise StoreError(f"snapshot {snapshot} cannot be read: {_first_line(error)}") from error
+            content = files_of(self.location).read(f"store/snapshots/{snapshot}")
+        except FileNotFoundError:
+            raise StoreError(f"snapshot {snapshot}: its file is missing.") from None
+        except OSError as error:
+            raise StoreError(f"snapshot {snapshot}: its file cannot be read ({error.strerror or error}).") from error
+        return manifests_in(content, snapshot)
 
     @contextmanager
     def clearing(self, verb: str) -> Iterator[icechunk.Repository]:
