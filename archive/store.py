@@ -385,7 +385,8 @@ def failure(location: Location, what: str, error: Exception) -> BarospecError:
         location.head()  # icechunk asks with HEAD, whose answers have no words: ask again with GET
     except BarospecError as plain:
         return plain
-    if "snapshot not found" in str(error):
+    text = str(error)  # of icechunk 1, and of 2
+    if "snapshot not found" in text or ("object not found" in text and "fetch_snapshot" in text):
         return NotFound(
             f"{what}: a snapshot is not there. `barospec gc` may have removed it; `barospec log` lists those that are."
         )
