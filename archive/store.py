@@ -38,7 +38,7 @@ from barospec.archive.history import (
 from barospec.archive.lock import writer_lock
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
-from barospec.archive.seals import seal
+from barospec.archive.seals import check_snapshot, seal
 from barospec.archive.snapshot_file import manifests_in
 from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError
 
@@ -120,6 +120,7 @@ class Store:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._written: tuple[str, dict[str, Written]] = ("", {})
+        self._checked: dict[str, dict[str, str]] = {}
         try:
             self._repo = icechunk.Repository.open(_storage(location))
         except icechunk.IcechunkError as error:
@@ -201,13 +202,23 @@ class Store:
         raise NotFound(f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots.')
 
     def read(self, snapshot: str) -> zarr.Group:
-        """The arrays as they were at `snapshot`, read-only."""
+        """The arrays as they were at `snapshot`, read-only, after its metadata files were compared with their checksums."""
+        self.check(snapshot)
         try:
             return zarr.open_group(self._repo.readonly_session(snapshot_id=snapshot).store, mode="r")
         except icechunk.IcechunkError as error:
             if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
                 raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
             raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
+
+    def check(self, snapshot: str) -> None:
+        """Raise StoreError unless the metadata files of a snapshot are those that were written; read them once.
+
+        In a bucket it would take a request for each of some hundred files: there the service keeps objects whole, and
+        `verify` compares them.
+        """
+        if isinstance(self.location, Local) and snapshot not in self._checked:
+            self._checked = {snapshot: check_snapshot(files_of(self.location), snapshot, manifests_in)}
 
     def take_written(self, snapshot: str) -> dict[str, Written]:
         """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""
@@ -281,6 +292,7 @@ class Store:
                 root = zarr.open_group(session.store, mode="r+")
             except icechunk.IcechunkError as error:
                 raise failure(self.location, f"{self.location.place} cannot be written", error) from error
+            self.check(str(session.snapshot_id))
             work = Transaction(root, str(session.snapshot_id), Changes())
             try:
                 yield work
@@ -321,10 +333,12 @@ class Store:
         return None
 
     def seal(self) -> int:
-        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`."""
-        # As a list: in a bucket icechunk stands still when it is asked for more while it still tells the history.
-        history = [(commit.snapshot, commit.parent) for commit in self.history()]
-        return seal(files_of(self.location), history, self.manifests)
+        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`; return how many."""
+        history = ((commit.snapshot, commit.parent) for commit in self.history())
+        known = next(iter(self._checked.values()), {})
+        count, newest = seal(files_of(self.location), history, self.manifests, known)
+        self._checked = newest or self._checked
+        return count
 
     def manifests(self, snapshot: str) -> list[str]:
         """Names of the manifests that a snapshot refers to."""
