@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from barospec.archive import structures
 from barospec.archive.bagit import bundle_id, sha256_of
 from barospec.archive.bundle_store import GroupReader, load_json
+from barospec.archive.fingerprints import as_written, column_of
 from barospec.archive.layout import row_sha256
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.privacy import PRIVATE
@@ -25,12 +26,39 @@ from barospec.schemas.records import Problem
 from barospec.schemas.values import coerce, parse_time
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS, Term, group_key
 
-FORMAT = 1
+FORMAT = 2  # since 2 each signal has a fingerprint of its own
 _GROUP = re.compile(r"(?:spectra|inputs)/(?:xas|xes)-[A-Z][A-Za-z0-9]?-[A-Za-z0-9]+\.zarr")
 _ID = re.compile(r"[0-9a-f]{16}")
 _SHA = re.compile(r"[0-9a-f]{64}")
 # Known to the archive that takes a bundle in, not to the bundle.
 _OWN = ("ingested", "status", "merged_into", "bundle", "bundle_revision", "revision")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSpectrum:
+    """A spectrum of a bundle.
+
+    Attributes
+    ----------
+    row : int
+        Of its group.
+    energy : array, shape (n,)
+    signals : dict of arrays, shape (n,)
+        Those that it has.
+    content : bytes
+        Fingerprint of the spectrum in the archive that it comes from, if its numbers are tied to that; else of these numbers.
+    complete : bool
+        Whether no recorded channel was left out.
+    fits : bool or None
+        Whether the numbers are those that the fingerprints are of; None where none tells.
+    """
+
+    row: int
+    energy: NDArray[np.float64]
+    signals: dict[str, NDArray[np.float64]]
+    content: bytes
+    complete: bool
+    fits: bool | None
 
 
 @dataclass
@@ -122,8 +150,8 @@ class BundleReader:
         _check_identity(path, self.key(path), found, group)
         return found
 
-    def spectra(self, path: str) -> Iterator[tuple[int, NDArray[np.float64], dict[str, NDArray[np.float64]], bool]]:
-        """Each spectrum of a group: row, energies, signals, and whether the sealed fingerprint is of just these signals."""
+    def spectra(self, path: str) -> Iterator[SealedSpectrum]:
+        """Yield each spectrum of a group with what its fingerprints say of its numbers."""
         group = self.group(path)
         data = DATA_NAME[self.key(path).split("/")[0]]
         names = [data, *(name for name in group.names if name in CHANNELS)]
@@ -132,7 +160,10 @@ class BundleReader:
         for start, stop in group.blocks():
             arrays = {name: group.read(name, start, stop) for name in ("energy", *names)}
             counts = group.read("point_count", start, stop)
-            sealed = group.read("row_sha256", start, stop) if "row_sha256" in group.names else [""] * (stop - start)
+            sealed = {
+                name: group.read(column, start, stop) if column in group.names else [""] * (stop - start)
+                for name, column in [("", "row_sha256"), *((name, column_of(name)) for name in names)]
+            }
             for row in range(stop - start):
                 count = int(counts[row])
                 if not 0 < count <= group.width:
@@ -144,10 +175,20 @@ class BundleReader:
                 if not np.isfinite(energy).all():
                     raise InvalidData(f"{path}: row {start + row} has an energy that is no number.")
                 present = {n: values for n, values in every.items() if n == data or np.isfinite(values).any()}
-                whole = row_sha256(energy, present).hex() == str(sealed[row])
-                if not whole and row_sha256(energy, every).hex() == str(sealed[row]):
-                    present, whole = every, True
-                yield start + row, energy, present, whole
+                own = {name: bytes.fromhex(str(sealed[name][row])) for name in names}
+                whole = bytes.fromhex(str(sealed[""][row]))
+                if row_sha256(energy, present) != whole and row_sha256(energy, every) == whole:
+                    present = every
+                complete = row_sha256(energy, present) == whole
+                checked = all(own[name] for name in present)
+                yield SealedSpectrum(
+                    row=start + row,
+                    energy=energy,
+                    signals=present,
+                    content=whole if complete or (checked and whole) else row_sha256(energy, present),
+                    complete=complete,
+                    fits=as_written(energy, every, whole, own) if checked or complete else None,
+                )
 
     def prepared(self) -> Prepared:
         """All spectra and records, ready for `ingest`; what cannot be taken is among the problems."""
@@ -158,18 +199,18 @@ class BundleReader:
             digests = (
                 self.group(path).read("header_sha256").tolist() if "header_sha256" in self.group(path).names else []
             )
-            for row, energy, signals, _ in self.spectra(path):
-                known = {name: values[row] for name, values in columns.items()}
+            for one in self.spectra(path):
+                known = {name: values[one.row] for name, values in columns.items()}
                 known |= {"bundle": self.identifier, "bundle_revision": known.get("revision")}
                 kept = {n: v for n, v in known.items() if n in ("bundle", "bundle_revision") or n not in _OWN}
-                header = headers.get(str(digests[row]), "{}") if digests else "{}"
+                header = headers.get(str(digests[one.row]), "{}") if digests else "{}"
                 prepared.entries.append(
                     Entry(
                         group=key,
-                        curves=prepared.spool.put(energy, signals),
+                        curves=prepared.spool.put(one.energy, one.signals),
                         columns=kept,
                         header=header,
-                        content=row_sha256(energy, signals),
+                        content=one.content,
                         where=f"{path} [{kept['spectrum_id']}]",
                     )
                 )
@@ -265,8 +306,9 @@ def _check_identity(path: str, key: str, columns: Mapping[str, NDArray[Any]], gr
     for technique, edge, line in set(zip(columns["technique"], columns["edge"], lines, strict=True)):
         if group_key(technique, edge, line or "") != key:
             raise InvalidData(f"{path}: it holds {technique} spectra of {edge} {line or ''}, which belong elsewhere.")
-    for name in ("row_sha256", "source_sha256", "header_sha256"):
-        if name in group.names and any(one and not _SHA.fullmatch(str(one)) for one in group.read(name)):
+    fingerprints = [name for name in group.names if name.endswith("_sha256")]
+    for name in fingerprints:
+        if any(one and not _SHA.fullmatch(str(one)) for one in group.read(name)):
             raise InvalidData(f"{path}: a {name} is not 64 hex digits.")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive.conditions import applies
+from barospec.archive.fingerprints import as_written, recorded
 from barospec.archive.layout import (
     HASH_COLUMNS,
     array,
@@ -22,7 +22,6 @@ from barospec.archive.layout import (
     read_columns,
     read_rows,
     read_words,
-    row_sha256,
     spectra_group,
 )
 from barospec.archive.lineage import Words, decode
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 # Numbers held at a time, of each array.
 BLOCK = 1 << 20
-MOST_EMPTY = 6
 TODO = "It was written so, or a file was exchanged: compare with a copy, or ingest its file again with --replace."
 
 
@@ -196,7 +194,7 @@ def _check_numbers(
     signals = {
         name: np.asarray(node[start:stop]) for name, node in group.arrays() if dims_of(node) == ("spectrum", "point")
     }
-    empty = {name: ~np.isfinite(values).any(axis=1) for name, values in signals.items()}
+    own = recorded(group, np.arange(start, stop), list(signals))
     for place in np.flatnonzero(kept):
         named = f"/spectra/{key}[{start + place}] ({columns['spectrum_id'][place]})"
         if wrong[place]:
@@ -205,25 +203,12 @@ def _check_numbers(
         count = int(counts[place])
         energy = energies[place, :count]
         found = {name: values[place, :count] for name, values in signals.items()}
-        if not _same(digests[place].tobytes(), energy, found, {name for name in found if empty[name][place]}):
-            report.blame(named, "its numbers are not those that were written (row_sha256)")
+        if not as_written(energy, found, digests[place].tobytes(), {name: own[name][place] for name in found}):
+            report.blame(named, "its numbers are not those that were written (sha256)")
         elif columns.get("energy_min") and not (
             columns["energy_min"][place] == energy.min() and columns["energy_max"][place] == energy.max()
         ):
             report.blame(named, "energy_min and energy_max are not those of its energies", TODO)
-
-
-def _same(digest: bytes, energy: Any, signals: Mapping[str, Any], empty: set[str]) -> bool:
-    """Whether the numbers have the digest. A channel without any number may be one that the spectrum never had."""
-    full = {name: values for name, values in signals.items() if name not in empty}
-    return any(digest == row_sha256(energy, full | extra) for extra in _subsets({n: signals[n] for n in sorted(empty)}))
-
-
-def _subsets(channels: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    names = list(channels)[:MOST_EMPTY]
-    for count in range(len(names) + 1):
-        for chosen in itertools.combinations(names, count):
-            yield {name: channels[name] for name in chosen}
 
 
 def _check_ids(known: KnownRows, report: Verified) -> None:

@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from barospec.archive.columns import SPECTRUM_KINDS, STORED, TABLES
+from barospec.archive.fingerprints import column_of
 from barospec.archive.history import Changes
 from barospec.archive.layout import (
     COLUMN_ROWS,
@@ -88,16 +89,20 @@ class Writer:
         written = self._encode({name: (kind, values[name]) for name, kind in kinds.items()})
         for name, digests in batch.hashes.items():
             written[name] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
+        fingerprints = _fingerprints(batch)
         # Every other array follows to the common length; nothing is written for the fill.
         behind = [
             node
             for name, node in nodes.items()
-            if first_dim(node) == "spectrum" and node.shape[0] < stop and name not in written
+            if first_dim(node) == "spectrum"
+            and node.shape[0] < stop
+            and name not in written
+            and name not in fingerprints
         ]
         together(
             *(
                 _extend(group, nodes, name, column, start, "spectrum", kinds.get(name), COLUMN_ROWS)
-                for name, column in written.items()
+                for name, column in (written | fingerprints).items()
             ),
             *(_lengthen(node, stop) for node in behind),
         )
@@ -286,6 +291,16 @@ def _append_grids(group: zarr.Group, nodes: Mapping[str, Node], energies: Sequen
         digests = np.frombuffer(b"".join(list(known)[start:]), dtype=np.uint8).reshape(-1, 32)
         together(_extend(group, nodes, "grid_sha256", digests, start, "grid", None, COLUMN_ROWS))
     return index
+
+
+def _fingerprints(batch: Batch) -> dict[str, NDArray[np.uint8]]:
+    """Of each signal by itself, see `fingerprints`; zeros where a spectrum does not have it."""
+    found: dict[str, NDArray[np.uint8]] = {}
+    for place, (energy, signals) in enumerate(zip(batch.energies, batch.signals, strict=True)):
+        for name, values in signals.items():
+            column = found.setdefault(column_of(name), np.zeros((len(batch), 32), dtype=np.uint8))
+            column[place] = np.frombuffer(row_sha256(energy, {name: values}), dtype=np.uint8)
+    return found
 
 
 def _pad(rows: Sequence[NDArray[np.float64] | None], width: int) -> NDArray[np.float64]:

@@ -14,8 +14,11 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from barospec.archive.layout import array, read_rows, spectra_group
+from barospec.archive.fingerprints import differing
+from barospec.archive.layout import POINTS, array, read_rows, spectra_group
 from barospec.archive.store import cached_reader, reading
+from barospec.schemas.errors import StoreError
+from barospec.schemas.vocabulary import DATA_NAME
 
 BLOCK_ROWS = 1024
 
@@ -34,8 +37,33 @@ def load_energy(root: str, snapshot: str, key: str, rows: NDArray[np.int64], wid
 def load_curves(
     root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int
 ) -> NDArray[np.float64]:
-    """Curves of some rows, shape (rows, width); NaN where a row has no such channel."""
-    return read_rows(array(spectra_group(cached_reader(root, snapshot), key), name), rows, width)
+    """Curves of some rows, shape (rows, width); NaN where a row has no such channel.
+
+    Raises StoreError where a spectrum has points and no number, and was not written so: a damaged file of the store can
+    make values appear to be missing.
+    """
+    group = spectra_group(cached_reader(root, snapshot), key)
+    curves = read_rows(array(group, name), rows, width)
+    if name == DATA_NAME[key.split("/")[0]]:
+        _refuse_lost(root, group, key, rows, curves)
+    return curves
+
+
+def _refuse_lost(root: str, group: Any, key: str, rows: NDArray[np.int64], curves: NDArray[np.float64]) -> None:
+    """A lost chunk is as wide as POINTS: look at the rows of which such a part is empty."""
+    suspect = np.zeros(len(rows), dtype=bool)
+    for start in range(0, curves.shape[1], POINTS):
+        empty = ~np.isfinite(curves[:, start])  # most rows need no closer look
+        empty[empty] = ~np.isfinite(curves[empty, start : start + POINTS]).any(axis=1)
+        if start and empty.any():
+            counts = np.asarray(array(group, "point_count").get_orthogonal_selection((rows[empty],)))
+            empty[empty] = counts > start
+        suspect |= empty
+    if suspect.any() and (lost := differing(group, np.unique(rows[suspect]))):
+        raise StoreError(
+            f"{root}, {key}: {len(lost)} spectra have no numbers where some were written (the first is row {lost[0]}): a file "
+            "of the store is damaged. Run `barospec verify`, and restore the file from a copy."
+        )
 
 
 def load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:

@@ -16,13 +16,14 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 from barospec.archive.bundle_store import REFERENCE, GroupWriter
+from barospec.archive.fingerprints import column_of, confirmed
 from barospec.archive.layout import array, read_columns, read_table, spectra_group
 from barospec.archive.operators.chain import output_dtype
 from barospec.archive.privacy import Policy
 from barospec.archive.store import cached_reader
 from barospec.catalogs.bundle_derived import DerivedSet
 from barospec.catalogs.selection import _about
-from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SPECTRUM_TERMS
+from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
 if TYPE_CHECKING:
     from barospec.catalogs.selection import Selection
@@ -192,6 +193,10 @@ def about_of(name: str) -> dict[str, str]:
 
 _SUMS = {
     "row_sha256": "sha256 over shape, energies and all recorded signals of the spectrum in the archive",
+    **{
+        column_of(name): f"sha256 over shape, energies and {name} of the spectrum"
+        for name in (*DATA_NAME.values(), *CHANNELS)
+    },
     "header_sha256": "which of data/headers.json is the header of the file",
 }
 
@@ -261,6 +266,7 @@ def _write_group(
     data, count = DATA_NAME[key.split("/")[0]], len(selection)
     width = int(np.nanmax(columns["point_count"]))
     spectra = selection._dataset(key, list(channels), (), None)
+    stored = spectra_group(cached_reader(selection.root, selection.snapshot), key)
     curves = ["energy", data, *channels]
     writer = GroupWriter(path, _group_attributes(selection, key, columns, policy))
     for name in curves:
@@ -270,6 +276,8 @@ def _write_group(
         writer.create(name, dtype, (count,), ("spectrum",), about_of(name), coordinate=True)
         texts = np.array(["" if value is None else value for value in values], dtype=np.dtypes.StringDType())
         writer.write(name, 0, texts if dtype == "string" else values.astype(dtype))
+    for name in curves[1:]:
+        writer.create(column_of(name), "string", (count,), ("spectrum",), about_of(column_of(name)), coordinate=True)
     for item in sets:
         _create_outputs(writer, item, count, width, policy)
     scalars = {
@@ -288,9 +296,16 @@ def _write_group(
         tell(key, start, count)
         part = slice(start, start + rows)
         # In one go: what two of them read is read once.
-        for computed in compute(  # type: ignore[no-untyped-call]
+        numbers, *others = compute(  # type: ignore[no-untyped-call]
             *(dataset.isel(spectrum=part) for dataset in datasets)
-        ):
+        )
+        read = {str(name): np.asarray(variable.values) for name, variable in numbers.data_vars.items()}
+        energy = read.pop("energy")
+        sums = confirmed(stored, selection.rows[part], energy, read)
+        for name, digests in sums.items():
+            texts = np.array([digest.hex() for digest in digests], dtype=np.dtypes.StringDType())
+            writer.write(column_of(name), start, texts)
+        for computed in (numbers, *others):
             for name, variable in computed.data_vars.items():
                 writer.write(str(name), start, np.asarray(variable.values))
                 if name in scalars:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from barospec.archive import bagit
 from barospec.archive.bundle_read import BundleReader
 from barospec.archive.bundle_store import GroupReader, load_json
+from barospec.archive.fingerprints import column_of
 from barospec.archive.operators.record import Operator
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.unpack import folder_of
@@ -138,15 +139,24 @@ def _check_groups(bundle: BundleReader, found: Verified) -> Iterator[str]:
                 yield f"spectrum {name} is in {seen[name]} and in {path}."
             seen[name] = path
         yield from _check_names(bundle, path, group, DATA_NAME[key.split("/")[0]])
-        differ = 0
-        for _, _, _, fits in bundle.spectra(path):
-            differ += not fits
-        if differ and bundle.described["raw"]:
-            yield f"{path}: the fingerprint of {differ} spectra is not that of their numbers."
-        elif differ:
+        differ = unknown = partial = 0
+        for one in bundle.spectra(path):
+            differ += one.fits is False
+            unknown += one.fits is None
+            partial += not one.complete
+        if unknown and bundle.described["raw"]:
+            differ += unknown
+        elif unknown:
             found.notes.append(
-                f"{path}: {differ} of {len(group)} spectra have recorded channels in the archive that this bundle leaves out."
+                f"{path}: {unknown} of {len(group)} spectra were sealed by version 0.1.0 without some of their channels, and have no "
+                "fingerprint of what is here: their numbers are covered by the checksums of the files only."
             )
+        elif partial:
+            found.notes.append(
+                f"{path}: {partial} of {len(group)} spectra have recorded channels in the archive that this bundle leaves out."
+            )
+        if differ:
+            yield f"{path}: the fingerprint of {differ} spectra is not that of their numbers."
         for term in TERMS:
             if term.private and term.name in columns:
                 found.notes.append(f"{path} holds the private field {term.name}.")
@@ -154,13 +164,14 @@ def _check_groups(bundle: BundleReader, found: Verified) -> Iterator[str]:
 
 def _check_names(bundle: BundleReader, path: str, group: GroupReader, data: str) -> Iterator[str]:
     derived = {name for one in bundle.described["derived"] if one["group"] == path for name in one["outputs"]}
+    fingerprints = {"row_sha256", "header_sha256", *(column_of(name) for name in (data, *CHANNELS))}
     for name in group.names:
         dims, unit = group.dims(name), group.attrs(name).get("units", "")
         expected = about_of(name).get("units", "")
         if name in ("energy", data) or name in CHANNELS:
             if dims != ("spectrum", "point") or group.kind(name) != "float64":
                 yield f"{path}/{name}: a curve has dimensions (spectrum, point) and 64-bit numbers."
-        elif name in BY_NAME or name in ("row_sha256", "header_sha256"):
+        elif name in BY_NAME or name in fingerprints:
             if dims != ("spectrum",):
                 yield f"{path}/{name}: a field has one value for each spectrum."
         elif name not in derived:
@@ -227,8 +238,9 @@ def _check_table(bundle: BundleReader, found: Verified) -> Iterator[str]:
         group = bundle.group(path)
         columns: dict[str, NDArray[Any]] = {}
         given = {name for one in derived if one["group"] == path for name in one["outputs"]}
+        signals = {column_of(name) for name in group.names if group.dims(name) == ("spectrum", "point")}
         for name in group.names:
-            if group.dims(name) == ("spectrum",):
+            if group.dims(name) == ("spectrum",) and name not in signals:
                 values = group.read(name)
                 if group.kind(name) == "string":
                     columns[name] = np.array([value or None for value in values], dtype=object)
