@@ -75,7 +75,16 @@ class Local:
         return self.root / "index"
 
     def head(self) -> str:
-        """Identifier of the newest snapshot."""
+        """Identifier of the newest snapshot. Raises StoreError if the folder is another archive's by now."""
+        marker = self.root / MARKER
+        try:
+            found = identity(marker.read_text(errors="replace"), str(marker), self.place)
+        except FileNotFoundError:
+            raise NotFound(f"there is no archive at {self.root} any more.") from None
+        if found != self.uuid:
+            raise StoreError(
+                f"{self.root} is another archive now (UUID {found}; {self.uuid} was opened). Nothing was done. Open it again."
+            )
         return _ref(self.store / "refs" / "branch.main" / "ref.json", self.root)
 
     def tags(self) -> dict[str, str]:
@@ -155,7 +164,8 @@ def locate(path: str | os.PathLike[str]) -> Location:
             f"{text}: an archive is a folder or s3://bucket/prefix. A bundle behind a web server opens with "
             "xarray or intake directly; see docs/remote.md."
         )
-    root = Path(path).expanduser()
+    # Absolute once and for all: a program may change its folder, and lazy arrays are read later, by other processes too.
+    root = Path(os.path.abspath(Path(path).expanduser()))
     marker = root / MARKER
     try:
         uuid = identity(marker.read_text(), str(marker), str(root))

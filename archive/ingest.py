@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from dataclasses import replace as copy
 from typing import Any, Protocol
 
+import numpy as np
+
 from barospec.archive.calculations import add_calculations
 from barospec.archive.conditions import conditions_sha256
 from barospec.archive.corrections import Edit, kept, show_changes, uphold, write_edits
 from barospec.archive.events import event
+from barospec.archive.fingerprints import recorded
 from barospec.archive.ingest_records import (
     conflict,
     differences,
@@ -23,7 +26,7 @@ from barospec.archive.ingest_records import (
     write_sheets,
     write_structures,
 )
-from barospec.archive.layout import count_records
+from barospec.archive.layout import array, count_records, spectra_group
 from barospec.archive.modelstore import add_models
 from barospec.archive.prepare import Entry, Prepared
 from barospec.archive.store import Store, Transaction, microseconds
@@ -218,6 +221,7 @@ def _compare(
     corrections = _corrections(work.root, [(entry, old) for entry in entries if (old := older(entry)) is not None])
     plan: list[_Planned] = []
     planned: dict[str, Entry] = {}
+    imported: dict[str, set[int]] = {}
     for entry in entries:
         twin = planned.get(entry.spectrum_id)
         if twin is not None:
@@ -232,6 +236,16 @@ def _compare(
         fresh = _Planned(entry, entry.conditions, old.revision + 1, old)
         fresh.kept = uphold(entry.columns, corrections.get(old.spectrum_id, {}))
         if _is_held(old, fresh):
+            left_out = _left_out(work.root, entry, old, imported)
+            if left_out and replace:
+                planned[entry.spectrum_id] = entry
+                entry.columns["spectrum_id"] = old.spectrum_id
+                report.replaced += 1
+                plan.append(fresh)
+                continue
+            if left_out:
+                message = f"in the archive without {', '.join(left_out)}, as a bundle gave it; --replace adds them."
+                report.problems.append(Problem("note", message, entry.where))
             _held_already(old, entry, plan, report)
         elif old.status == "reverted":  # taken back by restoring an earlier state: as if it had not been there
             planned[entry.spectrum_id] = entry
@@ -266,6 +280,22 @@ def _is_held(old: Known, fresh: _Planned) -> bool:
     if old.content != check_number(fresh.entry.content):
         return False
     return check_number(fresh.conditions) == old.conditions or fresh.entry.conditions == conditions_sha256(old.columns)
+
+
+def _left_out(root: Any, entry: Entry, old: Known, imported: dict[str, set[int]]) -> list[str]:
+    """Return the signals of an entry that the archive's row lacks, although it is the same spectrum: a bundle left them out.
+
+    `imported` keeps the rows of each group that came from bundles.
+    """
+    group = spectra_group(root, old.group)
+    if old.group not in imported:
+        codes = np.asarray(array(group, "bundle")[:]) if "bundle" in group else np.array([])
+        imported[old.group] = set(np.flatnonzero(codes >= 0).tolist())
+    if old.row not in imported[old.group]:
+        return []
+    names = list(entry.curves.load()[1])
+    held = recorded(group, np.array([old.row]), names)
+    return [name for name in names if not held[name][0]]
 
 
 def _held_already(old: Known, entry: Entry, plan: list[_Planned], report: Report) -> None:

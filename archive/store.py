@@ -137,7 +137,7 @@ class Store:
                 raise Conflict(f"{new.place} is being made by someone else, or cannot be written.") from error
             mark(new)
             return cls.open(path)
-        root = Path(path).expanduser()
+        root = Path(os.path.abspath(Path(path).expanduser()))
         if (root / MARKER).exists():
             raise Conflict(f"{root} is an archive already; nothing was changed.")
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -292,6 +292,11 @@ class Store:
                 root = zarr.open_group(session.store, mode="r+")
             except icechunk.IcechunkError as error:
                 raise failure(self.location, f"{self.location.place} cannot be written", error) from error
+            if (found := root.attrs.get("uuid")) != self.uuid:
+                raise StoreError(
+                    f"{self.location.place} is another archive now (UUID {found}; {self.uuid} was opened). Nothing was written. "
+                    "Open it again."
+                )
             self.check(str(session.snapshot_id))
             work = Transaction(root, str(session.snapshot_id), Changes())
             try:

@@ -20,7 +20,7 @@ from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify
 from barospec.schemas.errors import StoreError
 
-from .bundles_made import ABOVE, opened, reseal
+from .bundles_made import ABOVE, opened, reseal, write_scan
 from .files_made import SETTINGS
 
 KEY = "xas/Ni-K"
@@ -155,3 +155,21 @@ def test_an_import_keeps_the_original_fingerprint(sealed: Bundle, shared_path: P
     # The channels are not here, and what is here is still covered.
     spoil(other, stored(other, "mu")[0] + 1e-9, row=0)
     assert [fault.what for fault in other.verify().faults] == ["its numbers are not those that were written (sha256)"]
+
+
+def test_the_file_of_an_imported_spectrum_brings_its_channels(tmp_path: Path) -> None:
+    scan = write_scan(tmp_path / "scan.xdi", 8343.0, seed=1)
+    first, other = Archive.create(tmp_path / "first"), Archive.create(tmp_path / "other")
+    first.ingest([scan], SETTINGS)
+    other.import_bundle(first.share("spectra", tmp_path / "bundle").path)
+    report = other.ingest([scan], SETTINGS)
+    assert (report.added, report.unchanged, report.snapshot) == (0, 1, None)
+    assert [problem.message for problem in report.problems] == [
+        "in the archive without i0, itrans, as a bundle gave it; --replace adds them."
+    ]
+    report = other.ingest([scan], SETTINGS, replace=True)
+    assert (report.replaced, report.unchanged) == (1, 0), report.problems
+    found = other.query("spectra").to_xarray(channels=True).compute()
+    np.testing.assert_array_equal(found.i0[0], 1e5 + 100.0 * np.arange(160))
+    assert other.ingest([scan], SETTINGS).unchanged == 1
+    assert other.verify().faults == []
