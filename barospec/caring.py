@@ -68,11 +68,19 @@ class Caring(Finding):
         from barospec.archive.doctor import examine
 
         found = list(examine(self.location))
-        path = index.index_path(self.location, self.location.head())
-        if path.exists():
+        snapshot = self.location.head()
+        refused: list[index.UnusableIndex] = []
+        used = index.reader(self.location, snapshot, refused)
+        if used is not None:
+            path, connection = used
+            connection.close()
             found.append(Seen("index", "ok", f"{path} is that of the newest snapshot"))
-        else:
+        elif not refused:
             found.append(Seen("index", "note", "there is none of the newest snapshot", "The next query makes it."))
+        todo = (
+            "The next query rebuilds it from the store." if used is None else "Another one is used; it can be deleted."
+        )
+        found += [Seen("index", "wrong", f"{each.path} {each.why}", todo) for each in refused]
         return found
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:

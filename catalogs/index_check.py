@@ -103,6 +103,6 @@ def _compare_meta(connection: Any, name: str) -> Iterator[tuple[str, str]]:
         elif key in ("all_active", "in_order"):
             fits = was == "no" or value == "yes"
         else:
-            fits = key == "made" or was == value
+            fits = key in ("made", "digest") or was == value
         if not fits:
             yield f"{name}, table meta", f"{key} is {was}, and should be {value}"
