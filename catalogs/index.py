@@ -15,7 +15,7 @@ from functools import cache
 from itertools import count
 from logging import getLogger
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -24,7 +24,17 @@ from barospec.archive.head import Location
 from barospec.catalogs.annotations import annotate, note_flags
 from barospec.catalogs.derived_index import load_derived
 from barospec.catalogs.fields import quoted
-from barospec.catalogs.index_files import fingerprint, folder, index_name, index_path, index_paths
+from barospec.catalogs.index_files import (
+    clear_parts,
+    fingerprint,
+    folder,
+    index_name,
+    index_path,
+    index_paths,
+    part_name,
+    put_first,
+    remove_part,
+)
 from barospec.catalogs.index_tables import (
     add_values,
     contradiction,
@@ -50,6 +60,8 @@ KEEP = 3
 STORAGE = "v1.4.0"
 # DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
 QUIET = "SET enable_progress_bar = false"
+# For every opening of a file in a process the same, or DuckDB refuses the second.
+CLOSED_OFF = {"enable_external_access": "false"}
 
 
 class UnusableIndex(StoreError):
@@ -66,7 +78,8 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
     Raises FileNotFoundError when the file is not there (any more), UnusableIndex when it is damaged.
     """
     try:
-        connection = duckdb.connect(str(path), read_only=True)
+        # Whoever asks, and whatever is asked: it reads this file and no other.
+        connection = duckdb.connect(str(path), read_only=True, config=CLOSED_OFF)
         connection.execute(QUIET)
         return connection
     except duckdb.Error as error:
@@ -81,15 +94,19 @@ WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckd
 
 
 @contextmanager
-def attached(fresh: Path, held: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Two index files in one read-only connection, under the names ``fresh`` and ``held``."""
+def attached(files: Mapping[str, Path], writable: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield one read-only connection to index files, each under its name; it reaches other files only in folder `writable`."""
     with duckdb.connect() as connection:
         connection.execute(QUIET)
+        # What must be sorted and is larger than this goes to disk, and not beside an index that others read.
         connection.execute("SET memory_limit = '1GB'")
         connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
-        for name, path in (("fresh", fresh), ("held", held)):
+        for name, path in files.items():
             target = str(path).replace("'", "''")
             connection.execute(f"ATTACH '{target}' AS {name} (READ_ONLY)")
+        if writable is not None:
+            connection.execute("SET allowed_directories = ?", [[f"{writable.resolve()}{os.sep}"]])
+        connection.execute("SET enable_external_access = false")
         yield connection
 
 
@@ -177,12 +194,16 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
             f"{where} cannot be made for index files: {error.strerror or error}. Set XDG_CACHE_HOME to a folder of yours."
         ) from None
     target = where / index_name(snapshot)
-    part = where / f".{target.name}.{os.getpid()}.{get_ident()}.part"
+    clear_parts(where)
+    part = where / part_name(target.name)
     try:
         if rebuild or not _replayed(store, snapshot, part):
             part.unlink(missing_ok=True)
             build(store, snapshot, part)
-        part.replace(target)
+        if rebuild or target in (each.path for each in refused):
+            part.replace(target)
+        else:
+            put_first(part, target)
     except WRONG:
         raise
     except (duckdb.Error, OSError) as error:
@@ -192,8 +213,7 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
             "mended, run `barospec index rebuild`."
         ) from error
     finally:
-        for left in (part, part.with_name(part.name + ".wal")):
-            left.unlink(missing_ok=True)
+        remove_part(part)
     for each in refused:
         getLogger("barospec").warning(
             "%s %s. It is not used: the index was rebuilt from the store.", each.path, each.why
@@ -381,14 +401,20 @@ def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] 
 
 
 def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
-    """The rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete."""
-    part = path.with_name(f".{path.name}.part")
+    """Write the rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete.
+
+    Connections to an index reach no other file, so that one of its own does it, which reaches the folder of this one.
+    """
+    folder = path.parent.resolve()
+    part = folder / f".{path.name}.part"
+    ((held,),) = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
     try:
-        # What must be sorted and is larger than this goes to disk, and not beside an index that others read.
-        connection.execute("SET memory_limit = '1GB'")
-        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
-        target = str(part).replace("'", "''")
-        connection.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
+        with attached({"held": Path(held)}, writable=folder) as writing:
+            writing.execute("USE held")
+            target = str(part).replace("'", "''")
+            writing.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
         part.replace(path)
     except duckdb.Error as error:
         raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0]}") from None

@@ -1,11 +1,16 @@
-"""Names and places of index files."""
+"""Index files: their names and locations, how one appears, and what killed processes left of others."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from barospec.archive.head import Location
 from barospec.catalogs.derived_index import FIELDS
@@ -58,3 +63,66 @@ def index_path(location: Location, snapshot: str) -> Path:
         if path.exists():
             return path
     return folder(location) / index_name(snapshot)
+
+
+def put_first(part: Path, target: Path) -> None:
+    """Give a complete file its name, unless another has it already: what two publishers make is the same, and the first stays.
+
+    A file that others may have opened is never replaced by its like.
+    """
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links, or the part is gone
+        if not target.exists():
+            part.replace(target)
+
+
+# The parts that this process is making now. Of those of other processes, the name says who makes them.
+_MAKING: set[str] = set()
+_PART = re.compile(r"\.index-.*\.duckdb\.(?:(?P<host>[^.]+)\.)?(?P<pid>\d+)\.[0-9a-z]+\.part(?:\.wal)?")
+DAY = 86_400.0
+
+
+def part_name(name: str) -> str:
+    """Return the name of an unfinished index file of this process; `remove_part` ends its use."""
+    made = f".{name}.{_host()}.{os.getpid()}.{uuid4().hex}.part"
+    _MAKING.add(made)
+    return made
+
+
+def remove_part(part: Path) -> None:
+    """Remove an unfinished index file of this process, if there is one, with DuckDB's log of it."""
+    for left in (part, part.with_name(part.name + ".wal")):
+        left.unlink(missing_ok=True)
+    _MAKING.discard(part.name)
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove unfinished index files whose processes have ended; those of another host once they are a day old."""
+    for path in folder.glob(".index-*.part*"):
+        if path.name.removesuffix(".wal") not in _MAKING and _abandoned(path):
+            with suppress(OSError):  # somebody else removes it, or may alone
+                path.unlink()
+
+
+def _abandoned(path: Path) -> bool:
+    told = _PART.fullmatch(path.name)
+    if told is None or told["host"] not in (None, _host()):
+        with suppress(OSError):
+            return time.time() - path.stat().st_mtime > DAY
+        return False
+    if int(told["pid"]) == os.getpid():  # of an earlier process of this number
+        return True
+    try:
+        os.kill(int(told["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it runs under another name
+        return False
+    return False
+
+
+def _host() -> str:
+    return re.sub(r"[^0-9A-Za-z-]", "-", socket.gethostname()) or "-"
