@@ -96,11 +96,12 @@ WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckd
 @contextmanager
 def attached(files: Mapping[str, Path], writable: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield one read-only connection to index files, each under its name; it reaches other files only in folder `writable`."""
-    with duckdb.connect() as connection:
+    # What must be sorted and is larger than the memory goes to disk: not beside an index that others read, and into a folder
+    # of its own, because all of the temporary folder can be reached.
+    with tempfile.TemporaryDirectory(prefix="barospec-") as spilled, duckdb.connect() as connection:
         connection.execute(QUIET)
-        # What must be sorted and is larger than this goes to disk, and not beside an index that others read.
         connection.execute("SET memory_limit = '1GB'")
-        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
+        connection.execute("SET temp_directory = ?", [spilled])
         for name, path in files.items():
             target = str(path).replace("'", "''")
             connection.execute(f"ATTACH '{target}' AS {name} (READ_ONLY)")
