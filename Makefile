@@ -1,11 +1,12 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and a package index; nothing else.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 INSTALLED := build/installed
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint matrix bench docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -23,6 +24,11 @@ lint: $(VENV)/ready-lint
 	# mypy and import-linter see the mapped folders only as they are installed, and from outside the checkout.
 	cd $(INSTALLED) && ../../$(PY) -m mypy --config-file ../../pyproject.toml -p barospec
 	cd $(INSTALLED) && ../../$(VENV)/bin/lint-imports --config ../../pyproject.toml
+
+# Every Python of this machine, the lowest versions allowed, and an upgrade; see .ci/matrix.py.
+matrix: | $(PY)
+	$(PIP) uv
+	$(PY) .ci/matrix.py $(ARGS)
 
 bench: $(VENV)/ready-test
 	$(PY) -m benchmarks $(ARGS)

@@ -173,6 +173,7 @@ SAID = {
     "InternalError": "the service reports an internal error. Try again later.",
     "NotImplemented": "the service does not know a request that archives need; see docs/remote.md.",
 }
+SAID["object not found"] = SAID["NoSuchKey"]  # in icechunk's words
 # What obstore says of a redirect that does not say where to.
 SAID["redirect without LOCATION"] = SAID["PermanentRedirect"]
 UNREACHABLE = (

@@ -1,8 +1,9 @@
 """Digests of the store's own files: snapshots, manifests, transaction logs, configuration.
 
 Icechunk's metadata carry no checksum, and a flipped bit there can become a missing value. So each commit writes a seal, a
-small file ``seals/<snapshot>.json`` beside the store with the sha256 of every metadata file that the commit made. Chunks
-need none: each has a checksum of its own (zstd), and each spectrum its ``row_sha256``.
+small file ``seals/<snapshot>.json`` beside the store with the sha256 of every metadata file that the commit made, and one
+digest of all metadata files of the snapshot (``state``), which is compared whenever the snapshot is opened. Chunks need none:
+each has a checksum of its own (zstd), and each spectrum its ``row_sha256``.
 
 In a bucket a seal at each commit would cost a request for every file of it, so that there they are written when asked for,
 with `verify --seal`; what happens to objects in between, the service's own checksums tell.
@@ -43,8 +44,13 @@ class Seals:
     damaged: dict[str, str] = field(default_factory=dict)
 
 
-def seal(files: Files, snapshots: Iterable[tuple[str, str | None]], manifests: Manifests) -> int:
-    """Record the files of commits that have no seal yet, newest first; returns how many were sealed.
+def seal(
+    files: Files,
+    snapshots: Iterable[tuple[str, str | None]],
+    manifests: Manifests,
+    known: Mapping[str, str] | None = None,
+) -> tuple[int, dict[str, dict[str, str]]]:
+    """Record the files of commits that have no seal yet, newest first.
 
     Parameters
     ----------
@@ -54,19 +60,91 @@ def seal(files: Files, snapshots: Iterable[tuple[str, str | None]], manifests: M
         The history from the newest backwards; it is read until a commit that is sealed.
     manifests : callable
         Names of the manifests that a snapshot refers to.
+    known : mapping, optional
+        Digests of files that were just checked, and need not be read again.
+
+    Returns
+    -------
+    int
+        How many were sealed.
+    dict
+        The newest snapshot -> digests of all its metadata files, if it was sealed now; empty otherwise.
     """
     there = set(files.names(FOLDER))
-    count = 0
+    count, newest = 0, dict[str, dict[str, str]]()
     for snapshot, parent in snapshots:
         target = f"{FOLDER}/{snapshot}.json"
         if target in there:
             break
-        known = set(manifests(parent)) if parent is not None else set()
-        names = [f"manifests/{name}" for name in sorted(set(manifests(snapshot)) - known)]
+        before = set(manifests(parent)) if parent is not None else set()
+        held = manifests(snapshot)
+        names = [f"manifests/{name}" for name in sorted(set(held) - before)]
         names += [f"snapshots/{snapshot}", f"transactions/{snapshot}", CONFIG]
-        write_seal(files, target, digests(files, names), [snapshot])
+        sums = digests(files, names)
+        older = {f"manifests/{name}" for name in held} - sums.keys()
+        found = {name: digest for name, digest in (known or {}).items() if name in older}
+        found |= digests(files, sorted(older - found.keys()))
+        found |= {name: sums[name] for name in sums if name.startswith(("manifests/", "snapshots/"))}
+        write_seal(files, target, sums, [snapshot], state=state_of(found))
+        newest = newest or {snapshot: found}
         count += 1
-    return count
+    return count, newest
+
+
+def state_of(sums: Mapping[str, str]) -> str:
+    """Return one digest of the metadata files of a snapshot: of its own file and all manifests that it refers to."""
+    return hashlib.sha256("".join(f"{name} {sums[name]}\n" for name in sorted(sums)).encode()).hexdigest()
+
+
+def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str], Iterable[str]]) -> dict[str, str]:
+    """Compare the metadata files of a snapshot with what was recorded when it was written.
+
+    Parameters
+    ----------
+    files : Files
+        Of the archive.
+    snapshot : str
+    manifests : callable
+        Names of the manifests that a snapshot refers to, from the content of its file; see `snapshot_file`.
+
+    Returns
+    -------
+    dict
+        File inside the store -> sha256; empty where nothing was recorded to compare with.
+
+    Raises
+    ------
+    StoreError
+        A file is missing, or its bytes are not those that were written.
+    """
+    try:
+        own = _read_seal(files, f"{FOLDER}/{snapshot}.json")
+    except (FileNotFoundError, ValueError):
+        own = {}
+    recorded = read_seals(files) if "state" not in own else None
+    if recorded is not None and snapshot not in recorded.snapshots:
+        return {}
+    try:
+        content = files.read(f"{STORE}/snapshots/{snapshot}")
+    except FileNotFoundError:
+        return {}  # the store's own message says more: `gc` may have removed it
+    names = [f"manifests/{name}" for name in manifests(content, snapshot)]
+    found = {f"snapshots/{snapshot}": hashlib.sha256(content).hexdigest(), **digests(files, names)}
+    if recorded is None and state_of(found) == own["state"]:
+        return found
+    recorded = recorded or read_seals(files)
+    wrong = [
+        name
+        for name in (f"snapshots/{snapshot}", *names)
+        if found.get(name) != recorded.files.get(name, found.get(name))
+    ]
+    if wrong or own.get("state"):
+        what = f"{STORE}/{wrong[0]}" if wrong else f"a metadata file of snapshot {snapshot}"
+        raise StoreError(
+            f"{what} is damaged: {'it is missing' if wrong and wrong[0] not in found else 'its bytes are not those that were written'}. "
+            "Nothing was read. Restore it from a copy; `barospec verify` lists all that is wrong, and `barospec log` the states."
+        )
+    return found
 
 
 def digests(files: Files, names: Iterable[str]) -> dict[str, str]:
@@ -83,13 +161,38 @@ def _digest(files: Files, name: str) -> str:
 
 
 def write_seal(
-    files: Files, target: str, sums: Mapping[str, str], snapshots: Iterable[str], replaces: Iterable[str] = ()
+    files: Files,
+    target: str,
+    sums: Mapping[str, str],
+    snapshots: Iterable[str],
+    replaces: Iterable[str] = (),
+    state: str | None = None,
 ) -> None:
-    """Write a seal: files of the store with their sha256, the snapshots they belong to, and the seals it stands for."""
+    """Write a seal: files of the store with their sha256, the snapshots they belong to, the seals that it replaces, and the
+    digest of the whole snapshot that it is named after.
+    """
     content: dict[str, Any] = {"snapshots": sorted(snapshots), "files": dict(sorted(sums.items()))}
+    if state is not None:
+        content["state"] = state
     if replaced := sorted(replaces):
         content["replaces"] = replaced
     files.write(target, json.dumps({**content, "sha256": _own_digest(content)}, indent=0) + "\n")
+
+
+def _read_seal(files: Files, name: str) -> dict[str, Any]:
+    """Return the content of a seal; raise FileNotFoundError, or ValueError saying what is wrong with it."""
+    return _content(files.read(name))
+
+
+def _content(text: bytes) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(text)
+        own = content.pop("sha256")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError("it is no seal") from None
+    if own != _own_digest(content):
+        raise ValueError("it was changed after it was written")
+    return content
 
 
 def read_seals(files: Files) -> Seals:
@@ -99,13 +202,10 @@ def read_seals(files: Files) -> Seals:
     replaced: set[str] = set()
     for name, text in each(files, [n for n in files.names(FOLDER) if n.endswith(".json")], files.read):
         try:
-            content = json.loads(text)
-            own = content.pop("sha256")
-            if own != _own_digest(content):
-                raise ValueError("it was changed after it was written")
+            content = _content(text)
             read[name.rpartition("/")[2]] = content
             replaced |= set(content.get("replaces", ()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             found.damaged[name] = str(error) if isinstance(error, ValueError) else "it is no seal"
     standing = {name: content for name, content in read.items() if name not in replaced}
     # Those that replace others are the older ones: what came after them was sealed commit by commit.

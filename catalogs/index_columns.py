@@ -66,7 +66,7 @@ def _filled(values: Any, kind: str) -> Any:
     if kind in ("number", "integer"):
         return np.ma.filled(values.astype(np.float64), np.nan)
     if kind == "time":
-        return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT"))
+        return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT", "us"))
     # Not np.ma.filled: a fill of None means numpy's own default there, which is "?" for words.
     words = np.array(np.ma.getdata(values), dtype=object)
     words[np.ma.getmaskarray(values)] = None
