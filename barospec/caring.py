@@ -58,8 +58,7 @@ class Caring(Finding):
             keep_days = read_settings(store.read(self.snapshot))["keep_days"]
         report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
         if not dry_run:
-            index.publish(store, store.location.head())
-            index.prune(store)
+            self._finish(store, store.location.head(), prune=True)
         return report
 
     def doctor(self) -> list[Seen]:
@@ -87,9 +86,10 @@ class Caring(Finding):
         """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
         from barospec.archive.migrate import migrate
 
-        done = migrate(self._store, dry_run=dry_run)
+        store = self._store
+        done = migrate(store, dry_run=dry_run)
         if done and not dry_run:
-            index.publish(self._store, self.location.head())
+            self._finish(store, self.location.head())
         return done
 
     def purge(self, what: str, *, reason: str, dry_run: bool = False, progress: Progress = _silent) -> Purged:
@@ -137,8 +137,7 @@ class Caring(Finding):
         one = sorted({*(one or ()), *begun})  # what was interrupted is ended with it
         report = purge(store, found, reason=reason, dry_run=dry_run, progress=progress)
         if not dry_run:
-            index.publish(store, store.location.head(), rebuild=True)
-            index.prune(store)
+            self._finish(store, store.location.head(), rebuild=True, prune=True)
         return report
 
     def verify(self, *, history: bool = False, progress: Progress = _silent) -> Verified:
