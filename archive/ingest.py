@@ -76,6 +76,7 @@ class Report:
     runs: dict[str, int] = field(default_factory=dict)
     spectrum_ids: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -101,6 +102,7 @@ class Report:
             "snapshot": self.snapshot,
             "groups": self.groups,
             "runs": self.runs,
+            "pending": self.pending,
             "problems": [
                 {"severity": p.severity, "message": p.message, "file": p.file, "line": p.line, "scan": p.scan}
                 for p in self.problems

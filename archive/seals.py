@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from barospec.archive.files import Files, each
@@ -50,7 +51,7 @@ def seal(
     manifests: Manifests,
     known: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, dict[str, str]]]:
-    """Record the files of commits that have no seal yet, newest first.
+    """Record the files of commits that have no seal yet.
 
     Parameters
     ----------
@@ -72,10 +73,10 @@ def seal(
     """
     there = set(files.names(FOLDER))
     count, newest = 0, dict[str, dict[str, str]]()
-    for snapshot, parent in snapshots:
+    due = list(takewhile(lambda commit: f"{FOLDER}/{commit[0]}.json" not in there, snapshots))
+    # The oldest first: interrupted, the next sealing finds those that are left.
+    for snapshot, parent in reversed(due):
         target = f"{FOLDER}/{snapshot}.json"
-        if target in there:
-            break
         before = set(manifests(parent)) if parent is not None else set()
         held = manifests(snapshot)
         names = [f"manifests/{name}" for name in sorted(set(held) - before)]
@@ -86,7 +87,7 @@ def seal(
         found |= digests(files, sorted(older - found.keys()))
         found |= {name: sums[name] for name in sums if name.startswith(("manifests/", "snapshots/"))}
         write_seal(files, target, sums, [snapshot], state=state_of(found))
-        newest = newest or {snapshot: found}
+        newest = {snapshot: found}
         count += 1
     return count, newest
 

@@ -121,6 +121,7 @@ class Store:
         self.location = location
         self._written: tuple[str, dict[str, Written]] = ("", {})
         self._checked: dict[str, dict[str, str]] = {}
+        self.unsealed = ""
         try:
             self._repo = icechunk.Repository.open(_storage(location))
         except icechunk.IcechunkError as error:
@@ -307,7 +308,7 @@ class Store:
                 self._commit(session, verb, work)
                 self._written = work.snapshot or "", work.changes.written
                 if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
-                    self.seal()
+                    self.seal_commit()
 
     def _commit(self, session: icechunk.Session, verb: str, work: Transaction) -> None:
         record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
@@ -336,6 +337,14 @@ class Store:
             if found.snapshot == parent:
                 break
         return None
+
+    def seal_commit(self) -> None:
+        """Seal what has no seal; what goes wrong is kept in ``unsealed``, because the commit is in. The next write catches up."""
+        try:
+            self.seal()
+            self.unsealed = ""
+        except Exception as error:
+            self.unsealed = _first_line(error)
 
     def seal(self) -> int:
         """Record the digests of the metadata files of every commit that has no seal yet, see `seals`; return how many."""

@@ -103,5 +103,5 @@ class Annotating(Finding):
         message = f"{said}: {many}" + (f" ({reason[:80]})" if reason else "")
         snapshot = write_annotations(store, action, subjects, value, reason, message)
         if snapshot:
-            index.publish(store, snapshot)
+            self._finish(store, snapshot, follow=True)
         return list(subjects)

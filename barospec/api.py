@@ -45,8 +45,9 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         from barospec.archive.store import Store
 
         store = Store.create(path, title=title)
-        index.publish(store, store.location.head())
-        return cls(path)
+        made = cls(path)
+        made._finish(store, store.location.head())
+        return made
 
     def save(
         self,
@@ -73,9 +74,10 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         from barospec.catalogs.saved import save
 
         self._must_be_newest()
-        record, snapshot = save(self._store, self._look, name, text, reason=reason, replacing=replace, **conditions)
+        store = self._store
+        record, snapshot = save(store, self._look, name, text, reason=reason, replacing=replace, **conditions)
         if snapshot:
-            index.publish(self._store, snapshot)
+            self._finish(store, snapshot, follow=True)
         return record
 
     def unsave(self, name: str, *, reason: str = "") -> SavedQuery:
@@ -83,9 +85,10 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         from barospec.catalogs.saved import remove
 
         self._must_be_newest()
-        record, snapshot = remove(self._store, self._look, name, reason=reason)
+        store = self._store
+        record, snapshot = remove(store, self._look, name, reason=reason)
         if snapshot:
-            index.publish(self._store, snapshot)
+            self._finish(store, snapshot, follow=True)
         return record
 
     def saved(self, *, history: bool = False) -> list[SavedQuery]:

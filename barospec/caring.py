@@ -58,8 +58,7 @@ class Caring(Finding):
             keep_days = read_settings(store.read(self.snapshot))["keep_days"]
         report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
         if not dry_run:
-            index.publish(store, store.location.head())
-            index.prune(store)
+            self._finish(store, store.location.head(), prune=True)
         return report
 
     def doctor(self) -> list[Seen]:
@@ -68,20 +67,29 @@ class Caring(Finding):
         from barospec.archive.doctor import examine
 
         found = list(examine(self.location))
-        path = index.index_path(self.location, self.location.head())
-        if path.exists():
+        snapshot = self.location.head()
+        refused: list[index.UnusableIndex] = []
+        used = index.reader(self.location, snapshot, refused)
+        if used is not None:
+            path, connection = used
+            connection.close()
             found.append(Seen("index", "ok", f"{path} is that of the newest snapshot"))
-        else:
+        elif not refused:
             found.append(Seen("index", "note", "there is none of the newest snapshot", "The next query makes it."))
+        todo = (
+            "The next query rebuilds it from the store." if used is None else "Another one is used; it can be deleted."
+        )
+        found += [Seen("index", "wrong", f"{each.path} {each.why}", todo) for each in refused]
         return found
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:
         """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
         from barospec.archive.migrate import migrate
 
-        done = migrate(self._store, dry_run=dry_run)
+        store = self._store
+        done = migrate(store, dry_run=dry_run)
         if done and not dry_run:
-            index.publish(self._store, self.location.head())
+            self._finish(store, self.location.head())
         return done
 
     def purge(self, what: str, *, reason: str, dry_run: bool = False, progress: Progress = _silent) -> Purged:
@@ -129,8 +137,7 @@ class Caring(Finding):
         one = sorted({*(one or ()), *begun})  # what was interrupted is ended with it
         report = purge(store, found, reason=reason, dry_run=dry_run, progress=progress)
         if not dry_run:
-            index.publish(store, store.location.head(), rebuild=True)
-            index.prune(store)
+            self._finish(store, store.location.head(), rebuild=True, prune=True)
         return report
 
     def verify(self, *, history: bool = False, progress: Progress = _silent) -> Verified:

@@ -80,7 +80,7 @@ class Deriving(Finding):
         made = derive.define(store, wanted, query, name=name, preferred=preferred, follow=follow, reason=reason)
         size = derive.check_block(block or derive.BLOCK)
         report = derive.store_values(store, self.location, made, selection, block=size, progress=progress)
-        index.publish(store, self.location.head())
+        self._finish(store, self.location.head())
         return report
 
     def _settled(
@@ -177,14 +177,17 @@ class Deriving(Finding):
         return self._fit(row, progress, stale=True, missing=True)
 
     def _fit(self, row: Mapping[str, Any], progress: Progress | None, *, stale: bool, missing: bool) -> Derived:
-        """Fit the runs of a set that are due."""
+        """Fit the runs of a set that are due, and publish the index."""
+        report = self._fit_due(row, progress, stale=stale, missing=missing)
+        self._finish(self._store, self.location.head())
+        return report
+
+    def _fit_due(self, row: Mapping[str, Any], progress: Progress | None, *, stale: bool, missing: bool) -> Derived:
         from barospec.catalogs import series_sets
 
         snapshot = self.location.head()
         entries = series_sets.due(self.location, snapshot, row, stale=stale, missing=missing)
-        report = series_sets.store_runs(self._store, self.location, row, entries, snapshot, progress)
-        index.publish(self._store, self.location.head())
-        return report
+        return series_sets.store_runs(self._store, self.location, row, entries, snapshot, progress)
 
     def _sets_of_runs(self) -> dict[str, dict[str, Any]]:
         from barospec.catalogs.series_index import sets_of
@@ -257,8 +260,8 @@ class Deriving(Finding):
             for each in known
             if each.status == "active"
         ]
-        index.publish(store, self.location.head())
-        if not name and within is None:
+        self._finish(store, self.location.head())
+        if not name and within is None and not self.pending:
             active = [row for row in runs.values() if row["status"] == "active"]
             reports += [self._fit(row, progress, stale=True, missing=missing) for row in active]
         return reports
@@ -297,7 +300,7 @@ class Deriving(Finding):
         else:
             snapshot = derive.change(store, name, preferred=preferred, follow=follow, status=status, reason=reason)
         if snapshot:
-            index.publish(store, snapshot)
+            self._finish(store, snapshot)
 
     def why(self, spectrum_id: str, name: str) -> dict[str, Any]:
         """Where a stored value of a spectrum comes from: a record in the words of W3C PROV.
@@ -336,16 +339,15 @@ class Deriving(Finding):
         return recompute(self.location, record)
 
     def follow(self, snapshot: str) -> list[str]:
-        """Compute what a commit brought for the sets that follow; returns sentences about what could not be done."""
-        from barospec.catalogs.derive_due import follow
+        """Compute what a commit brought for the sets that follow, and what earlier ones left; return what could not be done."""
+        from barospec.finishing import catch_up
 
-        store = self._store
-        told = follow(store, self.location, snapshot)
-        index.publish(store, self.location.head())
+        told = catch_up(self._store, self.location, snapshot)
         for row in self._sets_of_runs().values():
             if row["follow"] and row["status"] == "active":
                 try:
-                    self._fit(row, None, stale=True, missing=True)
+                    self._fit_due(row, None, stale=True, missing=True)
+                    index.publish(self._store, self.location.head())
                 except BarospecError as error:
                     told.append(f"{row['name']} was not fitted with what came in: {error}")
         return told

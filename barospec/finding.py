@@ -37,6 +37,8 @@ class Finding:
     def __init__(self, path: PathLike, at: str | None = None) -> None:
         self.location: Location = locate(path)
         self.at = at
+        # What the last verb that wrote left undone, each with why: its commit is in, and the next verb makes up for it.
+        self.pending: list[str] = []
 
     def __repr__(self) -> str:
         return f"<barospec archive {self.location.place} at {self.at or 'the newest snapshot'}>"
@@ -51,6 +53,15 @@ class Finding:
         from barospec.archive.store import Store
 
         return Store(self.location)
+
+    def _finish(self, store: Store, *snapshots: str, follow: bool = False, **how: bool) -> None:
+        """Do what follows a commit, or make up for what an earlier one left; see `finishing`."""
+        from barospec.finishing import catch_up, finish
+
+        def due(snapshot: str) -> list[str]:
+            return catch_up(store, self.location, snapshot)
+
+        self.pending = finish(store, snapshots, due if follow else None, committed=snapshots[0], **how)
 
     @contextmanager
     def connection(self) -> Iterator[Any]:

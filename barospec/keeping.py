@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from barospec.archive.ingest import Known
     from barospec.archive.rescale import RescaleReport
     from barospec.archive.restore import Restored
-    from barospec.archive.store import Commit
+    from barospec.archive.store import Commit, Store
     from barospec.archive.tags import Tag
 
 
@@ -56,9 +56,10 @@ class Keeping(Finding):
         from barospec.archive.settings import change_settings
 
         self._must_be_newest()
-        after, snapshot = change_settings(self._store, changes, reason=reason)
+        store = self._store
+        after, snapshot = change_settings(store, changes, reason=reason)
         if snapshot:
-            index.publish(self._store, snapshot)
+            self._finish(store, snapshot, follow=True)
         return after
 
     # Versions
@@ -97,19 +98,20 @@ class Keeping(Finding):
         """
         from barospec.archive.tags import make_tag
 
-        tag, snapshot = make_tag(self._store, name, at or self.at, message=message)
+        store = self._store
+        tag, snapshot = make_tag(store, name, at or self.at, message=message)
         if snapshot:
-            index.publish(self._store, snapshot)
-            index.publish(self._store, tag.snapshot)
+            self._finish(store, snapshot, tag.snapshot, follow=True)
         return tag
 
     def untag(self, name: str, *, reason: str = "") -> str:
         """Remove a tag; returns the snapshot that it meant, which stays until `gc`."""
         from barospec.archive.tags import delete_tag
 
-        meant, snapshot = delete_tag(self._store, name, reason=reason)
+        store = self._store
+        meant, snapshot = delete_tag(store, name, reason=reason)
         if snapshot:
-            index.publish(self._store, snapshot)
+            self._finish(store, snapshot, follow=True)
         return meant
 
     def diff(self, first: str, second: str | None = None) -> Difference:
@@ -143,7 +145,7 @@ class Keeping(Finding):
         store = self._store
         report = restore_state(store, store.resolve(at), name=at, reason=reason, dry_run=dry_run)
         if report.snapshot:
-            index.publish(store, report.snapshot)
+            self._finish(store, report.snapshot)
         return report
 
     # Corrections
@@ -181,23 +183,26 @@ class Keeping(Finding):
 
         self._must_be_newest()
         stated = parse_fields(fields)
-        report = set_conditions(self._store, self._finder(what), stated, reason=reason, dry_run=dry_run)
-        return self._published(report)
+        store = self._store
+        report = set_conditions(store, self._finder(what), stated, reason=reason, dry_run=dry_run)
+        return self._finished(store, report)
 
     def withdraw(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
         """Withdraw spectra: they are not found any more, only counted, until `restore`. Parameters as in `set`."""
         from barospec.archive.corrections import set_status
 
         self._must_be_newest()
-        return self._published(set_status(self._store, self._finder(what), "withdrawn", reason=reason, dry_run=dry_run))
+        store = self._store
+        report = set_status(store, self._finder(what), "withdrawn", reason=reason, dry_run=dry_run)
+        return self._finished(store, report)
 
     def reinstate(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
         """Bring withdrawn spectra back. Parameters as in `set`; a query looks among those that are withdrawn."""
         from barospec.archive.corrections import set_status
 
         self._must_be_newest()
-        finder = self._finder(what, status="withdrawn")
-        return self._published(set_status(self._store, finder, "active", reason=reason, dry_run=dry_run))
+        store, finder = self._store, self._finder(what, status="withdrawn")
+        return self._finished(store, set_status(store, finder, "active", reason=reason, dry_run=dry_run))
 
     def rescale_pressure(
         self,
@@ -236,15 +241,15 @@ class Keeping(Finding):
 
         self._must_be_newest()
         find_scale(scale)
-        finder = self._finder(text, scans=(True, False))
-        report = rescale(self._store, finder, scale, reason=reason, dry_run=dry_run, message=message)
+        store, finder = self._store, self._finder(text, scans=(True, False))
+        report = rescale(store, finder, scale, reason=reason, dry_run=dry_run, message=message)
         if report.snapshot:
-            index.publish(self._store, report.snapshot)
+            self._finish(store, report.snapshot, follow=True)
         return report
 
-    def _published(self, report: Edited) -> Edited:
+    def _finished(self, store: Store, report: Edited) -> Edited:
         if report.snapshot:
-            index.publish(self._store, report.snapshot)
+            self._finish(store, report.snapshot, follow=True)
         return report
 
     def _finder(self, what: str, status: str = "active", scans: Sequence[bool] = (True,)) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import index
 from barospec.finding import Finding
 from barospec.schemas.errors import CallError
 
@@ -72,7 +71,7 @@ class Modeling(Finding):
 
         entry, snapshot = store.write("apply", write)
         if snapshot:
-            index.publish(store, snapshot)
+            self._finish(store, snapshot, follow=True)
         return entry
 
     def outputs(self, text: str = "") -> list[Mapping[str, Any]]:

@@ -11,13 +11,13 @@ from barospec.catalogs.lookup import lookup
 from barospec.deriving import Deriving
 from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
-from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
     from barospec.archive.ingest import Known, Report
     from barospec.archive.merge import MergeReport
     from barospec.archive.prepare import Prepared
     from barospec.archive.repeats import Repeat
+    from barospec.archive.store import Store
 
 
 Progress = Callable[[str, int, int], None]
@@ -78,10 +78,18 @@ class Putting(Deriving):
             return lookup(index.publish(store, snapshot), ids, sources)
 
         report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
-        if report.snapshot:
-            index.publish(store, report.snapshot)
-            report.problems += [Problem("warning", told) for told in self.follow(report.snapshot)]
+        report.pending = self._finished_put(store, report.snapshot)
         return report
+
+    def _finished_put(self, store: Store, snapshot: str | None) -> list[str]:
+        """Do what follows a commit that brought spectra, or make up for what an earlier one left."""
+        from barospec.archive.head import Local
+        from barospec.finishing import finish
+
+        if snapshot is None and isinstance(self.location, Local):
+            store.seal_commit()
+        self.pending = finish(store, [snapshot or self.location.head()], self.follow, committed=snapshot)
+        return self.pending
 
     def watch(
         self,
@@ -179,9 +187,8 @@ class Putting(Deriving):
             dry_run=dry_run,
             message=message,
         )
-        if report.snapshot:
-            index.publish(store, report.snapshot)
-            report.notes += self.follow(report.snapshot)
+        if not dry_run:
+            self._finished_put(store, report.snapshot)
         return report
 
 

@@ -167,7 +167,8 @@ class Sharing(Finding):
         report = ingest(store, prepared, look, replace=replace, message=told)
         report.unchanged += already
         if report.snapshot:
-            index.publish(store, report.snapshot)
+            self._finish(store, report.snapshot, follow=True)
+            report.pending = self.pending
         return report
 
     def _reconcile(self, prepared: Prepared, reader: BundleReader, known: Mapping[str, Known], snapshot: str) -> int:

@@ -126,10 +126,10 @@ def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[
 
 
 def follow(store: Store, location: Location, snapshot: str) -> list[str]:
-    """Compute what came in for the sets that follow: new spectra, and those whose data this commit replaced.
+    """Compute what came in for the sets that follow: new spectra, and those whose data this commit replaced; return failures.
 
-    New is what was ingested since the set follows and never computed: what a killed program left undone is done with the
-    next spectra that come.
+    New is what was ingested since the set follows and never computed: what a killed program or a full disk left undone is
+    done with the next commit.
     """
     root = store.read(snapshot)
     sets = [each for each in read_derivations(root).values() if each.status == "active" and each.follow]
@@ -140,7 +140,7 @@ def follow(store: Store, location: Location, snapshot: str) -> list[str]:
         if key.startswith("spectra/")
     }
     told: list[str] = []
-    for each in sets if spans else ():
+    for each in sets:
         try:
             stale, lost = _due(location, snapshot, each, missing=True)
             places = [

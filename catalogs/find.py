@@ -34,24 +34,22 @@ def snapshot_of(location: Location, at: str | None) -> str:
 
 @contextmanager
 def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
-    """Snapshot and read-only connection to its index, made if it is not there.
+    """Yield a snapshot and a read-only connection to its index, which is made if there is none that can be used.
 
     A writer may remove the index of an older snapshot between our look and our opening it; then we look again.
     """
     for _ in range(RETRIES):
         snapshot = snapshot_of(location, at)
-        path = index.index_path(location, snapshot)
-        if not path.exists():
+        found = index.reader(location, snapshot)
+        if found is None:
             from barospec.archive.store import Store
 
-            path = index.publish(Store(location), snapshot)
-        try:
-            connection = index.shared(path)
-        except FileNotFoundError:
-            continue
-        with connection:
-            yield snapshot, connection
-        return
+            index.publish(Store(location), snapshot)
+            found = index.reader(location, snapshot)
+        if found is not None:
+            with found[1] as connection:
+                yield snapshot, connection
+            return
     raise StoreError(f"the index of {location.place} disappears again and again; is something else cleaning up there?")
 
 

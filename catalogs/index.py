@@ -6,7 +6,6 @@ needed, and imported, only when one has to be made.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -14,21 +13,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
+from logging import getLogger
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from barospec.archive.head import Location
 from barospec.catalogs.annotations import annotate, note_flags
-from barospec.catalogs.derived_index import FIELDS, load_derived
+from barospec.catalogs.derived_index import load_derived
 from barospec.catalogs.fields import quoted
+from barospec.catalogs.index_files import (
+    clear_parts,
+    fingerprint,
+    folder,
+    index_name,
+    index_path,
+    index_paths,
+    part_name,
+    put_first,
+    remove_part,
+)
 from barospec.catalogs.index_tables import (
-    PLACE,
-    RECORDS,
-    VERSION,
     add_values,
+    contradiction,
     count_values,
     create_tables,
     insert_rows,
@@ -37,62 +46,46 @@ from barospec.catalogs.index_tables import (
     stamp,
 )
 from barospec.catalogs.known import same_file
-from barospec.catalogs.operator_table import VERSIONS
-from barospec.catalogs.without_pressure import COLUMNS, LACKING, set_apart, set_apart_again
+from barospec.catalogs.without_pressure import LACKING, set_apart, set_apart_again
 from barospec.schemas.errors import StoreError
-from barospec.schemas.vocabulary import TERMS
 
 if TYPE_CHECKING:
     from barospec.archive.store import Store
 
+__all__ = ["fingerprint", "folder", "index_path"]  # of `index_files`, and what is defined here
+
+Reader = tuple[Path, duckdb.DuckDBPyConnection]
 KEEP = 3
+# What the oldest DuckDB that pyproject.toml allows reads; by default each version writes what older ones cannot open.
+STORAGE = "v1.4.0"
 # DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
 QUIET = "SET enable_progress_bar = false"
+# For every opening of a file in a process the same, or DuckDB refuses the second.
+CLOSED_OFF = {"enable_external_access": "false"}
 
 
-def fingerprint() -> str:
-    """Changes whenever the index's columns do, so that an index of other columns is never opened."""
-    columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items(), COLUMNS]
-    # Which derived values are fresh depends on the operators that are there.
-    columns += [*FIELDS.items(), *VERSIONS.items()]
-    return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
+class UnusableIndex(StoreError):
+    """An index file that is damaged, or not that of the archive and snapshot it is named after."""
 
-
-def folder(location: Location) -> Path:
-    """Where index files of this archive are: beside the store, or in the user's cache where that is read-only or remote."""
-    if location.index is not None:
-        beside = location.index / fingerprint()
-        if os.access(beside if beside.exists() else location.index.parent, os.W_OK):
-            return beside
-    from platformdirs import user_cache_path
-
-    cached: Path = user_cache_path("barospec") / location.uuid / fingerprint()
-    return cached
-
-
-def index_path(location: Location, snapshot: str) -> Path:
-    """The index file of a snapshot; it exists or has to be made by `publish`."""
-    name = f"index-{snapshot}.duckdb"
-    if location.index is not None and (beside := location.index / fingerprint() / name).exists():
-        return beside
-    return folder(location) / name
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} {why}. Run `barospec index rebuild`.")
+        self.path, self.why = path, why
 
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to an index file; closes itself at the end of a ``with``.
+    """Return a read-only connection to an index file; it closes itself at the end of a ``with``.
 
-    Raises FileNotFoundError when it is not there (any more), StoreError when it is damaged.
+    Raises FileNotFoundError when the file is not there (any more), UnusableIndex when it is damaged.
     """
     try:
-        connection = duckdb.connect(str(path), read_only=True)
+        # Whoever asks, and whatever is asked: it reads this file and no other.
+        connection = duckdb.connect(str(path), read_only=True, config=CLOSED_OFF)
         connection.execute(QUIET)
         return connection
     except duckdb.Error as error:
         if not path.exists():
             raise FileNotFoundError(path) from None
-        raise StoreError(
-            f"{path} cannot be opened ({str(error).splitlines()[0]}). Run `barospec index rebuild`."
-        ) from None
+        raise UnusableIndex(path, f"cannot be opened ({str(error).splitlines()[0]})") from None
 
 
 DamagedIndex = duckdb.Error
@@ -101,52 +94,99 @@ WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckd
 
 
 @contextmanager
-def attached(fresh: Path, held: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Two index files in one read-only connection, under the names ``fresh`` and ``held``."""
-    with duckdb.connect() as connection:
+def attached(files: Mapping[str, Path], writable: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield one read-only connection to index files, each under its name; it reaches other files only in folder `writable`."""
+    # What must be sorted and is larger than the memory goes to disk: not beside an index that others read, and into a folder
+    # of its own, because all of the temporary folder can be reached.
+    with tempfile.TemporaryDirectory(prefix="barospec-") as spilled, duckdb.connect() as connection:
         connection.execute(QUIET)
         connection.execute("SET memory_limit = '1GB'")
-        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
-        for name, path in (("fresh", fresh), ("held", held)):
+        connection.execute("SET temp_directory = ?", [spilled])
+        for name, path in files.items():
             target = str(path).replace("'", "''")
             connection.execute(f"ATTACH '{target}' AS {name} (READ_ONLY)")
+        if writable is not None:
+            connection.execute("SET allowed_directories = ?", [[f"{writable.resolve()}{os.sep}"]])
+        connection.execute("SET enable_external_access = false")
         yield connection
 
 
 # Opening a file of a million rows takes 15 ms, a further connection to it nothing.
-_OPEN: dict[Path, tuple[int, int, duckdb.DuckDBPyConnection]] = {}
+_OPEN: dict[Path, tuple[object, duckdb.DuckDBPyConnection]] = {}
 _OPENING = Lock()
 MOST_OPEN = 4
 
 
-def shared(path: Path) -> duckdb.DuckDBPyConnection:
-    """A read-only connection as from `connect`, of a database that stays open in this process for the next call."""
-    inode = path.stat().st_ino
+def shared(path: Path, uuid: str, snapshot: str) -> duckdb.DuckDBPyConnection:
+    """Return a connection as from `connect`, of a database that stays open in this process for the next call.
+
+    When the file is opened, the archive and the snapshot that it states must be those given; otherwise UnusableIndex is raised.
+    """
+    found = path.stat()
+    # A database belongs to the process that opened it, not to its forks; a file that was rebuilt is another one.
+    key = (os.getpid(), uuid, found.st_ino, found.st_mtime_ns, found.st_size)
     with _OPENING:
-        process, was, base = _OPEN.pop(path, (0, 0, None))
-        if base is not None and process == os.getpid() and was != inode:  # made anew by `index rebuild`
-            base.close()
-        if base is None or (process, was) != (os.getpid(), inode):
-            base = connect(path)
-        _OPEN[path] = os.getpid(), inode, base
+        was, base = _OPEN.pop(path, (None, None))
+        if base is None or was != key:
+            base = None
+            base = _checked(path, uuid, snapshot)
+        _OPEN[path] = key, base
+        # Dropped, not closed: other threads may be reading through cursors, which keep the database alive.
         while len(_OPEN) > MOST_OPEN:
-            process, _, old = _OPEN.pop(next(iter(_OPEN)))
-            if process == os.getpid():  # after a fork they belong to the parent
-                old.close()
+            del _OPEN[next(iter(_OPEN))]
         cursor = base.cursor()
         same_file(cursor, base)
         return cursor
 
 
+def _checked(path: Path, uuid: str, snapshot: str) -> duckdb.DuckDBPyConnection:
+    connection = connect(path)
+    try:
+        _must_be(connection, path, uuid, snapshot)
+    except UnusableIndex:
+        # Closed, not only dropped: while a database is open in a process, its path leads to it, whatever file is there now.
+        connection.close()
+        raise
+    return connection
+
+
+def _must_be(connection: duckdb.DuckDBPyConnection, path: Path, uuid: str, snapshot: str) -> None:
+    try:
+        why = contradiction(connection, uuid, snapshot)
+    except duckdb.Error as error:
+        why = f"cannot be read ({str(error).splitlines()[0]})"
+    if why:
+        raise UnusableIndex(path, why)
+
+
+def reader(location: Location, snapshot: str, refused: list[UnusableIndex] | None = None) -> Reader | None:
+    """Return the path of a snapshot's index and a `shared` connection to it; None where none is there that can be used.
+
+    Files that cannot be used are passed over, and added to `refused`.
+    """
+    for path in index_paths(location, snapshot):
+        try:
+            return path, shared(path, location.uuid, snapshot)
+        except FileNotFoundError:
+            continue
+        except UnusableIndex as error:
+            if refused is not None:
+                refused.append(error)
+    return None
+
+
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
-    """Make the index of a snapshot if it is not there; returns its path.
+    """Make the index of a snapshot if there is none that can be used; return its path.
 
     Replays what changed since the nearest ancestor that has an index; builds from the arrays where there is none.
-    The file appears under its name only when it is complete.
+    The file appears under its name only when it is complete. A file that is damaged, or of another archive or snapshot, is
+    reported and replaced, or left where it is when only the user's cache can be written.
     """
-    target = index_path(store.location, snapshot)
-    if target.exists() and not rebuild:
-        return target
+    refused: list[UnusableIndex] = []
+    if not rebuild and (found := reader(store.location, snapshot, refused)):
+        path, connection = found
+        connection.close()
+        return path
     where = folder(store.location)
     try:
         where.mkdir(parents=True, exist_ok=True)
@@ -154,13 +194,17 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
         raise StoreError(
             f"{where} cannot be made for index files: {error.strerror or error}. Set XDG_CACHE_HOME to a folder of yours."
         ) from None
-    target = where / target.name
-    part = where / f".{target.name}.{os.getpid()}.{get_ident()}.part"
+    target = where / index_name(snapshot)
+    clear_parts(where)
+    part = where / part_name(target.name)
     try:
         if rebuild or not _replayed(store, snapshot, part):
             part.unlink(missing_ok=True)
             build(store, snapshot, part)
-        part.replace(target)
+        if rebuild or target in (each.path for each in refused):
+            part.replace(target)
+        else:
+            put_first(part, target)
     except WRONG:
         raise
     except (duckdb.Error, OSError) as error:
@@ -170,8 +214,11 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
             "mended, run `barospec index rebuild`."
         ) from error
     finally:
-        for left in (part, part.with_name(part.name + ".wal")):
-            left.unlink(missing_ok=True)
+        remove_part(part)
+    for each in refused:
+        getLogger("barospec").warning(
+            "%s %s. It is not used: the index was rebuilt from the store.", each.path, each.why
+        )
     _prune(store, where, snapshot)
     return target
 
@@ -181,8 +228,8 @@ def _replayed(store: Store, snapshot: str, path: Path) -> bool:
         return _replay(store, snapshot, path)
     except WRONG:
         raise
-    except (duckdb.Error, FileNotFoundError):
-        # The ancestor's file is damaged, or another process has just pruned it: the store has all that an index needs.
+    except (duckdb.Error, UnusableIndex, FileNotFoundError):
+        # The ancestor's file is damaged or another one, or another process has just pruned it: the store has all that an index needs.
         return False
 
 
@@ -236,6 +283,7 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
     root = store.read(snapshot)
     shutil.copyfile(base, path)
     with _writing(path) as connection:
+        _must_be(connection, base, store.uuid, commits[-1].parent or "")
         was, behind = connection.execute(
             "SELECT (SELECT value FROM meta WHERE key = 'in_order'), (SELECT max(grp) FROM spectra)"
         ).fetchall()[0]
@@ -299,11 +347,11 @@ def _database() -> duckdb.DuckDBPyConnection:
 @contextmanager
 def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that writes to an index file, all or nothing."""
-    name, target = f"index{next(_ATTACHED)}", str(path).replace("'", "''")
+    name = f"index{next(_ATTACHED)}"
     base = _database()
     with base.cursor() as connection:
         try:
-            connection.execute(f"ATTACH '{target}' AS {name}")
+            _attach(connection, path, name)
             connection.execute(f"USE {name}")
             connection.execute("BEGIN")
             yield connection
@@ -315,6 +363,14 @@ def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             # A full disk leaves DuckDB unfit for anything more: the next file is made by another one.
             _database.cache_clear()
             raise
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    target = str(path).replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{target}' AS {name} (STORAGE_VERSION '{STORAGE}')")
+    except duckdb.InvalidInputException as error:  # a copied ancestor's file of a newer storage version
+        raise UnusableIndex(path, f"cannot be opened ({str(error).splitlines()[0]})") from None
 
 
 def prune(store: Store) -> None:
@@ -346,14 +402,20 @@ def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] 
 
 
 def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
-    """The rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete."""
-    part = path.with_name(f".{path.name}.part")
+    """Write the rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete.
+
+    Connections to an index reach no other file, so that one of its own does it, which reaches the folder of this one.
+    """
+    folder = path.parent.resolve()
+    part = folder / f".{path.name}.part"
+    ((held,),) = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
     try:
-        # What must be sorted and is larger than this goes to disk, and not beside an index that others read.
-        connection.execute("SET memory_limit = '1GB'")
-        connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
-        target = str(part).replace("'", "''")
-        connection.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
+        with attached({"held": Path(held)}, writable=folder) as writing:
+            writing.execute("USE held")
+            target = str(part).replace("'", "''")
+            writing.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
         part.replace(path)
     except duckdb.Error as error:
         raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0]}") from None

@@ -7,6 +7,7 @@ Everything here writes through a connection that `index` opened.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from barospec.archive.store import Store
 
-VERSION = 4
+VERSION = 5
 BLOCK = 122_880  # rows of a row group of DuckDB
 RECORDS = (
     "structures",
@@ -310,9 +311,31 @@ def _tell(connection: duckdb.DuckDBPyConnection, told: Mapping[str, str]) -> Non
 
 
 def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str, *, in_order: bool) -> None:
-    """Say which archive and snapshot the index is of, and whether its rows stand in the store's order."""
+    """Say which archive and snapshot the index is of, and whether its rows are in the store's order; done last.
+
+    The digest covers all that the index says about itself, see `contradiction`.
+    """
     # `made` differs for every file, so that nothing read from one file is taken for another's.
     rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
     rows["in_order"] = "yes" if in_order else "no"
-    connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(rows)])
+    connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [[*rows, "digest"]])
     _tell(connection, rows)
+    _tell(connection, {"digest": _digest(_meta(connection))})
+
+
+def contradiction(connection: duckdb.DuckDBPyConnection, uuid: str, snapshot: str) -> str:
+    """Return why an index is not that of this archive and snapshot; "" if it is."""
+    meta = _meta(connection)
+    if meta.get("uuid") != uuid:
+        return f"is of another archive ({meta.get('uuid')}, not {uuid})"
+    if meta.get("snapshot") != snapshot:
+        return f"is of another snapshot ({meta.get('snapshot')}, not {snapshot})"
+    return "" if meta.pop("digest", "") == _digest(meta) else "was changed after it was made"
+
+
+def _meta(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
+
+
+def _digest(meta: Mapping[str, str]) -> str:
+    return sha256(repr(sorted(meta.items())).encode()).hexdigest()

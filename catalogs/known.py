@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as _default
+from threading import Lock
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -154,17 +155,19 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
     Known
     """
     key = _FILES.get(connection)
-    if key not in _KNOWN:
+    held = _KNOWN.get(key) if key is not None else None
+    if held is None:
         meta = _meta(connection)
         key = _key(meta)
         if None in key:
             return _read(connection, meta, saved)
-        _FILES[connection] = key
-        if key not in _KNOWN:
-            while len(_KNOWN) >= MOST_KNOWN:
-                _KNOWN.pop(next(iter(_KNOWN)), None)
-            _KNOWN[key] = (_read(connection, meta, None), {})
-    found, looked_up = _KNOWN[key]
+        held = _KNOWN.get(key) or (_read(connection, meta, None), {})
+        with _KEEPING:
+            _FILES[connection] = key
+            while len(_KNOWN) >= MOST_KNOWN and key not in _KNOWN:
+                del _KNOWN[next(iter(_KNOWN))]
+            held = _KNOWN.setdefault(key, held)
+    found, looked_up = held
     assert isinstance(found.values, IndexValues)  # as `_read` makes them
     values = found.values.again(connection, looked_up)
     return replace(found, values=values, saved=found.saved if saved is None else saved)
@@ -172,12 +175,10 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
 
 def same_file(connection: Connection, other: Connection) -> None:
     """Tell that `connection` is to the same index file as `other`, so that it need not be asked which."""
-    if other not in _FILES:
-        key = _key(_meta(other))
-        if None in key:
-            return
-        _FILES[other] = key
-    _FILES[connection] = _FILES[other]
+    key = _FILES.get(other) or _key(_meta(other))
+    if None not in key:
+        with _KEEPING:
+            _FILES[other] = _FILES[connection] = key
 
 
 def known_now(connection: Connection) -> Known:
@@ -199,6 +200,7 @@ _KNOWN: dict[tuple[Any, ...], tuple[Known, dict[Any, Any]]] = {}
 # Which file a connection is to; asking it takes as long as planning any other statement.
 _FILES: WeakKeyDictionary[Connection, tuple[Any, ...]] = WeakKeyDictionary()
 MOST_KNOWN = 8
+_KEEPING = Lock()
 
 
 def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, Any] | None) -> Known:

@@ -43,7 +43,8 @@ def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> No
         ]
         units = {name: BY_NAME[name].unit for edit in report.edits for name in edit.changed if BY_NAME[name].unit}
         head = {"snapshot": report.snapshot or opened.snapshot, "count": len(rows), "missing": {}, "units": units}
-        write_object({**head, "unchanged": report.unchanged, "dry_run": dry_run, "notes": report.notes}, columns, rows)
+        head |= {"unchanged": report.unchanged, "dry_run": dry_run, "notes": report.notes, "pending": opened.pending}
+        write_object(head, columns, rows)
         return
     for edit in report.edits[:SHOWN]:
         print(f"{edit.known.spectrum_id}  {edit.label}: {show_changes(edit.changed)}")

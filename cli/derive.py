@@ -119,6 +119,7 @@ def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
     notes = list(dict.fromkeys(said for report in reports for said in report.notes))
     if as_json:
         head = {"snapshot": opened.snapshot, "count": len(lines), "missing": {}, "units": {}, "notes": notes}
+        head["pending"] = opened.pending
         write_object(head, columns, lines)
         return
     for report in reports:

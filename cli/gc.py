@@ -52,7 +52,7 @@ def command(
         rows = [[commit.snapshot, commit.time, commit.message] for commit in report.expired]
         head = {"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}
         more = {"kept": report.kept, "tags": report.tags, "removed": report.removed, "bytes": report.bytes}
-        more |= {"left_until": report.left_until}
+        more |= {"left_until": report.left_until, "pending": opened.pending}
         write_object({**head, **more, "dry_run": report.dry_run}, columns, rows)
         return
     would = "would leave" if report.dry_run else "left"

@@ -38,6 +38,7 @@ def command(
             "missing": {},
             "units": {},
             **counts,
+            "pending": report.pending,
         }
         write_object(head, ["severity", "message", "file"], problems)
     else:

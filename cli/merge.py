@@ -32,15 +32,15 @@ def command(
     The scans stay in the archive and are hidden unless a query says scans. Scans belong together when they follow each other on
     a run's route at one pressure and temperature, and agree in sample, signal, mode and calibration.
     """
-    report = open_archive(archive).merge(
-        text, pressure=pressure, temperature=temperature, dry_run=dry_run, message=message
-    )
+    opened = open_archive(archive)
+    report = opened.merge(text, pressure=pressure, temperature=temperature, dry_run=dry_run, message=message)
     rows: list[list[Any]] = [
         [*(point.columns.get(name) for name in COLUMNS[:7]), len(point.parents), point.error, list(point.parents)]
         for point in report.merged
     ]
     if as_json:
         head = {"snapshot": report.snapshot, "count": len(rows), "unchanged": report.unchanged, "single": report.single}
+        head["pending"] = opened.pending
         write_object({**head, "units": {"pressure": "GPa", "temperature": "K"}}, COLUMNS, rows)
         return
     if rows:

@@ -33,7 +33,8 @@ def command(
     if as_json:
         rows = [[name] for name in report.ids]
         head = {"snapshot": report.snapshot or opened.snapshot, "count": len(rows), "missing": {}, "units": {}}
-        write_object({**head, "tags": report.tags, "dry_run": report.dry_run}, ["spectrum_id"], rows)
+        head |= {"tags": report.tags, "dry_run": report.dry_run, "pending": opened.pending}
+        write_object(head, ["spectrum_id"], rows)
     else:
         would = "would be " if report.dry_run else ""
         print(

@@ -37,7 +37,8 @@ def command(
     Scales: ruby Mao 1978, ruby Mao 1986, ruby Dewaele 2004, ruby Chijioke 2005, Ruby2020. A pressure without a scale is left as it is,
     and counted. Interpolated pressures keep their place between the readings.
     """
-    report = open_archive(archive).rescale_pressure(text, scale, reason=reason, dry_run=dry_run, message=message)
+    opened = open_archive(archive)
+    report = opened.rescale_pressure(text, scale, reason=reason, dry_run=dry_run, message=message)
     rows = [
         [
             edit.known.spectrum_id,
@@ -50,6 +51,7 @@ def command(
     units = dict.fromkeys(("old_pressure", "old_sigma", "pressure", "pressure_sigma"), "GPa")
     if as_json:
         head = {"snapshot": report.snapshot, "count": len(rows), "unchanged": report.unchanged, "left": report.left}
+        head["pending"] = opened.pending
         write_object({**head, "units": units}, COLUMNS, rows)
         return
     if rows:

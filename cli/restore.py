@@ -52,7 +52,8 @@ def command(
             *report.records.items(),
         ]
         head = {"snapshot": report.snapshot or report.parent, "count": len(rows), "missing": {}, "units": {}}
-        write_object({**head, "restored": report.target, "before": report.parent, "dry_run": dry_run}, columns, rows)
+        head |= {"restored": report.target, "before": report.parent, "dry_run": dry_run, "pending": opened.pending}
+        write_object(head, columns, rows)
         return
     if report.same:
         print(f"The archive is as it was at {what}; nothing was changed.")

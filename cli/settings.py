@@ -52,7 +52,8 @@ def command(
         columns = ["name", "value", "meaning"]
         rows = [[name, value, MEANING[name]] for name, value in opened.settings().items()]
     if as_json:
-        write_object({"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}, columns, rows)
+        head = {"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}, "pending": opened.pending}
+        write_object(head, columns, rows)
     elif history:
         table(columns, [[f"{row[0]:%Y-%m-%d %H:%M} UTC", *row[1:3], _shown(row[3]), *row[4:]] for row in rows])
     else:

@@ -52,7 +52,8 @@ def command(
     columns = ["name", "snapshot", "time", "author", "message"]
     rows = [[record.to_dict()[column] for column in columns] for record in records]
     if as_json:
-        write_object({"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}, columns, rows)
+        head = {"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}, "pending": opened.pending}
+        write_object(head, columns, rows)
     elif rows and name is None:
         table(columns, [[*row[:2], f"{row[2]:%Y-%m-%d %H:%M} UTC" if row[2] else None, *row[3:]] for row in rows])
     elif not rows:

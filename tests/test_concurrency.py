@@ -1,12 +1,13 @@
-"""Readers in several processes while a writer publishes a hundred indexes: no error, and no answer of two snapshots."""
+"""Readers in several processes and threads while a writer publishes indexes: no error, and no answer of two snapshots."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 
@@ -104,3 +105,46 @@ def test_every_answer_is_of_exactly_one_snapshot(tmp_path: Path) -> None:
         states = [numbers[answer[0]] for answer in answers]
         assert states == sorted(states)  # nobody is thrown back
         assert len(set(states)) > 10  # or nothing was tested
+
+
+THREADS = 50
+QUESTIONS = 8
+
+
+def test_fifty_threads_read_beside_a_writer(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    store = Archive.create(root)._store
+    numbers = {commit(store, 1): 1}
+    begin = Barrier(THREADS + 1)
+
+    def ask(thread: int) -> list[Seen]:
+        archive, seen = Archive(root), []
+        begin.wait()
+        for question in range(QUESTIONS):
+            if (thread + question) % 2:
+                selection = archive.query("NiO Ni K")
+                found = selection.columns(["temperature", "run"])
+                temperatures = frozenset(map(float, found["temperature"]))
+                seen.append((selection.snapshot, len(selection), temperatures, len(found["run"])))
+            else:
+                with archive.ask("NiO below 1000 K") as answer:
+                    place = answer.columns.index("temperature")
+                    temperatures = frozenset(row[place] for row in answer.rows)
+                seen.append((answer.snapshot, answer.count, temperatures, answer.count))
+        return seen
+
+    def write() -> None:
+        begin.wait()
+        # More than databases stay open, and more than index files are kept.
+        for number in range(2, 2 * index.MOST_OPEN + index.KEEP + 2):
+            numbers[commit(store, number)] = number
+
+    with ThreadPoolExecutor(THREADS + 1) as pool:
+        readers = [pool.submit(ask, thread) for thread in range(THREADS)]
+        writer = pool.submit(write)
+        answers = [reader.result() for reader in readers]
+        writer.result()
+    for snapshot, count, temperatures, counted_otherwise in (one for seen in answers for one in seen):
+        assert rows_at(numbers[snapshot]) == count == counted_otherwise
+        assert temperatures == {float(numbers[snapshot])}
+    assert sum(map(len, answers)) == THREADS * QUESTIONS

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import requires
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive
 from barospec.archive.store import Store
-from barospec.catalogs import index
+from barospec.catalogs import index, index_files
 from barospec.catalogs.answer import ask
 from barospec.catalogs.known import Known, known_from
 from barospec.catalogs.language import parse
 from barospec.catalogs.resolve import resolve
 from barospec.catalogs.sql import Translator
-from barospec.schemas.errors import StoreError
 
 from .files_made import SETTINGS, write_columns
 
@@ -101,13 +106,175 @@ def test_old_indexes_go_and_come_back_on_demand(empty: Archive, tmp_path: Path) 
     assert len(Archive(empty.location.root, at="first").query()) == 1
 
 
-def test_a_damaged_index_says_how_to_mend_it(empty: Archive) -> None:
-    path = index.index_path(empty.location, empty.location.head())
+def damaged_head(path: Path) -> None:
     path.write_bytes(b"not a database")
-    with pytest.raises(StoreError, match="barospec index rebuild"):
-        empty.runs()
-    empty.rebuild_index()
-    assert empty.runs() == []
+
+
+def damaged_block(path: Path) -> None:
+    """A file that is recognized as DuckDB's, and in which nothing can be found."""
+    held = path.read_bytes()
+    path.write_bytes(held[:8192] + bytes(len(held) - 8192))
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def of_another_kind(path: Path) -> None:
+    other = path.with_name("other.duckdb")  # a path that is open in this process leads to what was opened
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("CREATE TABLE something_else AS SELECT 1 AS one")
+    other.replace(path)
+
+
+def written_by_a_newer_duckdb(path: Path) -> None:
+    """The number of the storage version, at byte 12, is one that no DuckDB knows yet."""
+    held = bytearray(path.read_bytes())
+    held[12:20] = (10_000).to_bytes(8, "little")
+    path.write_bytes(held)
+
+
+UNUSABLE = [damaged_head, damaged_block, cut_short, of_another_kind, written_by_a_newer_duckdb]
+
+
+@pytest.mark.parametrize("harm", UNUSABLE)
+def test_an_index_that_cannot_be_opened_is_rebuilt(
+    empty: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
+) -> None:
+    empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
+    path = index.index_path(empty.location, empty.location.head())
+    whole = content(path)
+    harm(path)
+    assert [run["run"] for run in empty.runs()] == ["run-1"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{path} cannot be ")
+    assert content(path) == whole
+    caplog.clear()
+    assert [run["run"] for run in empty.runs()] == ["run-1"]
+    assert not caplog.records
+    # Nor does it stop a writer, or stay in its way.
+    harm(path)
+    assert empty.ingest([write_columns(tmp_path / "b.xdi", seed=2)], SETTINGS).added == 1
+    assert len(empty.query()) == 2
+
+
+@pytest.mark.parametrize("harm", UNUSABLE)
+def test_beside_a_read_only_archive_it_is_rebuilt_in_the_cache(
+    empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
+) -> None:
+    empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
+    path = index.index_path(empty.location, empty.location.head())
+    harm(path)
+    held = path.read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Tests may run as root, whom permissions do not stop.
+    monkeypatch.setattr(index_files.os, "access", lambda path, mode: False)
+    for _ in range(2):
+        assert len(empty.query()) == 1
+    (made,) = (tmp_path / "cache" / "barospec" / empty.location.uuid).rglob("index-*.duckdb")
+    before = made.stat().st_mtime_ns
+    assert len(empty.query()) == 1
+    assert (path.read_bytes(), made.stat().st_mtime_ns) == (held, before)
+
+
+def test_index_files_have_the_storage_version_of_the_oldest_duckdb_allowed(empty: Archive, tmp_path: Path) -> None:
+    declared = next(line for line in requires("barospec") or [] if line.startswith("duckdb"))
+    oldest = declared.partition(">=")[2].partition(",")[0]
+    major_minor = oldest.split(".")[:2]
+    assert f"v{'.'.join(major_minor)}.0" == index.STORAGE
+    empty.ingest(
+        [write_columns(tmp_path / "a.xdi")], SETTINGS
+    )  # replayed from the one that was built for the empty archive
+    replayed = index.index_path(empty.location, empty.location.head())
+    rebuilt = shutil.copyfile(empty.rebuild_index(), tmp_path / "rebuilt.duckdb")
+    for path in (shutil.copyfile(replayed, tmp_path / "replayed.duckdb"), rebuilt):
+        with duckdb.connect(str(path), read_only=True) as connection:
+            sql = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+            assert connection.execute(sql).fetchall() == [(f"{index.STORAGE}+",)]
+
+
+# What is in the wrong place, and what the message says of it.
+WRONG_FILES = ("forged snapshot", "forged statement", "foreign", "older")
+
+
+def wrong_file(kind: str, archive: Archive, older: Path, folder: Path) -> tuple[Path, str]:
+    """An index file that opens, and is not that of the archive's newest snapshot; the archive has two spectra, one withdrawn."""
+    if kind == "older":
+        return older, "is of another snapshot"
+    if kind == "foreign":
+        other = Archive.create(folder / "other")
+        other.ingest([write_columns(folder / "o.xdi", seed=9)], ["sample=other", *SETTINGS[:1], *SETTINGS[2:]])
+        return index.index_path(other.location, other.snapshot), "is of another archive"
+    source = older if kind == "forged snapshot" else index.index_path(archive.location, archive.snapshot)
+    made = Path(shutil.copyfile(source, folder / "forged.duckdb"))
+    with duckdb.connect(str(made)) as connection:
+        if kind == "forged snapshot":
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", [archive.snapshot])
+        else:  # a statement that lets queries skip what they should look at
+            connection.execute("UPDATE meta SET value = 'yes' WHERE key = 'all_active'")
+    return made, "was changed after it was made"
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("kind", WRONG_FILES)
+def test_an_index_of_another_archive_or_snapshot_is_refused(
+    kind: str, warm: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = Archive.create(tmp_path / "archive")
+    archive.ingest([write_columns(tmp_path / f"{seed}.xdi", seed=seed) for seed in (1, 2)], SETTINGS)
+    older = Path(shutil.copyfile(index.index_path(archive.location, archive.snapshot), tmp_path / "older.duckdb"))
+    withdrawn, kept = sorted(map(str, archive.query().columns(["spectrum_id"])["spectrum_id"]))
+    archive.withdraw(withdrawn, reason="a glitch")
+    path = index.index_path(archive.location, archive.snapshot)
+    wrong, said = wrong_file(kind, archive, older, tmp_path)
+    if warm:
+        assert len(archive.query()) == 1
+    path.unlink()
+    shutil.copyfile(wrong, path)
+    states = [one.state for one in archive.doctor() if one.name == "index"]
+    assert states == ["wrong"]
+    caplog.clear()
+    assert archive.query().columns(["spectrum_id"])["spectrum_id"].tolist() == [kept]
+    (record,) = caplog.records
+    assert said in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert [one.state for one in archive.doctor() if one.name == "index"] == ["ok"]
+    with index.connect(path) as connection:
+        assert index.values(connection, "SELECT count(*) FROM spectra WHERE status = 'withdrawn'") == [(1,)]
+    # A writer that would replay it makes its own from the store as well.
+    path.unlink()
+    shutil.copyfile(wrong, path)
+    archive.reinstate(withdrawn, reason="it was none")
+    assert sorted(archive.query().columns(["spectrum_id"])["spectrum_id"].tolist()) == [withdrawn, kept]
+
+
+def test_an_index_that_would_be_replayed_is_asked_whose_it_is(empty: Archive, tmp_path: Path) -> None:
+    other = Archive.create(tmp_path / "other")
+    other.ingest([write_columns(tmp_path / "o.xdi", seed=9)], ["sample=other", *SETTINGS[:1], *SETTINGS[2:]])
+    before = index.index_path(empty.location, empty.snapshot)
+    made = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS).snapshot
+    assert made
+    index.index_path(empty.location, made).unlink()
+    for wrong in (index.index_path(other.location, other.snapshot), None):
+        if wrong is None:
+            of_another_kind(before)
+        else:
+            before.unlink()
+            shutil.copyfile(wrong, before)
+        assert len(content(index.publish(Store(empty.location), made))["spectra"]) == 1
+        index.index_path(empty.location, made).unlink()
+
+
+def test_the_command_line_reports_it_on_stderr_only(empty: Archive, tmp_path: Path) -> None:
+    empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
+    damaged_head(index.index_path(empty.location, empty.snapshot))
+    words = [sys.executable, "-m", "barospec.cli.main", "query", "", "--json", "-a", str(empty.location.place)]
+    first, second = (subprocess.run(words, capture_output=True, text=True, check=True) for _ in range(2))
+    assert json.loads(first.stdout)["count"] == 1
+    assert first.stdout == second.stdout
+    assert "rebuilt from the store" in first.stderr
+    assert len(first.stderr.splitlines()) == 1
+    assert second.stderr == ""
 
 
 def test_a_read_only_archive_is_indexed_in_the_cache(
@@ -117,7 +284,7 @@ def test_a_read_only_archive_is_indexed_in_the_cache(
     shutil.rmtree(empty.location.index)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # Tests may run as root, whom permissions do not stop.
-    monkeypatch.setattr(index.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(index_files.os, "access", lambda path, mode: False)
     assert len(empty.query()) == 1
     assert list((tmp_path / "cache" / "barospec" / empty.location.uuid).rglob("index-*.duckdb"))
     assert not empty.location.index.exists()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -20,7 +25,7 @@ from barospec.archive import layout
 from barospec.archive import writer as writer_module
 from barospec.archive.store import Store
 from barospec.archive.writer import Batch, Writer
-from barospec.catalogs import index, index_tables
+from barospec.catalogs import index, index_files, index_tables
 from barospec.schemas.errors import StoreError
 
 from .test_index import content
@@ -224,6 +229,102 @@ def test_a_wrong_statement_is_not_taken_for_a_damaged_file(empty: Archive, monke
     monkeypatch.setattr(index, "add_values", lambda connection, *_: connection.execute("SELECT nothing FROM spectra"))
     with pytest.raises(index.DamagedIndex, match="nothing"):
         index.publish(store, snapshot)
+
+
+REACHING = (
+    "SELECT * FROM read_csv('{secret}')",
+    "SELECT * FROM read_text('{secret}')",
+    "COPY (SELECT 1) TO '{folder}/out.parquet'",
+    "ATTACH '{folder}/other.duckdb' AS other",
+    "SET allowed_directories = ['{folder}']",
+    "SET enable_external_access = true",
+)
+
+
+def test_connections_that_read_reach_no_other_file(empty: Archive, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("word\nhidden\n")
+    path = index.index_path(empty.location, empty.snapshot)
+    with empty.connection() as asked, index.connect(path) as plain, index.attached({"held": path}) as beside:
+        for connection in (asked, plain, beside):
+            for sql in REACHING:
+                with pytest.raises(index.DamagedIndex, match=r"disabled|while database is running"):
+                    connection.execute(sql.format(secret=secret, folder=tmp_path))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["archive", "secret.csv"]
+
+
+def test_a_table_is_written_into_its_folder_and_nowhere_else(empty: Archive, tmp_path: Path) -> None:
+    target = tmp_path / "it's here" / "t.parquet"
+    target.parent.mkdir()
+    with empty.connection() as connection:
+        index.write_parquet(connection, "SELECT key FROM meta WHERE key = $key", {"key": "uuid"}, target)
+        assert [each.name for each in target.parent.iterdir()] == ["t.parquet"]
+        with pytest.raises(StoreError, match=r"disabled"):
+            index.write_parquet(connection, f"SELECT * FROM read_parquet('{tmp_path}/a.parquet')", [], target)
+        with pytest.raises(StoreError, match=r"absent"):
+            index.write_parquet(connection, "SELECT 1", [], tmp_path / "absent" / "t.parquet")
+    with duckdb.connect() as connection:
+        assert connection.execute("SELECT key FROM read_parquet(?)", [str(target)]).fetchall() == [("uuid",)]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_publishers_the_first_stays(empty: Archive, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    snapshot = commit(Store(empty.location), [("append", GROUPS[0], [ROW])])
+    assert snapshot
+    other, real = Store(empty.location), index.put_first
+    firsts: list[tuple[Path, int]] = []
+
+    def late(part: Path, target: Path) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(index, "put_first", real)
+            firsts.append((index.publish(other, snapshot), target.stat().st_ino))
+        real(part, target)
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(index_files.os, "link", no_links)
+    monkeypatch.setattr(index, "put_first", late)
+    path = index.publish(Store(empty.location), snapshot)
+    assert firsts == [(path, path.stat().st_ino)]
+    assert [each.name for each in path.parent.iterdir() if snapshot in each.name] == [path.name]
+    monkeypatch.undo()
+    assert index.publish(other, snapshot, rebuild=True).stat().st_ino != firsts[0][1]
+
+
+def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> None:
+    where = index.folder(empty.location)
+    killing = """if True:
+        import os, signal, sys
+        from barospec.archive.store import Store
+        from barospec.catalogs import index
+        index.stamp = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        store = Store.open(sys.argv[1])
+        index.publish(store, store.location.head(), rebuild=True)
+    """
+    died = subprocess.run([sys.executable, "-c", killing, empty.location.place], check=False)
+    assert died.returncode == -signal.SIGKILL
+    left = [each for each in where.iterdir() if ".part" in each.name]
+    assert left
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        names = {
+            "living": f".index-A.duckdb.{index_files._host()}.{alive.pid}.0f.part",
+            "elsewhere": ".index-B.duckdb.another-host.1.0f.part",
+            "elsewhere, old": ".index-C.duckdb.another-host.1.0f.part.wal",
+            "before this version": f".index-D.duckdb.{2**22 + 1}.140195861076864.part",
+            "of another form, old": ".index-E.part",
+        }
+        for what, name in names.items():
+            (where / name).touch()
+            if what.endswith("old"):
+                os.utime(where / name, (0, 0))
+        snapshot = commit(Store(empty.location), [("append", GROUPS[0], [ROW])])
+        assert snapshot
+        index.publish(Store(empty.location), snapshot)
+        kept = {each.name for each in where.iterdir() if ".part" in each.name}
+        alive.communicate(b"\n")
+    assert kept == {names["living"], names["elsewhere"]}
 
 
 @given(st.lists(st.integers(-1, 6), min_size=1, max_size=12))
