@@ -341,7 +341,7 @@ class Dataset:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
-        return self.item.dtype
+        return np.dtype(self.item.dtype)
 
     def __getitem__(self, everything: tuple[()]) -> Any:
         """All values.
