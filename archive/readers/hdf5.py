@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -361,14 +362,16 @@ class Dataset:
         self.links.touch(self.path)
         if self.virtual:
             return self._assembled(left)
+        return self._unpacked(lambda: self.item[()])
+
+    def _unpacked(self, read: Callable[[], Any]) -> Any:
+        """What `read` gives; where it fails since a compression is not installed, the error says which."""
         try:
-            return self.item[()]
+            return read()
         except OSError:
-            if lacking := _missing_filter(self.item):
-                raise UnreadableFile(
-                    f"{self.links.main}: dataset {self.name} of {self.path.name} is compressed by {lacking}"
-                ) from None
-            raise
+            if not (lacking := _missing_filter(self.item)):
+                raise
+        raise UnreadableFile(f"{self.links.main}: dataset {self.name} of {self.path.name} is compressed by {lacking}")
 
     def _sources(self) -> Iterator[tuple[Any, Any, str, str]]:
         """Each part of a virtual dataset: its place here, its place there, file and dataset."""
@@ -412,11 +415,13 @@ class Dataset:
             try:
                 part = _placed(there, source.shape)
                 if not source.virtual:
-                    source.item.id.read(here, part, values)
+                    source._unpacked(partial(source.item.id.read, here, part, values))
                     continue
                 # In memory: the library knows best which values a selection means.
                 with h5py.File("inner", "w", driver="core", backing_store=False) as memory:
                     memory.create_dataset("values", data=inner).id.read(here, part, values)
+            except UnreadableFile:
+                raise
             except (OSError, RuntimeError, TypeError, ValueError) as error:
                 raise InvalidData(
                     f"{self.links.main}: the virtual dataset {self.name} of {self.path.name} takes values from {name} of "
