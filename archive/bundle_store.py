@@ -33,6 +33,7 @@ DIMENSIONS = ("spectrum", "point")
 REFERENCE = "reference_"  # and an operator's name: a value for each of its references
 TYPES: Mapping[str, int] = {"float64": 8, "int64": 8, "int16": 2, "uint8": 1, "string": 0}
 _ZSTD = 0xFD2FB528
+_ZSTD_BLOCK = 128 << 10  # what a compressed block holds at most
 
 
 class GroupWriter:
@@ -266,19 +267,19 @@ def _check_codecs(where: str, kind: str, described: Mapping[str, Any]) -> None:
 def _check_chunk(path: Path, where: str, kind: str, items: int) -> None:
     """Compare what a chunk says that it unpacks to with what its array declares, before anything unpacks it."""
     try:
-        with path.open("rb") as file:
-            head = file.read(18)
+        if path.stat().st_size > LONGEST_CHUNK:
+            raise InvalidData(f"{where} is larger than {LONGEST_CHUNK >> 20} MB. Refused.")
+        size = unpacked_size(path.read_bytes())
     except FileNotFoundError:
         raise InvalidData(f"{where} is missing.") from None
-    size = frame_size(head)
-    if size is None or (size != items * TYPES[kind] if kind != "string" else size > LONGEST_CHUNK):
+    except InvalidData as error:
+        raise InvalidData(f"{where}: {error}") from None
+    if size != items * TYPES[kind] if kind != "string" else size > LONGEST_CHUNK:
         expected = f"{items * TYPES[kind]} bytes" if kind != "string" else f"at most {LONGEST_CHUNK >> 20} MB"
         raise InvalidData(f"{where} would unpack to {size} bytes where {expected} are declared. Refused.")
     if kind == "string":
         from numcodecs.zstd import decompress
 
-        if path.stat().st_size > LONGEST_CHUNK:
-            raise InvalidData(f"{where} is larger than {LONGEST_CHUNK >> 20} MB. Refused.")
         try:
             text = decompress(path.read_bytes())
         except RuntimeError as error:
@@ -287,18 +288,47 @@ def _check_chunk(path: Path, where: str, kind: str, items: int) -> None:
             raise InvalidData(f"{where} does not hold the {items} texts that are declared. Refused.")
 
 
-def frame_size(head: bytes) -> int | None:
-    """Bytes that a zstd frame says it unpacks to, from its first 18 bytes; None when it does not say (RFC 8878, 3.1.1).
+def unpacked_size(packed: bytes) -> int:
+    """Bytes that a chunk says it unpacks to: one zstd frame, whole, nothing after it (RFC 8878, 3.1.1).
 
-    >>> frame_size(bytes.fromhex("28b52ffd2404210000"))
+    A decoder takes as many frames as there are and adds up what they hold; zarr writes one. The frame's header, each of its
+    blocks and its checksum are counted, so that what follows is seen without unpacking anything. What the blocks can hold is
+    counted as well: a decoder that does not trust the header finds no more.
+
+    Raises
+    ------
+    InvalidData
+        It is no frame, or says no size, or is cut off, or something follows it.
+
+    Examples
+    --------
+    >>> unpacked_size(bytes.fromhex("28b52ffd2404210000") + b"abcd" + bytes(4))
     4
     """
-    if len(head) < 6 or struct.unpack("<I", head[:4])[0] != _ZSTD:
-        return None
-    flags = head[4]
+    if len(packed) < 6 or int.from_bytes(packed[:4], "little") != _ZSTD:
+        raise InvalidData("it does not begin with a zstd frame. Refused.")
+    flags = packed[4]
     single = bool(flags & 0x20)
     place = 5 + (0 if single else 1) + (0, 1, 2, 4)[flags & 3]
     width = (1 if single else 0, 2, 4, 8)[flags >> 6]
-    if not width or len(head) < place + width:
-        return None
-    return int.from_bytes(head[place : place + width], "little") + (256 if width == 2 else 0)
+    if not width:
+        raise InvalidData("its zstd frame does not say what it unpacks to. Refused.")
+    size = int.from_bytes(packed[place : place + width], "little") + (256 if width == 2 else 0)
+    place += width
+    most, last = 0, False
+    while not last:
+        head = int.from_bytes(packed[place : place + 3], "little")
+        last, kind, length = bool(head & 1), head >> 1 & 3, head >> 3
+        if kind == 3 or place + 3 > len(packed):
+            raise InvalidData("its zstd frame is cut off or damaged. Refused.")
+        most += length if kind < 2 else _ZSTD_BLOCK
+        place += 3 + (1 if kind == 1 else length)  # a run of one byte holds that byte
+    place += 4 if flags & 4 else 0
+    if place != len(packed):
+        what = (
+            "its zstd frame is cut off" if place > len(packed) else f"{len(packed) - place} bytes follow its zstd frame"
+        )
+        raise InvalidData(f"{what}; a chunk of a bundle is one frame, whole. Refused.")
+    if most < size:
+        raise InvalidData(f"its zstd frame says {size} bytes, but its blocks hold {most} at most. Refused.")
+    return size

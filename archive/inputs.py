@@ -89,8 +89,11 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
-def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
-    """Files among `paths`; a folder stands for its run sheets and model sheets, or without any for all its files."""
+def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[tuple[Path, Path]]:
+    """Files among `paths`, each with the folder that is ingested: the one that was named, or that of the file.
+
+    A folder stands for its run sheets and model sheets, or without any for all its files.
+    """
     for path in paths:
         if path.is_dir():
             inside = sorted(files_below(path))
@@ -101,9 +104,9 @@ def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[Path]:
                 others = len(inside) - len(sheets)
                 message = f"the folder has model sheets and no run sheet; its {others} other files were not looked at."
                 prepared.problems.append(Problem("note", message, str(path)))
-            yield from sheets or inside
+            yield from ((file, path) for file in sheets or inside)
         elif path.exists():
-            yield path
+            yield path, path.parent
         else:
             near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
             prepared.error(f"there is no such file.{near}", path)

@@ -26,7 +26,7 @@ from barospec.archive.spins.records import ModelRecord, read_models
 from barospec.archive.spins.sheets import is_model_sheet
 from barospec.archive.spool import Curves, Spool
 from barospec.schemas.errors import BarospecError
-from barospec.schemas.records import Problem, Scan
+from barospec.schemas.records import Held, Problem, Scan
 from barospec.schemas.vocabulary import SETTABLE, group_key
 
 Progress = Callable[[str, int, int], None]
@@ -122,6 +122,7 @@ class _Source:
     run: SheetRun
     sheet: Sheet | None
     rows: list[Row] | None
+    folder: Path
 
 
 def prepare(
@@ -173,7 +174,7 @@ def _sources(
     layouts = set_layouts(settings)
     found: list[_Source] = []
     described: list[tuple[Sheet | None, SheetRun, Path]]
-    for path in expand(paths, prepared):
+    for path, folder in expand(paths, prepared):
         if is_model_sheet(path):
             _model_sheet(path, prepared)
             continue
@@ -203,17 +204,20 @@ def _sources(
             if kind is not None:
                 _calculation(file, kind, run, sheet, rows, prepared, used)
                 continue
-            found.append(_Source(file, run, sheet, rows))
+            found.append(_Source(file, run, sheet, rows, folder))
     return found
 
 
 def _job(source: _Source, live: Live | None) -> Job:
+    # Below this folder, a file may lead to others.
+    inside = source.file.resolve().is_relative_to(source.folder.resolve())
+    options = {**source.run.options, "folder": str(source.folder if inside else source.file.parent)}
     if live is None:
-        return Job(source.file, source.run.format, source.run.options)
+        return Job(source.file, source.run.format, options)
     path = source.file.resolve()
     # Pressures between readings need all scans of the run, not the new ones alone.
     seen = () if source.run.between else tuple(live.seen.get(path, ()))
-    return Job(source.file, source.run.format, source.run.options, live.ready[path], seen)
+    return Job(source.file, source.run.format, options, live.ready[path], seen)
 
 
 def _calculation(
@@ -363,17 +367,20 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
     content = row_sha256(energy, signals)
+    # A scan that is linked has the identity of the file that holds it, so that it is one spectrum by either way.
+    held = scan.held or Held(file, scan.name, parsed.sha256)
     # A file that grows has no sha256 that would name it later: the scan's own numbers stand for it.
-    sha256 = parsed.sha256 or hashlib.sha256(f"{file.name}\0{scan.name}\0".encode() + content).hexdigest()
+    known = held.sha256 if parsed.sha256 else ""
+    sha256 = known or hashlib.sha256(f"{held.file.name}\0{held.scan}\0".encode() + content).hexdigest()
     columns |= {
-        "spectrum_id": hashlib.sha256(f"{sha256}\0{scan.name}\0{signal}".encode()).hexdigest()[:16],
+        "spectrum_id": hashlib.sha256(f"{sha256}\0{held.scan}\0{signal}".encode()).hexdigest()[:16],
         "element": columns["edge"].split(" ")[0],
         "signal": signal,
         "point_count": len(energy),
         "energy_min": float(energy.min()),
         "energy_max": float(energy.max()),
-        "source_file": _source_name(file, sheet),
-        "source_scan": scan.name,
+        "source_file": _source_name(held.file, sheet),
+        "source_scan": held.scan,
         "source_sha256": sha256,
         "reader": parsed.reader,
         "run_sheet": sheet.name if sheet else None,

@@ -35,6 +35,15 @@ class Problem:
         return f"{place}: {self.message}" if place else self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Where the numbers of a scan are, when the file that was read only links to them."""
+
+    file: Path
+    scan: str
+    sha256: str
+
+
 @dataclass(slots=True)
 class Scan:
     """One sweep as a file records it, in the vocabulary's names and units.
@@ -53,6 +62,8 @@ class Scan:
         The file's own metadata, untouched.
     problems : list of Problem
         What looks wrong but does not forbid reading.
+    held : Held, optional
+        The other file that holds all its numbers: the scan is the same whichever file it is read from.
     """
 
     name: str
@@ -62,6 +73,7 @@ class Scan:
     conditions: dict[str, Any] = field(default_factory=dict)
     header: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    held: Held | None = None
 
 
 class Reader(Protocol):

@@ -8,6 +8,8 @@ import resource
 import shutil
 import stat
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ import zarr
 
 from barospec.api import Archive
 from barospec.archive.bagit import check_path
+from barospec.archive.bundle_store import unpacked_size
 from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
@@ -227,15 +230,79 @@ def test_a_chunk_that_lies_about_its_size(copy: Path, target: Archive) -> None:
     """The frame's head says what is declared, its content is longer."""
     whole = bytearray(numcodecs.Zstd(level=1).encode(bytes(64 << 20)))
     honest = (copy / GROUP / "mu/c/0/0").read_bytes()
-    from barospec.archive.bundle_store import frame_size
-
-    wanted = frame_size(honest[:18])
+    wanted = unpacked_size(honest)
     assert whole[4] >> 6 == 2, "four bytes of size"
     start = 5 + (0 if whole[4] & 0x20 else 1)
     whole[start : start + 4] = struct.pack("<I", wanted)
     (copy / GROUP / "mu/c/0/0").write_bytes(bytes(whole))
     reseal(copy)
     refused(copy, target)
+
+
+VERIFY = """
+import resource, sys
+from barospec.catalogs.bundle_verify import verify
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a failure of this test is not to take the machine along
+from pathlib import Path
+found = verify(Path(sys.argv[1]))
+status = Path("/proc/self/status")
+# On Linux, getrusage counts what the process was before it became this one: the tests' own memory.
+peak = status.read_text().partition("VmHWM:")[2].split()[0] if status.exists() else resource.getrusage(0).ru_maxrss
+print(found.ok, int(peak) >> 10)
+print(*found.problems, sep="\\n")
+"""
+
+
+def verified_apart(path: Path) -> tuple[int, str]:
+    """Peak memory in MB and the problems that `verify` finds, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", VERIFY, str(path)], capture_output=True, text=True, timeout=300, check=True
+    )
+    first, _, told = done.stdout.partition("\n")
+    ok, megabytes = first.split()
+    assert ok == "False"
+    return int(megabytes), told
+
+
+SKIPPABLE = struct.pack("<II", 0x184D2A50, 8) + bytes(8)
+FRAME = numcodecs.Zstd(level=1, checksum=True).encode(bytes(64 << 20))
+
+
+@pytest.mark.parametrize("name", ["mu/c/0/0", "run/c/0"])
+def test_a_chunk_of_many_frames(copy: Path, target: Archive, name: str) -> None:
+    """340 kB that unpack to 10 GB, behind a first frame that is as declared."""
+    path = copy / GROUP / name
+    many = path.read_bytes() + FRAME * 160
+    assert len(many) < 400_000
+    path.write_bytes(many)
+    reseal(copy)
+    megabytes, told = verified_apart(copy)
+    assert f"{len(FRAME) * 160} bytes follow its zstd frame; a chunk of a bundle is one frame" in told
+    assert f"{name}: " in told
+    assert megabytes < 500
+    refused(copy, target, "follow its zstd frame")
+
+
+def test_the_size_of_a_chunk_is_that_of_all_its_frames() -> None:
+    rng = np.random.default_rng(7)
+    for size in (0, 1, 255, 256, 257, 65_791, 65_792, 1 << 17, (1 << 17) + 1, 1 << 20):
+        for content in (bytes(size), rng.bytes(size), (b"run-2" * size)[:size]):
+            for checksum in (False, True):
+                packed = numcodecs.Zstd(level=3, checksum=checksum).encode(content)
+                assert unpacked_size(packed) == size
+                for more in (packed, SKIPPABLE, b"\0", FRAME):
+                    with pytest.raises(InvalidData, match=f"{len(more)} bytes follow its zstd frame"):
+                        unpacked_size(packed + more)
+                for cut in {1, 4, 5, len(packed) // 2, len(packed) - 1}:
+                    with pytest.raises(InvalidData, match=r"cut off|does not begin|hold .* at most|not say"):
+                        unpacked_size(packed[:cut])
+    with pytest.raises(InvalidData, match="does not begin with a zstd frame"):
+        unpacked_size(SKIPPABLE + packed)
+    with pytest.raises(InvalidData, match="does not say what it unpacks to"):
+        unpacked_size(bytes.fromhex("28b52ffd0458") + packed[6:])
+    # A frame that claims 2^40 bytes in one block of four.
+    with pytest.raises(InvalidData, match="its blocks hold 4 at most"):
+        unpacked_size(bytes.fromhex("28b52ffde0") + (1 << 40).to_bytes(8, "little") + bytes.fromhex("210000") + b"abcd")
 
 
 @pytest.mark.parametrize(

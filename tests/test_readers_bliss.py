@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 
@@ -307,3 +310,65 @@ def test_real_emission_file_directly_and_through_its_master() -> None:
         assert "blc16742" not in str(one.header)
     assert direct[0].channels["iemission"][0] == 1213
     assert direct[0].channels["i0"][0] == 2974186.25
+
+
+BLOCKED = """
+import sys
+from pathlib import Path
+from barospec.archive.readers import bliss
+from barospec.schemas.errors import UnreadableFile
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "hdf5plugin":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+try:
+    print(bliss.read_scans(Path(sys.argv[1]), {})[0].channels["i0"].sum())
+except UnreadableFile as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("counter", "channel"), [("I0", "i0"), ("I1", "itrans")])
+def test_a_compression_of_detectors_needs_the_extra(changed: Any, counter: str, channel: str) -> None:
+    """With the package the numbers come; without it, the message names filter, dataset and extra."""
+    plain = bliss.read_scans(SAMPLE, {})[0].channels[channel]
+
+    def action(file: h5py.File) -> None:
+        name = f"1.1/measurement/{counter}"
+        values = file[name][()]
+        del file[name]
+        file.create_dataset(name, data=values, chunks=values.shape, **hdf5plugin.Zstd())
+
+    path = changed(action)
+    np.testing.assert_array_equal(bliss.read(path, {})[0].channels[channel], plain)
+    told = blocked(path)
+    assert f"{path}: dataset /1.1/measurement/{counter} of changed.h5 is compressed by " in told
+    assert "(HDF5 filter 32015), which is not installed" in told
+    assert 'pip install "barospec[hdf5plugin]"' in told
+    # What the library has itself needs no extra.
+    assert float(blocked(SAMPLE)) == bliss.read_scans(SAMPLE, {})[0].channels["i0"].sum()
+
+
+def blocked(path: Path) -> str:
+    """What reading gives in a process that has no hdf5plugin."""
+    command = [sys.executable, "-P", "-c", BLOCKED, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+
+
+def test_a_filter_that_nobody_has_is_named(changed: Any) -> None:
+    def action(file: h5py.File) -> None:
+        values = file["1.1/measurement/I0"][()]
+        del file["1.1/measurement/I0"]
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk(values.shape)
+        made.set_filter(511, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple(values.shape)
+        dataset = h5py.h5d.create(file["1.1/measurement"].id, b"I0", h5py.h5t.NATIVE_DOUBLE, space, made)
+        # As written by a program that has the filter.
+        dataset.write_direct_chunk((0,), values.tobytes(), filter_mask=0)
+
+    with pytest.raises(UnreadableFile, match=r"compressed by .* \(HDF5 filter 511\), which is not installed"):
+        bliss.read(changed(action), {})

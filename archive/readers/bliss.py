@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from barospec.archive.readers.hdf5 import NXXAS
 from barospec.archive.readers.isolated import call_isolated, read_isolated
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
-
-if TYPE_CHECKING:
-    import h5py
 
 name = "bliss"
 version = 2
@@ -60,7 +57,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     Parameters
     ----------
     path : Path
-        The file; links to other files are followed where these exist.
+        The file; links to other files are followed to those below the folder that is ingested.
     options : mapping
         ``channels``: vocabulary channel, or ``energy``, to a counter's name, to a list of counters to be
         summed, or to ``{counter: ..., unit: keV}``. What it leaves out follows the tables of ``counters.py``.
@@ -118,7 +115,7 @@ def scans_since(
     path: Path, options: Mapping[str, Any], seen: Sequence[str]
 ) -> tuple[list[Scan], list[str], list[Problem]]:
     """What `read_since` does, in this process."""
-    taken = _take(path, options, frozenset(seen))
+    taken = _take(path, options, frozenset(seen), finished=False)
     return taken.scans, taken.ended, taken.all_notes(path)
 
 
@@ -140,13 +137,14 @@ class _Taken:
         return [*self.notes, *told]
 
 
-def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> _Taken:
+def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozenset(), finished: bool = True) -> _Taken:
     taken = _Taken()
-    with hdf5.open_file(path) as file:
+    with hdf5.open_file(path, options) as file:
         entries = _entries(file, path, taken.notes, seen)
         for key, group in entries:
+            file.links.begin()
             try:
-                taken.scans.append(_scan(key, group, _slow(key, entries, path), path, options))
+                taken.scans.append(_scan(key, group, _slow(key, entries, path), path, options, finished))
             except counters.NoSpectrum as reason:
                 taken.other.setdefault(str(reason), []).append(key)
             except InvalidData as error:
@@ -156,6 +154,7 @@ def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozens
         open_ones = {_number(key) for key, group in entries if not hdf5.text_of(hdf5.get(group, "end_time"))}
         # As long as one part of a scan goes on, such as its slow channels, the others are looked at again.
         taken.ended = [key for key, _ in entries if _number(key) not in open_ones]
+        taken.notes += file.links.problems()
     return taken
 
 
@@ -164,38 +163,36 @@ def _number(key: str) -> str:
     return key.rpartition(".")[0] or key
 
 
-def _entries(file: h5py.File, path: Path, notes: list[Problem], seen: frozenset[str]) -> list[tuple[str, h5py.Group]]:
+def _entries(file: hdf5.Group, path: Path, notes: list[Problem], seen: frozenset[str]) -> list[tuple[str, hdf5.Group]]:
     """Entries not seen before that can be opened, by number; one note for each file that links lead to in vain."""
-    import h5py
-
     found = []
     broken: dict[str, list[str]] = {}
     for key in sorted(set(file) - seen, key=hdf5.by_number):
         group = hdf5.get(file, key)
-        if isinstance(group, h5py.Group):
+        if isinstance(group, hdf5.Group):
             found.append((key, group))
         elif group is None:
-            link = file.get(key, getlink=True)
-            target = link.filename if isinstance(link, h5py.ExternalLink) else "another place in this file"
-            broken.setdefault(target, []).append(key)
+            target = file.target(key)
+            if not file.links.why_not(target):
+                broken.setdefault(target or "another place in this file", []).append(key)
     for target, keys in broken.items():
         names = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
         message = f"{len(keys)} entries ({names}) link to {target}, which is not there or cannot be read"
         notes.append(Problem("note", message, str(path)))
     default = hdf5.attribute(file, "default")
-    if default and default not in file:
+    if default and hdf5.get(file, default) is None:
         notes.append(Problem("note", f'the default entry "{default}" is not in the file', str(path)))
     return found
 
 
-def _slow(key: str, entries: Sequence[tuple[str, h5py.Group]], path: Path) -> list[counters.Entry]:
+def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> list[counters.Entry]:
     """The other parts of a scan: ``n.2``, with channels that are recorded slowly, for ``n.1``."""
     number, _, _ = key.rpartition(".")
     others = ((other, group) for other, group in entries if other != key and other.rpartition(".")[0] == number)
     return [_entry(other, group, path, 1) for other, group in others if number]
 
 
-def _entry(key: str, group: h5py.Group, path: Path, least: int = 2) -> _Entry:
+def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
     found = _counters(group, least)
     # Attributes cost as much as small arrays; only units that decide something are read.
     telling = {name for name in found if counters.is_energy(name)} | set(environment.like_thermometers(found))
@@ -213,7 +210,14 @@ def _entry(key: str, group: h5py.Group, path: Path, least: int = 2) -> _Entry:
     )
 
 
-def _scan(key: str, group: h5py.Group, slow: Sequence[counters.Entry], path: Path, options: Mapping[str, Any]) -> Scan:
+def _scan(
+    key: str,
+    group: hdf5.Group,
+    slow: Sequence[counters.Entry],
+    path: Path,
+    options: Mapping[str, Any],
+    finished: bool,
+) -> Scan:
     entry = _entry(key, group, path)
     if not entry.counters:
         raise counters.NoSpectrum("no 1-D counters under measurement")
@@ -234,7 +238,7 @@ def _scan(key: str, group: h5py.Group, slow: Sequence[counters.Entry], path: Pat
     conditions = {"technique": technique} | _conditions(entry, technique)
     conditions |= environment.temperature(entry, slow, wanted.get("temperature"))
     header = _header(entry, {"energy": [axis], **chosen}) | environment.dead_time(entry, chosen)
-    return scans.make_scan(
+    scan = scans.make_scan(
         path,
         arrays.pop("energy"),
         counters.alive(entry, arrays, chosen),
@@ -244,20 +248,21 @@ def _scan(key: str, group: h5py.Group, slow: Sequence[counters.Entry], path: Pat
         header=header,
         problems=entry.problems,
     )
+    used = [entry.counters[counter] for counter in (axis, *(name for names in chosen.values() for name in names))]
+    group.links.complete([scan], key, group, used, finished)
+    return scan
 
 
-def _counters(group: h5py.Group, least: int) -> dict[str, h5py.Dataset]:
+def _counters(group: hdf5.Group, least: int) -> dict[str, hdf5.Dataset]:
     """1-D numeric counters of an entry with at least `least` points, by name."""
-    import h5py
-
     measurement = hdf5.get(group, "measurement")
-    if not isinstance(measurement, h5py.Group):
+    if not isinstance(measurement, hdf5.Group):
         return {}
     items = ((key, hdf5.get(measurement, key)) for key in measurement)
     return {
         key: item
         for key, item in items
-        if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.size >= least and item.dtype.kind in "fiu"
+        if isinstance(item, hdf5.Dataset) and item.ndim == 1 and item.size >= least and item.dtype.kind in "fiu"
     }
 
 
@@ -307,12 +312,12 @@ def _header(entry: _Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
     """What the file says about the scan. Directories stay out: they hold proposal numbers and names."""
     header = {key: entry.text(key) for key in ("title", "start_time", "end_time", "end_reason")}
     header["creator"] = (
-        f"{hdf5.attribute(entry.group.file, 'creator')} {hdf5.attribute(entry.group.file, 'creator_version')}"
+        f"{hdf5.attribute(entry.group.root, 'creator')} {hdf5.attribute(entry.group.root, 'creator_version')}"
     )
     header["channels"] = ", ".join(f"{channel}: {'+'.join(names)}" for channel, names in chosen.items())
     positioners = hdf5.get(entry.group, "instrument/positioners")
     unknown = []
-    for key in positioners if positioners is not None and hasattr(positioners, "keys") else ():
+    for key in positioners if isinstance(positioners, hdf5.Group) else ():
         item = hdf5.get(positioners, key)
         if getattr(item, "shape", None) != ():
             continue

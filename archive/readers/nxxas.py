@@ -75,14 +75,16 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     found: list[Scan] = []
     notes: list[Problem] = []
     refused: dict[str, list[str]] = {}
-    with hdf5.open_file(path) as file:
+    with hdf5.open_file(path, options) as file:
         for key, group in _entries(file):
+            file.links.begin()
             try:
                 found += _scans(key, group, path, options)
             except InvalidData as error:
                 message = str(error).removeprefix(f"{path} [{key}]: ")
                 notes.append(Problem("warning", f"not read: {message}", str(path), scan=key))
                 refused.setdefault(message, []).append(key)
+        notes += file.links.problems()
     if not found:
         raise InvalidData(counters.nothing_read(path, refused, notes))
     found[0].problems[:0] = notes
@@ -91,11 +93,9 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 def _entries(group: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Groups that declare NXxas: entries, and subentries of entries with several signals."""
-    import h5py
-
     for key in sorted(group, key=hdf5.by_number):
         item = hdf5.get(group, key)
-        if not isinstance(item, h5py.Group):
+        if not isinstance(item, hdf5.Group):
             continue
         if _definition(item).startswith("NXxas"):
             yield f"{prefix}{key}", item
@@ -158,6 +158,7 @@ def _scans(key: str, group: Any, path: Path, options: Mapping[str, Any]) -> list
                 problems=entry.problems if not found else (),
             )
         )
+    group.links.complete(found, key, group, [entry.counters[where] for where in chosen.values()], finished=True)
     return found
 
 
@@ -172,23 +173,21 @@ def _of_class(group: Any, nx_class: str, usual: str) -> Any:
 
 def _datasets(group: Any, instrument: Any) -> dict[str, Any]:
     """Numeric arrays of an entry by path, those of the instrument under ``instrument/`` whatever it is called."""
-    import h5py
-
     found: dict[str, Any] = {}
     roots = [("", group), ("instrument/", instrument)]
     roots += [(f"{key}/", hdf5.get(group, key)) for key in ("data", "plot")]
     for prefix, root in roots:
-        if not isinstance(root, h5py.Group):
+        if not isinstance(root, hdf5.Group):
             continue
         members = [(key, hdf5.get(root, key)) for key in root]
         inner = [
             (f"{key}/{name}", hdf5.get(item, name))
             for key, item in members
-            if isinstance(item, h5py.Group) and prefix == "instrument/"
+            if isinstance(item, hdf5.Group) and prefix == "instrument/"
             for name in ("data", "energy")
         ]
         for key, item in (*members, *inner):
-            sound = isinstance(item, h5py.Dataset) and item.ndim in (1, 2) and item.dtype.kind in "fiu"
+            sound = isinstance(item, hdf5.Dataset) and item.ndim in (1, 2) and item.dtype.kind in "fiu"
             if sound and item.shape[-1] > 1:
                 found[f"{prefix}{key}"] = item
     return found
