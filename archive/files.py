@@ -58,8 +58,12 @@ class LocalFiles:
         target = self.root / name
         target.parent.mkdir(exist_ok=True)
         part = target.with_name(f".{target.name}.part")
-        part.write_text(text)
-        part.replace(target)
+        try:
+            part.write_text(text)
+            part.replace(target)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def remove(self, name: str) -> None:
         """Remove a file; it need not be there."""

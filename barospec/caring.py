@@ -56,6 +56,8 @@ class Caring(Finding):
         store = self._store
         if keep_days is None:
             keep_days = read_settings(store.read(self.snapshot))["keep_days"]
+        if not dry_run:
+            index.prune(store)  # first: on a full disk that makes room for the rest
         report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
         if not dry_run:
             index.publish(store, store.location.head())

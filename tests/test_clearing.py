@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from barospec.archive.store import Store
 from barospec.schemas.errors import CallError, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
-from .killed import run_killed
+from .killed import COMMAND_LINE, run_killed
 from .test_versions import ids, state
 
 
@@ -197,3 +199,52 @@ def test_killed_at_any_step_what_tags_keep_stays_readable(archive: Archive, tmp_
     assert [trace for trace in traces if trace in everything(root)] == []
     assert (list(archive.tags()), len(ids(archive))) == (["early"], 2)
     assert state(Archive(root, at="early")) == early
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(place: Path) -> None:
+    """Use up all the space."""
+    with pytest.raises(OSError, match="No space left"), (place / "filler").open("ab", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+
+
+def test_gc_works_on_a_full_disk(small: Path, tmp_path: Path) -> None:
+    root = small / "a"
+    archive = Archive.create(root)
+    files = [write_columns(tmp_path / f"scan{n}.dat", seed=n) for n in range(3)]
+    assert archive.ingest(files[:2], [*SETTINGS, "pressure=15.1 GPa"]).added == 2
+    archive.set(ids(archive)[0], ["medium=neon"], reason="x")
+    words = ["ingest", str(files[2]), "--archive", str(root), *(f"--set={each}" for each in SETTINGS)]
+    run_killed(COMMAND_LINE, words, "icechunk:Session.commit")  # leaves chunks that nothing refers to
+    now = state(archive)
+    fill(small)
+    with pytest.raises((StoreError, OSError), match="(?i)no space left"):
+        archive.ingest(files[2:], SETTINGS)
+    run_killed(PROGRAM, [str(root), "gc"], "icechunk:Repository.garbage_collect")
+    assert (root / clearing.UNFINISHED).read_bytes() == b""
+    assert state(Archive(root)) == now
+    assert any("interrupted" in fault.what for fault in archive.verify().faults)
+    run_killed(PROGRAM, [str(root), "gc"], "icechunk:Repository.expire_snapshots", after=True)
+    assert state(Archive(root)) == now
+    fill(small)
+    done = Archive(root).gc(keep_days=0)
+    assert done.removed["snapshots"] == 2
+    assert done.kept == 1
+    assert state(Archive(root)) == now
+    assert archive.verify(history=True).faults == []
+    (small / "filler").unlink()
+    assert Archive(root).ingest(files[2:], SETTINGS).added == 1
