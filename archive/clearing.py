@@ -2,10 +2,13 @@
 
 What a tag names stays; so does the newest state. Each step may be killed and is repeated by the
 next call: ``unfinished.json`` tells that one is due, for the digests of rewritten snapshots are recorded last.
+
+On a full disk that file is empty, which takes no space, and unused files go first, so that there is space for the rest.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -96,13 +99,15 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
             )
         if due is None or "sealed" not in due:
             _refuse_damage(files, progress)
-            due = {**(due or {}), "verb": verb, "since": now_text(), "sealed": bool(read_seals(files).snapshots)}
-            files.write(UNFINISHED, json.dumps(due))
-        progress("history", 0, 2)
+            due = _begin(files, due, {"verb": verb, "since": now_text(), "sealed": bool(read_seals(files).snapshots)})
+        if until is None or isinstance(store.location, Local):
+            progress("files", 0, 3)
+            _count(report, repo.garbage_collect(before))
         if until is not None:
+            progress("history", 1, 3)
             repo.expire_snapshots(until)
-        progress("files", 1, 2)
-        _count(report, repo.garbage_collect(before))
+            progress("files", 2, 3)
+            _count(report, repo.garbage_collect(before))
         if not isinstance(store.location, Local) and _kinds(repo.garbage_collect(datetime.now(UTC), dry_run=True)):
             report.left_until = datetime.now(UTC) + PATIENCE
         if due["sealed"]:
@@ -111,14 +116,27 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
     return report
 
 
+def _begin(files: Files, due: Mapping[str, Any] | None, told: dict[str, Any]) -> dict[str, Any]:
+    """Record that clearing begins; on a full disk by an empty file, which `unfinished` reads as a `gc`."""
+    begun = {**(due or {}), **told}
+    try:
+        files.write(UNFINISHED, json.dumps(begun))
+    except OSError as error:
+        # The ids of a purge must not be lost; and a purge has had space for its commit.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or due is not None or told["verb"] != "gc":
+            raise
+        files.write(UNFINISHED, "")
+    return begun
+
+
 def unfinished(files: Files) -> dict[str, Any] | None:
     """What was begun and not ended: the verb, when, and whether files are sealed."""
     try:
         found = json.loads(files.read(UNFINISHED))
     except FileNotFoundError:
         return None
-    except ValueError:
-        found = {}
+    except ValueError:  # empty: begun on a full disk
+        found = None
     return {"verb": "gc", "since": "unknown", **(found if isinstance(found, dict) else {"sealed": True})}
 
 
@@ -137,8 +155,9 @@ def _kinds(summary: Any) -> dict[str, int]:
 
 
 def _count(report: Cleared, summary: Any) -> Cleared:
-    report.removed = _kinds(summary)
-    report.bytes = int(getattr(summary, "bytes_deleted", 0) or 0)
+    for kind, count in _kinds(summary).items():
+        report.removed[kind] = report.removed.get(kind, 0) + count
+    report.bytes += int(getattr(summary, "bytes_deleted", 0) or 0)
     return report
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from barospec.archive.head import FORMAT, Local, Location
 from barospec.archive.lock import HOLDER, LOCK, held_by
 from barospec.archive.remote import Remote, probe
 from barospec.archive.seals import read_seals
-from barospec.archive.store import Store
+from barospec.archive.store import CLOCK_SECONDS, Store
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.values import counted
 
@@ -209,11 +210,19 @@ def _history(location: Location) -> Iterator[Finding]:
         commits = list(Store(location).history())
         sealed = read_seals(files_of(location)).snapshots
     except BarospecError as error:
-        yield Finding("store", "wrong", str(error), "Run `barospec verify`.")
+        todo = (
+            "Restore the files that `barospec verify` names from a backup; without one, see `barospec doctor --repair`."
+        )
+        yield Finding("store", "wrong", str(error), todo)
         return
     yield Finding(
         "store", "ok", f"{counted(len(commits), 'entries')} in the history, {counted(len(location.tags()), 'tags')}"
     )
+    ahead = commits[0].time - datetime.now(UTC) if commits else timedelta(0)
+    if ahead > timedelta(seconds=CLOCK_SECONDS):
+        what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future: nothing can be written"
+        todo = "If this machine's clock is right, run `barospec doctor --repair`, which dates it again; otherwise set the clock."
+        yield Finding("clock", "wrong", what, todo)
     if without := sum(commit.snapshot not in sealed for commit in commits):
         todo = "Run `barospec verify --seal`, and `verify` can tell damage to them from now on."
         yield Finding("seals", "note", f"{without} entries have no record of their files' digests", todo)

@@ -25,7 +25,7 @@ class Files(Protocol):
     def read(self, name: str) -> bytes:
         """The content of a file. Raises FileNotFoundError, or another OSError or StoreError."""
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str | bytes) -> None:
         """Write a small file, whole or not at all."""
 
     def remove(self, name: str) -> None:
@@ -53,13 +53,17 @@ class LocalFiles:
         """The content of a file."""
         return (self.root / name).read_bytes()
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str | bytes) -> None:
         """Write a small file; it appears under its name when it is complete."""
         target = self.root / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
-        part.write_text(text)
-        part.replace(target)
+        try:
+            part.write_bytes(content if isinstance(content, bytes) else content.encode())
+            part.replace(target)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def remove(self, name: str) -> None:
         """Remove a file; it need not be there."""
@@ -83,9 +87,9 @@ class RemoteFiles:
         """The content of an object."""
         return self.place.read(name)
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str | bytes) -> None:
         """Write a small object, in the place of one that may be there."""
-        self.place.overwrite(name, text)
+        self.place.overwrite(name, content)
 
     def remove(self, name: str) -> None:
         """Remove an object; it need not be there."""

@@ -115,7 +115,8 @@ def _ref(path: Path, root: Path) -> str:
         return snapshot_in(path.read_text(errors="replace"), str(path))
     except FileNotFoundError:
         raise NotFound(
-            f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`."
+            f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`; if there was one, "
+            "`barospec doctor --repair` finds the last whole snapshot."
         ) from None
 
 
@@ -129,7 +130,7 @@ def snapshot_in(text: str, where: str) -> str:
         return str(json.loads(text)["snapshot"])
     except (ValueError, KeyError, TypeError):
         raise StoreError(
-            f"{where} is damaged. Restore it from a backup; nothing else refers to the newest snapshot."
+            f"{where} is damaged: it should name the newest snapshot. `barospec doctor --repair` finds the last whole one."
         ) from None
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,7 +31,8 @@ def writer_lock(root: Path, verb: str, wait: float) -> Iterator[None]:
         raise StoreError(f"{root} cannot be written: {error.strerror or error}.") from error
     try:
         mine = {"host": socket.gethostname(), "pid": os.getpid(), "verb": verb, "since": now_text()}
-        holder.write_text(json.dumps(mine))
+        with suppress(OSError):  # on a full disk nobody is named; the lock itself takes no space
+            holder.write_text(json.dumps(mine))
         yield
     finally:
         holder.unlink(missing_ok=True)

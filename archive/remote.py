@@ -141,10 +141,10 @@ class Remote:
             mode: Any = "create" if if_etag is None else {"e_tag": if_etag}
             return str(client.put(self.key(name), text.encode(), mode=mode)["e_tag"])
 
-    def overwrite(self, name: str, text: str) -> None:
+    def overwrite(self, name: str, content: str | bytes) -> None:
         """Write a small object, in the place of one that may be there."""
         with self._speaking() as client:
-            client.put(self.key(name), text.encode())
+            client.put(self.key(name), content if isinstance(content, bytes) else content.encode())
 
     def delete(self, name: str) -> None:
         """Remove a small object."""

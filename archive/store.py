@@ -13,8 +13,9 @@ import random
 import time
 import uuid as uuids
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,9 +57,11 @@ __all__ = [
 
 # Icechunk prints warnings on stdout at every open, and stdout belongs to results: that local commits may meet (our lock
 # prevents it), and that a commit whose answer is lost may look like a conflict (`Store._arrived` asks the history). Version 1
-# logs the first one under another name than 2. Every other warning of theirs stays.
+# logs the first one under another name than 2. What a
+# session complains of it raises as well. Every other warning of theirs stays.
 icechunk.set_logs_filter(
-    "warn,icechunk::storage::object_store=error,icechunk_arrow_object_store=error,icechunk_storage::readback=error"
+    "warn,icechunk::storage::object_store=error,icechunk_arrow_object_store=error,icechunk_storage::readback=error,"
+    "icechunk::session=off"
 )
 
 MANIFEST_REFS = 1000
@@ -66,6 +69,8 @@ LOCK_SECONDS = 600.0
 # In a bucket: how often a lost race is run again, and how long a line may be silent.
 ATTEMPTS = 30
 SILENCE_SECONDS = 30
+# Clocks of several machines differ by seconds; that long a commit waits for its turn.
+CLOCK_SECONDS = 30
 BRANCH = "main"
 ROOT_MESSAGE = "archive created"
 
@@ -317,7 +322,13 @@ class Store:
             # If the answer to the commit's last request is lost, the history tells whether it arrived.
             record["commit"] = str(uuids.uuid4())
         try:
-            work.snapshot = session.commit(work.message, metadata={"barospec": record})
+            try:
+                work.snapshot = session.commit(work.message, metadata={"barospec": record})
+            except icechunk.IcechunkError as error:
+                if "timestamp ordering" not in str(error):
+                    raise
+                self._await_clock(work.parent)
+                work.snapshot = session.commit(work.message, metadata={"barospec": record})
         except (icechunk.IcechunkError, icechunk.ConflictError) as error:
             if remote:
                 work.snapshot = self._arrived(record["commit"], work.parent)
@@ -328,6 +339,18 @@ class Store:
                     f"another writer was quicker in {self.location.place}; nothing was written. Try again."
                 ) from error
             raise failure(self.location, "the commit failed, nothing was written", error) from error
+
+    def _await_clock(self, parent: str) -> None:
+        """Wait until the time of the commit before has come, if that is soon: icechunk refuses one that is not later."""
+        dated = next(self.history(parent, limit=1)).time
+        ahead = (dated - datetime.now(UTC)).total_seconds()
+        if ahead > CLOCK_SECONDS:
+            raise StoreError(
+                f"{self.location.place}: the newest commit is dated {dated:%Y-%m-%d %H:%M} UTC, but this machine's clock "
+                f"shows {datetime.now(UTC):%Y-%m-%d %H:%M}, and a commit must be later than the one before. Nothing was written. "
+                "If this clock is right, run `barospec doctor --repair --yes`, which dates that commit again; otherwise set the clock."
+            )
+        time.sleep(max(0.0, ahead) + 0.001)
 
     def _arrived(self, commit: str, parent: str) -> str | None:
         """The snapshot of a commit that we got no good answer about, if it is in the history after all."""
@@ -373,13 +396,13 @@ class Store:
             except icechunk.IcechunkError as error:
                 raise failure(self.location, f"{verb} was interrupted; run it again", error) from error
 
-    @contextmanager
-    def _lock(self, verb: str, wait: float) -> Iterator[None]:
-        if not isinstance(self.location, Local):
-            yield
-            return
-        with writer_lock(self.location.root, verb, wait):
-            yield
+    def _lock(self, verb: str, wait: float) -> AbstractContextManager[None]:
+        return locked(self.location, verb, wait)
+
+
+def locked(location: Location, verb: str, wait: float = LOCK_SECONDS) -> AbstractContextManager[None]:
+    """Hold the writer's lock of an archive; in a bucket there is none."""
+    return writer_lock(location.root, verb, wait) if isinstance(location, Local) else nullcontext()
 
 
 def _found(location: Local | Remote, title: str) -> None:
@@ -407,6 +430,11 @@ def reading(place: str) -> Iterator[None]:
 
 def failure(location: Location, what: str, error: Exception) -> BarospecError:
     """An error of icechunk as one of ours."""
+    if "timestamp is invalid" in str(error):
+        return StoreError(
+            f"{what}: this machine's clock and that of the disk or service of {location.place} differ by more than ten "
+            "minutes. Set the clock, and run the command again."
+        )
     if not isinstance(location, Remote):
         return StoreError(f"{what}: {_first_line(error)}")
     try:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from barospec.catalogs import index
 from barospec.finding import Finding
-from barospec.schemas.errors import NotFound, QueryError
+from barospec.schemas.errors import BarospecError, NotFound, QueryError
 
 if TYPE_CHECKING:
     from barospec.archive.clearing import Cleared
     from barospec.archive.doctor import Finding as Seen
     from barospec.archive.purge import Purged
+    from barospec.archive.repair import Repaired
     from barospec.archive.verify import Verified
 
 Progress = Callable[[str, int, int], None]
@@ -56,6 +57,8 @@ class Caring(Finding):
         store = self._store
         if keep_days is None:
             keep_days = read_settings(store.read(self.snapshot))["keep_days"]
+        if not dry_run:
+            index.prune(store)  # first: on a full disk that makes room for the rest
         report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
         if not dry_run:
             self._finish(store, store.location.head(), prune=True)
@@ -67,7 +70,10 @@ class Caring(Finding):
         from barospec.archive.doctor import examine
 
         found = list(examine(self.location))
-        snapshot = self.location.head()
+        try:
+            snapshot = self.location.head()
+        except BarospecError as error:
+            return [*found, Seen("index", "wrong", str(error))]
         refused: list[index.UnusableIndex] = []
         used = index.reader(self.location, snapshot, refused)
         if used is not None:
@@ -81,6 +87,44 @@ class Caring(Finding):
         )
         found += [Seen("index", "wrong", f"{each.path} {each.why}", todo) for each in refused]
         return found
+
+    def repair(self, *, dry_run: bool = False) -> Repaired:
+        """Go back to the last whole snapshot if the newest one is damaged, and date commits of the future now.
+
+        What is given up is copied to the archive's folder ``damaged`` first. Icechunk refuses to write after a commit
+        that is dated in the future, because a clock ran ahead: such commits are written again with the present time.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Only say what would be done and lost.
+
+        Raises
+        ------
+        StoreError
+            No snapshot is whole.
+        """
+        from barospec.archive.repair import repair
+        from barospec.archive.store import Store
+
+        self._must_be_newest()
+        report = repair(self.location, dry_run=dry_run)
+        if report.head is not None and report.head != report.target:
+            report.before = self._indexed(report.head)
+        report.after = self._indexed(report.target)
+        if not dry_run and report.needed:
+            store = Store(self.location)
+            index.publish(store, store.location.head())
+            index.prune(store)
+        return report
+
+    def _indexed(self, snapshot: str) -> int | None:
+        """How many spectra the index of a snapshot has, if there is one."""
+        path = index.index_path(self.location, snapshot)
+        if not path.exists():
+            return None
+        with index.connect(path) as connection:
+            return int(index.values(connection, "SELECT count(*) FROM spectra")[0][0])
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:
         """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
@@ -162,7 +206,6 @@ class Caring(Finding):
         from barospec.archive.store import Store
         from barospec.archive.verify import Verified, verify_earlier, verify_files, verify_refs, verify_state
         from barospec.catalogs.index_check import REBUILD, check_index
-        from barospec.schemas.errors import BarospecError
 
         report = Verified()
         seals = verify_files(self.location, report, progress)

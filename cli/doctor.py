@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from barospec.cli.common import ArchiveOption, JsonOption, open_archive
-from barospec.cli.output import write_object
+from barospec.cli.output import note, write_object
+from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
+
+if TYPE_CHECKING:
+    from barospec.archive.repair import Lost, Repaired
 
 NAME = "doctor"
 
 
-def command(archive: ArchiveOption = None, as_json: JsonOption = False) -> None:
+def command(
+    archive: ArchiveOption = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Go back to the last whole snapshot if the newest is damaged; date commits of the future again.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do the repair (default: dry run).")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Look at what an archive depends on: versions, file system, lock, space, leftovers, index; says what to do.
 
-    Changes nothing. Whether the archive itself is what was written, `barospec verify` tells. Exit code 1 when anything is
-    wrong; notes are no faults.
+    Changes nothing without --repair --yes. Whether the archive itself is what was written, `barospec verify` tells. Exit
+    code 1 when anything is wrong; notes are no faults.
+
+    --repair lists the commits that would be lost. A backup of the damaged files loses nothing: restore them first if there
+    is one. What is given up stays in the archive's folder "damaged".
     """
+    if yes and not repair:
+        raise CallError("--yes belongs to --repair.")
     opened = open_archive(archive)
+    if repair:
+        report = opened.repair(dry_run=not yes)
+        (_print_json if as_json else _print)(report)
+        if report.dry_run and report.needed:
+            raise typer.Exit(1)
+        return
     found = opened.doctor()
     if as_json:
         rows = [[each.name, each.state, each.what, each.todo] for each in found]
@@ -29,3 +58,49 @@ def command(archive: ArchiveOption = None, as_json: JsonOption = False) -> None:
                 print(f"       -> {each.todo}")
     if any(each.state == "wrong" for each in found):
         raise typer.Exit(1)
+
+
+def _print_json(report: Repaired) -> None:
+    columns = ["snapshot", "time", "message"]
+    rows = [[each.snapshot, each.time, each.message] for each in report.lost]
+    head = {"snapshot": report.target, "count": len(rows), "missing": {}, "units": {}}
+    more = {"damaged": report.damaged, "head": report.head, "kept": report.kept, "dry_run": report.dry_run}
+    more |= {"before": report.before, "after": report.after}
+    more |= {"ahead": [[each.snapshot, each.time, each.message] for each in report.ahead]}
+    write_object({**head, **more}, columns, rows)
+
+
+def _print(report: Repaired) -> None:
+    for name, what in report.damaged.items():
+        print(f"damaged  {name}: {what}")
+    if not report.needed:
+        print("The newest snapshot is whole; there is nothing to repair.")
+        if report.damaged:
+            note("Earlier states need the damaged files. Restore them from a backup.")
+        return
+    would = "would be" if report.dry_run else "were"
+    if report.head != report.target and not report.ahead:
+        counts = [
+            f"{number} spectra" if number is not None else "an unknown number"
+            for number in (report.before, report.after)
+        ]
+        print(
+            f"The newest snapshot {would} {report.target} instead of {report.head or 'an unknown one'}: {counts[1]} instead of {counts[0]}."
+        )
+    if report.lost or not report.ahead:
+        print(f"{counted(len(report.lost), 'commits')} {would} lost{':' if report.lost else '.'}")
+    for each in report.lost:
+        print(f"  {_line(each)}")
+    if report.ahead:
+        print(f"{counted(len(report.ahead), 'commits')} dated in the future {would} dated again:")
+    for each in report.ahead:
+        print(f"  {_line(each)}")
+    if report.kept:
+        print(f"The damaged files are in {report.kept}/ below the archive.")
+    if report.dry_run:
+        note("Nothing was changed. Restore the damaged files from a backup if there is one; otherwise add --yes.")
+
+
+def _line(each: Lost) -> str:
+    when = f"{each.time:%Y-%m-%d %H:%M}" if each.time else "at an unknown time"
+    return f"{each.snapshot}  {when}  {each.message if each.message is not None else 'its message cannot be read'}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Barrier
 
@@ -19,6 +19,8 @@ from barospec.catalogs import index
 PUBLICATIONS = 100
 APPENDING = 10  # every so many states; setting temperatures alone is quicker
 READERS = 3
+# The writer waits for the readers' answers after so many states, and has asked each for so many.
+WAITING, AHEAD = 5, 4
 KEY = "xas/Ni-K"
 
 Seen = tuple[str, int, frozenset[float], int]
@@ -55,56 +57,63 @@ def commit(store: Store, number: int) -> str:
     return work.snapshot
 
 
-def read(root: str, stop: str, number: int) -> list[Seen]:
-    """Ask again and again until the file `stop` is there: snapshot, rows, their temperatures, and a second count."""
-    seen: list[Seen] = []
-    taken = 0.0
-    while not Path(stop).exists():
-        time.sleep(min(0.5, max(0.1, 5 * taken)))  # leave the writer most of the machine
-        begin = time.thread_time()
-        archive = Archive(root)
-        if number == 0:  # a selection fetches its columns later, when its index may be gone already
-            selection = archive.query("NiO Ni K")
-            found = selection.columns(["temperature", "run"])
-            temperatures = frozenset(map(float, found["temperature"]))
-            seen.append((selection.snapshot, len(selection), temperatures, len(found["run"])))
-        elif number == 1:
-            with archive.ask("runs of NiO below 1000 K") as answer:
-                rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-            matched = sum(row["matched"] for row in rows)
-            temperatures = frozenset(row[end] for row in rows for end in ("temperature_min", "temperature_max"))
-            seen.append((answer.snapshot, matched, temperatures, sum(row["of"] for row in rows)))
-        else:
-            with archive.ask("NiO below 1000 K") as answer:
-                place = answer.columns.index("temperature")
-                temperatures = frozenset(row[place] for row in answer.rows)
-            seen.append((answer.snapshot, answer.count, temperatures, sum(answer.missing.values()) + answer.count))
-        taken = time.thread_time() - begin
-    return seen
+def ask(archive: Archive, number: int) -> Seen:
+    """One answer in the way of reader `number`: snapshot, rows, their temperatures, and a second count."""
+    if number == 0:  # a selection fetches its columns later, when its index may be gone already
+        selection = archive.query("NiO Ni K")
+        found = selection.columns(["temperature", "run"])
+        return selection.snapshot, len(selection), frozenset(map(float, found["temperature"])), len(found["run"])
+    if number == 1:
+        with archive.ask("runs of NiO below 1000 K") as answer:
+            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+        matched = sum(row["matched"] for row in rows)
+        temperatures = frozenset(row[end] for row in rows for end in ("temperature_min", "temperature_max"))
+        return answer.snapshot, matched, temperatures, sum(row["of"] for row in rows)
+    with archive.ask("NiO below 1000 K") as answer:
+        place = answer.columns.index("temperature")
+        temperatures = frozenset(row[place] for row in answer.rows)
+    return answer.snapshot, answer.count, temperatures, sum(answer.missing.values()) + answer.count
+
+
+def read(root: str, orders: Connection, number: int) -> None:
+    """Ask once for each order, and send the answer; the writer goes on meanwhile."""
+    while orders.recv():
+        orders.send(ask(Archive(root), number))
 
 
 def test_every_answer_is_of_exactly_one_snapshot(tmp_path: Path) -> None:
     store = Archive.create(tmp_path / "archive")._store
-    stop = tmp_path / "stop"
     numbers = {commit(store, 1): 1}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(READERS, mp_context=context) as pool:
-        readers = [pool.submit(read, str(tmp_path / "archive"), str(stop), number) for number in range(READERS)]
-        try:
-            for number in range(2, PUBLICATIONS + 2):
-                numbers[commit(store, number)] = number
-                if number == 2:
-                    time.sleep(2)  # the readers are still importing
-        finally:
-            stop.touch()
-        seen = [reader.result() for reader in readers]
+    pipes = [context.Pipe() for _ in range(READERS)]
+    words = [(str(tmp_path / "archive"), there, number) for number, (_, there) in enumerate(pipes)]
+    readers = [context.Process(target=read, args=each, daemon=True) for each in words]
+    for reader, (_, there) in zip(readers, pipes, strict=True):
+        reader.start()
+        there.close()  # so that the end of a reader is noticed
+    orders = [here for here, _ in pipes]
+    seen: list[list[Seen]] = [[] for _ in orders]
+    for number in range(2, PUBLICATIONS + 2):
+        if number % WAITING == 2:
+            # Every answer to the orders so far, however slow the readers are; then orders that overlap what follows.
+            for order, answers in zip(orders, seen, strict=True):
+                answers += [order.recv() for _ in range(AHEAD)] if number > 2 else []
+                for _ in range(AHEAD):
+                    order.send(True)
+        numbers[commit(store, number)] = number
+    for order, answers in zip(orders, seen, strict=True):
+        answers += [order.recv() for _ in range(AHEAD)]
+        order.send(False)
+    for reader, order in zip(readers, orders, strict=True):
+        reader.join()
+        order.close()
     for answers in seen:
         for snapshot, count, temperatures, counted_otherwise in answers:
             assert rows_at(numbers[snapshot]) == count == counted_otherwise
             assert temperatures == {float(numbers[snapshot])}
         states = [numbers[answer[0]] for answer in answers]
         assert states == sorted(states)  # nobody is thrown back
-        assert len(set(states)) > 10  # or nothing was tested
+        assert len(set(states)) >= PUBLICATIONS // WAITING  # or nothing was tested
 
 
 THREADS = 50

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,12 +14,13 @@ from barospec.archive.store import Store
 from barospec.archive.writer import Writer
 
 from .files_made import SETTINGS, write_columns
+from .killed import run_killed
 
 SPECTRA, BLOCK = 40, 4
 PROGRAM = """
 import sys
 from barospec.api import Archive
-Archive(sys.argv[1]).refresh(block={block}, progress=lambda name, done, total: print(done, flush=True))
+Archive(sys.argv[1]).refresh(block=int(sys.argv[2]))
 """
 
 
@@ -46,21 +43,17 @@ def test_a_killed_refresh_goes_on_where_it_was(tmp_path: Path) -> None:
     assert archive.derivations()[0]["stale"] == SPECTRA
 
     done = 0
-    for delay in (0.0, 0.03, 0.11):
-        command = [sys.executable, "-c", PROGRAM.format(block=BLOCK), str(archive.location.root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                if int(line) >= BLOCK:  # a block is finished; kill it somewhere in what follows
-                    break
-            time.sleep(delay)
-            child.kill()
-        assert child.returncode == -signal.SIGKILL
+    # When a block is finished: before the next is computed, before it is committed, and when it is.
+    for place, number, after, finished in (
+        ("icechunk:Session.commit", 1, True, 1),
+        ("icechunk:Session.commit", 2, False, 1),
+        ("icechunk:Session.commit", 2, True, 2),
+    ):
+        run_killed(PROGRAM, [str(archive.location.root), str(BLOCK)], place, number, after=after)
         entries = revisions(archive)
         assert set(entries.values()) <= {1, 2}
         before, done = done, sum(count == 2 for count in entries.values())
-        assert before < done < SPECTRA
-        assert done % BLOCK == 0
+        assert done == before + finished * BLOCK < SPECTRA
         # Between two kills the archive answers, and tells what is fresh.
         row = archive.derivations()[0]
         assert (row["fresh"], row["stale"]) == (done, SPECTRA - done)
@@ -82,9 +75,7 @@ import sys
 from barospec.api import Archive
 from barospec.catalogs import series_sets
 series_sets.RUNS = 1
-Archive(sys.argv[1]).derive_runs(
-    "line", "edge_energy", "xas", ensemble=0, progress=lambda name, done, total: print(done, flush=True)
-)
+Archive(sys.argv[1]).derive_runs("line", "edge_energy", "xas", ensemble=0)
 """
 
 
@@ -108,18 +99,11 @@ def test_fits_of_runs_that_are_killed_go_on_where_they_were(tmp_path: Path) -> N
         return [int(number) for number in read_table(root, "series_values", ["number"])["number"]]
 
     done = 0
-    for delay in (0.0, 0.05):
-        command = [sys.executable, "-c", FIT_RUNS, str(archive.location.root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                if int(line) >= 1:  # a run is stored; kill it somewhere in the next one
-                    break
-            time.sleep(delay)
-            child.kill()
-        assert child.returncode == -signal.SIGKILL
+    # The first commit of all says what the set is.
+    for number, after, finished in ((3, False, 1), (2, True, 2)):
+        run_killed(FIT_RUNS, [str(archive.location.root)], "icechunk:Session.commit", number, after=after)
         before, done = done, len(numbers())
-        assert before < done < RUN_COUNT
+        assert done == before + finished < RUN_COUNT
         # Between two kills the archive answers, and tells what is stored.
         row = archive.derivations("edge_energy-slope")[0]
         assert (row["fresh"], row["stale"], row["missing"]) == (done, 0, RUN_COUNT - done)

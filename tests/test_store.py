@@ -5,10 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from barospec.catalogs import index
 from barospec.schemas.errors import BarospecError, Conflict, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
+from .killed import COMMAND_LINE, run_killed
 
 
 def test_create_refuses_a_folder_with_content(tmp_path: Path) -> None:
@@ -78,30 +78,30 @@ def test_an_error_inside_a_transaction_writes_nothing(empty: Archive) -> None:
         pass
 
 
-def _hold(path: str, ready: str) -> None:
+def _hold(path: str, told: Connection) -> None:
     with Store.open(path).transaction("holding"):
-        Path(ready).touch()
-        time.sleep(60)
+        told.send("held")
+        told.recv()  # nobody answers: it holds the lock until it is killed
 
 
-def test_a_held_lock_says_who_holds_it(empty: Archive, tmp_path: Path) -> None:
-    holder = multiprocessing.get_context("spawn").Process(
-        target=_hold, args=(str(empty.location.root), str(tmp_path / "ready"))
-    )
+def test_a_held_lock_says_who_holds_it(empty: Archive) -> None:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    holder = context.Process(target=_hold, args=(str(empty.location.root), there))
     holder.start()
     try:
-        while not (tmp_path / "ready").exists():
-            assert holder.is_alive()
-            time.sleep(0.01)
+        assert here.recv() == "held"
         with (
             pytest.raises(StoreError, match=f"holding on .* pid {holder.pid}"),
-            Store(empty.location).transaction("mine", wait=0.2),
+            Store(empty.location).transaction("mine", wait=0),
         ):
             pass
     finally:
         holder.kill()
         holder.join()
-    with Store(empty.location).transaction("mine", wait=5):  # a killed holder's lock is gone
+        here.close()
+        there.close()
+    with Store(empty.location).transaction("mine", wait=0):  # a killed holder's lock is gone
         pass
 
 
@@ -118,29 +118,40 @@ def test_kill_during_ingest_leaves_the_previous_snapshot(empty: Archive, tmp_pat
     folder.mkdir()
     for number in range(40):
         write_columns(folder / f"scan-{number:03}.xdi", seed=number + 1)
-    rng = random.Random(5)
-    killed = 0
-    for _ in range(6):
-        process = subprocess.Popen(
-            command(empty.location.root, folder, settings=SETTINGS),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        # Wait until it writes, then kill it at a random moment of the transaction.
-        while process.poll() is None and not (empty.location.root / "writer.json").exists():
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if empty.location.head() == before:
-            killed += 1
-            assert len(empty.query("spectra")) == 1
-        else:
-            break
-    assert killed, "no kill came before the commit"
+    words = command(empty.location.root, folder, settings=SETTINGS)[3:]
+    # Under the lock before anything is written; among the chunks; with all chunks there; and before the commit itself.
+    for place, number in (
+        ("icechunk:Repository.writable_session", 1),
+        ("icechunk:IcechunkStore.set", 1),
+        ("icechunk:IcechunkStore.set", 30),
+        ("barospec.archive.store:Store._commit", 1),
+        ("icechunk:Session.commit", 1),
+    ):
+        run_killed(COMMAND_LINE, words, place, number)
+        assert empty.location.head() == before
+        assert len(empty.query("spectra")) == 1
     report = empty.ingest([folder], SETTINGS)  # nothing of the wreck is in the way
     assert report.ok
     assert len(empty.query("spectra")) == 41
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "after"),
+    [
+        ("icechunk:Session.commit", 1, True),
+        ("barospec.archive.seals:write_seal", 1, False),
+        ("barospec.archive.seals:write_seal", 1, True),
+        ("barospec.catalogs.index:publish", 2, False),  # the first is of the empty archive, to look for duplicates
+    ],
+)
+def test_kill_after_the_commit_leaves_all_of_it(
+    empty: Archive, tmp_path: Path, place: str, number: int, after: bool
+) -> None:
+    paths = [write_columns(tmp_path / f"{number}.xdi", seed=number) for number in range(2)]
+    run_killed(COMMAND_LINE, command(empty.location.root, *paths, settings=SETTINGS)[3:], place, number, after=after)
+    assert len(Archive(empty.location.root).query("spectra")) == 2
+    assert empty.ingest(paths, SETTINGS).unchanged == 2
+    assert empty.verify().faults == []
 
 
 def test_two_ingests_at_once_both_arrive(empty: Archive, tmp_path: Path) -> None:
@@ -157,7 +168,7 @@ def test_two_ingests_at_once_both_arrive(empty: Archive, tmp_path: Path) -> None
             )
         )
     for process in processes:
-        process.communicate(timeout=120)
+        process.communicate()
         assert process.returncode == 0
     assert len(empty.query("spectra")) == 12
     assert {row["run"] for row in empty.runs()} == {"run-0", "run-1", "run-2"}

@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from barospec.cli.watching import Wanted, follow
 from barospec.schemas.errors import CallError, StoreError
 
 from .files_made import SETTINGS, edge, write_columns
+from .killed import COMMAND_LINE, run_killed
 
 BLISS = ["run=r", "sample=s", "origin=synthetic", "edge=Ni K"]
 
@@ -338,23 +337,6 @@ def test_the_listing_survives_files_that_vanish(raw: Path, clock: Clock, monkeyp
 # The command, in a process of its own, with a writer in another
 
 
-WRITER = """
-import sys, time
-from pathlib import Path
-from tests.files_made import write_columns
-raw, count = Path(sys.argv[1]), int(sys.argv[2])
-for number in range(count):
-    made = write_columns(raw / f".{number}", seed=number)
-    lines = made.read_text().splitlines(keepends=True)
-    made.unlink()
-    with (raw / f"{number:02}.xdi").open("w") as file:
-        for start in range(0, len(lines), 33):
-            file.writelines(lines[start:start + 33])
-            file.flush()
-            time.sleep(0.05)
-"""
-
-
 @pytest.fixture
 def command(tmp_path: Path, raw: Path) -> Iterator[list[str]]:
     Archive.create(tmp_path / "archive")
@@ -375,34 +357,46 @@ def command(tmp_path: Path, raw: Path) -> Iterator[list[str]]:
     shutil.rmtree(raw)
 
 
-def _wait(archive: Archive, count: int, seconds: float = 180.0) -> None:
-    deadline = time.monotonic() + seconds
-    while len(archive.query()) < count:
-        assert time.monotonic() < deadline, f"{len(archive.query())} of {count} after {seconds} s"
-        time.sleep(0.2)
+def arrive(raw: Path, numbers: range) -> None:
+    """Finished files, each under its name when it is whole."""
+    for number in numbers:
+        write_columns(raw / f".{number}", seed=number).rename(raw / f"{number:02}.xdi")
+
+
+def lines_until(watching: subprocess.Popen[str], text: str, count: int = 1) -> str:
+    """What it printed up to `count` lines with `text` in them."""
+    assert watching.stdout is not None
+    said: list[str] = []
+    while sum(text in line for line in said) < count:
+        said.append(watching.stdout.readline())
+        assert said[-1], f"it ended: {''.join(said)}{watching.communicate()}"
+    return "".join(said)
 
 
 def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Path, tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "archive")
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(raw), "40"], cwd=Path(__file__).parents[1])
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    for wait in (2.0, 3.5):
-        watching = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
-        time.sleep(wait)
-        watching.kill()
-        watching.wait()
+    archive, words = Archive(tmp_path / "archive"), command[5:]
+    arrive(raw, range(8))
+    run_killed(COMMAND_LINE, words, "icechunk:Session.commit")
+    assert len(archive.query()) == 0
+    arrive(raw, range(8, 16))
+    run_killed(COMMAND_LINE, words, "icechunk:Session.commit", after=True)
+    assert len(archive.query()) == 16
+    arrive(raw, range(16, 24))
+    run_killed(COMMAND_LINE, words, "barospec.archive.seals:write_seal")
+    assert len(archive.query()) == 24
+    arrive(raw, range(24, 32))
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert watching.stderr is not None
-    assert watching.stderr.readline().startswith("watching")
     try:
-        assert writer.wait(timeout=180) == 0
-        _wait(archive, 40)
+        out = lines_until(watching, ".xdi [1]", 8)
+        arrive(raw, range(32, 40))
+        out += lines_until(watching, ".xdi [1]", 8)
     finally:
         watching.send_signal(signal.SIGTERM)
-        out, err = watching.communicate(timeout=120)
+        rest, err = watching.communicate()
     assert watching.returncode == 0, err
+    assert err.startswith("watching")
     assert "everything shown is in the archive" in err
-    assert "spectra came in, 0 problems" in out
+    assert "16 spectra came in, 0 problems" in out + rest
     assert sorted(archive.query().columns(["source_file"])["source_file"]) == [f"{n:02}.xdi" for n in range(40)]
     assert set(archive.query().columns(["point_count"])["point_count"]) == {120}
     assert set(archive.query().columns(["revision"])["revision"]) == {1}
@@ -418,15 +412,19 @@ def test_a_signal_waits_for_the_work_in_hand(
 ) -> None:
     archive = Archive.create(tmp_path / "archive")
     write_columns(raw / "a.xdi")
-    take = Archive.take
+    take, came = Archive.take, []
+
+    def interrupt() -> int:
+        os.kill(os.getpid(), number)
+        came.append(number)
+        return 1
 
     def interrupted(self: Archive, *args: Any, **options: Any) -> Any:
         # It comes while DuckDB works, which would answer an exception with an error of its own.
-        timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), number))
-        timer.start()
-        with self.connection() as connection:
-            connection.execute("SELECT sum(a.range * b.range) FROM range(20000) a, range(30000) b").fetchall()
-        timer.join()
+        if not came:
+            with self.connection() as connection:
+                connection.create_function("interrupt", interrupt, [], "INTEGER", side_effects=True)  # type: ignore[arg-type]
+                assert connection.execute("SELECT sum(interrupt()) FROM range(1)").fetchall() == [(1,)]
         return take(self, *args, **options)
 
     monkeypatch.setattr(Archive, "take", interrupted)
@@ -439,6 +437,7 @@ def test_a_signal_waits_for_the_work_in_hand(
         for each, handler in handlers.items():
             signal.signal(each, handler)
     assert ended.value.exit_code == 0
+    assert came == [number]
     assert "1 spectrum came in, 0 problems" in capsys.readouterr().out
     assert len(archive.query()) == 1
 
@@ -453,14 +452,10 @@ def test_then_shows_each_value_and_draws_over_the_previous_pressure(
     words = [*command, "--then", "edge_energy(fraction=0.5, ensemble=0)", "--picture", str(tmp_path / "live.png")]
     watching = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        _wait(archive, 2)
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "live.png").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        out = lines_until(watching, "live.png")
     finally:
-        time.sleep(0.5)
         watching.send_signal(signal.SIGINT)
-        out, err = watching.communicate(timeout=120)
+        _, err = watching.communicate()
     assert watching.returncode == 0, err
     line = next(line for line in out.splitlines() if "a.xdi [1]" in line)
     assert "edge_energy 8341" in line
@@ -524,7 +519,6 @@ def test_wrong_calls(words: list[str], said: str, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=180,
         check=False,
     )
     assert done.returncode in (1, 2)
