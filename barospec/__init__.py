@@ -2,7 +2,7 @@
 
 >>> import barospec
 >>> barospec.__version__
-'0.1.0'
+'0.2.0.dev0'
 
 Open an archive with `barospec.open`, make one with `barospec.Archive.create`; see `barospec.api.Archive` for its verbs.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from barospec.catalogs.selection import Selection as Selection
     from barospec.schemas.errors import BarospecError as BarospecError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # Name -> where it lives: loaded when first used (PEP 562), so that `import barospec` costs nothing.
 _PUBLIC = {
