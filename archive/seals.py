@@ -180,6 +180,16 @@ def write_seal(
     files.write(target, json.dumps({**content, "sha256": _own_digest(content)}, indent=0) + "\n")
 
 
+def commit_fits(files: Files, snapshot: str) -> bool:
+    """Return whether the file of a commit, with all that it says of itself, is the one that was written; True where none tells."""
+    name = f"snapshots/{snapshot}"
+    try:
+        wanted = _read_seal(files, f"{FOLDER}/{snapshot}.json")["files"].get(name)
+        return wanted is None or hashlib.sha256(files.read(f"{STORE}/{name}")).hexdigest() == wanted
+    except (FileNotFoundError, ValueError, KeyError):
+        return True
+
+
 def _read_seal(files: Files, name: str) -> dict[str, Any]:
     """Return the content of a seal; raise FileNotFoundError, or ValueError saying what is wrong with it."""
     return _content(files.read(name))

@@ -39,7 +39,7 @@ from barospec.archive.history import (
 from barospec.archive.lock import writer_lock
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
-from barospec.archive.seals import check_snapshot, seal
+from barospec.archive.seals import check_snapshot, commit_fits, seal
 from barospec.archive.snapshot_file import manifests_in
 from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError
 
@@ -225,6 +225,10 @@ class Store:
         """
         if isinstance(self.location, Local) and snapshot not in self._checked:
             self._checked = {snapshot: check_snapshot(files_of(self.location), snapshot, manifests_in)}
+
+    def fits(self, snapshot: str) -> bool:
+        """Whether what a commit says of itself is what was written; in a bucket it is not compared, see `check`."""
+        return not isinstance(self.location, Local) or commit_fits(files_of(self.location), snapshot)
 
     def take_written(self, snapshot: str) -> dict[str, Written]:
         """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""

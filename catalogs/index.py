@@ -259,6 +259,8 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
         # After `gc` a commit may follow another one than it was made upon; what it says is not all, then.
         if "appended" not in commit.metadata or commit.metadata.get("parent", commit.parent) != commit.parent:
             return False
+        if not store.fits(commit.snapshot):  # the arrays tell what rows there are, whatever the commit says
+            return False
         if commit.metadata.get("rebuild"):  # `purge` rewrites what no other verb does
             return False
         commits.append(commit)

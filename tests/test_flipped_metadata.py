@@ -147,3 +147,30 @@ def test_a_state_without_a_seal_is_read_unchecked_and_sealed_by_the_next_commit(
     barospec.open(written).ingest([tmp_path / "later.dat"], SETTINGS)
     assert f"seals/{head}.json" in files.names("seals")
     assert len(check_snapshot(files, head, manifests_in)) > 10
+
+
+def test_an_index_is_not_replayed_from_a_damaged_commit(written: Path, tmp_path: Path) -> None:
+    """Its message names the rows that came in: one bit, and rows are missing from the index."""
+    archive = barospec.open(written)
+    before = archive.snapshot
+    for number in range(2):
+        write_columns(tmp_path / f"{number}.dat", e0=8360.0 + number)
+        archive.ingest([tmp_path / f"{number}.dat"], SETTINGS)
+    expected = len(archive.query("spectra"))
+    middle = archive.log()[1].snapshot
+    path = written / "store/snapshots" / middle
+    for index in (written / "index").rglob("index-*.duckdb"):
+        if before not in index.name:
+            index.unlink()
+    whole = path.read_bytes()
+    chance = random.Random(7)
+    for _ in range(20):
+        with flipped(path, chance.randrange(39 * 8, 8 * len(whole))):
+            assert not store.Store(archive.location).fits(middle)
+            try:
+                assert len(barospec.open(written).query("spectra")) == expected
+            except StoreError:
+                continue
+            for index in (written / "index").rglob(f"index-{archive.snapshot}.duckdb"):
+                index.unlink()
+    assert store.Store(archive.location).fits(middle)
