@@ -61,7 +61,7 @@ STORAGE = "v1.4.0"
 # DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
 QUIET = "SET enable_progress_bar = false"
 # For every opening of a file in a process the same, or DuckDB refuses the second.
-CLOSED_OFF = {"enable_external_access": "false"}
+CLOSED_OFF: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": "false"}
 
 
 class UnusableIndex(StoreError):
