@@ -47,7 +47,8 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
             index.publish(Store(location), snapshot)
             found = index.reader(location, snapshot)
         if found is not None:
-            with found[1] as connection:
+            path, connection = found
+            with index.blamed(path), connection:
                 yield snapshot, connection
             return
     raise StoreError(f"the index of {location.place} disappears again and again; is something else cleaning up there?")

@@ -61,7 +61,7 @@ STORAGE = "v1.4.0"
 # DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
 QUIET = "SET enable_progress_bar = false"
 # For every opening of a file in a process the same, or DuckDB refuses the second.
-CLOSED_OFF = {"enable_external_access": "false"}
+CLOSED_OFF: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": "false"}
 
 
 class UnusableIndex(StoreError):
@@ -89,6 +89,7 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 DamagedIndex = duckdb.Error
+DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 # What DuckDB raises about statements of ours that are wrong, in distinction from files that are.
 WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckdb.NotSupportedError)
 
@@ -173,6 +174,19 @@ def reader(location: Location, snapshot: str, refused: list[UnusableIndex] | Non
             if refused is not None:
                 refused.append(error)
     return None
+
+
+@contextmanager
+def blamed(path: Path) -> Iterator[None]:
+    """Damage that shows only when an index file is read, as UnusableIndex; the database is not used again."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if not (isinstance(error, DAMAGE) or type(error) is duckdb.Error):  # a wrong checksum has no class of its own
+            raise
+        with _OPENING:
+            _OPEN.pop(path, None)
+        raise UnusableIndex(path, f"cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:

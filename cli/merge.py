@@ -40,8 +40,8 @@ def command(
     ]
     if as_json:
         head = {"snapshot": report.snapshot, "count": len(rows), "unchanged": report.unchanged, "single": report.single}
-        head["pending"] = opened.pending
-        write_object({**head, "units": {"pressure": "GPa", "temperature": "K"}}, COLUMNS, rows)
+        units = {"pressure": "GPa", "temperature": "K"}
+        write_object({**head, "units": units, "pending": opened.pending}, COLUMNS, rows)
         return
     if rows:
         table(COLUMNS[:-1], (row[:-1] for row in rows), units={"pressure": "GPa", "temperature": "K"})

@@ -51,8 +51,7 @@ def command(
     units = dict.fromkeys(("old_pressure", "old_sigma", "pressure", "pressure_sigma"), "GPa")
     if as_json:
         head = {"snapshot": report.snapshot, "count": len(rows), "unchanged": report.unchanged, "left": report.left}
-        head["pending"] = opened.pending
-        write_object({**head, "units": units}, COLUMNS, rows)
+        write_object({**head, "units": units, "pending": opened.pending}, COLUMNS, rows)
         return
     if rows:
         table(COLUMNS, rows[:SHOWN], units=units)

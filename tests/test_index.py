@@ -177,6 +177,26 @@ def test_beside_a_read_only_archive_it_is_rebuilt_in_the_cache(
     assert (path.read_bytes(), made.stat().st_mtime_ns) == (held, before)
 
 
+def test_damage_that_shows_only_when_it_is_read_is_no_wrong_answer(empty: Archive, tmp_path: Path) -> None:
+    files = [write_columns(tmp_path / f"{seed}.xdi", seed=seed) for seed in range(3)]
+    empty.ingest(files, [*SETTINGS, "pressure=5 GPa"])
+    right = {str(name) for name in empty.query().columns(["spectrum_id"])["spectrum_id"]}
+    path = index.index_path(empty.location, empty.snapshot)
+    whole, refused = path.read_bytes(), 0
+    for offset in range(12_288, len(whole), 131_072):  # after the three headers
+        part = tmp_path / "part"
+        part.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0x40]) + whole[offset + 1 :])
+        part.replace(path)
+        try:
+            found = empty.query("pressure > 1 GPa").columns(["spectrum_id"])["spectrum_id"]
+        except index.UnusableIndex:
+            refused += 1
+            empty.rebuild_index()
+            found = empty.query("pressure > 1 GPa").columns(["spectrum_id"])["spectrum_id"]
+        assert set(map(str, found)) == right
+    assert refused
+
+
 def test_index_files_have_the_storage_version_of_the_oldest_duckdb_allowed(empty: Archive, tmp_path: Path) -> None:
     declared = next(line for line in requires("barospec") or [] if line.startswith("duckdb"))
     oldest = declared.partition(">=")[2].partition(",")[0]
