@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,25 @@ def test_what_check_accepts_everything_accepts(stated: dict[str, str]) -> None:
         for format in ("xdi", "nxxas", "athena", "csv"):
             out = archive.export("xas", folder / format, format=format)
             assert len(out.files) >= 1, out
+
+
+def test_reasons_labels_and_models_come_by_the_same_check(empty: Archive, tmp_path: Path) -> None:
+    empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
+    head = empty.snapshot
+    for text, words in (("half \udc80", "is U+DC80"), ("a\0b", "is U+0000"), ("x" * 20_001, "has 20001 bytes")):
+        for change in (
+            lambda text: empty.set("run = run-1", ["pressure=1 GPa"], reason=text),
+            lambda text: empty.withdraw("run = run-1", reason=text),
+            lambda text: empty.flag(empty.query(), "bad", text),
+        ):
+            with pytest.raises(InvalidData, match=f"reason.*{re.escape(words)}"):
+                change(text)
+    assert empty.snapshot == head
+    path = tmp_path / "models.yaml"
+    path.write_text(
+        "models:\n  - model_id: m\n    compound: La3Ni2O7\n    parameters:\n"
+        '      - {name: J, value: 1e300, unit: eV, note: "a\\0b"}\n'
+    )
+    told = "\n".join(str(problem) for problem in prepare([path], []).problems)
+    assert "models.yaml:5: note: character 2 is U+0000" in told
+    assert "models.yaml:5: value 1e+300 is not possible: from -1e+30 to 1e+30" in told
