@@ -23,7 +23,7 @@ from barospec.archive.sheet_records import Sheet
 from barospec.archive.spins.records import ModelRecord, Parameter
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, Unsupported
 from barospec.schemas.records import Problem
-from barospec.schemas.values import coerce, parse_time
+from barospec.schemas.values import checked, coerce, parse_time
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS, Term, group_key
 
 FORMAT = 2  # since 2 each signal has a fingerprint of its own
@@ -278,16 +278,18 @@ def _value(term: Term, value: Any) -> Any:
     if term.kind == "number":
         if not np.isfinite(value):
             raise InvalidData(f"{value} is no number for {term.name}.")
-        return float(value)
+        return checked({term.name: float(value)})[term.name]
     if term.kind == "integer":
-        if float(value) != int(value) or abs(value) > 2**53:
+        if float(value) != int(value):
             raise InvalidData(f"{value} is no whole number for {term.name}.")
-        return int(value)
-    if not isinstance(value, str) or len(value) > 100_000 or "\0" in value:
-        raise InvalidData(f"a value of {term.name} is no text, or a very long one.")
+        return checked({term.name: int(value)})[term.name]
+    if not isinstance(value, str):
+        raise InvalidData(f"a value of {term.name} is no text.")
     if term.kind == "time":
-        return parse_time(value, term.name)
-    return coerce(term, value)[term.name] if term.allowed or term.name in ("edge", "line") else value
+        return checked({term.name: parse_time(value, term.name)})[term.name]
+    if term.allowed or term.name in ("edge", "line"):
+        return coerce(term, value)[term.name]
+    return checked({term.name: value})[term.name]
 
 
 def _check_identity(path: str, key: str, columns: Mapping[str, NDArray[Any]], group: GroupReader) -> None:

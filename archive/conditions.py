@@ -13,7 +13,7 @@ from barospec.archive import pressure
 from barospec.archive.sheet_records import Row, SheetRun
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Scan
-from barospec.schemas.values import coerce, parse_value, show_value
+from barospec.schemas.values import checked, coerce, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS
 
 Tell = Callable[[Literal["warning", "note"], str], None]
@@ -70,7 +70,10 @@ def scan_conditions(scan: Scan, stated: Mapping[str, Any], tell: Tell) -> dict[s
         _compare(name, columns.get(name), value, tell)
         columns[name] = value
     if columns.get("title") is None and scan.title:
-        columns["title"] = scan.title
+        try:
+            columns |= checked({"title": scan.title})
+        except InvalidData as error:
+            tell("warning", f"the file's title is left out: {error}")
     require(columns)
     _use_gauge(columns, stated, tell)
     for term in SETTABLE:
@@ -159,6 +162,7 @@ def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]], elsewhere: Seque
         if not row.broken:
             try:
                 terms, warnings = pressure.from_gauge(row.conditions)
+                checked(terms)
             except InvalidData as error:
                 told.append(f"{row.where}:{row.line}: {error}")
                 continue

@@ -20,7 +20,7 @@ from barospec.archive.pressure import from_gauge
 from barospec.archive.store import Store, Transaction, microseconds
 from barospec.archive.writer import Writer
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
-from barospec.schemas.values import counted, parse_value, show_value
+from barospec.schemas.values import check_text, counted, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 
 if TYPE_CHECKING:
@@ -339,6 +339,7 @@ def hide_parents(writer: Writer, key: str, statuses: Sequence[tuple[int, str]]) 
 def _need(reason: str) -> None:
     if not reason.strip():
         raise CallError('a correction needs a reason. Write --reason "ruby line misread", for those who come after.')
+    check_text("reason", reason)
 
 
 def kept(root: zarr.Group, identifiers: Iterable[str]) -> dict[str, dict[str, tuple[Any, Any]]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from barospec.archive.store import actor
+from barospec.schemas.values import check_text
 
 
 def event(
@@ -22,7 +23,15 @@ def event(
         What it was done to: a spectrum_id, the name of a tag, ...
     now : int
         Microseconds since 1970 (UTC).
+
+    Raises
+    ------
+    InvalidData
+        A reason or detail is a text that no store takes; see `values.check_text`.
     """
+    for name, said in {"reason": reason, **(details or {})}.items():
+        if isinstance(said, str):
+            check_text(name, said)
     return {
         "action": action,
         "actor": actor(),

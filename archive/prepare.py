@@ -21,12 +21,13 @@ from barospec.archive.layout import row_sha256
 from barospec.archive.parallel import Job, Parsed, parse
 from barospec.archive.runsheet import read_sheet
 from barospec.archive.sheet_records import Row, Sheet, SheetRun, is_sheet
-from barospec.archive.signals import choose_signal, curves_of, only_reference
+from barospec.archive.signals import Curve, choose_signal, curves_of, only_reference
 from barospec.archive.spins.records import ModelRecord, read_models
 from barospec.archive.spins.sheets import is_model_sheet
 from barospec.archive.spool import Curves, Spool
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.records import Held, Problem, Scan
+from barospec.schemas.values import checked
 from barospec.schemas.vocabulary import SETTABLE, group_key
 
 Progress = Callable[[str, int, int], None]
@@ -345,7 +346,7 @@ def _unused_rows(run: SheetRun, used: set[int], prepared: Prepared) -> None:
 
 def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared: Prepared) -> None:
     """One scan with one row of conditions: an entry, or a problem."""
-    file, run, sheet = source.file, source.run, source.sheet
+    file, run = source.file, source.run
     prepared.tell(scan.problems)
     if row is not None and row.skip:
         prepared.skipped += 1
@@ -363,38 +364,50 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
         columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, tell)
         signal = choose_signal(scan.channels, columns["technique"], (row and row.signal) or run.signal)
         energy, signals = curves_of(scan, columns["technique"], signal, tell)
+        columns |= _origin(scan, source, parsed, signal, energy, signals)
+        checked(columns)
     except BarospecError as error:
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
-    content = row_sha256(energy, signals)
+    prepared.entries.append(
+        Entry(
+            group=group_key(columns["technique"], columns["edge"], columns.get("line") or ""),
+            curves=prepared.spool.put(energy, signals),
+            columns=columns | {"element": columns["edge"].split(" ")[0]},
+            # A file may hold half characters, which no store takes.
+            header=json.dumps(scan.header, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace").decode(),
+            content=row_sha256(energy, signals),
+            where=f"{file} [{scan.name}]",
+        )
+    )
+
+
+def _origin(
+    scan: Scan, source: _Source, parsed: Parsed, signal: str, energy: Curve, signals: Mapping[str, Curve]
+) -> dict[str, Any]:
+    """What the archive says of a spectrum itself: its identity, where it comes from, how long it is."""
+    file, sheet = source.file, source.sheet
     # A scan that is linked has the identity of the file that holds it, so that it is one spectrum by either way.
     held = scan.held or Held(file, scan.name, parsed.sha256)
     # A file that grows has no sha256 that would name it later: the scan's own numbers stand for it.
+    name = _source_name(held.file, sheet)
+    checked({"source_file": name, "source_scan": held.scan})
     known = held.sha256 if parsed.sha256 else ""
-    sha256 = known or hashlib.sha256(f"{held.file.name}\0{held.scan}\0".encode() + content).hexdigest()
-    columns |= {
+    sha256 = (
+        known or hashlib.sha256(f"{held.file.name}\0{held.scan}\0".encode() + row_sha256(energy, signals)).hexdigest()
+    )
+    return {
         "spectrum_id": hashlib.sha256(f"{sha256}\0{held.scan}\0{signal}".encode()).hexdigest()[:16],
-        "element": columns["edge"].split(" ")[0],
         "signal": signal,
         "point_count": len(energy),
         "energy_min": float(energy.min()),
         "energy_max": float(energy.max()),
-        "source_file": _source_name(held.file, sheet),
+        "source_file": name,
         "source_scan": held.scan,
         "source_sha256": sha256,
         "reader": parsed.reader,
         "run_sheet": sheet.name if sheet else None,
     }
-    prepared.entries.append(
-        Entry(
-            group=group_key(columns["technique"], columns["edge"], columns.get("line") or ""),
-            curves=prepared.spool.put(energy, signals),
-            columns=columns,
-            header=json.dumps(scan.header, ensure_ascii=False, sort_keys=True),
-            content=content,
-            where=f"{file} [{scan.name}]",
-        )
-    )
 
 
 def _source_name(file: Path, sheet: Sheet | None) -> str:

@@ -353,7 +353,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
     """Files that a name or glob means: relative to the folder, or absolute."""
-    if not pattern:
+    if not pattern or "\0" in pattern:
         return []
     if Path(pattern).is_absolute():
         anchor = Path(pattern).anchor

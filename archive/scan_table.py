@@ -58,9 +58,12 @@ def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    for cells in reader:
-        if cells:
-            yield reader.line_num, cells
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise InvalidData(f"{path}:{reader.line_num}: {error}. Shorten the cell, or mend its quotes.") from None
 
 
 def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:

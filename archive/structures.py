@@ -21,6 +21,7 @@ from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem
 from barospec.schemas.sheet import STRUCTURE_KEYS
 from barospec.schemas.units import Quantity, parse_quantity
+from barospec.schemas.values import check_text, checked
 from barospec.schemas.vocabulary import ELEMENTS, ORIGINS
 
 _FIELDS = (
@@ -326,7 +327,14 @@ def _finish(draft: _Draft, cell: Mapping[str, float], **terms: Any) -> Structure
     if not terms.get("source"):
         draft.warn("no source is given (DOI, database entry, or how it was obtained)")
     known: dict[str, Any] = {**cell, **terms}
-    return Structure(**known, volume=cells.volume(cell, draft.place), problems=tuple(draft.problems))
+    for site in sites:
+        check_text(f"{draft.place}: a site's label", site.label)
+    volume = cells.volume(cell, draft.place)
+    try:
+        checked({**known, "volume": volume})
+    except InvalidData as error:
+        raise InvalidData(f"{draft.place}: {error}") from None
+    return Structure(**known, volume=volume, problems=tuple(draft.problems))
 
 
 def _site(label: str, symbol: str, xyz: Sequence[float], occupancy: float, draft: _Draft) -> Site:

@@ -13,7 +13,7 @@ from typing import Any
 
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.units import parse_quantity
-from barospec.schemas.vocabulary import ELEMENTS, LINES, Term, find_edge, find_line
+from barospec.schemas.vocabulary import BY_NAME, ELEMENTS, LINES, LONGEST, Term, find_edge, find_line
 
 NOT_KNOWN = frozenset({"", "-", "--", "–", "n/a", "na", "nan", "none given", "not given", "unknown", "?", "missing"})
 AMBIENT_PRESSURE = 1.01325e-4  # GPa; one standard atmosphere
@@ -30,6 +30,69 @@ def parse_value(term: Term, text: str, *, element: str = "") -> dict[str, Any]:
     >>> parse_value(BY_NAME["edge"], "ni-k")
     {'edge': 'Ni K'}
     """
+    return checked(_parsed(term, text, element))
+
+
+def checked(found: dict[str, Any]) -> dict[str, Any]:
+    """The same terms, when each has a value that all that follows can take: store, index, bundles, tables.
+
+    This is the one check of values: run sheets, ``--set``, files, corrections, bundles and records all come by here.
+
+    Raises
+    ------
+    InvalidData
+        Naming the field, what was found, and what is possible.
+
+    Examples
+    --------
+    >>> checked({"pressure": -0.2, "note": None})
+    {'pressure': -0.2, 'note': None}
+    >>> checked({"pressure": -5.0})
+    Traceback (most recent call last):
+    ...
+    barospec.schemas.errors.InvalidData: pressure -5 GPa is not possible: from -1 GPa to 10000 GPa. Is the unit right? ...
+    """
+    for name, value in found.items():
+        term = BY_NAME.get(name)
+        if term is None or value is None or value != value:
+            continue
+        if term.kind in ("word", "text"):
+            check_text(name, str(value), term.longest)
+            continue
+        low, high = term.limits
+        if not low <= value <= high:
+            between = f"from {show_value(term, int(low) if term.kind != 'number' else low)} to "
+            between += show_value(term, int(high) if term.kind != "number" else high)
+            shown = str(value) if term.kind == "time" else show_value(term, value)
+            raise InvalidData(
+                f"{name} {shown} is not possible: {between}. Is the unit right? Leave out what is not known."
+            )
+    return found
+
+
+_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def check_text(name: str, text: str, longest: int = LONGEST["text"]) -> None:
+    r"""Raise InvalidData for a text that is not valid UTF-8, has control characters, or is very long.
+
+    >>> check_text("note", "two\nlines")
+    >>> check_text("note", "a\0b")
+    Traceback (most recent call last):
+    ...
+    barospec.schemas.errors.InvalidData: note: character 2 is U+0000, a control character or half of one. Delete it.
+    """
+    if found := _UNWANTED.search(text):
+        raise InvalidData(
+            f"{name}: character {found.start() + 1} is U+{ord(found[0]):04X}, a control character or half of one. Delete it."
+        )
+    if len(text) > longest or len(text.encode()) > longest:
+        raise InvalidData(
+            f"{name} has {len(text.encode())} bytes; at most {longest} are kept. Shorten it, and keep the rest in a file."
+        )
+
+
+def _parsed(term: Term, text: str, element: str) -> dict[str, Any]:
     text = text.strip()
     if text.casefold() in NOT_KNOWN and term.name not in ("medium", "direction", "energy_calibration"):
         return {term.name: None}
@@ -41,7 +104,7 @@ def parse_value(term: Term, text: str, *, element: str = "") -> dict[str, Any]:
         try:
             return {term.name: int(text)}
         except ValueError:
-            raise InvalidData(f'{term.name} "{text}" is not a whole number.') from None
+            raise InvalidData(f'{term.name} "{text[:40]}" is not a whole number.') from None
     if term.kind == "time":
         return {term.name: parse_time(text, term.name)}
     if term.kind == "word":
@@ -112,7 +175,10 @@ def parse_time(text: str, name: str = "time") -> int:
         raise InvalidData(
             f'{name} "{text}" is not a time. Write it like 2024-05-03 or 2024-05-03T14:20:00+02:00.'
         ) from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidData(f'{name} "{text}" is not possible: its year is 0 or 10000 in UTC.') from None
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
@@ -125,9 +191,9 @@ def coerce(term: Term, value: Any, *, element: str = "") -> dict[str, Any]:
         return parse_value(term, value, element=element)
     if term.kind == "number":
         number = float(value)
-        return {term.name: None if math.isnan(number) else number}
+        return checked({term.name: None if math.isnan(number) else number})
     if term.kind in ("integer", "time"):
-        return {term.name: int(value)}
+        return checked({term.name: int(value)})
     return parse_value(term, str(value), element=element)
 
 

@@ -67,6 +67,40 @@ class Term:
         unit = find_unit(self.unit) if self.unit else None
         return unit.dimension if unit and unit.dimension != "number" else ""
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest value, in `unit`, or in microseconds since 1970; see `LIMITS`.
+
+        >>> BY_NAME["pressure"].limits, BY_NAME["pressure_sigma"].limits
+        ((-1.0, 10000.0), (0.0, 10000.0))
+        """
+        low, high = LIMITS[self.kind if self.kind != "number" else self.unit]
+        return (0.0, high) if self.name.endswith("_sigma") else (low, high)
+
+    @property
+    def longest(self) -> int:
+        """Bytes that a word or a text may have in UTF-8; what the archive writes itself, such as lists of parents, may be longer."""
+        return LONGEST["system" if self.need == "system" else self.kind]
+
+
+# What a number may be, by its unit or kind: wide enough for everything that was ever measured or calculated, narrow enough that a
+# slip of unit is seen and that nothing overflows on its way through store, index and tables. A pressure at ambient, read as a small
+# shift of a line, may come out below zero within its uncertainty; so the limit is -1 GPa and not 0.
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "GPa": (-1.0, 1e4),
+    "K": (0.0, 1e5),
+    "nm": (0.0, 1e5),
+    "µm": (0.0, 1e6),
+    "Å": (0.0, 1e5),
+    "Å³": (0.0, 1e12),
+    "deg": (0.0, 360.0),
+    "eV": (-1e6, 1e6),
+    "": (-1e30, 1e30),  # a published number, in a unit of its own
+    "integer": (1 - 2.0**31, 2.0**31 - 1),
+    # 1900 and 2200: a table may count nanoseconds, which end in 2262.
+    "time": (-2_208_988_800e6, 7_258_118_400e6),
+}
+LONGEST: Mapping[str, int] = {"word": 2_000, "text": 20_000, "system": 100_000}
 
 _CALC = {"origin": ("calculated",)}
 _XES = {"technique": ("xes",)}

@@ -342,7 +342,8 @@ class Dataset:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
-        return np.dtype(self.item.dtype)
+        kind: np.dtype[Any] = self.item.dtype
+        return kind
 
     def __getitem__(self, everything: tuple[()]) -> Any:
         """All values.

@@ -26,7 +26,7 @@ from barospec.archive.spins.models import STACKS
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
 from barospec.schemas.units import BY_SYMBOL, find_unit, parse_quantity
-from barospec.schemas.values import parse_value
+from barospec.schemas.values import check_text, checked, parse_value
 from barospec.schemas.vocabulary import BY_NAME
 
 NOT_STATED = "not stated"
@@ -218,6 +218,10 @@ class _Reading:
                 self.problem(f"{name} is one value, not a list or mapping.", _line(node))
                 continue
             text = " ".join(str(node.value).split())
+            try:
+                check_text(name, text)
+            except InvalidData as error:
+                self.problem(str(error), _line(node))
             if name in ALLOWED and text not in ALLOWED[name]:
                 choices = ALLOWED[name]
                 hint = did_you_mean(text, choices)
@@ -362,8 +366,9 @@ class _Reading:
                 text, place = texts[name]
                 try:
                     quantity = parse_quantity(f"{text} {unit}" if unit != "1" else text, target)
+                    checked({"value": quantity.value, "value_sigma": quantity.sigma})
                 except InvalidData as error:
-                    self.problem(f"{name} {error} The unit stands in `unit`.", place)
+                    self.problem(f"{name} {str(error).removeprefix('value ')} The unit stands in `unit`.", place)
                     continue
                 numbers[name] = quantity.value
                 sigma = quantity.sigma if name == "value" and quantity.sigma is not None else sigma
