@@ -197,7 +197,10 @@ class Store:
                     return commit.snapshot
             raise NotFound(f"the archive did not exist at {at}; it begins at {commits[-1].time:%Y-%m-%d %H:%M} UTC.")
         tags = ", ".join(self.location.tags()) or "none"
-        raise NotFound(f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots.')
+        raise NotFound(
+            f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots; `barospec gc` may have removed '
+            "one that no tag keeps."
+        )
 
     def read(self, snapshot: str) -> zarr.Group:
         """The arrays as they were at `snapshot`, read-only."""
@@ -206,7 +209,12 @@ class Store:
         except icechunk.IcechunkError as error:
             if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
                 raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
-            raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
+            if snapshot == self.location.head():
+                raise failure(self.location, f"the newest snapshot, {snapshot}, cannot be read", error) from error
+            raise NotFound(
+                f"snapshot {snapshot} is not in this archive, or is damaged ({_first_line(error)}). `barospec gc` may have removed "
+                "it: `barospec log` lists those that are, and a query without --at asks the newest. `barospec verify` finds damage."
+            ) from error
 
     def take_written(self, snapshot: str) -> dict[str, Written]:
         """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""

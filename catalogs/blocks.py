@@ -14,8 +14,11 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
+from barospec.archive.head import locate
 from barospec.archive.layout import array, read_rows, spectra_group
+from barospec.archive.lineage import read_fields
 from barospec.archive.store import cached_reader, reading
+from barospec.schemas.errors import NotFound, StoreError
 
 BLOCK_ROWS = 1024
 
@@ -39,11 +42,34 @@ def load_curves(
 
 
 def load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """What a task runs: ``energy``, the curve, or a channel, of one block of rows."""
+    """What a task runs: ``energy``, the curve, or a channel, of one block of rows.
+
+    `gc` may have removed the snapshot since it was chosen. Rows never move and their numbers never change, except that
+    `purge` empties them, so the newest snapshot has the same.
+    """
+    try:
+        return _load(root, snapshot, key, name, rows, width)
+    except (NotFound, StoreError):
+        newest = locate(root).head()
+        if newest == snapshot:
+            raise
+        if "purged" in _load_status(root, newest, key, rows):
+            raise StoreError(
+                f"{root}: some of these spectra were purged after they were selected. Query again."
+            ) from None
+        return _load(root, newest, key, name, rows, width)
+
+
+def _load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     with reading(root):
         if name == "energy":
             return load_energy(root, snapshot, key, rows, width)
         return load_curves(root, snapshot, key, name, rows, width)
+
+
+def _load_status(root: str, snapshot: str, key: str, rows: NDArray[np.int64]) -> set[str]:
+    with reading(root):
+        return set(read_fields(cached_reader(root, snapshot), key, rows, ["status"])["status"])
 
 
 def load_on_grid(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from barospec.archive.head import Location
 from barospec.catalogs import index
-from barospec.schemas.errors import StoreError
+from barospec.schemas.errors import NotFound, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,13 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
         if not path.exists():
             from barospec.archive.store import Store
 
-            path = index.publish(Store(location), snapshot)
+            try:
+                path = index.publish(Store(location), snapshot)
+            except (NotFound, StoreError):
+                # `gc` may have removed it since we looked, for a commit came after it.
+                if at is not None or location.head() == snapshot:
+                    raise
+                continue
         try:
             connection = index.shared(path)
         except FileNotFoundError:
