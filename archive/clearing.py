@@ -20,7 +20,7 @@ from barospec.archive.head import Local
 from barospec.archive.history import Commit, now_text
 from barospec.archive.seals import CONFIG, FOLDER, STORE, check_seals, digests, read_seals, write_seal
 from barospec.archive.store import Store
-from barospec.schemas.errors import StoreError
+from barospec.schemas.errors import StoreError, exhausted
 
 UNFINISHED = "unfinished.json"
 # In a bucket another writer may be at work: what it has put there and not committed yet looks like what nothing refers to.
@@ -143,6 +143,8 @@ def unfinished(files: Files) -> dict[str, Any] | None:
 def _refuse_damage(files: Files, progress: Progress) -> None:
     """What is damaged must not be recorded as being right."""
     for where, what in check_seals(files, read_seals(files), progress):
+        if sentence := exhausted(what):
+            raise StoreError(sentence)
         raise StoreError(
             f"{where}: {what}. Nothing was removed. Run `barospec verify`, and restore the file from a copy first."
         )

@@ -21,7 +21,7 @@ from barospec.archive.seals import STORE, check_seals, read_seals, write_seal
 from barospec.archive.snapshots import Snapshot, copied, copied_log, new_id, read_snapshot
 from barospec.archive.store import CLOCK_SECONDS, Store, Transaction, locked
 from barospec.archive.writer import Writer
-from barospec.schemas.errors import BarospecError, StoreError
+from barospec.schemas.errors import BarospecError, StoreError, exhausted
 from barospec.schemas.values import counted
 
 REFERENCE = f"{STORE}/refs/branch.main/ref.json"
@@ -109,7 +109,9 @@ class _Found:
     def _read(self, name: str) -> bytes:
         try:
             return self.files.read(name)
-        except (OSError, StoreError):
+        except (OSError, StoreError) as error:
+            if sentence := exhausted(error):
+                raise StoreError(sentence) from error
             return b""
 
     def line(self, snapshot: str | None) -> Iterator[str]:
@@ -189,6 +191,9 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
         tags = set(location.tags().values())
     except BarospecError:  # a damaged tag is no reason to give up others
         tags = set()
+    for what in found.damaged.values():
+        if sentence := exhausted(what):  # what could not be opened is not damaged
+            raise StoreError(sentence)
     report = Repaired(found.damaged, found.head, found.last_whole(tags))
     kept = {each for start in (report.target, *tags) for each in found.line(start)}
     newest = found.snapshots[report.target].time
