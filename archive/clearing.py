@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from barospec.archive.durable import to_disk
 from barospec.archive.files import Files, files_of
 from barospec.archive.head import Local
 from barospec.archive.history import Commit, now_text
@@ -106,12 +107,14 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
         if until is not None:
             progress("history", 1, 3)
             repo.expire_snapshots(until)
+            to_disk(store.location)  # what was rewritten, before what it replaces is removed
             progress("files", 2, 3)
             _count(report, repo.garbage_collect(before))
         if not isinstance(store.location, Local) and _kinds(repo.garbage_collect(datetime.now(UTC), dry_run=True)):
             report.left_until = datetime.now(UTC) + PATIENCE
         if due["sealed"]:
             _seal_again(store, files)
+            to_disk(store.location)
         files.remove(UNFINISHED)
     return report
 

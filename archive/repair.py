@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from barospec.archive.durable import to_disk
 from barospec.archive.events import event
 from barospec.archive.files import Files, each, files_of
 from barospec.archive.head import Location
@@ -175,9 +176,9 @@ def repair(location: Location, *, dry_run: bool = True) -> Repaired:
         if not report.needed:
             return report
         if report.head != report.target or report.lost:
-            _go_back(report, found)
+            _go_back(location, report, found)
         if report.ahead:
-            _date_again(report, found)
+            _date_again(location, report, found)
     store = Store(location)
     if found.seals.snapshots:
         store.seal()
@@ -212,7 +213,7 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
     return report, found
 
 
-def _go_back(report: Repaired, found: _Found) -> None:
+def _go_back(location: Location, report: Repaired, found: _Found) -> None:
     files = found.files
     lost = [each.snapshot for each in report.lost]
     kept = {name for each in found.line(report.target) for name in found.snapshots[each].manifests}
@@ -228,6 +229,7 @@ def _go_back(report: Repaired, found: _Found) -> None:
             continue
     told = {"newest": report.target, "damaged": report.damaged, "lost": [_written(each) for each in report.lost]}
     files.write(f"{report.kept}/report.json", json.dumps(told, indent=1) + "\n")
+    to_disk(location)
     if report.head != report.target:
         files.write(REFERENCE, json.dumps({"snapshot": report.target}))
     if found.seals.snapshots:
@@ -239,7 +241,7 @@ def _go_back(report: Repaired, found: _Found) -> None:
         files.remove(name)
 
 
-def _date_again(report: Repaired, found: _Found) -> None:
+def _date_again(location: Location, report: Repaired, found: _Found) -> None:
     """Copies of the commits of the future under ids of their own, dated now; then the reference, in one step."""
     files = found.files
     line = [each.snapshot for each in report.ahead]
@@ -253,6 +255,7 @@ def _date_again(report: Repaired, found: _Found) -> None:
             files.write(f"{STORE}/transactions/{new}", copied_log(files.read(log), new))
         parent, time = new, time + timedelta(microseconds=1)
     assert parent is not None
+    to_disk(location)
     files.write(REFERENCE, json.dumps({"snapshot": parent}))
     report.target = parent
 

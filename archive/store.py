@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import icechunk
 import zarr
 
+from barospec.archive.durable import to_disk
 from barospec.archive.files import files_of
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
 from barospec.archive.history import (
@@ -147,6 +148,7 @@ class Store:
         marker = root / f"{MARKER}.part"
         marker.write_text(json.dumps({"barospec_format": FORMAT, "uuid": uuid}) + "\n")
         marker.replace(root / MARKER)
+        to_disk(Local(root, uuid))
         return cls.open(root)
 
     @classmethod
@@ -294,10 +296,22 @@ class Store:
             except icechunk.IcechunkError as error:
                 raise failure(self.location, "nothing was written", error) from error
             if work.message:
+                # Before the reference is moved: what it names then is there after a power cut.
+                self._flush("nothing was written")
                 self._commit(session, verb, work)
                 self._written = work.snapshot or "", work.changes.written
                 if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
                     self.seal()
+                # What is reported as committed is on the disk.
+                self._flush(f"snapshot {work.snapshot} was committed; run `barospec verify` after the disk was checked")
+
+    def _flush(self, state: str) -> None:
+        try:
+            to_disk(self.location)
+        except OSError as error:
+            raise StoreError(
+                f"{self.location.place}: the disk reports an error ({error.strerror}); {state}."
+            ) from error
 
     def _commit(self, session: icechunk.Session, verb: str, work: Transaction) -> None:
         record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
