@@ -273,7 +273,7 @@ def test_a_disk_that_cannot_write_is_an_error(empty: Archive, monkeypatch: pytes
             work.root.attrs["x"] = 1
             work.message = "x"
 
-    with pytest.raises(StoreError, match="the disk reports an error .*; nothing was written"):
+    with pytest.raises(StoreError, match=r"the disk reports an error .*; nothing was written"):
         write()
     assert empty.location.head() == before
     fails[:] = [False, True]
