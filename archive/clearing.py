@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from barospec.archive.durable import to_disk
 from barospec.archive.files import Files, files_of
 from barospec.archive.head import Local
 from barospec.archive.history import Commit, now_text
-from barospec.archive.seals import CONFIG, FOLDER, STORE, check_seals, digests, read_seals, write_seal
+from barospec.archive.seals import CONFIG, FOLDER, STORE, UNFINISHED, check_seals, digests, read_seals, write_seal
 from barospec.archive.store import Store
-from barospec.schemas.errors import StoreError
+from barospec.schemas.errors import StoreError, exhausted
 
-UNFINISHED = "unfinished.json"
 # In a bucket another writer may be at work: what it has put there and not committed yet looks like what nothing refers to.
 PATIENCE = timedelta(days=1)
 Progress = Callable[[str, int, int], None]
@@ -106,12 +106,14 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
         if until is not None:
             progress("history", 1, 3)
             repo.expire_snapshots(until)
+            to_disk(store.location)  # what was rewritten, before what it replaces is removed
             progress("files", 2, 3)
             _count(report, repo.garbage_collect(before))
         if not isinstance(store.location, Local) and _kinds(repo.garbage_collect(datetime.now(UTC), dry_run=True)):
             report.left_until = datetime.now(UTC) + PATIENCE
         if due["sealed"]:
             _seal_again(store, files)
+            to_disk(store.location)
         files.remove(UNFINISHED)
     return report
 
@@ -143,6 +145,8 @@ def unfinished(files: Files) -> dict[str, Any] | None:
 def _refuse_damage(files: Files, progress: Progress) -> None:
     """What is damaged must not be recorded as being right."""
     for where, what in check_seals(files, read_seals(files), progress):
+        if sentence := exhausted(what):
+            raise StoreError(sentence)
         raise StoreError(
             f"{where}: {what}. Nothing was removed. Run `barospec verify`, and restore the file from a copy first."
         )

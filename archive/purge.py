@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.clearing import UNFINISHED, Cleared, Progress, clear, unfinished
+from barospec.archive.clearing import Cleared, Progress, clear, unfinished
 from barospec.archive.columns import SPECTRUM_KINDS
 from barospec.archive.corrections import hide_parents
 from barospec.archive.derived import derived_group
@@ -31,6 +31,7 @@ from barospec.archive.layout import (
     read_table,
     spectra_group,
 )
+from barospec.archive.seals import UNFINISHED
 from barospec.archive.store import Store, Transaction
 from barospec.archive.writer import Writer
 from barospec.schemas.errors import CallError, StoreError

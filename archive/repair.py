@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from barospec.archive.durable import to_disk
 from barospec.archive.events import event
 from barospec.archive.files import Files, each, files_of
 from barospec.archive.head import Location
@@ -21,7 +22,7 @@ from barospec.archive.seals import STORE, check_seals, read_seals, write_seal
 from barospec.archive.snapshots import Snapshot, copied, copied_log, new_id, read_snapshot
 from barospec.archive.store import CLOCK_SECONDS, Store, Transaction, locked
 from barospec.archive.writer import Writer
-from barospec.schemas.errors import BarospecError, StoreError
+from barospec.schemas.errors import BarospecError, StoreError, exhausted
 from barospec.schemas.values import counted
 
 REFERENCE = f"{STORE}/refs/branch.main/ref.json"
@@ -109,7 +110,9 @@ class _Found:
     def _read(self, name: str) -> bytes:
         try:
             return self.files.read(name)
-        except (OSError, StoreError):
+        except (OSError, StoreError) as error:
+            if sentence := exhausted(error):
+                raise StoreError(sentence) from error
             return b""
 
     def line(self, snapshot: str | None) -> Iterator[str]:
@@ -173,9 +176,9 @@ def repair(location: Location, *, dry_run: bool = True) -> Repaired:
         if not report.needed:
             return report
         if report.head != report.target or report.lost:
-            _go_back(report, found)
+            _go_back(location, report, found)
         if report.ahead:
-            _date_again(report, found)
+            _date_again(location, report, found)
     store = Store(location)
     if found.seals.snapshots:
         store.seal()
@@ -189,6 +192,9 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
         tags = set(location.tags().values())
     except BarospecError:  # a damaged tag is no reason to give up others
         tags = set()
+    for what in found.damaged.values():
+        if sentence := exhausted(what):  # what could not be opened is not damaged
+            raise StoreError(sentence)
     report = Repaired(found.damaged, found.head, found.last_whole(tags))
     kept = {each for start in (report.target, *tags) for each in found.line(start)}
     newest = found.snapshots[report.target].time
@@ -207,7 +213,7 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
     return report, found
 
 
-def _go_back(report: Repaired, found: _Found) -> None:
+def _go_back(location: Location, report: Repaired, found: _Found) -> None:
     files = found.files
     lost = [each.snapshot for each in report.lost]
     kept = {name for each in found.line(report.target) for name in found.snapshots[each].manifests}
@@ -223,6 +229,7 @@ def _go_back(report: Repaired, found: _Found) -> None:
             continue
     told = {"newest": report.target, "damaged": report.damaged, "lost": [_written(each) for each in report.lost]}
     files.write(f"{report.kept}/report.json", json.dumps(told, indent=1) + "\n")
+    to_disk(location)
     if report.head != report.target:
         files.write(REFERENCE, json.dumps({"snapshot": report.target}))
     if found.seals.snapshots:
@@ -234,7 +241,7 @@ def _go_back(report: Repaired, found: _Found) -> None:
         files.remove(name)
 
 
-def _date_again(report: Repaired, found: _Found) -> None:
+def _date_again(location: Location, report: Repaired, found: _Found) -> None:
     """Copies of the commits of the future under ids of their own, dated now; then the reference, in one step."""
     files = found.files
     line = [each.snapshot for each in report.ahead]
@@ -248,6 +255,7 @@ def _date_again(report: Repaired, found: _Found) -> None:
             files.write(f"{STORE}/transactions/{new}", copied_log(files.read(log), new))
         parent, time = new, time + timedelta(microseconds=1)
     assert parent is not None
+    to_disk(location)
     files.write(REFERENCE, json.dumps({"snapshot": parent}))
     report.target = parent
 

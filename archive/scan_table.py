@@ -70,11 +70,9 @@ def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
     import openpyxl
 
     try:
-        book = openpyxl.load_workbook(path, read_only=False, data_only=True)
-        try:
+        with path.open("rb") as file:  # openpyxl leaves a damaged file open
+            book = openpyxl.load_workbook(file, read_only=False, data_only=True)
             rows = [[_cell(cell) for cell in cells] for cells in book.worksheets[0].iter_rows()]
-        finally:
-            book.close()
     except Exception as error:  # a damaged file can make zip, XML and openpyxl raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableFile(f"{path} is not a readable xlsx file ({reason}). Is it whole? Save it again.") from None

@@ -23,6 +23,7 @@ from barospec.schemas.errors import StoreError
 
 FOLDER, STORE = "seals", "store"
 CONFIG = "config.yaml"
+UNFINISHED = "unfinished.json"  # there while `gc` or `purge` is at work, or was killed
 Manifests = Callable[[str], Iterable[str]]
 
 
@@ -106,7 +107,7 @@ def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str]
         Of the archive.
     snapshot : str
     manifests : callable
-        Names of the manifests that a snapshot refers to, from the content of its file; see `snapshot_file`.
+        Names of the manifests that a snapshot refers to, from the content of its file; see `snapshots`.
 
     Returns
     -------
@@ -118,47 +119,65 @@ def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str]
     StoreError
         A file is missing, or its bytes are not those that were written.
     """
+    wrong: list[str] = []
+    for _ in range(2):  # between our looks at seal and file `gc` may have come to its end
+        clearing = _is_there(files, UNFINISHED)
+        found, wrong = _compared(files, snapshot, manifests)
+        if clearing:  # the history of the oldest snapshot that stays was cut, and its seal comes last
+            wrong = [name for name in wrong if not name.startswith("snapshots/")]
+        if not wrong:
+            return found
+    what = "it is missing" if wrong[0] not in found else "its bytes are not those that were written"
+    raise StoreError(
+        f"{STORE}/{wrong[0]} is damaged: {what}. Nothing was read. Restore it from a copy; `barospec verify` lists all that is "
+        "wrong, and `barospec doctor --repair` goes back to the last whole snapshot."
+    )
+
+
+def _compared(
+    files: Files, snapshot: str, manifests: Callable[[bytes, str], Iterable[str]]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the digests of a snapshot's metadata files, and those that differ from what was recorded."""
     try:
         own = _read_seal(files, f"{FOLDER}/{snapshot}.json")
     except (FileNotFoundError, ValueError):
         own = {}
-    recorded = read_seals(files) if "state" not in own else None
-    if recorded is not None and snapshot not in recorded.snapshots:
-        return {}
+    seals = None if "state" in own else read_seals(files)
+    if seals is not None and snapshot not in seals.snapshots:
+        return {}, []
     try:
         content = files.read(f"{STORE}/snapshots/{snapshot}")
     except FileNotFoundError:
-        return {}  # the store's own message says more: `gc` may have removed it
-    names = [f"manifests/{name}" for name in manifests(content, snapshot)]
-    found = {f"snapshots/{snapshot}": hashlib.sha256(content).hexdigest(), **digests(files, names)}
-    if recorded is None and state_of(found) == own["state"]:
-        return found
-    recorded = recorded or read_seals(files)
-    wrong = [
-        name
-        for name in (f"snapshots/{snapshot}", *names)
-        if found.get(name) != recorded.files.get(name, found.get(name))
-    ]
-    if wrong or own.get("state"):
-        what = f"{STORE}/{wrong[0]}" if wrong else f"a metadata file of snapshot {snapshot}"
-        raise StoreError(
-            f"{what} is damaged: {'it is missing' if wrong and wrong[0] not in found else 'its bytes are not those that were written'}. "
-            "Nothing was read. Restore it from a copy; `barospec verify` lists all that is wrong, and `barospec log` the states."
-        )
-    return found
-
-
-def digests(files: Files, names: Iterable[str]) -> dict[str, str]:
-    """sha256 of files of the store, of those that are there."""
-    found = each(files, [f"{STORE}/{name}" for name in names], lambda name: _digest(files, name))
-    return {name.removeprefix(f"{STORE}/"): told for name, told in found if told}
-
-
-def _digest(files: Files, name: str) -> str:
+        return {}, []  # the store's own message says more: `gc` may have removed it
+    name = f"snapshots/{snapshot}"
+    found = {name: hashlib.sha256(content).hexdigest()}
+    wrong = (
+        [name]
+        if found[name] != (own or {"files": seals.files if seals else {}})["files"].get(name, found[name])
+        else []
+    )
     try:
-        return hashlib.sha256(files.read(name)).hexdigest()
+        names = [f"manifests/{one}" for one in manifests(content, snapshot)]
+    except StoreError:
+        if wrong:
+            return found, wrong
+        raise
+    found |= digests(files, names)
+    if seals is None and not wrong and state_of(found) == own["state"]:
+        return found, []
+    recorded = (seals or read_seals(files)).files
+    wrong += [one for one in names if found.get(one) != recorded.get(one, found.get(one))]
+    if seals is None and not wrong:  # a file whose own seal is damaged too
+        wrong = ["manifests"]
+    return found, wrong
+
+
+def _is_there(files: Files, name: str) -> bool:
+    try:
+        files.read(name)
     except FileNotFoundError:
-        return ""
+        return False
+    return True
 
 
 def write_seal(

@@ -1,7 +1,8 @@
 """Icechunk's snapshot files (on-disk format 1), read without icechunk: what a damaged store still tells.
 
 A file is a header of 39 bytes and a zstd frame with a flatbuffer. Its table has the id (field 0), the parent's id (1), the
-time in microseconds (3), the message (4) and the manifests (6); ids are 12 bytes, written in Crockford's base 32.
+time in microseconds (3), the message (4) and the manifests (6); ids are 12 bytes, written in Crockford's base 32. Source: the
+Icechunk specification, version 1, and its schema ``snapshot.fbs`` (https://icechunk.io/en/latest/spec/).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from numcodecs.zstd import Zstd
+
+from barospec.schemas.errors import StoreError
 
 HEADER, MAGIC = 39, "ICE🧊CHUNK".encode()
 ZSTD = 1  # the header's last byte
@@ -51,6 +54,39 @@ def read_snapshot(raw: bytes) -> Snapshot:
         )
     except (struct.error, RuntimeError, OverflowError, MemoryError, ValueError) as error:
         raise ValueError(f"it is no snapshot: {error}") from error
+
+
+def manifests_in(raw: bytes, snapshot: str) -> list[str]:
+    """Return the names of the manifest files that a snapshot refers to.
+
+    Icechunk's own call has another result in each version, and never returns on some damaged files.
+
+    Parameters
+    ----------
+    raw : bytes
+        The snapshot's file.
+    snapshot : str
+        Its identifier, which the file must repeat.
+
+    Raises
+    ------
+    StoreError
+        The file is damaged, or another snapshot's.
+
+    Examples
+    --------
+    >>> manifests_in(b"text", "1CECHNKREP0F1RSTCMT0")
+    Traceback (most recent call last):
+    ...
+    barospec.schemas.errors.StoreError: snapshot 1CECHNKREP0F1RSTCMT0: its file is damaged (it is no snapshot: its first bytes ...
+    """
+    try:
+        found = read_snapshot(raw)
+    except ValueError as error:
+        raise StoreError(f"snapshot {snapshot}: its file is damaged ({error}).") from None
+    if found.id != snapshot:
+        raise StoreError(f"snapshot {snapshot}: its file is damaged (it is snapshot {found.id}).")
+    return list(found.manifests)
 
 
 def copied(raw: bytes, new: str, parent: str | None, time: datetime) -> bytes:

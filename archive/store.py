@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import icechunk
 import zarr
 
+from barospec.archive.durable import to_disk
 from barospec.archive.files import files_of
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
 from barospec.archive.history import (
@@ -40,7 +41,7 @@ from barospec.archive.lock import writer_lock
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import check_snapshot, commit_fits, seal
-from barospec.archive.snapshot_file import manifests_in
+from barospec.archive.snapshots import manifests_in
 from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError
 
 __all__ = [
@@ -155,6 +156,7 @@ class Store:
         marker = root / f"{MARKER}.part"
         marker.write_text(json.dumps({"barospec_format": FORMAT, "uuid": uuid}) + "\n")
         marker.replace(root / MARKER)
+        to_disk(Local(root, uuid))
         return cls.open(root)
 
     @classmethod
@@ -205,7 +207,10 @@ class Store:
                     return commit.snapshot
             raise NotFound(f"the archive did not exist at {at}; it begins at {commits[-1].time:%Y-%m-%d %H:%M} UTC.")
         tags = ", ".join(self.location.tags()) or "none"
-        raise NotFound(f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots.')
+        raise NotFound(
+            f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots; `barospec gc` may have removed '
+            "one that no tag keeps."
+        )
 
     def read(self, snapshot: str) -> zarr.Group:
         """The arrays as they were at `snapshot`, read-only, after its metadata files were compared with their checksums."""
@@ -215,7 +220,12 @@ class Store:
         except icechunk.IcechunkError as error:
             if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
                 raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
-            raise NotFound(f"snapshot {snapshot} is not in this archive: {_first_line(error)}") from error
+            if snapshot == self.location.head():
+                raise failure(self.location, f"the newest snapshot, {snapshot}, cannot be read", error) from error
+            raise NotFound(
+                f"snapshot {snapshot} is not in this archive, or is damaged ({_first_line(error)}). `barospec gc` may have removed "
+                "it: `barospec log` lists those that are, and a query without --at asks the newest. `barospec verify` finds damage."
+            ) from error
 
     def check(self, snapshot: str) -> None:
         """Raise StoreError unless the metadata files of a snapshot are those that were written; read them once.
@@ -314,10 +324,22 @@ class Store:
             except icechunk.IcechunkError as error:
                 raise failure(self.location, "nothing was written", error) from error
             if work.message:
+                # Before the reference is moved: what it names then is there after a power cut.
+                self._flush("nothing was written")
                 self._commit(session, verb, work)
                 self._written = work.snapshot or "", work.changes.written
                 if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
                     self.seal_commit()
+                # What is reported as committed is on the disk.
+                self._flush(f"snapshot {work.snapshot} was committed; run `barospec verify` after the disk was checked")
+
+    def _flush(self, state: str) -> None:
+        try:
+            to_disk(self.location)
+        except OSError as error:
+            raise StoreError(
+                f"{self.location.place}: the disk reports an error ({error.strerror}); {state}."
+            ) from error
 
     def _commit(self, session: icechunk.Session, verb: str, work: Transaction) -> None:
         record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}

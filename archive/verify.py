@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numcodecs.zstd import Zstd
 
-from barospec.archive.clearing import UNFINISHED, unfinished
+from barospec.archive.clearing import unfinished
 from barospec.archive.files import Files, each, files_of
 from barospec.archive.head import MARKER, Location
 from barospec.archive.layout import ROWS, group_paths, spectra_group
-from barospec.archive.seals import Seals, check_seals, read_seals
+from barospec.archive.seals import UNFINISHED, Seals, check_seals, read_seals
 from barospec.archive.store import Store
 from barospec.archive.verify_derived import check_derived
 from barospec.archive.verify_records import check_records
 from barospec.archive.verify_rows import BLOCK, check_rows
-from barospec.schemas.errors import BarospecError
+from barospec.schemas.errors import BarospecError, StoreError, exhausted
 
 if TYPE_CHECKING:
     import zarr
@@ -60,7 +60,12 @@ class Verified:
         self.checked[what] = self.checked.get(what, 0) + number
 
     def blame(self, where: str, what: str, todo: str = BACKUP) -> None:
-        """Report a fault; after a thousand they are counted only."""
+        """Report a fault; after a thousand they are counted only.
+
+        Raises StoreError when it is none: a file that could not be opened because too many are open is not damaged.
+        """
+        if sentence := exhausted(what):
+            raise StoreError(sentence)
         if len(self.faults) < MOST:
             self.faults.append(Fault(where, what, todo))
         else:

@@ -15,9 +15,11 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from barospec.archive.fingerprints import differing
+from barospec.archive.head import locate
 from barospec.archive.layout import POINTS, array, read_rows, spectra_group
+from barospec.archive.lineage import read_fields
 from barospec.archive.store import cached_reader, reading
-from barospec.schemas.errors import StoreError
+from barospec.schemas.errors import NotFound, StoreError
 from barospec.schemas.vocabulary import DATA_NAME
 
 BLOCK_ROWS = 1024
@@ -66,20 +68,53 @@ def _refuse_lost(root: str, group: Any, key: str, rows: NDArray[np.int64], curve
         )
 
 
-def load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """What a task runs: ``energy``, the curve, or a channel, of one block of rows."""
+def load(
+    root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, uuid: str
+) -> NDArray[np.float64]:
+    """What a task runs: ``energy``, the curve, or a channel, of one block of rows.
+
+    `gc` may have removed the snapshot since it was chosen. Rows never move and their numbers never change, except that
+    `purge` empties them, so the newest snapshot has the same, if it is still the same archive (`uuid`).
+    """
+    try:
+        return _load(root, snapshot, key, name, rows, width)
+    except (NotFound, StoreError):
+        location = locate(root)
+        newest = location.head()
+        if newest == snapshot or location.uuid != uuid:
+            raise
+        if "purged" in _load_status(root, newest, key, rows):
+            raise StoreError(
+                f"{root}: some of these spectra were purged after they were selected. Query again."
+            ) from None
+        return _load(root, newest, key, name, rows, width)
+
+
+def _load(root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     with reading(root):
         if name == "energy":
             return load_energy(root, snapshot, key, rows, width)
         return load_curves(root, snapshot, key, name, rows, width)
 
 
+def _load_status(root: str, snapshot: str, key: str, rows: NDArray[np.int64]) -> set[str]:
+    with reading(root):
+        return set(read_fields(cached_reader(root, snapshot), key, rows, ["status"])["status"])
+
+
 def load_on_grid(
-    root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, target: NDArray[np.float64]
+    root: str,
+    snapshot: str,
+    key: str,
+    name: str,
+    rows: NDArray[np.int64],
+    width: int,
+    uuid: str,
+    target: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Curves of some rows, linearly interpolated to `target` (eV); NaN outside what was measured."""
-    energies = load(root, snapshot, key, "energy", rows, width)
-    curves = load(root, snapshot, key, name, rows, width)
+    energies = load(root, snapshot, key, "energy", rows, width, uuid)
+    curves = load(root, snapshot, key, name, rows, width, uuid)
     return interpolate(energies, curves, target)
 
 
@@ -116,6 +151,7 @@ def lazy(
     name: str,
     rows: NDArray[np.int64],
     width: int,
+    uuid: str,
     target: NDArray[np.float64] | None = None,
 ) -> Array:
     """A dask array of one variable over the selected rows; nothing is read until it is computed."""
@@ -128,8 +164,8 @@ def lazy(
         part = rows[start : start + length]
         start += length
         if target is None:
-            tasks[label, number, 0] = (load, root, snapshot, key, name, part, width)
+            tasks[label, number, 0] = (load, root, snapshot, key, name, part, width, uuid)
         else:
-            tasks[label, number, 0] = (load_on_grid, root, snapshot, key, name, part, width, target)
+            tasks[label, number, 0] = (load_on_grid, root, snapshot, key, name, part, width, uuid, target)
     graph = HighLevelGraph.from_collections(label, tasks, dependencies=[])
     return Array(graph, label, (lengths, (columns,)), dtype=np.float64)  # type: ignore[no-untyped-call]

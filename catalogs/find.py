@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from barospec.archive.head import Location
 from barospec.catalogs import index
-from barospec.schemas.errors import StoreError
+from barospec.schemas.errors import NotFound, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,13 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
         if found is None:
             from barospec.archive.store import Store
 
-            index.publish(Store(location), snapshot)
+            try:
+                index.publish(Store(location), snapshot)
+            except (NotFound, StoreError):
+                # `gc` may have removed it since we looked, for a commit came after it.
+                if at is not None or location.head() == snapshot:
+                    raise
+                continue
             found = index.reader(location, snapshot)
         if found is not None:
             path, connection = found
@@ -96,6 +102,7 @@ def selection_of(
 
     return Selection(
         root=location.place,
+        uuid=location.uuid,
         snapshot=snapshot,
         query=query,
         predicates=predicates or {},

@@ -37,8 +37,8 @@ class Selection:
 
     Attributes
     ----------
-    root : str
-        Path of the archive.
+    root, uuid : str
+        Path and identity of the archive.
     snapshot : str
         The snapshot that was asked; the selection never changes.
     query : str
@@ -50,6 +50,7 @@ class Selection:
     """
 
     root: str
+    uuid: str
     snapshot: str
     query: str
     predicates: Mapping[str, Any]
@@ -238,7 +239,11 @@ class Selection:
         dims = (DIMENSION, "point") if target is None else (DIMENSION, "energy")
         dataset = xr.Dataset(
             {
-                name: (dims, lazy(self.root, self.snapshot, key, name, part.rows, width, target), _about(name))
+                name: (
+                    dims,
+                    lazy(self.root, self.snapshot, key, name, part.rows, width, self.uuid, target),
+                    _about(name),
+                )
                 for name in variables
             },
             coords={

@@ -50,7 +50,7 @@ from barospec.cli import (
     withdraw,
 )
 from barospec.cli.output import note
-from barospec.schemas.errors import BarospecError
+from barospec.schemas.errors import BarospecError, exhausted
 
 app = typer.Typer(
     name="barospec",
@@ -157,18 +157,25 @@ def run() -> None:
     except BarospecError as error:
         if os.environ.get("BAROSPEC_DEBUG"):
             raise
-        note(f"barospec: {error}")
-        sys.exit(error.exit_code)
+        sentence = exhausted(error)
+        note(f"barospec: {sentence or error}")
+        sys.exit(1 if sentence else error.exit_code)
     except BrokenPipeError:
         # The reader of our output, such as head, has gone; python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
+    except BaseException as error:
+        # A panic inside icechunk is no Exception; Ctrl-C and the ends of verbs are none either, and go on.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
             note("Aborted!")  # DuckDB's word for Ctrl-C; typer's own is this one
             sys.exit(1)
         if os.environ.get("BAROSPEC_DEBUG"):
             raise
+        if sentence := exhausted(error):
+            note(f"barospec: {sentence}")
+            sys.exit(1)
         if isinstance(error, OSError) and error.errno in REFUSED:
             # What the system refuses is no fault of ours: a full disk, a folder that may not be written.
             place = f"{error.filename}: " if error.filename else ""

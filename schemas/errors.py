@@ -6,6 +6,7 @@ command line returns: 1 when the data or the archive refuse, 2 when the call its
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -90,6 +91,45 @@ class QueryError(CallError):
             width = max(1, min(self.end, left + len(shown)) - self.start)
             lines += [f"  {'…' if left else ''}{shown}", "  " + " " * (self.start - left + bool(left)) + "^" * width]
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+
+
+# What the system and the libraries say when they get no more memory or file handles.
+NO_MEMORY = (
+    "Out of Memory Error",
+    "Cannot allocate memory",
+    "bad allocation",
+    "can't start new thread",
+    "failed to map segment",
+    "Unable to allocate",
+)
+NO_FILES = "Too many open files"
+MEMORY_SENTENCE = (
+    "out of memory. The command did not finish. Close other programs, or ask for fewer spectra at a time; "
+    "a limit that was set (ulimit -v, or that of a batch job) may be too low."
+)
+FILES_SENTENCE = "too many open files. The command did not finish. Allow this shell more with `ulimit -n 4096`, and run the command again."
+
+
+def exhausted(error: BaseException | str) -> str:
+    """Return a sentence if the system ran out of memory or of open files, "" for any other error.
+
+    >>> exhausted(OSError(24, "Too many open files"))[:20]
+    'too many open files.'
+    >>> exhausted("it is damaged")
+    ''
+    """
+    texts = [error] if isinstance(error, str) else []
+    seen: BaseException | None = error if isinstance(error, BaseException) else None
+    while seen is not None and len(texts) < 10:
+        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.ENOMEM:
+            return MEMORY_SENTENCE
+        if getattr(seen, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            return FILES_SENTENCE
+        texts.append(str(seen))
+        seen = seen.__cause__ or (None if isinstance(seen, BarospecError) else seen.__context__)
+    if any(NO_FILES in text for text in texts):
+        return FILES_SENTENCE
+    return MEMORY_SENTENCE if any(said in text for said in NO_MEMORY for text in texts) else ""
 
 
 def nearest(word: str, choices: Sequence[str], count: int = 3) -> list[str]:

@@ -16,8 +16,9 @@ from numcodecs.zstd import Zstd
 
 import barospec
 from barospec.api import Archive
-from barospec.archive import clearing
+from barospec.archive import clearing, store
 from barospec.archive.store import Store
+from barospec.catalogs import index
 from barospec.schemas.errors import CallError, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -251,3 +252,47 @@ def test_gc_works_on_a_full_disk(small: Path, tmp_path: Path) -> None:
     assert archive.verify(history=True).faults == []
     (small / "filler").unlink()
     assert Archive(root).ingest(files[2:], SETTINGS).added == 1
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_lazy_data_outlive_the_snapshot_they_were_chosen_at(archive: Archive, tmp_path: Path, held: bool) -> None:
+    root, chosen = tmp_path / "a", archive.snapshot
+    lazy = archive.query("spectra").to_xarray()
+    expected = {name: lazy[name].values.copy() for name in ("energy", "mu")}
+    archive.ingest([write_columns(tmp_path / "scan9.dat", seed=9)], [*SETTINGS, "pressure=17 GPa"])
+    archive.gc(keep_days=0)
+    assert not (root / "store/snapshots" / chosen).exists()
+    if not held:  # as in another process, where nothing of it is in memory
+        store._reader.cache_clear()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(lazy[name].values, values)
+    with pytest.raises(NotFound, match="gc` may have removed one that no tag keeps"):
+        Archive(root, at=chosen).query("spectra")
+
+
+def test_lazy_data_of_purged_spectra_are_an_error(archive: Archive) -> None:
+    secret, rest = (archive.query(text).to_xarray() for text in ("SecretOxide", "NiO"))
+    expected = rest["mu"].values.copy()
+    archive.purge("SecretOxide", reason="not ours")
+    store._reader.cache_clear()
+    with pytest.raises(StoreError, match="purged after they were selected"):
+        secret["mu"].load()
+    np.testing.assert_array_equal(rest["mu"].values, expected)
+
+
+def test_a_query_whose_snapshot_is_removed_takes_the_newest(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, publish = tmp_path / "a", index.publish
+    writer = Archive(root)
+    archive.set(ids(archive)[0], ["medium=helium"], reason="x")
+    index.index_path(archive.location, archive.snapshot).unlink()
+
+    def late(*words: Any, **options: Any) -> Any:
+        monkeypatch.setattr(index, "publish", publish)
+        writer.ingest([write_columns(tmp_path / "scan9.dat", seed=9)], [*SETTINGS, "pressure=17 GPa"])
+        writer.gc(keep_days=0)
+        return publish(*words, **options)
+
+    monkeypatch.setattr(index, "publish", late)
+    assert len(archive.query("spectra")) == 4

@@ -17,7 +17,7 @@ from barospec.api import Archive
 from barospec.archive import store
 from barospec.archive.files import LocalFiles
 from barospec.archive.seals import check_snapshot, read_seals, write_seal
-from barospec.archive.snapshot_file import manifests_in
+from barospec.archive.snapshots import manifests_in
 from barospec.schemas.errors import BarospecError, StoreError
 
 from .files_made import SETTINGS, write_columns

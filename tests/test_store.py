@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import random
@@ -10,9 +11,12 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from barospec.api import Archive
+from barospec.archive import durable
+from barospec.archive.head import Local
 from barospec.archive.store import Store
 from barospec.catalogs import index
 from barospec.schemas.errors import BarospecError, Conflict, NotFound, StoreError
@@ -230,3 +234,51 @@ def test_index_is_published_with_the_commit(empty: Archive, tmp_path: Path) -> N
     report = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
     assert report.snapshot
     assert index.index_path(empty.location, report.snapshot).exists()
+
+
+def test_what_is_reported_is_on_the_disk(empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks before the reference names them, and all of it before the commit is reported."""
+    seen: list[tuple[str, int, bool]] = []
+    store, before = Store(empty.location), empty.location.head()
+    flush = durable.to_disk
+
+    def noted(location: Local) -> None:
+        chunks = sum(path.is_file() for path in (location.store / "chunks").rglob("*"))
+        seen.append((location.head(), chunks, (location.root / f"seals/{location.head()}.json").exists()))
+        flush(location)
+
+    monkeypatch.setattr("barospec.archive.store.to_disk", noted)
+    with store.transaction("test") as work:
+        work.root.create_array("x", data=np.arange(3.0))
+        work.message = "x"
+    assert work.snapshot
+    assert seen == [(before, 1, False), (work.snapshot, 1, True)]
+    with store.transaction("test"):
+        pass
+    assert len(seen) == 2, "where nothing is committed nothing is waited for"
+
+
+def test_a_disk_that_cannot_write_is_an_error(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the commit nothing is in; after it the snapshot is named."""
+    store, before, fails = Store(empty.location), empty.location.head(), [True]
+
+    def broken(_: Local) -> None:
+        if fails.pop(0):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("barospec.archive.store.to_disk", broken)
+
+    def write() -> None:
+        with store.transaction("test") as work:
+            work.root.attrs["x"] = 1
+            work.message = "x"
+
+    with pytest.raises(StoreError, match=r"the disk reports an error .*; nothing was written"):
+        write()
+    assert empty.location.head() == before
+    fails[:] = [False, True]
+    with pytest.raises(StoreError, match="was committed; run `barospec verify`") as told:
+        write()
+    assert empty.location.head() in str(told.value)
+    with pytest.raises(FileNotFoundError):
+        durable.to_disk(Local(empty.location.root / "nowhere", ""))
