@@ -88,7 +88,8 @@ def seal(
         found |= digests(files, sorted(older - found.keys()))
         found |= {name: sums[name] for name in sums if name.startswith(("manifests/", "snapshots/"))}
         write_seal(files, target, sums, [snapshot], state=state_of(found))
-        newest = {snapshot: found}
+        if not count:
+            newest[snapshot] = found
         count += 1
     return count, newest
 
@@ -151,11 +152,8 @@ def _compared(
         return {}, []  # the store's own message says more: `gc` may have removed it
     name = f"snapshots/{snapshot}"
     found = {name: hashlib.sha256(content).hexdigest()}
-    wrong = (
-        [name]
-        if found[name] != (own or {"files": seals.files if seals else {}})["files"].get(name, found[name])
-        else []
-    )
+    recorded = own["files"] if seals is None else seals.files
+    wrong = [name] if found[name] != recorded.get(name, found[name]) else []
     try:
         names = [f"manifests/{one}" for one in manifests(content, snapshot)]
     except StoreError:
@@ -178,6 +176,19 @@ def _is_there(files: Files, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def digests(files: Files, names: Iterable[str]) -> dict[str, str]:
+    """sha256 of files of the store, of those that are there."""
+    found = each(files, [f"{STORE}/{name}" for name in names], lambda name: _digest(files, name))
+    return {name.removeprefix(f"{STORE}/"): told for name, told in found if told}
+
+
+def _digest(files: Files, name: str) -> str:
+    try:
+        return hashlib.sha256(files.read(name)).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def write_seal(

@@ -76,9 +76,9 @@ def test_a_chain_reads_every_array_of_the_archive_once(sample: Archive, monkeypa
     seen: list[tuple[str, int]] = []
     original = blocks.load
 
-    def counted(root: str, snapshot: str, key: str, name: str, rows: Any, width: int) -> Any:
+    def counted(root: str, snapshot: str, key: str, name: str, rows: Any, *others: Any) -> Any:
         seen.append((name, len(rows)))
-        return original(root, snapshot, key, name, rows, width)
+        return original(root, snapshot, key, name, rows, *others)
 
     monkeypatch.setattr(blocks, "load", counted)
     found = sample.apply("normalize | edge_energy", LA)
