@@ -206,8 +206,11 @@ def test_the_command_line_ends_well_warns_and_says_pending(archive: Archive, tmp
     found = json.loads(done.stdout)
     assert (done.returncode, found["added"], found["snapshot"]) == (0, 1, archive.location.head())
     assert [each.partition(":")[0] for each in found["pending"]] == ["index"]
-    assert len(done.stderr.splitlines()) == 1
-    assert f"Snapshot {found['snapshot']} is committed; pending: index" in done.stderr
+    told = [
+        line for line in done.stderr.splitlines() if not line.startswith("reading: ")
+    ]  # progress, on a slow machine
+    assert len(told) == 1
+    assert f"Snapshot {found['snapshot']} is committed; pending: index" in told[0]
     words = ["query", "", "--json", "-a", place]
     done = subprocess.run(
         [sys.executable, "-m", "barospec.cli.main", *words], capture_output=True, text=True, check=True
