@@ -64,7 +64,12 @@ def _print_json(report: Repaired) -> None:
     columns = ["snapshot", "time", "message"]
     rows = [[each.snapshot, each.time, each.message] for each in report.lost]
     head = {"snapshot": report.target, "count": len(rows), "missing": {}, "units": {}}
-    more: dict[str, Any] = {"damaged": report.damaged, "head": report.head, "kept": report.kept, "dry_run": report.dry_run}
+    more: dict[str, Any] = {
+        "damaged": report.damaged,
+        "head": report.head,
+        "kept": report.kept,
+        "dry_run": report.dry_run,
+    }
     more |= {"before": report.before, "after": report.after}
     more |= {"ahead": [[each.snapshot, each.time, each.message] for each in report.ahead]}
     write_object({**head, **more}, columns, rows)
