@@ -78,7 +78,7 @@ class Local:
         """Identifier of the newest snapshot. Raises StoreError if the folder is another archive's by now."""
         marker = self.root / MARKER
         try:
-            found = identity(marker.read_text(errors="replace"), str(marker), self.place)
+            found = _described(marker.read_text(errors="replace"), str(marker))[0]
         except FileNotFoundError:
             raise NotFound(f"there is no archive at {self.root} any more.") from None
         if found != self.uuid:
@@ -186,11 +186,16 @@ def locate(path: str | os.PathLike[str]) -> Location:
 
 def identity(text: str, marker: str, place: str) -> str:
     """The UUID in an archive's marker; raises when that is damaged or of a newer format."""
-    try:
-        described = json.loads(text)
-        uuid, written = str(described["uuid"]), int(described["barospec_format"])
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{marker} is damaged: it should hold the archive's format and uuid as JSON.") from None
+    uuid, written = _described(text, marker)
     if written > FORMAT:
         raise Unsupported(f"{place} has format {written}; this version reads up to {FORMAT}. Upgrade barospec.")
     return uuid
+
+
+def _described(text: str, marker: str) -> tuple[str, int]:
+    """Return the UUID and the format that a marker states."""
+    try:
+        described = json.loads(text)
+        return str(described["uuid"]), int(described["barospec_format"])
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{marker} is damaged: it should hold the archive's format and uuid as JSON.") from None

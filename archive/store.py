@@ -42,7 +42,7 @@ from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import check_snapshot, commit_fits, seal
 from barospec.archive.snapshots import manifests_in
-from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError
+from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError, exhausted
 
 __all__ = [
     "Changes",
@@ -234,7 +234,11 @@ class Store:
         `verify` compares them.
         """
         if isinstance(self.location, Local) and snapshot not in self._checked:
-            self._checked = {snapshot: check_snapshot(files_of(self.location), snapshot, manifests_in)}
+            try:
+                self._checked = {snapshot: check_snapshot(files_of(self.location), snapshot, manifests_in)}
+            except OSError as error:
+                why = exhausted(error) or f"{error.filename} cannot be read ({error.strerror or error})."
+                raise StoreError(why) from error
 
     def fits(self, snapshot: str) -> bool:
         """Whether what a commit says of itself is what was written; in a bucket it is not compared, see `check`."""

@@ -168,7 +168,7 @@ def reader(location: Location, snapshot: str, refused: list[UnusableIndex] | Non
     for path in index_paths(location, snapshot):
         try:
             return path, shared(path, location.uuid, snapshot)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except UnusableIndex as error:
             if refused is not None:
