@@ -294,7 +294,8 @@ def upgrade(python: Path, wheel: Path) -> str:
     uv("pip", "install", "-q", "-p", env.folder, "--upgrade", wheel)
     if answer(env, archive, "query", "spectra")["rows"] != before["rows"]:
         raise Failed(f"after an upgrade from {RELEASE} a query answers differently")
-    _compare(edges, answer(env, archive, "apply", "edge_energy", "XAS Ni K"), f"{RELEASE} and this version")
+    after = answer(env, archive, "apply", "edge_energy", "XAS Ni K")
+    _compare(edges["rows"], after["rows"], f"{RELEASE} and this version")
     for checked in (("--archive", archive), (bundle,)):
         env.run("barospec", "verify", *checked)
     env.run("barospec", "withdraw", str(before["rows"][0]["spectrum_id"]), "--reason", "upgrade", "--archive", archive)
