@@ -160,6 +160,7 @@ def test_crate_follows_the_rules_of_ro_crate(sealed: Bundle) -> None:
     assert set(dangling) <= known
 
 
+@pytest.mark.filterwarnings("ignore:'count' is passed as positional argument:DeprecationWarning")  # by bagit
 def test_seal_holds_for_other_tools(sealed: Bundle) -> None:
     bag = bagit.Bag(str(sealed.path))
     assert bag.validate()
