@@ -100,7 +100,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     # 1900 and 2200: a table may count nanoseconds, which end in 2262.
     "time": (-2_208_988_800e6, 7_258_118_400e6),
 }
-LONGEST: Mapping[str, int] = {"word": 2_000, "text": 20_000, "system": 100_000}
+LONGEST: Mapping[str, int] = {"word": 2_000, "text": 100_000, "system": 100_000}
 
 _CALC = {"origin": ("calculated",)}
 _XES = {"technique": ("xes",)}
