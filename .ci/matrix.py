@@ -254,7 +254,13 @@ def turns(environments: list[Environment], raw: Path) -> str:
     last.run("barospec", "withdraw", ids[0], "--reason", "matrix", "--archive", archive)
     first.run("barospec", "apply", "edge_energy", "XAS Ni K", "--store", "--archive", archive)
     last.run("barospec", "tag", "matrix", "--archive", archive)
-    last.run("barospec", "gc", "--keep-days", "0", "--archive", archive)
+    # Both ways: what one clears, the other reads, writes and clears.
+    for env, other in ((first, last), (last, first)):
+        said = env.run("barospec", "gc", "--keep-days", "0", "--yes", "--archive", archive)
+        if "removed" not in said.lower():
+            raise Failed(f"{env.name}: gc says\n{said}")
+        other.run("barospec", "withdraw", ids[1], "--reason", "matrix", "--archive", archive)
+        other.run("barospec", "restore", ids[1], "--archive", archive)
     same(environments, archive)
     for env, other in ((first, last), (last, first)):
         bundle = WORK / f"bundle-{env.name}"

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from barospec.archive.durable import to_disk
@@ -21,6 +22,7 @@ from barospec.archive.head import Local
 from barospec.archive.history import Commit, now_text
 from barospec.archive.seals import CONFIG, FOLDER, STORE, UNFINISHED, check_seals, digests, read_seals, write_seal
 from barospec.archive.store import Store
+from barospec.archive.waiting import CLEARING_SECONDS
 from barospec.schemas.errors import StoreError, exhausted
 
 # In a bucket another writer may be at work: what it has put there and not committed yet looks like what nothing refers to.
@@ -82,6 +84,7 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
     """As `collect`, with the moment before which the history is not kept."""
     files = files_of(store.location)
     with store.clearing(verb) as repo:
+        ask = partial(store.ask, seconds=CLEARING_SECONDS)
         commits = list(store.history())
         until = min(until, commits[0].time) if until is not None else None
         tags = store.location.tags()
@@ -91,7 +94,7 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
         report.kept = len(commits) - len(report.expired)
         before = datetime.now(UTC) - (timedelta(0) if isinstance(store.location, Local) else PATIENCE)
         if dry_run:
-            return _count(report, repo.garbage_collect(before, dry_run=True))
+            return _count(report, ask(lambda: repo.garbage_collect(before, dry_run=True)))
         due = unfinished(files)
         if due and due.get("ids") and verb != "purge":
             raise StoreError(
@@ -102,14 +105,16 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
             due = _begin(files, due, {"verb": verb, "since": now_text(), "sealed": bool(read_seals(files).snapshots)})
         if until is None or isinstance(store.location, Local):
             progress("files", 0, 3)
-            _count(report, repo.garbage_collect(before))
+            _count(report, ask(lambda: repo.garbage_collect(before)))
         if until is not None:
             progress("history", 1, 3)
-            repo.expire_snapshots(until)
+            ask(lambda: repo.expire_snapshots(until))
             to_disk(store.location)  # what was rewritten, before what it replaces is removed
             progress("files", 2, 3)
-            _count(report, repo.garbage_collect(before))
-        if not isinstance(store.location, Local) and _kinds(repo.garbage_collect(datetime.now(UTC), dry_run=True)):
+            _count(report, ask(lambda: repo.garbage_collect(before)))
+        if not isinstance(store.location, Local) and _kinds(
+            ask(lambda: repo.garbage_collect(datetime.now(UTC), dry_run=True))
+        ):
             report.left_until = datetime.now(UTC) + PATIENCE
         if due["sealed"]:
             _seal_again(store, files)

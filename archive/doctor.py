@@ -220,9 +220,11 @@ def _history(location: Location) -> Iterator[Finding]:
     )
     ahead = commits[0].time - datetime.now(UTC) if commits else timedelta(0)
     if ahead > timedelta(seconds=CLOCK_SECONDS):
-        what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future: nothing can be written"
-        todo = "If this machine's clock is right, run `barospec doctor --repair`, which dates it again; otherwise set the clock."
-        yield Finding("clock", "wrong", what, todo)
+        what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future"
+        todo = (
+            "One of two clocks is wrong: that of who wrote it, or this one. The next commit has this computer's date."
+        )
+        yield Finding("clock", "note", what, todo)
     if without := sum(commit.snapshot not in sealed for commit in commits):
         todo = "Run `barospec verify --seal`, and `verify` can tell damage to them from now on."
         yield Finding("seals", "note", f"{without} entries have no record of their files' digests", todo)

@@ -116,6 +116,11 @@ class Remote:
         with self._speaking() as client:
             return bytes(client.get(self.key(name)).bytes())
 
+    def version(self, name: str) -> str:
+        """The ETag of an object. Raises FileNotFoundError when there is none."""
+        with self._speaking() as client:
+            return str(client.head(self.key(name))["e_tag"])
+
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
         try:

@@ -1,4 +1,4 @@
-"""Make a damaged archive writable again: back to the last whole snapshot, and commits of a clock that ran ahead dated now.
+"""Make a damaged archive writable again: back to the last whole snapshot.
 
 Metadata files are looked at as bytes, for icechunk opens nothing whose reference is damaged. What is given up is copied to
 ``damaged/<time>/`` first; then the reference is moved, in one step; then the copied files are removed from the store. Each
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from barospec.archive.durable import to_disk
 from barospec.archive.events import event
@@ -19,16 +19,14 @@ from barospec.archive.head import Location
 from barospec.archive.history import microseconds
 from barospec.archive.seals import FOLDER as SEALS
 from barospec.archive.seals import STORE, check_seals, read_seals, write_seal
-from barospec.archive.snapshots import Snapshot, copied, copied_log, new_id, read_snapshot
-from barospec.archive.store import CLOCK_SECONDS, Store, Transaction, locked
+from barospec.archive.snapshots import Snapshot, read_snapshot
+from barospec.archive.store import Store, Transaction, locked
 from barospec.archive.writer import Writer
 from barospec.schemas.errors import BarospecError, StoreError, exhausted
 from barospec.schemas.values import counted
 
 REFERENCE = f"{STORE}/refs/branch.main/ref.json"
 DAMAGED = "damaged"
-# Icechunk refuses a commit that is not later than the one before. What is less ahead is waited for at the commit.
-AHEAD = timedelta(seconds=CLOCK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,6 @@ class Repaired:
         The snapshot that is the newest one afterwards.
     lost : list of Lost
         Commits given up, newest first.
-    ahead : list of Lost
-        Commits dated in the future, newest first: they are written again under the present time.
     kept : str
         The folder below the archive that has the files that were given up; "" when there are none.
     before, after : int or None
@@ -66,7 +62,6 @@ class Repaired:
     head: str | None = None
     target: str = ""
     lost: list[Lost] = field(default_factory=list)
-    ahead: list[Lost] = field(default_factory=list)
     kept: str = ""
     before: int | None = None
     after: int | None = None
@@ -75,7 +70,7 @@ class Repaired:
     @property
     def needed(self) -> bool:
         """Whether there is anything to repair."""
-        return bool(self.lost or self.ahead) or self.head != self.target
+        return bool(self.lost) or self.head != self.target
 
 
 class _Found:
@@ -155,7 +150,7 @@ class _Found:
 
 
 def repair(location: Location, *, dry_run: bool = True) -> Repaired:
-    """Go back to the last whole snapshot if the newest is damaged, and date commits of the future again.
+    """Go back to the last whole snapshot if the newest is damaged.
 
     Parameters
     ----------
@@ -175,10 +170,7 @@ def repair(location: Location, *, dry_run: bool = True) -> Repaired:
         report.dry_run = False
         if not report.needed:
             return report
-        if report.head != report.target or report.lost:
-            _go_back(location, report, found)
-        if report.ahead:
-            _date_again(location, report, found)
+        _go_back(location, report, found)
     store = Store(location)
     if found.seals.snapshots:
         store.seal()
@@ -205,11 +197,6 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
             given_up.append(name)
     report.lost = [found.told(name) for name in given_up]
     report.lost.sort(key=lambda lost: lost.time or datetime.max.replace(tzinfo=UTC), reverse=True)
-    limit = datetime.now(UTC) + AHEAD
-    for name in found.line(report.target):
-        if found.snapshots[name].time <= limit:
-            break
-        report.ahead.append(found.told(name))
     return report, found
 
 
@@ -241,40 +228,19 @@ def _go_back(location: Location, report: Repaired, found: _Found) -> None:
         files.remove(name)
 
 
-def _date_again(location: Location, report: Repaired, found: _Found) -> None:
-    """Copies of the commits of the future under ids of their own, dated now; then the reference, in one step."""
-    files = found.files
-    line = [each.snapshot for each in report.ahead]
-    parent = found.snapshots[line[-1]].parent
-    time = datetime.now(UTC)
-    for snapshot in reversed(line):
-        new = new_id()
-        files.write(f"{STORE}/snapshots/{new}", copied(found.raw[f"{STORE}/snapshots/{snapshot}"], new, parent, time))
-        log = f"{STORE}/transactions/{snapshot}"
-        if log in found.there:
-            files.write(f"{STORE}/transactions/{new}", copied_log(files.read(log), new))
-        parent, time = new, time + timedelta(microseconds=1)
-    assert parent is not None
-    to_disk(location)
-    files.write(REFERENCE, json.dumps({"snapshot": parent}))
-    report.target = parent
-
-
 def _record(store: Store, report: Repaired) -> None:
     """The repair as a commit of its own, so that the history tells of it."""
     details = {
         "newest": report.target,
         "lost": [_written(each) for each in report.lost],
-        "dated_again": [_written(each) for each in report.ahead],
         "kept": report.kept,
     }
 
     def write(work: Transaction) -> None:
         told = event("repair", report.target, microseconds(), details=details)
         Writer(work.root, work.changes).append_table("events", [told])
-        parts = [f"{counted(len(report.lost), 'damaged commits')} given up"] if report.lost else []
-        parts += [f"{counted(len(report.ahead), 'commits')} dated again"] if report.ahead else []
-        work.message = f"repaired: {', '.join(parts) or 'the reference'}"
+        what = f"{counted(len(report.lost), 'damaged commits')} given up" if report.lost else "the reference"
+        work.message = f"repaired: {what}"
 
     store.write("doctor", write)
 

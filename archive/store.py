@@ -1,8 +1,8 @@
 """The versioned store: one Icechunk repository, one writer at a time, atomic commits.
 
 On a file system a lock admits one writer. In a bucket there is none: the commit is a conditional write, and who loses
-the race does the transaction again, from what is there then. Only this module imports icechunk, and only it and
-`layout` import zarr.
+the race does the transaction again, from what is there then. There every call has a time limit. Only this module and `waiting`
+import icechunk, and only this one and `layout` import zarr.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from logging import getLogger
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import icechunk
 import zarr
 
+from barospec.archive import waiting
+from barospec.archive.ahead import Aside, aside
 from barospec.archive.durable import to_disk
 from barospec.archive.files import files_of
 from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
@@ -42,6 +45,7 @@ from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import check_snapshot, commit_fits, seal
 from barospec.archive.snapshots import manifests_in
+from barospec.archive.waiting import Patient, Unanswered, each_within, within
 from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError, exhausted
 
 __all__ = [
@@ -113,6 +117,10 @@ def _config() -> icechunk.RepositoryConfig:
     )
 
 
+class _Late(StoreError):
+    """The newest commit is dated in the future."""
+
+
 class Store:
     """An archive's versioned arrays.
 
@@ -129,7 +137,7 @@ class Store:
         self._checked: dict[str, dict[str, str]] = {}
         self.unsealed = ""
         try:
-            self._repo = icechunk.Repository.open(_storage(location))
+            self._repo = self.ask(lambda: icechunk.Repository.open(_storage(location)))
         except icechunk.IcechunkError as error:
             raise failure(location, f"{location.place} cannot be opened", error) from error
 
@@ -169,11 +177,27 @@ class Store:
         """The archive's identity, the same in every copy."""
         return self.location.uuid
 
+    def ask(self, call: Callable[[], T], seconds: float | None = None) -> T:
+        """What a call of icechunk returns; in a bucket within a time limit. Raises Unanswered after it."""
+        if not isinstance(self.location, Remote):
+            return call()
+        return within(seconds or waiting.ANSWER_SECONDS, self.location.place, call)
+
+    def _arrays(self, session: icechunk.Session, mode: Literal["r", "r+"]) -> zarr.Group:
+        """The arrays of a session; those of a bucket with a time limit for each answer."""
+        if isinstance(self.location, Remote):
+            store = Patient.of(session, self.location.place)
+            return self.ask(lambda: zarr.open_group(store, mode=mode))
+        return zarr.open_group(session.store, mode=mode)
+
     def history(self, at: str | None = None, *, limit: int | None = None) -> Iterator[Commit]:
         """Commits from `at` (the head) backwards; Icechunk's own empty first snapshot is left out."""
         snapshot = at or self.location.head()
         try:
-            for count, info in enumerate(self._repo.ancestry(snapshot_id=snapshot)):
+            found: Iterator[icechunk.SnapshotInfo] = self.ask(lambda: self._repo.ancestry(snapshot_id=snapshot))
+            if isinstance(self.location, Remote):
+                found = each_within(waiting.ANSWER_SECONDS, self.location.place, found)
+            for count, info in enumerate(found):
                 if limit is not None and count >= limit:
                     return
                 metadata = dict(info.metadata)
@@ -216,8 +240,8 @@ class Store:
         """The arrays as they were at `snapshot`, read-only, after its metadata files were compared with their checksums."""
         self.check(snapshot)
         try:
-            return zarr.open_group(self._repo.readonly_session(snapshot_id=snapshot).store, mode="r")
-        except icechunk.IcechunkError as error:
+            return self._arrays(self.ask(lambda: self._repo.readonly_session(snapshot_id=snapshot)), "r")
+        except (icechunk.IcechunkError, FileNotFoundError) as error:
             if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
                 raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
             if snapshot == self.location.head():
@@ -252,7 +276,7 @@ class Store:
     def tag(self, name: str, snapshot: str) -> None:
         """Give `snapshot` a name for ever."""
         try:
-            self._repo.create_tag(name, snapshot_id=snapshot)
+            self.ask(lambda: self._repo.create_tag(name, snapshot_id=snapshot))
         except icechunk.IcechunkError as error:
             why = _first_line(error)
             if name not in self.location.tags() and "already" in why:
@@ -262,7 +286,7 @@ class Store:
     def untag(self, name: str) -> None:
         """Remove a name. Icechunk never gives it to another snapshot."""
         try:
-            self._repo.delete_tag(name)
+            self.ask(lambda: self._repo.delete_tag(name))
         except icechunk.IcechunkError as error:
             raise NotFound(f'tag "{name}" cannot be deleted: {_first_line(error)}') from error
 
@@ -289,11 +313,17 @@ class Store:
         LostRace
             Others were quicker again and again; nothing was written.
         """
+        late = False
         for attempt in range(ATTEMPTS):
             try:
-                with self.transaction(verb, wait=wait) as work:
+                with self.transaction(verb, wait=wait, late=late) as work:
                     result = body(work)
                 return result, work.snapshot
+            except _Late as found:
+                if late:
+                    raise
+                late = True
+                getLogger("barospec").warning("%s", found)
             except LostRace:
                 if attempt + 1 == ATTEMPTS:
                     raise
@@ -303,17 +333,18 @@ class Store:
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def transaction(self, verb: str, *, wait: float = LOCK_SECONDS) -> Iterator[Transaction]:
+    def transaction(self, verb: str, *, wait: float = LOCK_SECONDS, late: bool = False) -> Iterator[Transaction]:
         """One atomic write: on leaving, all of it is committed; on an error or a kill, none of it is.
 
         A block that leaves ``message`` empty commits nothing. The exclusive lock is held throughout, so
         that what was read inside is still true at the commit. In a bucket, where there is no lock, `LostRace` is raised
-        when another writer committed meanwhile; `write` then begins again.
+        when another writer committed meanwhile; `write` then begins again. `late` allows for a newest commit that is dated in
+        the future.
         """
-        with self._lock(verb, wait):
+        with self._lock(verb, wait), aside(self.location) if late else nullcontext() as beside:
             try:
-                session = self._repo.writable_session(BRANCH)
-                root = zarr.open_group(session.store, mode="r+")
+                session = self.ask(lambda: self._repo.writable_session(beside.branch if beside else BRANCH))
+                root = self._arrays(session, "r+")
             except icechunk.IcechunkError as error:
                 raise failure(self.location, f"{self.location.place} cannot be written", error) from error
             if (found := root.attrs.get("uuid")) != self.uuid:
@@ -321,8 +352,9 @@ class Store:
                     f"{self.location.place} is another archive now (UUID {found}; {self.uuid} was opened). Nothing was written. "
                     "Open it again."
                 )
-            self.check(str(session.snapshot_id))
-            work = Transaction(root, str(session.snapshot_id), Changes())
+            parent = beside.parent if beside else str(session.snapshot_id)
+            self.check(parent)
+            work = Transaction(root, parent, Changes())
             try:
                 yield work
             except icechunk.IcechunkError as error:
@@ -330,7 +362,7 @@ class Store:
             if work.message:
                 # Before the reference is moved: what it names then is there after a power cut.
                 self._flush("nothing was written")
-                self._commit(session, verb, work)
+                self._commit(session, verb, work, beside)
                 self._written = work.snapshot or "", work.changes.written
                 if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
                     self.seal_commit()
@@ -345,26 +377,36 @@ class Store:
                 f"{self.location.place}: the disk reports an error ({error.strerror}); {state}."
             ) from error
 
-    def _commit(self, session: icechunk.Session, verb: str, work: Transaction) -> None:
+    def _commit(self, session: icechunk.Session, verb: str, work: Transaction, beside: Aside | None) -> None:
         record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
         remote = isinstance(self.location, Remote)
         if remote:
             # If the answer to the commit's last request is lost, the history tells whether it arrived.
             record["commit"] = str(uuids.uuid4())
+
+        def commit() -> str:
+            return self.ask(lambda: session.commit(work.message, metadata={"barospec": record}), waiting.COMMIT_SECONDS)
+
         try:
             try:
-                work.snapshot = session.commit(work.message, metadata={"barospec": record})
+                work.snapshot = commit()
             except icechunk.IcechunkError as error:
                 if "timestamp ordering" not in str(error):
                     raise
                 self._await_clock(work.parent)
-                work.snapshot = session.commit(work.message, metadata={"barospec": record})
-        except (icechunk.IcechunkError, icechunk.ConflictError) as error:
+                work.snapshot = commit()
+            if beside:
+                work.snapshot = beside.adopt(work.snapshot)
+        except (icechunk.IcechunkError, icechunk.ConflictError, Conflict, Unanswered) as error:
             if remote:
                 work.snapshot = self._arrived(record["commit"], work.parent)
                 if work.snapshot is not None:
                     return
-            if isinstance(error, icechunk.ConflictError):
+            if isinstance(error, Unanswered):
+                raise StoreError(
+                    f"{error} Whether the commit arrives is not known: look at `barospec log` first."
+                ) from error
+            if isinstance(error, icechunk.ConflictError | Conflict):
                 raise LostRace(
                     f"another writer was quicker in {self.location.place}; nothing was written. Try again."
                 ) from error
@@ -375,10 +417,9 @@ class Store:
         dated = next(self.history(parent, limit=1)).time
         ahead = (dated - datetime.now(UTC)).total_seconds()
         if ahead > CLOCK_SECONDS:
-            raise StoreError(
-                f"{self.location.place}: the newest commit is dated {dated:%Y-%m-%d %H:%M} UTC, but this machine's clock "
-                f"shows {datetime.now(UTC):%Y-%m-%d %H:%M}, and a commit must be later than the one before. Nothing was written. "
-                "If this clock is right, run `barospec doctor --repair --yes`, which dates that commit again; otherwise set the clock."
+            raise _Late(
+                f"{self.location.place}: the newest commit is dated {dated:%Y-%m-%d %H:%M} UTC, but this computer's clock shows "
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M}. What is written now has this computer's date; set the clock that is wrong."
             )
         time.sleep(max(0.0, ahead) + 0.001)
 

@@ -89,10 +89,9 @@ class Caring(Finding):
         return found
 
     def repair(self, *, dry_run: bool = False) -> Repaired:
-        """Go back to the last whole snapshot if the newest one is damaged, and date commits of the future now.
+        """Go back to the last whole snapshot if the newest one is damaged.
 
-        What is given up is copied to the archive's folder ``damaged`` first. Icechunk refuses to write after a commit
-        that is dated in the future, because a clock ran ahead: such commits are written again with the present time.
+        What is given up is copied to the archive's folder ``damaged`` first.
 
         Parameters
         ----------

@@ -71,7 +71,6 @@ def _print_json(report: Repaired) -> None:
         "dry_run": report.dry_run,
     }
     more |= {"before": report.before, "after": report.after}
-    more |= {"ahead": [[each.snapshot, each.time, each.message] for each in report.ahead]}
     write_object({**head, **more}, columns, rows)
 
 
@@ -84,7 +83,7 @@ def _print(report: Repaired) -> None:
             note("Earlier states need the damaged files. Restore them from a backup.")
         return
     would = "would be" if report.dry_run else "were"
-    if report.head != report.target and not report.ahead:
+    if report.head != report.target:
         counts = [
             f"{number} spectra" if number is not None else "an unknown number"
             for number in (report.before, report.after)
@@ -92,13 +91,8 @@ def _print(report: Repaired) -> None:
         print(
             f"The newest snapshot {would} {report.target} instead of {report.head or 'an unknown one'}: {counts[1]} instead of {counts[0]}."
         )
-    if report.lost or not report.ahead:
-        print(f"{counted(len(report.lost), 'commits')} {would} lost{':' if report.lost else '.'}")
+    print(f"{counted(len(report.lost), 'commits')} {would} lost{':' if report.lost else '.'}")
     for each in report.lost:
-        print(f"  {_line(each)}")
-    if report.ahead:
-        print(f"{counted(len(report.ahead), 'commits')} dated in the future {would} dated again:")
-    for each in report.ahead:
         print(f"  {_line(each)}")
     if report.kept:
         print(f"The damaged files are in {report.kept}/ below the archive.")

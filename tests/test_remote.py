@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -23,14 +24,14 @@ from packaging.version import Version
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store import Store, _reader
 from barospec.catalogs import index
 from barospec.cli.main import run
 from barospec.schemas.errors import BarospecError, CallError, Conflict, LostRace, NotFound, StoreError, Unsupported
 
 from .files_made import SETTINGS, write_columns
 from .killed import COMMAND_LINE, run_killed
-from .s3_service import BUCKET, KEY_ID, SECRET, Environment, Service, refusal
+from .s3_service import BUCKET, KEY_ID, SECRET, Answer, Environment, Service, refusal
 
 pytestmark = pytest.mark.usefixtures("bucket")
 
@@ -371,6 +372,70 @@ def test_no_bucket_no_archive_no_service(copied: str, monkeypatch: pytest.Monkey
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
             with pytest.raises(StoreError, match=f"127.0.0.1:{port} cannot be reached"):
                 barospec.open(copied)
+
+
+def trickle(answer: Iterable[bytes]) -> Iterable[bytes]:
+    """An answer that takes very long, and never falls silent."""
+    content = b"".join(answer) or b" " * 100
+    for place in range(len(content)):
+        yield content[place : place + 1]
+        time.sleep(0.2 if place < 100 else 0)
+
+
+def slow(service: Service, method: str, folder: str) -> Answer:
+    """Answers of which some trickle."""
+
+    def answer(environ: Environment, start: Any) -> Iterable[bytes]:
+        mine = environ["REQUEST_METHOD"] == method and f"/store/{folder}/" in environ["PATH_INFO"]
+        said = service.moto(environ, start)
+        return trickle(said) if mine else said
+
+    return answer
+
+
+@pytest.mark.parametrize("folder", ["snapshots", "manifests", "chunks"])
+def test_an_answer_that_does_not_end_is_given_up(
+    service: Service, copied: str, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setattr("barospec.archive.waiting.ANSWER_SECONDS", 2)
+    archive = Archive(copied)
+    lazy = archive.query("xas Ni K").to_xarray()["mu"]
+    _reader.cache_clear()  # with manifests that other tests have read
+
+    def read() -> object:
+        return Store(archive.location).read(archive.snapshot)["spectra"] if folder == "snapshots" else lazy.values
+
+    attempts: list[Callable[[], object]] = [read, archive.log] if folder == "snapshots" else [read]
+    with service.failing(slow(service, "GET", folder)):
+        for attempt in attempts:
+            with pytest.raises(StoreError, match=f"{copied}: no answer within 2 s") as caught:
+                attempt()
+            assert SECRET not in str(caught.value)
+    assert np.isfinite(lazy.isel(spectrum=[0]).values).any()
+
+
+def test_a_commit_without_an_answer_is_not_called_failed(
+    service: Service, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive.create(address)
+    monkeypatch.setattr("barospec.archive.waiting.COMMIT_SECONDS", 2)
+
+    def late(environ: Environment, start: Any) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "PUT" and "/store/refs/" in environ["PATH_INFO"]:
+            time.sleep(5)
+        return service.moto(environ, start)
+
+    with (
+        service.failing(late),
+        pytest.raises(StoreError, match=r"no answer within 2 s.*Whether the commit arrives is not known.*barospec log"),
+    ):
+        archive.ingest([write_columns(tmp_path / "a.dat")], SETTINGS)
+    began = time.monotonic()
+    while len(archive.log()) == 1 and time.monotonic() - began < 60:
+        time.sleep(0.2)
+    assert len(archive.log()) == 2  # it did
+    assert archive.ingest([tmp_path / "a.dat"], SETTINGS).added == 0
+    assert archive.verify().faults == []
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from .test_versions import ids, state
 
 REFERENCE = "store/refs/branch.main/ref.json"
 PROGRAM = "import sys; from barospec.api import Archive; Archive(sys.argv[1]).repair()"
+INGEST = "import sys; from barospec.api import Archive; Archive(sys.argv[1]).ingest([sys.argv[2]], sys.argv[3:])"
 
 
 @pytest.fixture
@@ -162,32 +163,72 @@ def date(archive: Archive, snapshot: str, time: datetime) -> None:
             write_seal(files, seal, digests(files, content["files"]), content["snapshots"])
 
 
-def test_a_clock_that_ran_ahead_is_explained_and_mended(archive: Archive, tmp_path: Path) -> None:
-    root, now = tmp_path / "a", state(archive)
+def run_ahead(archive: Archive) -> datetime:
+    """As if the clock had been wrong at the last two commits; the time of the later one."""
     last, before = archive.log(2)
     future = datetime.now(UTC) + timedelta(days=90)
     date(archive, before.snapshot, future)
     date(archive, last.snapshot, future + timedelta(hours=1))
-    archive = Archive(root)
-    assert state(archive) == now
-    with pytest.raises(StoreError, match=r"is dated 20.*clock.*Nothing was written.*doctor --repair --yes"):
-        archive.ingest([write_columns(tmp_path / "3.dat", seed=3)], SETTINGS)
-    assert archive.snapshot == last.snapshot
-    assert [each.todo for each in archive.doctor() if each.name == "clock" and "--repair" in each.todo]
-    tried = archive.repair(dry_run=True)
-    assert [each.snapshot for each in tried.ahead] == [last.snapshot, before.snapshot]
-    assert (tried.lost, tried.damaged) == ([], {})
-    archive.repair()
+    return future + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_clock_that_ran_ahead_blocks_nothing(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture, remote: bool, request: pytest.FixtureRequest
+) -> None:
+    if remote:
+        archive = Archive.create(request.getfixturevalue("address"))
+        for number in range(2):
+            archive.ingest([tmp_path / f"{number}.dat"], SETTINGS)
+    now, count, ahead = state(archive), len(ids(archive)), run_ahead(archive)
+    archive = Archive(archive.location.place)
+    before, tags = archive.log(), archive.location.tags()
+    assert before[0].time == ahead
+    assert [each.state for each in archive.doctor() if each.name == "clock"] == ["note"]
+    with caplog.at_level("WARNING"):
+        report = archive.ingest([write_columns(tmp_path / "3.dat", seed=3)], SETTINGS)
+    assert (report.added, archive.pending) == (1, [])
+    (told,) = [each.getMessage() for each in caplog.records if "this computer's clock" in each.getMessage()]
+    assert f"dated {ahead:%Y-%m-%d %H:%M} UTC" in told
+    assert f"shows {datetime.now(UTC):%Y-%m-%d}" in told
     log = archive.log()
-    assert [each.message for each in log[:3]] == ["repaired: 2 commits dated again", last.message, before.message]
-    assert [each.time for each in log] == sorted({each.time for each in log}, reverse=True)
+    assert log[1:] == before  # ids, times and messages
+    assert (log[0].parent, archive.location.tags()) == (before[0].snapshot, tags)
     assert log[0].time <= datetime.now(UTC)
-    assert state(archive) == now
-    assert archive.ingest([tmp_path / "3.dat"], SETTINGS).added == 1
+    assert state(Archive(archive.location.place, at=before[0].snapshot)) == now
     assert archive.verify(history=True).faults == []
-    assert archive.gc(keep_days=0).kept == 2  # and the tagged one
+    # From then on as ever, without another word.
+    caplog.clear()
+    archive.set(ids(archive)[0], ["medium=neon"], reason="seen")
+    assert "this computer's clock" not in caplog.text
+    assert len(ids(archive)) == count + 1
+    assert len(files_of(archive.location).names("store/refs")) == 1 + len(tags)
+    archive.gc(keep_days=0)
     assert archive.verify(history=True).faults == []
+    assert len(ids(Archive(archive.location.place))) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("write", "number"), [(True, 1), (True, 2), (True, 3), (True, 4), (True, 5), (False, 1), (False, 3)]
+)
+def test_a_writer_killed_beside_the_history_leaves_no_trace(
+    archive: Archive, tmp_path: Path, write: bool, number: int
+) -> None:
+    root = tmp_path / "a"
+    run_ahead(archive)
+    before = Archive(root).log()
+    write_columns(tmp_path / "3.dat", seed=3)
+    place = f"barospec.archive.files:LocalFiles.{'write' if write else 'remove'}"
+    run_killed(INGEST, [str(root), str(tmp_path / "3.dat"), *SETTINGS], place, number)
+    archive, committed = Archive(root), not write
+    assert archive.log()[committed:] == before
+    assert archive.verify(history=True).faults == []
+    assert archive.ingest([tmp_path / "3.dat"], SETTINGS).added == (not committed)
+    archive.set(ids(archive)[0], ["medium=neon"], reason="seen")
     assert len(ids(archive)) == 4
+    assert archive.verify(history=True).faults == []
+    if not committed:
+        assert [each for each in files_of(archive.location).names("store/refs") if "branch" in each] == [REFERENCE]
 
 
 def test_a_clock_a_little_ahead_is_waited_for(archive: Archive, tmp_path: Path) -> None:
