@@ -203,12 +203,12 @@ def answer(env: Environment, archive: Path, *words: str) -> dict[str, Any]:
     return told
 
 
-def same(environments: list[Environment], archive: Path) -> int:
+def same(environments: list[Environment], archive: Path, *, compute: bool = True) -> int:
     """Compare what each environment says of one archive; return the number of spectra."""
     told = []
     for env in environments:
         rows = answer(env, archive, "query", "spectra")
-        edges = answer(env, archive, "apply", "edge_energy", "XAS Ni K")
+        edges = answer(env, archive, "apply", "edge_energy", "XAS Ni K") if compute else {}
         told.append((env.name, rows, edges))
         if "Nothing is wrong" not in (said := env.run("barospec", "verify", "--archive", archive)):
             raise Failed(f"{env.name}: verify of an archive that others wrote in too:\n{said}")
@@ -245,10 +245,11 @@ def turns(environments: list[Environment], raw: Path) -> str:
         path for path in raw.rglob("*.yaml") if "experiment" in path.read_text() or "scans" in path.read_text()
     )
     count = 0
-    for turn in range(max(len(sheets), len(environments))):
+    turns = 3 * len(environments)
+    for turn in range(turns):
         env = environments[turn % len(environments)]
-        env.run("barospec", "ingest", sheets[turn % len(sheets)], "--archive", archive)
-        count = same([env, environments[(turn + 1) % len(environments)]], archive)
+        env.run("barospec", "ingest", sheets[turn * len(sheets) // turns], "--archive", archive)
+        count = same([env, environments[(turn + 1) % len(environments)]], archive, compute=False)
     first, last = environments[0], environments[-1]
     ids = [str(row["spectrum_id"]) for row in answer(first, archive, "query", "spectra")["rows"]]
     last.run("barospec", "withdraw", ids[0], "--reason", "matrix", "--archive", archive)

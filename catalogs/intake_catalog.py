@@ -88,7 +88,7 @@ def write_catalog(
         )
     described = {
         name: {
-            "reader": "barospec.catalogs.intake_catalog:SelectionReader",
+            "reader": "barospec.intake:SelectionReader",
             "kwargs": {
                 "archive": archive if is_remote(archive) else "{CATALOG_DIR}/" + archive,
                 "predicates": dict(predicates),

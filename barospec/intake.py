@@ -1,0 +1,7 @@
+"""The reader that intake catalogs name. This path is permanent: catalogs outside the project hold it."""
+
+from __future__ import annotations
+
+from barospec.catalogs.intake_catalog import SelectionReader
+
+__all__ = ["SelectionReader"]
