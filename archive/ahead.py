@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from barospec.archive.files import files_of
-from barospec.archive.head import Local, Location, snapshot_in
+from barospec.archive.head import Local, Location
+from barospec.archive.marker import snapshot_in
 from barospec.archive.remote import Remote
 from barospec.archive.snapshots import copied, copied_log, new_id, read_snapshot
 from barospec.schemas.errors import StoreError

@@ -336,7 +336,7 @@ def _core(output: Any) -> list[str]:
 
 def provenance(plan: Plan, attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """What makes a result repeatable: operators, versions, all parameters, query, snapshot, software version."""
-    import barospec
+    from barospec.schemas.version import __version__
 
     steps = [
         {
@@ -348,7 +348,7 @@ def provenance(plan: Plan, attributes: Mapping[Any, Any]) -> dict[str, Any]:
         for op in plan.operators
     ]
     asked = {key: attributes[key] for key in ("query", "snapshot") if key in attributes}
-    return {"steps": steps, "barospec": barospec.__version__, **asked}
+    return {"steps": steps, "barospec": __version__, **asked}
 
 
 def _jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:

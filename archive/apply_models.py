@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from barospec.archive.spins.electrons import PARAMETERS
+from barospec.archive.spins.model_record import ModelRecord, Parameter
 from barospec.archive.spins.models import STACKS
 from barospec.archive.spins.outputs import BATCH, Outputs
-from barospec.archive.spins.records import NOT_STATED, ModelRecord, Parameter
+from barospec.archive.spins.records import NOT_STATED
 from barospec.archive.spins.registry import ModelOperator, find_model_operator
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
 

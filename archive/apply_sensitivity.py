@@ -17,8 +17,8 @@ from barospec.archive.apply_models import (
     model_parameter,
     parameter_names,
 )
+from barospec.archive.spins.model_record import ModelRecord
 from barospec.archive.spins.outputs import Array, Outputs
-from barospec.archive.spins.records import ModelRecord
 from barospec.archive.spins.registry import ModelOperator, find_model_operator
 from barospec.archive.spins.sensitivity import Range, sensitivity
 from barospec.archive.spins.statements import Statement, parse_statements

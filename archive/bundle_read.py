@@ -17,10 +17,10 @@ from barospec.archive.bagit import bundle_id, sha256_of
 from barospec.archive.bundle_store import GroupReader, load_json
 from barospec.archive.fingerprints import as_written, column_of
 from barospec.archive.layout import row_sha256
-from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.prepared import Entry, Prepared
 from barospec.archive.privacy import PRIVATE
 from barospec.archive.sheet_records import Sheet
-from barospec.archive.spins.records import ModelRecord, Parameter
+from barospec.archive.spins.model_record import ModelRecord, Parameter
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, Unsupported
 from barospec.schemas.records import Problem
 from barospec.schemas.values import checked, coerce, parse_time

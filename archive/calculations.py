@@ -24,7 +24,7 @@ from barospec.schemas.records import Problem
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.ingest import Report
+    from barospec.archive.ingest_report import Report
     from barospec.archive.readers.electronic import Bands, Dos
     from barospec.archive.readers.wannier90 import Hoppings
     from barospec.archive.store import Transaction

@@ -26,7 +26,7 @@ from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 if TYPE_CHECKING:
     import zarr
 
-    from barospec.archive.ingest import Known
+    from barospec.archive.known_row import Known
 
 # Where a spectrum lies, and by what ingest knows its file again.
 IDENTITY = ("technique", "edge", "line", "experiment", "run")

@@ -282,10 +282,10 @@ def software() -> dict[str, str]:
 
     import scipy
 
-    import barospec
     from barospec.archive.operators._speed import kernels
+    from barospec.schemas.version import __version__
 
-    versions = {"barospec": barospec.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
+    versions = {"barospec": __version__, "numpy": np.__version__, "scipy": scipy.__version__}
     # Compiled kernels add in another order than numpy: equal within 1e-12, and not to the last bit.
     versions["numba"] = version("numba") if kernels() is not None else "not used"
     return {**versions, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}

@@ -16,8 +16,9 @@ from filelock import FileLock, Timeout
 
 from barospec.archive.clearing import unfinished
 from barospec.archive.files import files_of
-from barospec.archive.head import FORMAT, Local, Location
+from barospec.archive.head import Local, Location
 from barospec.archive.lock import HOLDER, LOCK, held_by
+from barospec.archive.marker import FORMAT
 from barospec.archive.remote import Remote, probe
 from barospec.archive.seals import read_seals
 from barospec.archive.store import CLOCK_SECONDS, Store

@@ -7,17 +7,15 @@ An archive is a folder (`Local`) or lies in a bucket (`remote.Remote`, imported 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from barospec.schemas.errors import CallError, NotFound, StoreError, Unsupported, did_you_mean
+from barospec.archive.marker import MARKER, describe, identity, snapshot_in
+from barospec.schemas.errors import CallError, NotFound, StoreError, did_you_mean
 
-FORMAT = 1
 DEFAULT_ARCHIVE = "barospec-archive"
-MARKER = "barospec.json"
 
 
 class Location(Protocol):
@@ -78,7 +76,7 @@ class Local:
         """Identifier of the newest snapshot. Raises StoreError if the folder is another archive's by now."""
         marker = self.root / MARKER
         try:
-            found = _described(marker.read_text(errors="replace"), str(marker))[0]
+            found = describe(marker.read_text(errors="replace"), str(marker))[0]
         except FileNotFoundError:
             raise NotFound(f"there is no archive at {self.root} any more.") from None
         if found != self.uuid:
@@ -117,20 +115,6 @@ def _ref(path: Path, root: Path) -> str:
         raise NotFound(
             f"{root} holds no finished archive: {path.name} is missing. Create one with `barospec init`; if there was one, "
             "`barospec doctor --repair` finds the last whole snapshot."
-        ) from None
-
-
-def snapshot_in(text: str, where: str) -> str:
-    """The snapshot id that a ref file holds.
-
-    >>> snapshot_in('{"snapshot":"1CECHNKREP0F1RSTCMT0"}', "ref.json")
-    '1CECHNKREP0F1RSTCMT0'
-    """
-    try:
-        return str(json.loads(text)["snapshot"])
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(
-            f"{where} is damaged: it should name the newest snapshot. `barospec doctor --repair` finds the last whole one."
         ) from None
 
 
@@ -182,20 +166,3 @@ def locate(path: str | os.PathLike[str]) -> Location:
     except NotADirectoryError:
         raise NotFound(f"{root} is a file, not an archive. Name the archive's folder.") from None
     return Local(root, uuid)
-
-
-def identity(text: str, marker: str, place: str) -> str:
-    """The UUID in an archive's marker; raises when that is damaged or of a newer format."""
-    uuid, written = _described(text, marker)
-    if written > FORMAT:
-        raise Unsupported(f"{place} has format {written}; this version reads up to {FORMAT}. Upgrade barospec.")
-    return uuid
-
-
-def _described(text: str, marker: str) -> tuple[str, int]:
-    """Return the UUID and the format that a marker states."""
-    try:
-        described = json.loads(text)
-        return str(described["uuid"]), int(described["barospec_format"])
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{marker} is damaged: it should hold the archive's format and uuid as JSON.") from None

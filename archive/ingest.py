@@ -6,10 +6,10 @@ What is in the archive already is asked through a callable, so that this layer n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as copy
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -26,88 +26,15 @@ from barospec.archive.ingest_records import (
     write_sheets,
     write_structures,
 )
+from barospec.archive.ingest_report import Report
+from barospec.archive.known_row import Known, Lookup
 from barospec.archive.layout import array, count_records, spectra_group
 from barospec.archive.modelstore import add_models
-from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.prepared import Entry, Prepared
 from barospec.archive.store import Store, Transaction, microseconds
 from barospec.archive.writer import Batch, Writer
 from barospec.schemas.records import Problem
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The newest row of a spectrum that the archive holds. ``content`` and ``conditions`` are check numbers."""
-
-    spectrum_id: str
-    group: str
-    row: int
-    revision: int
-    status: str
-    content: int
-    conditions: int
-    source: tuple[str, ...]
-    columns: Mapping[str, Any]
-
-
-class Lookup(Protocol):
-    """What ingest asks: the rows at `snapshot` with these ids or these source keys, newest revisions only."""
-
-    def __call__(self, snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Iterable[Known]:
-        """Rows that have one of the ids, or are active and have one of the sources."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What an ingest did, to be told and, as ``to_dict``, to be parsed."""
-
-    added: int = 0
-    unchanged: int = 0
-    replaced: int = 0
-    conflicts: int = 0
-    refused: int = 0
-    skipped: int = 0
-    structures: int = 0
-    literature: int = 0
-    models: int = 0
-    calculations: int = 0
-    snapshot: str | None = None
-    groups: dict[str, int] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
-    spectrum_ids: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    pending: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything that came is in the archive now."""
-        return not (self.refused or self.conflicts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        counted = (
-            "added",
-            "unchanged",
-            "replaced",
-            "conflicts",
-            "refused",
-            "skipped",
-            "structures",
-            "literature",
-            "models",
-            "calculations",
-        )
-        return {
-            **{name: getattr(self, name) for name in counted},
-            "snapshot": self.snapshot,
-            "groups": self.groups,
-            "runs": self.runs,
-            "pending": self.pending,
-            "problems": [
-                {"severity": p.severity, "message": p.message, "file": p.file, "line": p.line, "scan": p.scan}
-                for p in self.problems
-            ],
-        }
 
 
 def check_number(digest: bytes) -> int:

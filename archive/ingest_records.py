@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.layout import highest_revisions, read_table
-from barospec.archive.prepare import Entry, Prepared
+from barospec.archive.prepared import Entry, Prepared
 from barospec.archive.store import Transaction
 from barospec.archive.structures import Structure, bonds
 from barospec.archive.writer import Writer
@@ -16,7 +16,8 @@ from barospec.schemas.values import show_value
 from barospec.schemas.vocabulary import SETTABLE
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest import Known, Report
+    from barospec.archive.ingest_report import Report
+    from barospec.archive.known_row import Known
 
 
 def new_structures(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from barospec.archive.head import MARKER
+from barospec.archive.marker import MARKER
 from barospec.archive.sheet_records import is_sheet
 from barospec.archive.spins.sheets import is_model_sheet
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
@@ -19,7 +19,7 @@ from barospec.schemas.values import parse_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 
 if TYPE_CHECKING:
-    from barospec.archive.prepare import Prepared
+    from barospec.archive.prepared import Prepared
 
 LAYOUTS = ("columns", "channels")  # mappings, written as in a run sheet: {energy: energy_enc, i0: I0}
 SETTINGS = ("format", "signal", *LAYOUTS)

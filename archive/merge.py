@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from barospec.archive.conditions import conditions_sha256
 from barospec.archive.events import event
-from barospec.archive.ingest import Lookup
+from barospec.archive.known_row import Lookup
 from barospec.archive.layout import array, count_records, row_sha256, spectra_group
 from barospec.archive.operators.merge import merge as average
 from barospec.archive.repeats import AVERAGED, TOLERANCES, Repeat, points

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 
 from barospec.archive.files import files_of
-from barospec.archive.head import FORMAT, MARKER
+from barospec.archive.marker import FORMAT, MARKER
 from barospec.archive.store import Store, Transaction
 
 Step = Callable[[Transaction], None]

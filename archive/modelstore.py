@@ -23,7 +23,7 @@ from barospec.archive.layout import (
     read_table,
     together,
 )
-from barospec.archive.spins.records import ModelRecord, Parameter
+from barospec.archive.spins.model_record import ModelRecord, Parameter
 from barospec.archive.writer import Writer
 from barospec.schemas.errors import NotFound, did_you_mean
 from barospec.schemas.records import Problem
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-    from barospec.archive.ingest import Report
+    from barospec.archive.ingest_report import Report
 
 CONVENTIONS = ("fermi_level_reference", "hund_convention", "e_ct_reference", "state_selection", "operator_basis")
 DESCRIBED = (*CONVENTIONS, "phase", "pressure_method", "note")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from barospec.archive.head import FORMAT, MARKER, identity, snapshot_in
+from barospec.archive.marker import FORMAT, MARKER, identity, snapshot_in
 from barospec.archive.remote_access import Access, access, explain
 from barospec.schemas.errors import CallError, Conflict, NotFound, StoreError, Unsupported
 

@@ -20,7 +20,7 @@ from barospec.schemas.errors import InvalidData
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest import Known
+    from barospec.archive.known_row import Known
 
 TERMS = ("pressure", "pressure_sigma", "pressure_before", "pressure_after", "pressure_scale")
 

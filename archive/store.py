@@ -28,7 +28,7 @@ from barospec.archive import waiting
 from barospec.archive.ahead import Aside, aside
 from barospec.archive.durable import to_disk
 from barospec.archive.files import files_of
-from barospec.archive.head import FORMAT, MARKER, Local, Location, is_remote, locate
+from barospec.archive.head import Local, Location, is_remote, locate
 from barospec.archive.history import (
     Changes,
     Commit,
@@ -41,6 +41,7 @@ from barospec.archive.history import (
     now_text,
 )
 from barospec.archive.lock import writer_lock
+from barospec.archive.marker import FORMAT, MARKER
 from barospec.archive.remote import Remote, claim, mark
 from barospec.archive.remote_access import Access, access, explain
 from barospec.archive.seals import check_snapshot, commit_fits, seal

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,61 +14,21 @@ from numcodecs.zstd import Zstd
 
 from barospec.archive.clearing import unfinished
 from barospec.archive.files import Files, each, files_of
-from barospec.archive.head import MARKER, Location
+from barospec.archive.head import Location
 from barospec.archive.layout import ROWS, group_paths, spectra_group
+from barospec.archive.marker import MARKER
 from barospec.archive.seals import UNFINISHED, Seals, check_seals, read_seals
 from barospec.archive.store import Store
 from barospec.archive.verify_derived import check_derived
 from barospec.archive.verify_records import check_records
+from barospec.archive.verify_report import Verified
 from barospec.archive.verify_rows import BLOCK, check_rows
-from barospec.schemas.errors import BarospecError, StoreError, exhausted
+from barospec.schemas.errors import BarospecError
 
 if TYPE_CHECKING:
     import zarr
 
 Progress = Callable[[str, int, int], None]
-MOST = 1000
-BACKUP = "Restore it from a backup, or the archive from a copy; `barospec log` and `--at` tell which states can still be read."
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong: where, what, and what to do."""
-
-    where: str
-    what: str
-    todo: str = BACKUP
-
-
-@dataclass(slots=True)
-class Verified:
-    """What a verification looked at, and what it found."""
-
-    snapshot: str = ""
-    faults: list[Fault] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    checked: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.faults
-
-    def count(self, what: str, number: int = 1) -> None:
-        """Account for something that was looked at."""
-        self.checked[what] = self.checked.get(what, 0) + number
-
-    def blame(self, where: str, what: str, todo: str = BACKUP) -> None:
-        """Report a fault; after a thousand they are counted only.
-
-        Raises StoreError when it is none: a file that could not be opened because too many are open is not damaged.
-        """
-        if sentence := exhausted(what):
-            raise StoreError(sentence)
-        if len(self.faults) < MOST:
-            self.faults.append(Fault(where, what, todo))
-        else:
-            self.count("further faults")
 
 
 def verify_files(location: Location, report: Verified, progress: Progress) -> Seals:

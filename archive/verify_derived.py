@@ -28,7 +28,7 @@ from barospec.archive.layout import (
 if TYPE_CHECKING:
     import zarr
 
-    from barospec.archive.verify import Verified
+    from barospec.archive.verify_report import Verified
 
 BLOCK = 100_000
 Hashes = Mapping[str, Mapping[int, bytes | None]]

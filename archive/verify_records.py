@@ -19,7 +19,7 @@ from barospec.schemas.vocabulary import BY_NAME, STATUSES
 if TYPE_CHECKING:
     import zarr
 
-    from barospec.archive.verify import Verified
+    from barospec.archive.verify_report import Verified
 
 # Table -> the column that names a record, and the tables whose records belong to one of its revisions.
 FAMILIES = (("structures", "structure_id", ("sites", "bonds")), ("models", "model_id", ("model_parameters",)))

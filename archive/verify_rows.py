@@ -30,7 +30,7 @@ from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SETTABLE, SPECTRUM_T
 if TYPE_CHECKING:
     import zarr
 
-    from barospec.archive.verify import Verified
+    from barospec.archive.verify_report import Verified
 
 # Numbers held at a time, of each array.
 BLOCK = 1 << 20

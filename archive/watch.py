@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from barospec.archive.head import MARKER
-from barospec.archive.prepare import Live, Prepared, prepare
+from barospec.archive.marker import MARKER
+from barospec.archive.prepare import Live, prepare
+from barospec.archive.prepared import Prepared
 from barospec.archive.sheet_records import is_sheet
 from barospec.schemas.errors import BarospecError, CallError
 from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest import Report
+    from barospec.archive.ingest_report import Report
 
 GROWING = (".h5", ".hdf5", ".nx", ".nxs")  # one file for many scans; each scan says whether it has ended
 PASSING = (".tmp", ".part", ".swp", "~")  # what copying and editing leave for a moment
@@ -211,7 +212,7 @@ class Watch:
 
     def look(self) -> Report:
         """Look once, and put in what is ready, if the last commit was long enough ago."""
-        from barospec.archive.ingest import Report
+        from barospec.archive.ingest_report import Report
 
         report = Report()
         self._notice_edits()

@@ -12,13 +12,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from barospec.schemas.version import __version__
+
 if TYPE_CHECKING:
     from barospec.api import Archive as Archive
     from barospec.api import open as open
     from barospec.catalogs.selection import Selection as Selection
     from barospec.schemas.errors import BarospecError as BarospecError
-
-__version__ = "0.2.0.dev0"
 
 # Name -> where it lives: loaded when first used (PEP 562), so that `import barospec` costs nothing.
 _PUBLIC = {

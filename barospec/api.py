@@ -124,9 +124,8 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         """
         from barospec.catalogs.answer import spectra_of
         from barospec.catalogs.intake_catalog import slug, write_catalog
-        from barospec.catalogs.known import known_from
+        from barospec.catalogs.known import known_from, stored_field
         from barospec.catalogs.saved import SELECTABLE
-        from barospec.catalogs.why import stored_field
 
         target = Path(path)
         if entries is None:

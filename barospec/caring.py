@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from barospec.archive.doctor import Finding as Seen
     from barospec.archive.purge import Purged
     from barospec.archive.repair import Repaired
-    from barospec.archive.verify import Verified
+    from barospec.archive.verify_report import Verified
 
 Progress = Callable[[str, int, int], None]
 
@@ -203,7 +203,8 @@ class Caring(Finding):
             ``ok``, and the ``faults`` with their places.
         """
         from barospec.archive.store import Store
-        from barospec.archive.verify import Verified, verify_earlier, verify_files, verify_refs, verify_state
+        from barospec.archive.verify import verify_earlier, verify_files, verify_refs, verify_state
+        from barospec.archive.verify_report import Verified
         from barospec.catalogs.index_check import REBUILD, check_index
 
         report = Verified()

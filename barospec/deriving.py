@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import find, index
+from barospec.catalogs import index, index_open
 from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
 
@@ -108,7 +108,7 @@ class Deriving(Finding):
             )
         key = next(iter(selection.counts()))
         channels = needed_channels(operators, selection.channels(key))
-        with find.opened(self.location, selection.snapshot) as (_, connection):
+        with index_open.opened(self.location, selection.snapshot) as (_, connection):
             known = known_from(connection)
             query = canonical_text(known, asked, **narrower)
             wanted = settle(
@@ -192,7 +192,7 @@ class Deriving(Finding):
     def _sets_of_runs(self) -> dict[str, dict[str, Any]]:
         from barospec.catalogs.series_index import sets_of
 
-        with find.opened(self.location, None) as (_, connection):
+        with index_open.opened(self.location, None) as (_, connection):
             return {str(row["name"]): row for row in sets_of(connection, dropped=True)}
 
     def derivations(self, name: str = "") -> list[dict[str, Any]]:
@@ -316,7 +316,7 @@ class Deriving(Finding):
         from barospec.catalogs.why import provenance
 
         identifier = self.identify(spectrum_id)
-        with find.opened(self.location, self.at) as (snapshot, connection):
+        with index_open.opened(self.location, self.at) as (snapshot, connection):
             return provenance(connection, known_from(connection), identifier, name, snapshot)
 
     def recompute(self, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.head import Location, locate
-from barospec.catalogs import find, index
+from barospec.catalogs import find, index, index_open
 from barospec.schemas.errors import CallError, NotFound
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
 
@@ -46,7 +46,7 @@ class Finding:
     @property
     def snapshot(self) -> str:
         """The snapshot that answers."""
-        return find.snapshot_of(self.location, self.at)
+        return index_open.snapshot_of(self.location, self.at)
 
     @property
     def _store(self) -> Store:
@@ -66,7 +66,7 @@ class Finding:
     @contextmanager
     def connection(self) -> Iterator[Any]:
         """A read-only DuckDB connection to the index of this snapshot."""
-        with find.opened(self.location, self.at) as (_, connection):
+        with index_open.opened(self.location, self.at) as (_, connection):
             yield connection
 
     # Find

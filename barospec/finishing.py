@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from barospec.catalogs import find, index
+from barospec.catalogs import index, index_open
 
 if TYPE_CHECKING:
     from barospec.archive.head import Location
@@ -84,7 +84,7 @@ def finish(
 
 def catch_up(store: Store, location: Location, snapshot: str) -> list[str]:
     """Compute what is due of sets that follow, if there are any; return what could not be done."""
-    with find.opened(location, snapshot) as (_, connection):
+    with index_open.opened(location, snapshot) as (_, connection):
         if not index.values(connection, FOLLOWING):
             return []
     from barospec.catalogs.derive_due import follow

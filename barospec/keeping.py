@@ -13,7 +13,7 @@ from barospec.schemas.errors import NotFound
 if TYPE_CHECKING:
     from barospec.archive.compare import Difference
     from barospec.archive.corrections import Edited
-    from barospec.archive.ingest import Known
+    from barospec.archive.known_row import Known
     from barospec.archive.rescale import RescaleReport
     from barospec.archive.restore import Restored
     from barospec.archive.store import Commit, Store

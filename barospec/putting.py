@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import find, index
+from barospec.catalogs import find, index, index_open
 from barospec.catalogs.lookup import lookup
 from barospec.deriving import Deriving
 from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest import Known, Report
+    from barospec.archive.ingest_report import Report
+    from barospec.archive.known_row import Known
     from barospec.archive.merge import MergeReport
-    from barospec.archive.prepare import Prepared
+    from barospec.archive.prepared import Prepared
     from barospec.archive.repeats import Repeat
     from barospec.archive.store import Store
 
@@ -175,7 +176,7 @@ class Putting(Deriving):
             selection = find.select(self.location, snapshot, text, scans=True)
             ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
             wanted = "SELECT * FROM spectra WHERE status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[]))"
-            with find.opened(self.location, snapshot) as (_, connection):
+            with index_open.opened(self.location, snapshot) as (_, connection):
                 return repeats_from(index.dicts(connection, wanted, [ids]))
 
         report = merge_repeats(

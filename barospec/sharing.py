@@ -14,8 +14,9 @@ from barospec.schemas.errors import CallError
 if TYPE_CHECKING:
     from barospec.archive.bundle_read import BundleReader
     from barospec.archive.exports.common import Exported
-    from barospec.archive.ingest import Known, Report
-    from barospec.archive.prepare import Prepared
+    from barospec.archive.ingest_report import Report
+    from barospec.archive.known_row import Known
+    from barospec.archive.prepared import Prepared
     from barospec.catalogs.bundle import Bundle
     from barospec.catalogs.bundle_verify import Verified
 

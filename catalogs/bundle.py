@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import barospec
 from barospec.archive import bagit
+from barospec.archive.exports.csv import write_csv
+from barospec.archive.exports.json import write_json
 from barospec.archive.privacy import Policy
 from barospec.archive.store import cached_reader
 from barospec.archive.unpack import pack
 from barospec.catalogs import check_numbers, index, pictures
 from barospec.catalogs.bundle_derived import DerivedSet, by_ids, compute, definitions, split_chains
-from barospec.catalogs.bundle_groups import Group, Table, Tell, write_csv, write_groups
+from barospec.catalogs.bundle_groups import Group, Table, Tell, write_groups
 from barospec.catalogs.bundle_metadata import write_catalog, write_citation, write_crate, write_datacite
 from barospec.catalogs.bundle_readme import readme
-from barospec.catalogs.bundle_records import records_of, write_json, write_records
+from barospec.catalogs.bundle_records import records_of, write_records
 from barospec.catalogs.bundle_software import software_versions, write_software
-from barospec.catalogs.find import opened
+from barospec.catalogs.index_open import opened
 from barospec.schemas.errors import CallError, Conflict
+from barospec.schemas.version import __version__
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
@@ -325,7 +327,7 @@ def _about(bundle: Mapping[str, Any], settings: Mapping[str, Any], written: date
 
 def _bag_info(bundle: Mapping[str, Any], settings: Mapping[str, Any], written: datetime) -> dict[str, str]:
     return {
-        "Bag-Software-Agent": f"barospec {barospec.__version__}",
+        "Bag-Software-Agent": f"barospec {__version__}",
         "Bagging-Date": written.strftime("%Y-%m-%d"),
         "External-Identifier": f"barospec:{bundle['archive']}:{bundle['snapshot']}",
         "External-Description": f"spectra that the query {bundle['query']} finds",

@@ -15,7 +15,8 @@ from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.record import Output
 from barospec.archive.operators.registry import find_operator
 from barospec.catalogs import index
-from barospec.catalogs.find import opened, select
+from barospec.catalogs.find import select
+from barospec.catalogs.index_open import opened
 from barospec.catalogs.known import known_from
 from barospec.schemas.errors import BarospecError, CallError, Conflict
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 from barospec.archive.bundle_store import REFERENCE, GroupWriter
+from barospec.archive.exports.csv import write_csv
 from barospec.archive.fingerprints import column_of, confirmed
 from barospec.archive.layout import array, read_columns, read_table, spectra_group
 from barospec.archive.operators.chain import output_dtype
@@ -94,32 +93,6 @@ def _numbers(piece: NDArray[Any]) -> NDArray[np.float64]:
     if piece.dtype == object:
         return np.array([np.nan if value is None else value for value in piece], dtype=np.float64)
     return piece.astype(np.float64)
-
-
-def write_csv(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Columns of one length as CSV: shortest decimals that give the same number back, nothing for unknown."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(csv_lines(columns))
-
-
-def csv_lines(columns: Mapping[str, NDArray[Any]]) -> Iterator[str]:
-    """The lines of `write_csv`."""
-    line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
-    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    for row in itertools.chain([list(columns)], ([_cell(value) for value in row] for row in rows)):
-        writer.writerow(row)
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return "" if value != value else int(value) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return value
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-import barospec
-from barospec.catalogs.bundle_records import write_json
+from barospec.archive.exports.json import write_json
+from barospec.schemas.version import __version__
 
 CRATE = "https://w3id.org/ro/crate/1.1"
 READER = "intake.readers.readers:XArrayDatasetReader"
@@ -112,8 +112,8 @@ def write_crate(root: Path, about: Mapping[str, Any], settings: Mapping[str, Any
         "@id": "#barospec",
         "@type": "SoftwareApplication",
         "name": "barospec",
-        "version": barospec.__version__,
-        "softwareVersion": barospec.__version__,
+        "version": __version__,
+        "softwareVersion": __version__,
     }
     action = {
         "@id": "#share",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from barospec.archive.exports.json import write_json
 from barospec.archive.modelstore import read_models
 from barospec.archive.privacy import Policy
 from barospec.catalogs import index
@@ -63,12 +63,6 @@ def write_records(folder: Path, records: Mapping[str, list[dict[str, Any]]]) -> 
             write_json(folder / f"{name}.json", rows)
             if name in ("runs", "samples", "literature"):
                 write_rows(folder / f"{name}.csv", rows)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """JSON for people and programs: indented, in a stable order."""
-    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def _distinct(columns: Mapping[str, NDArray[Any]], name: str) -> list[str]:

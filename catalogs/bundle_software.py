@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from functools import cache
 from importlib import metadata, util
+from importlib.resources import files
 from pathlib import Path
 
-import barospec
+from barospec.schemas.version import __version__
 
 ENTRIES = ("barospec.archive.operators.chain", "barospec.archive.operators.registry")
 _PACKAGE = '"""{what}, as it ran. Part of a bundle of spectra; see check_numbers.py beside this folder."""\n'
@@ -64,7 +65,7 @@ def _is_module(name: str) -> bool:
 def software_versions() -> dict[str, str]:
     """Versions of what shapes a bundle's bytes: numbers, arrays, tables and pictures."""
     names = ("duckdb", "matplotlib", "numba", "numcodecs", "numpy", "scipy", "zarr")
-    found = {"barospec": barospec.__version__}
+    found = {"barospec": __version__}
     for name in names:
         if util.find_spec(name) is not None:
             found[name] = metadata.version(name)
@@ -85,8 +86,8 @@ def write_software(folder: Path) -> None:
                 break
             init = package_folder / "__init__.py"
             if package_folder == folder / "barospec":
-                what = _PACKAGE.format(what=f"The operators of barospec {barospec.__version__}")
-                init.write_text(f'{what}\n__version__ = "{barospec.__version__}"\n', encoding="utf-8", newline="\n")
+                what = _PACKAGE.format(what=f"The operators of barospec {__version__}")
+                init.write_text(f'{what}\n__version__ = "{__version__}"\n', encoding="utf-8", newline="\n")
             elif not init.exists():
                 init.write_text(_PACKAGE.format(what="A part of barospec"), encoding="utf-8", newline="\n")
     (folder / "LICENSE").write_text(_license(), encoding="utf-8", newline="\n")
@@ -98,5 +99,5 @@ def _license() -> str:
     found = (each.read_text("licenses/LICENSE") for each in metadata.distributions(name="barospec"))
     if text := next((text for text in found if text), ""):
         return text
-    beside = Path(barospec.__file__).resolve().parents[1] / "LICENSE"
+    beside = Path(str(files("barospec"))).resolve().parent / "LICENSE"
     return beside.read_text(encoding="utf-8") if beside.is_file() else "BSD 3-Clause\n"

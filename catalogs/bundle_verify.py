@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from barospec.archive import bagit
 from barospec.archive.bundle_read import BundleReader
 from barospec.archive.bundle_store import GroupReader, load_json
+from barospec.archive.exports.csv import csv_lines
 from barospec.archive.fingerprints import column_of
 from barospec.archive.operators.record import Operator
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.unpack import folder_of
-from barospec.catalogs.bundle_groups import Table, about_of, csv_lines
+from barospec.catalogs.bundle_groups import Table, about_of
 from barospec.catalogs.bundle_metadata import READER
 from barospec.catalogs.check_numbers import Spectra, check
 from barospec.schemas.errors import BarospecError, InvalidData

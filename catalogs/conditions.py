@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from barospec.catalogs import ast
 from barospec.catalogs.advice import INSTEAD
 from barospec.catalogs.ast import Expr, Span
+from barospec.catalogs.context import Context
 from barospec.catalogs.fields import VALUES, Field
 from barospec.catalogs.language import of_year
 from barospec.catalogs.lexer import RESERVED, is_year
 from barospec.schemas.errors import QueryError, did_you_mean, nearest
 from barospec.schemas.units import BY_SYMBOL, UNITS, convert, find_unit
 from barospec.schemas.vocabulary import ELEMENTS, find_edge, find_line
-
-if TYPE_CHECKING:
-    from barospec.catalogs.resolve import Resolver
 
 # The field that a bare unit names. Other dimensions have several fields, none of which comes first.
 BARE = {"pressure": "pressure", "temperature": "temperature"}
@@ -48,22 +47,22 @@ def tolerance(field: Field, value: float) -> float:
 
 
 class Meaning:
-    """Turns tests as written into tests in normal form, for a `Resolver`."""
+    """Turns tests as written into tests in normal form, within a `Context`."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
+    def __init__(self, context: Context, field: Callable[[ast.Name, Span], Field]) -> None:
+        self._context, self._field = context, field
 
     def _error(self, problem: str, span: Span, *hints: str) -> QueryError:
-        return self._resolver.error(problem, span, *hints)
+        return self._context.error(problem, span, *hints)
 
     def implied(self, item: Any) -> Field:
         """The field of a test that names none: its unit tells, or nothing does."""
-        resolver = self._resolver
+        context = self._context
         value: Any = (
             getattr(item, "value", None) or getattr(item, "high", None) or (getattr(item, "values", None) or [None])[0]
         )
         if isinstance(value, ast.Date):
-            return resolver.field(("time",), item.span)
+            return self._field(("time",), item.span)
         if not isinstance(value, ast.Number):
             words = value.words if isinstance(value, ast.Words) else ()
             if any(word.casefold() in ("today", "yesterday", "last", "week", "month") for word in words):
@@ -78,7 +77,7 @@ class Meaning:
         if value.unit and unit is None:
             raise self._error(f'"{value.unit}" is not a unit.{did_you_mean(value.unit, list(BY_SYMBOL))}', value.span)
         last = getattr(item, "width", None) or getattr(item, "sigma", None) or value
-        following = re.match(r"\s*([^\s(),]+)", resolver.text[last.span[1] :])
+        following = re.match(r"\s*([^\s(),]+)", context.text[last.span[1] :])
         if unit is None and following and (close := self._misspelled(following[1])):
             begin = last.span[1] + following.start(1)
             problem = f'"{following[1]}" is not a unit. Did you mean {" or ".join(close)}?'
@@ -90,15 +89,15 @@ class Meaning:
                 f'For example "pressure > {number}", "{number} GPa" or "{number} K".',
             )
         name = BARE.get(unit.dimension)
-        field = resolver.known.find(resolver.table, name) if name else None
+        field = context.known.find(context.table, name) if name else None
         if field:
             return field
-        fields = [f.name for f in resolver.known.of_dimension(resolver.table, unit.dimension)]
+        fields = [f.name for f in context.known.of_dimension(context.table, unit.dimension)]
         if not fields:
             hints = ('For a temperature write "20 degC".',) if unit.dimension == "angle" else ()
-            raise self._error(f"No field of {resolver.noun} is measured in {value.unit}.", value.span, *hints)
-        if len(fields) == 1 and resolver.table != "spectra":  # bonds have one length
-            return resolver.field((fields[0],), item.span)
+            raise self._error(f"No field of {context.noun} is measured in {value.unit}.", value.span, *hints)
+        if len(fields) == 1 and context.table != "spectra":  # bonds have one length
+            return self._field((fields[0],), item.span)
         raise self._error(
             f"Several fields are measured in {value.unit}; say which one is meant."
             if len(fields) > 1
@@ -109,7 +108,7 @@ class Meaning:
 
     def _misspelled(self, word: str) -> list[str]:
         """The units that a word behind a number may be meant to be; none if it means something of its own."""
-        known, table = self._resolver.known, self._resolver.table
+        known, table = self._context.known, self._context.table
         words = [field for field in known.fields[table].values() if field.kind == "word"]
         if same := same_unit(word):
             return same
@@ -170,7 +169,7 @@ class Meaning:
         unit = f" {field.unit}" if field.unit else ""
         own = f", or the row's own {field.sigma} where that is larger" if field.sigma else ""
         allowed = f"±{ast.number_text(float(f'{allowance:.6g}'))}{unit}{own}"
-        self._resolver.notes.append(f'"{field.name} at {ast.value_text(value)}" allows {allowed}.')
+        self._context.notes.append(f'"{field.name} at {ast.value_text(value)}" allows {allowed}.')
         return replace(item, value=value), ()
 
     def _number(self, value: ast.Value, field: Field) -> ast.Number:
@@ -186,7 +185,7 @@ class Meaning:
             raise self._error(f'"{value.unit}" is not a unit.{did_you_mean(value.unit, list(BY_SYMBOL))}', value.span)
         if own is None or unit.dimension != own.dimension:
             mine = f"is measured in {field.unit} ({field.dimension})" if field.dimension else "is a plain number"
-            others = [f.name for f in self._resolver.known.of_dimension(self._resolver.table, unit.dimension)]
+            others = [f.name for f in self._context.known.of_dimension(self._context.table, unit.dimension)]
             hint = f"Fields in units of {unit.dimension}: {', '.join(others)}." if others else self._say(field)
             if field.table == VALUES:
                 hint = (
@@ -217,10 +216,10 @@ class Meaning:
     def _sigmas(self, item: ast.Compare | ast.Between | ast.Changes, field: Field) -> float:
         """How many standard uncertainties, where the field has any."""
         if item.sigmas:
-            sigma = self._resolver.known.find(field.table, field.sigma) if field.sigma else None
+            sigma = self._context.known.find(field.table, field.sigma) if field.sigma else None
             if sigma is None:
                 raise self._error(f"{field.name} has no standard uncertainty in this archive.", item.span)
-            self._resolver.use(sigma)
+            self._context.use(sigma)
         return item.sigmas
 
     def _not_a_number(self, value: ast.Value, field: Field) -> QueryError:
@@ -297,9 +296,9 @@ class Meaning:
         if field.name == "status":  # withdrawn rows are not among the values, but can be asked for
             return next((status for status in field.allowed if status == said.casefold()), None)
         spelled = spelling(field, said)
-        found = self._resolver.known.values.find(field, spelled or said)
+        found = self._context.known.values.find(field, spelled or said)
         if not found and field.name == "run" and said.isdecimal():  # "run 2" is how people say run-2
-            found = [name for sign in "-_ " for name in self._resolver.known.values.find(field, f"run{sign}{said}")]
+            found = [name for sign in "-_ " for name in self._context.known.values.find(field, f"run{sign}{said}")]
         if said in found or spelled in found:
             return said if said in found else spelled
         # Two values that differ in case only: the exact spelling is needed.
@@ -310,7 +309,7 @@ class Meaning:
         if field.name == "status":
             return self._error(f'"{said}" is no status.', span, f"It is one of: {', '.join(field.allowed)}.")
         spelled = spelling(field, said)
-        known = self._resolver.known.values
+        known = self._context.known.values
         values = known.of(field, said)
         noun = {"spectra": "spectrum", "literature": "literature value"}.get(
             field.table, field.table.replace("_", " ").rstrip("s")

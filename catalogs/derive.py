@@ -28,7 +28,7 @@ from barospec.archive.head import Location
 from barospec.archive.writer import Writer
 from barospec.catalogs.derived_index import FRESH
 from barospec.catalogs.fields import quoted
-from barospec.catalogs.find import opened
+from barospec.catalogs.index_open import opened
 from barospec.catalogs.known import known_from
 from barospec.catalogs.language import parse
 from barospec.schemas.errors import CallError, Conflict

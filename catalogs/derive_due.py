@@ -13,7 +13,8 @@ from barospec.catalogs import index
 from barospec.catalogs.derive import BLOCK, Derived, Progress, states, store_values
 from barospec.catalogs.derived_index import STALE
 from barospec.catalogs.fields import quoted
-from barospec.catalogs.find import opened, selection_of
+from barospec.catalogs.find import selection_of
+from barospec.catalogs.index_open import opened
 from barospec.schemas.errors import BarospecError, QueryError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from barospec.archive.head import Location
 from barospec.catalogs import index
 from barospec.catalogs.answer import rows_sql
 from barospec.catalogs.fields import quoted
-from barospec.catalogs.find import opened
+from barospec.catalogs.index_open import opened
 from barospec.catalogs.keywords import query_of
 from barospec.catalogs.known import known_from
 from barospec.catalogs.resolve import resolve

@@ -9,27 +9,35 @@ from typing import TYPE_CHECKING, Any
 from barospec.archive.head import locate
 from barospec.catalogs import index, index_columns
 from barospec.catalogs.fields import Field
-from barospec.catalogs.find import opened
-from barospec.catalogs.known import known_from
-from barospec.catalogs.why import stored_field
+from barospec.catalogs.index_open import opened
+from barospec.catalogs.known import known_from, stored_field
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
-
-    from barospec.catalogs.selection import Selection
+    from numpy.typing import NDArray
 
 
 def with_derived(
-    dataset: xr.Dataset, selection: Selection, names: Sequence[str], include: Sequence[str] = ()
+    dataset: xr.Dataset,
+    root: str,
+    snapshot: str,
+    groups: NDArray[Any],
+    rows: NDArray[np.int64],
+    names: Sequence[str],
+    include: Sequence[str] = (),
 ) -> xr.Dataset:
     """The Dataset with stored values of its spectra, each with its uncertainty where there is one.
 
     Parameters
     ----------
     dataset : Dataset
-        Of `selection`, with dimension ``spectrum``.
-    selection : Selection
+        Of these spectra, with dimension ``spectrum``.
+    root, snapshot : str
+        The archive, and its snapshot that was asked.
+    groups, rows : ndarray, shape (n,)
+        Where each spectrum is stored.
     names : sequence of str
         Derived fields, such as ``edge_energy`` or ``edge_energy[fraction=0.5]``.
     include : sequence of str
@@ -43,7 +51,7 @@ def with_derived(
     """
     if isinstance(names, str):
         raise CallError(f'derived is a list of names: derived=["{names}"].')
-    with opened(locate(selection.root), selection.snapshot) as (_, connection):
+    with opened(locate(root), snapshot) as (_, connection):
         known = known_from(connection)
         wanted: dict[str, Field] = {}
         for name in names:
@@ -54,14 +62,14 @@ def with_derived(
                 wanted[f"{base}_sigma{bracket}{rest}"] = known.fields["spectra"][found.sigma]
         every = known.including(include).fields["spectra"]
         served = {name: every[field.name] for name, field in wanted.items()}
-        values = index_columns.columns(connection, list(wanted), selection.groups, selection.rows, fields=served)
-        told = {name: _about(connection, field, selection) for name, field in wanted.items()}
+        values = index_columns.columns(connection, list(wanted), groups, rows, fields=served)
+        told = {name: _about(connection, field, groups, rows) for name, field in wanted.items()}
     return dataset.assign({name: ("spectrum", values[name], told[name]) for name in wanted})
 
 
-def _about(connection: Any, field: Field, selection: Selection) -> dict[str, Any]:
+def _about(connection: Any, field: Field, groups: NDArray[Any], rows: NDArray[np.int64]) -> dict[str, Any]:
     assert field.stored is not None
-    counts = index_columns.counts_of_states(connection, field, selection.groups, selection.rows)
+    counts = index_columns.counts_of_states(connection, field, groups, rows)
     calculations = index.dicts(
         connection,
         "SELECT number, steps, refs, query, input_snapshot, software, time::VARCHAR AS time, actor "

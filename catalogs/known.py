@@ -19,6 +19,7 @@ from barospec.catalogs.fields import VALUES, Connection, Field, Stored, quoted
 from barospec.catalogs.index_values import IndexValues
 from barospec.catalogs.value_rows import COMPLETE, fields_of, listed_values, quantities, source
 from barospec.catalogs.without_pressure import TABLE
+from barospec.schemas.errors import NotFound, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
 
 # Which table answers for which noun. A noun whose table is not in the index has nothing to offer yet.
@@ -334,3 +335,13 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
     reasons = tuple(json.loads(row["reasons"])) if row["reasons"] else ()
     named = {name: row[name] for name in ("derivation", "output", "operator", "chain", "state", "other")}
     return Stored(**named, absolute=bool(row["absolute"]), reasons=reasons)
+
+
+def stored_field(known: Known, name: str) -> Field:
+    """The derived field of that name. Raises NotFound with those that there are."""
+    found = known.find("spectra", name)
+    if found is None or found.stored is None:
+        there = [field.name for field in known.fields["spectra"].values() if field.stored]
+        hint = did_you_mean(name, there) or (f" There are {', '.join(there)}." if there else " Nothing is stored yet.")
+        raise NotFound(f'no values are stored as "{name}".{hint} `barospec derive` lists them.')
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.spins.records import ModelRecord
+from barospec.archive.spins.model_record import ModelRecord
 from barospec.schemas.errors import InvalidData
 
 if TYPE_CHECKING:

@@ -16,14 +16,15 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from barospec.archive.exports.csv import write_csv
+from barospec.archive.exports.json import write_json
 from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.registry import find_operator
 from barospec.archive.privacy import Policy
 from barospec.catalogs.bundle_derived import DerivedSet, compute
-from barospec.catalogs.bundle_groups import write_csv
-from barospec.catalogs.bundle_records import write_json
 from barospec.catalogs.check_numbers import statistic
-from barospec.catalogs.find import select, snapshot_of
+from barospec.catalogs.find import select
+from barospec.catalogs.index_open import snapshot_of
 from barospec.schemas.errors import BarospecError, CallError, Conflict, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.units import convert
 from barospec.schemas.vocabulary import BY_NAME

@@ -8,21 +8,18 @@ so.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from barospec.catalogs import ast
 from barospec.catalogs.advice import COMPUTED, INSTEAD, with_symbol
 from barospec.catalogs.ast import Expr, Span
-from barospec.catalogs.conditions import meant_units, same_unit
+from barospec.catalogs.conditions import Meaning, meant_units, same_unit
+from barospec.catalogs.context import Context
 from barospec.catalogs.fields import VALUES, Field
 from barospec.catalogs.known import AMBIGUOUS, TABLES
 from barospec.catalogs.lexer import NOUNS
 from barospec.schemas.errors import QueryError, did_you_mean
 from barospec.schemas.units import find_unit
 from barospec.schemas.vocabulary import ELEMENTS, ORIGINS, STATUSES, find_edge, find_line
-
-if TYPE_CHECKING:
-    from barospec.catalogs.resolve import Resolver
 
 TECHNIQUE_WORDS = {"xas": "xas", "xes": "xes", "xanes": "xas", "exafs": "xas"}
 # The order in which overlapping meanings are preferred, if the preferred one includes the others.
@@ -50,11 +47,11 @@ OFTEN_MISTYPED = (
 
 
 class Phrases:
-    """Finds the conditions that words stand for, for a `Resolver`."""
+    """Finds the conditions that words stand for, within a `Context`."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self._known, self._table = resolver.known, resolver.table
+    def __init__(self, context: Context, meaning: Meaning) -> None:
+        self._context, self._meaning = context, meaning
+        self._known, self._table = context.known, context.table
 
     def field_at_end(self, words: ast.Name) -> int:
         """How many of the last words name a field; 0 when they do not."""
@@ -77,7 +74,7 @@ class Phrases:
         if words[0].casefold() in ("flagged", "labeled", "labelled"):
             name = "flag" if words[0].casefold() == "flagged" else "labels"
             if field := self._known.find(self._table, name):
-                return ast.Not(ast.Missing((self._resolver.use(field).name,), span), span), 1
+                return ast.Not(ast.Missing((self._context.use(field).name,), span), span), 1
         for size in range(min(_LONGEST_VALUE, len(words)), 0, -1):
             reading = self._reading(" ".join(words[:size]), span)
             if reading:
@@ -89,23 +86,23 @@ class Phrases:
         raise self._unknown(words, span)
 
     def _equal(self, field: Field, value: str, span: Span) -> Expr:
-        self._resolver.use(field)
+        self._context.use(field)
         return ast.Compare((field.name,), "=", ast.Words((value,), span), span)
 
     def _field_and_value(self, field: Field, words: ast.Name, size: int, span: Span) -> tuple[Expr, int]:
         """A field with its value right behind: "run run-2", "element Ni"."""
         for more in range(min(_LONGEST_VALUE, len(words) - size), 0, -1) if field.kind == "word" else ():
-            value = self._resolver.meaning.value(field, " ".join(words[size : size + more]))
+            value = self._meaning.value(field, " ".join(words[size : size + more]))
             if value is not None:
                 return self._equal(field, value, span), size + more
         name = field.name
         if (computed := "_".join(words[: size + 1]).casefold()) in COMPUTED:
             raise self._computed(computed, " ".join(words[: size + 1]), span)
         if len(words) > size and field.kind == "word":
-            raise self._resolver.meaning.unknown_value(field, words[size], self._place(words[size], span))
+            raise self._meaning.unknown_value(field, words[size], self._place(words[size], span))
         unit = f" {field.unit}" if field.unit else ""
         example = f'"{name} = ..."' if field.kind in ("word", "text") else f'"{name} > 1{unit}"'
-        raise self._resolver.error(
+        raise self._context.error(
             f'"{words[0]}" is a field, but nothing is said about it.',
             self._place(words[0], span),
             f'Write a condition such as {example}, "{name} is known" or "{name} is missing".',
@@ -118,9 +115,9 @@ class Phrases:
         convention = self._convention(said) or self._convention(with_symbol(said))
         if convention:
             field, value = convention
-            found = self._resolver.meaning.value(field, value)
+            found = self._meaning.value(field, value)
             if found is None:
-                raise self._resolver.meaning.unknown_value(field, value, self._place(said, span))
+                raise self._meaning.unknown_value(field, value, self._place(said, span))
             return field, found
         candidates = self._candidates(said) or self._candidates(with_symbol(said))
         if not candidates:
@@ -168,19 +165,19 @@ class Phrases:
         readings = [ast.to_text(ast.Compare((field.name,), "=", ast.Words((value,)))) for field, value in ranked]
         first, others = ranked[0], ranked[1:]
         if first[0].name in PREFERRED and self._known.values.covers(first, others):
-            self._resolver.notes.append(
+            self._context.notes.append(
                 f'"{said}" was read as {readings[0]}, which includes {" and ".join(readings[1:])}.'
             )
             return first
-        raise self._resolver.error(
+        raise self._context.error(
             f'"{said}" has several meanings in this archive.',
             self._place(said, span),
             *(f"Perhaps: {reading}" for reading in readings),
         )
 
     def _computed(self, name: str, said: str, span: Span) -> QueryError:
-        return self._resolver.error(
-            f"{name} is computed, and no {self._resolver.noun} in this archive have it stored.",
+        return self._context.error(
+            f"{name} is computed, and no {self._context.noun} in this archive have it stored.",
             self._place(said, span),
             "`barospec operators` lists what can be computed over a query, `barospec apply` does it.",
         )
@@ -189,7 +186,7 @@ class Phrases:
         choices = AMBIGUOUS[said.casefold()]
         there = [name for name in choices if self._known.find(self._table, name)]
         hint = f"In this archive: {', '.join(there)}." if there else "This archive has none of them."
-        return self._resolver.error(
+        return self._context.error(
             f'"{said}" may mean {", ".join(choices[:-1])} or {choices[-1]}; say which one.',
             self._place(said, span),
             hint,
@@ -199,7 +196,7 @@ class Phrases:
         """What to say about ``output[...]`` that names no set of derived values, or several."""
         found = [field.name for field in self._known.addressed(self._table, said)]
         if found:
-            return self._resolver.error(f'"{said}" may mean {" or ".join(found)}; say more.', place)
+            return self._context.error(f'"{said}" may mean {" or ".join(found)}; say more.', place)
         output = said.partition("[")[0].strip()
         there = [
             f"{field.name} (set {field.stored.derivation})"
@@ -207,11 +204,11 @@ class Phrases:
             if field.stored and field.stored.output.casefold() == output.casefold()
         ]
         hint = f"There is {', '.join(there)}." if there else f"No {output} is stored: barospec apply OPERATOR --store."
-        return self._resolver.error(f'No stored values answer to "{said}".', place, hint)
+        return self._context.error(f'No stored values answer to "{said}".', place, hint)
 
     def _place(self, word: str, span: Span) -> Span:
         """Where the word stands in the part of the text that `span` covers."""
-        text = self._resolver.text
+        text = self._context.text
         start = text.find(word, span[0], max(span[1], span[0] + len(word)))
         if start < 0:
             start = text.find(word.split(" ")[0], span[0])
@@ -225,27 +222,27 @@ class Phrases:
             return self._unknown_address(word, place)
         if "edge" not in self._known.fields[self._table] and (find_edge(" ".join(words[:2])) or word in ELEMENTS):
             hint = "Ask for spectra or runs."
-            return self._resolver.error(f'"{word}" is about spectra; {self._resolver.noun} have no edge.', place, hint)
+            return self._context.error(f'"{word}" is about spectra; {self._context.noun} have no edge.', place, hint)
         if word == "K":
             hints = ('"80 K" is a temperature, "Ni K" an edge, "element = K" potassium.',)
-            return self._resolver.error('"K" alone is not clear.', place, *hints)
+            return self._context.error('"K" alone is not clear.', place, *hints)
         number = re.match(r"([+-]?[\d.]+)(\D.*)", word)
         symbol = number[2] if number else word
         same = same_unit(symbol)
-        if same and (number or self._resolver.text[: place[0]].rstrip()[-1:].isdigit()):
-            return self._resolver.error(f'"{symbol}" is not a unit. Did you mean {" or ".join(same)}?', place)
+        if same and (number or self._context.text[: place[0]].rstrip()[-1:].isdigit()):
+            return self._context.error(f'"{symbol}" is not a unit. Did you mean {" or ".join(same)}?', place)
         if word in ELEMENTS and self._known.find(self._table, "element"):
-            return self._resolver.meaning.unknown_value(self._known.fields[self._table]["element"], word, place)
+            return self._meaning.unknown_value(self._known.fields[self._table]["element"], word, place)
         if allowed := self._allowed(words):
-            return self._resolver.meaning.unknown_value(*allowed, place)
+            return self._meaning.unknown_value(*allowed, place)
         if find_unit(word):
-            return self._resolver.error(f'The unit "{word}" has no number before it.', place)
+            return self._context.error(f'The unit "{word}" has no number before it.', place)
         other = self._elsewhere(word)
         if other:
             return self.unknown_field(word, place)
         like = meant_units(word)
-        if like and self._resolver.text[: place[0]].rstrip()[-1:].isdigit():
-            return self._resolver.error(f'"{word}" is not a unit. Did you mean {like[0]}?', place)
+        if like and self._context.text[: place[0]].rstrip()[-1:].isdigit():
+            return self._context.error(f'"{word}" is not a unit. Did you mean {like[0]}?', place)
         # A misspelled word of the language itself is as likely as one of the archive's.
         choices = [*self._choices(word), *OFTEN_MISTYPED]
         hint = "`barospec fields` lists the fields and their values; a value of several words goes in quotes."
@@ -255,10 +252,10 @@ class Phrases:
             parts = [ast.to_text(ast.Contains((field,), ast.Words((word,)))) for field in inside]
             hint = f'It is part of a value: write "{parts[0]}"' + "".join(f', or "{part}"' for part in parts[1:]) + "."
         if word.casefold() in INSTEAD:
-            return self._resolver.error(f'"{word}" means nothing to a query.', place, INSTEAD[word.casefold()])
+            return self._context.error(f'"{word}" means nothing to a query.', place, INSTEAD[word.casefold()])
         if word.casefold() in STATUSES:
             hint = f'Only active rows are searched, unless you ask for "status = {word.casefold()}".'
-        return self._resolver.error(
+        return self._context.error(
             f'"{word}" is neither a field nor a value in this archive.{did_you_mean(word, choices)}',
             place,
             hint,
@@ -296,16 +293,16 @@ class Phrases:
             return self._computed(computed, said, span)
         nouns = self._elsewhere(said)
         if nouns:
-            return self._resolver.error(
-                f'"{said}" is not a field of {self._resolver.noun}, but of {" and ".join(nouns)}.',
+            return self._context.error(
+                f'"{said}" is not a field of {self._context.noun}, but of {" and ".join(nouns)}.',
                 place,
                 f'Ask for those: "{nouns[0]} with {said} ...".',
             )
         names = [
             name for f in self._known.fields[self._table].values() for name in (f.name, *f.aliases) if len(name) > 1
         ]
-        return self._resolver.error(
-            f'"{said}" is not a field of {self._resolver.noun}.{did_you_mean(said, names)}',
+        return self._context.error(
+            f'"{said}" is not a field of {self._context.noun}.{did_you_mean(said, names)}',
             place,
             "`barospec fields` lists all of them.",
         )

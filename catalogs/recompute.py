@@ -11,7 +11,8 @@ from barospec.archive.derived import Derivation, software
 from barospec.archive.head import Location
 from barospec.catalogs import index
 from barospec.catalogs.derive import compute
-from barospec.catalogs.find import opened, selection_of
+from barospec.catalogs.find import selection_of
+from barospec.catalogs.index_open import opened
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.series_index import METHODS
 from barospec.schemas.errors import NotFound

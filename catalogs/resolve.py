@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from barospec.catalogs import ast
 from barospec.catalogs.ast import Expr, Span
 from barospec.catalogs.conditions import Meaning
+from barospec.catalogs.context import Context
 from barospec.catalogs.fields import VALUES, Field
 from barospec.catalogs.known import TABLES, Known
 from barospec.catalogs.language import parse
@@ -164,7 +165,7 @@ def _cycle(names: list[str], text: str, span: Span) -> QueryError:
     return QueryError(f"The saved query refers to itself: {path}.", text, *span)
 
 
-class Resolver:
+class Resolver(Context):
     """The walk over one query text."""
 
     def __init__(
@@ -177,25 +178,11 @@ class Resolver:
         *,
         keep_saved: bool = False,
     ) -> None:
-        self.known, self.text, self.noun, self.table, self.inside = known, text, noun, table, inside
+        super().__init__(known, text, noun, table, inside)
         self.keep_saved = keep_saved
-        self.fields: dict[str, Field] = {}
-        self.notes: list[str] = []
         self.only: Expr | None = None  # the whole condition, when a saved query may bring its limit
-        self.meaning = Meaning(self)
-        self.phrases = Phrases(self)
-
-    def error(self, problem: str, span: Span, *hints: str) -> QueryError:
-        """An error at a place of this text."""
-        error = QueryError(problem, self.text, *span, hints=hints)
-        if self.inside:
-            error.add_note(f"This is the text of the saved query @{self.inside[-1]}.")
-        return error
-
-    def use(self, field: Field) -> Field:
-        """Remember that the query depends on a field."""
-        self.fields[field.name] = field
-        return field
+        self.meaning = Meaning(self, self.field)
+        self.phrases = Phrases(self, self.meaning)
 
     def whole(self, node: Expr) -> Expr:
         """The normal form of a condition that stands for itself."""

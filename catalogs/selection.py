@@ -57,6 +57,7 @@ class Selection:
     groups: NDArray[Any]
     rows: NDArray[np.int64]
     _fetch: Columns = field(repr=False, compare=False)
+    _find: Callable[[str], Selection] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,7 +95,7 @@ class Selection:
         if name in BY_NAME:
             return BY_NAME[name].unit
         from barospec.archive.head import locate
-        from barospec.catalogs.find import opened
+        from barospec.catalogs.index_open import opened
         from barospec.catalogs.known import known_from
 
         with opened(locate(self.root), self.snapshot) as (_, connection):
@@ -152,7 +153,9 @@ class Selection:
         if derived:
             from barospec.catalogs.derived_values import with_derived
 
-            parts = {key: with_derived(part, self._of_kind(key), derived, include) for key, part in parts.items()}
+            for key, part in parts.items():
+                mine = self._of_kind(key)
+                parts[key] = with_derived(part, self.root, self.snapshot, mine.groups, mine.rows, derived, include)
         return self._joined(parts)
 
     def _of_kind(self, key: str) -> Selection:
@@ -203,10 +206,7 @@ class Selection:
         """The spectra of one kind that a query finds at this snapshot, as a Dataset."""
         import xarray as xr
 
-        from barospec.archive.head import locate
-        from barospec.catalogs.find import select
-
-        found = select(locate(self.root), self.snapshot, text)
+        found = self._find(text)
         mine = found.groups == key
         if not mine.any():
             return xr.Dataset(attrs=found._attributes())

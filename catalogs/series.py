@@ -181,7 +181,7 @@ def _bond_lengths(selection: Selection, given: BondLengths | None, bond: str | N
 def _archive_bonds(selection: Selection, bond: str) -> tuple[dict[str, float], BondLengths]:
     from barospec.archive.head import locate
     from barospec.catalogs import index
-    from barospec.catalogs.find import opened
+    from barospec.catalogs.index_open import opened
 
     text = """SELECT structure_id, material, pressure, sum(bond_length * multiplicity) / sum(multiplicity) AS length
         FROM bonds WHERE bond = ? AND status = 'active' AND bond_length < ? GROUP BY ALL ORDER BY ALL"""

@@ -16,7 +16,8 @@ from barospec.archive.writer import Writer
 from barospec.catalogs import index
 from barospec.catalogs.derive import Derived, Progress
 from barospec.catalogs.derived_refs import references_now
-from barospec.catalogs.find import opened, selection_of
+from barospec.catalogs.find import selection_of
+from barospec.catalogs.index_open import opened
 from barospec.catalogs.known import known_from
 from barospec.catalogs.series import analyze, gather
 from barospec.catalogs.series_index import KEY, METHODS, Entry, digest, judged, sets_of, titles

@@ -11,8 +11,8 @@ from typing import Any
 
 from barospec.catalogs import index
 from barospec.catalogs.fields import Field, quoted
-from barospec.catalogs.known import Known
-from barospec.schemas.errors import NotFound, did_you_mean
+from barospec.catalogs.known import Known, stored_field
+from barospec.schemas.errors import NotFound
 
 OF_SPECTRUM = (
     *("spectrum_id", "revision", "status", "run", "sample", "technique", "edge", "line", "origin", "signal"),
@@ -48,16 +48,6 @@ def stale_because(connection: Any, name: str) -> list[tuple[str, int]]:
         f"SELECT because, count(*) FROM ({entries}) GROUP BY because ORDER BY count(*) DESC, because"
     ).fetchall()
     return [(str(because), int(count)) for because, count in rows]
-
-
-def stored_field(known: Known, name: str) -> Field:
-    """The derived field of that name. Raises NotFound with those that there are."""
-    found = known.find("spectra", name)
-    if found is None or found.stored is None:
-        there = [field.name for field in known.fields["spectra"].values() if field.stored]
-        hint = did_you_mean(name, there) or (f" There are {', '.join(there)}." if there else " Nothing is stored yet.")
-        raise NotFound(f'no values are stored as "{name}".{hint} `barospec derive` lists them.')
-    return found
 
 
 def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snapshot: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from barospec.schemas.values import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from barospec.archive.prepare import Entry
+    from barospec.archive.prepared import Entry
     from barospec.archive.sheet_records import Sheet
 
 NAME = "check"

@@ -6,6 +6,7 @@ import contextlib
 import io
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ print(spectra.sizes, sorted(set(spectra.run.values)))
 
 
 def command(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the demo archive goes.")] = Path("barospec-demo"),
 ) -> None:
     """Build the sample archive from its raw files and walk through it; every command can be repeated.
@@ -48,6 +50,7 @@ def command(
     """
     from barospec import sample_data
 
+    run = partial(_run, context.obj)
     archive = shlex.quote(str(folder))
     raw = _shown(Path(sample_data.RAW))
     pictures = folder / "pictures"
@@ -99,10 +102,8 @@ def say(text: str) -> None:
     print(f"\n{text}")
 
 
-def run(*words: str, quiet: bool = False) -> int:
+def _run(app: typer.Typer, *words: str, quiet: bool = False) -> int:
     """Print a command as it would be typed, and run it here; returns its exit code."""
-    from barospec.cli.main import app
-
     print(f"\n$ barospec {shlex.join(words)}")
     sys.stdout.flush()
     hidden = contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext()

@@ -63,6 +63,7 @@ app = typer.Typer(
     "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then ask: "
     'barospec query "all runs above 14 GPa".',
 )
+app.info.context_settings = {**(app.info.context_settings or {}), "obj": app}  # `demo` runs other verbs
 for module in (
     demo,
     init,
@@ -107,9 +108,9 @@ app.add_typer(index.app, name="index")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        import barospec
+        from barospec.schemas.version import __version__
 
-        print(barospec.__version__)
+        print(__version__)
         raise typer.Exit
 
 

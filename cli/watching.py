@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from barospec.api import Archive
-    from barospec.archive.ingest import Report
+    from barospec.archive.ingest_report import Report
     from barospec.catalogs.selection import Selection
 
 LABELS = (

@@ -16,8 +16,8 @@ from barospec.archive.derived import count_entries
 from barospec.archive.operators.chain import run_chain
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store import Store
-from barospec.archive.verify import Verified
 from barospec.archive.verify_derived import check_derived
+from barospec.archive.verify_report import Verified
 from barospec.catalogs import index
 from barospec.catalogs.operator_table import VERSIONS
 

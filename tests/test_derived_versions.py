@@ -13,8 +13,8 @@ import pytest
 from barospec.api import Archive
 from barospec.archive.derived import count_entries
 from barospec.archive.store import Store
-from barospec.archive.verify import Verified
 from barospec.archive.verify_derived import check_derived
+from barospec.archive.verify_report import Verified
 from barospec.catalogs import derive_due, index
 
 from .files_made import SETTINGS, write_columns

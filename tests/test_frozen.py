@@ -14,7 +14,7 @@ import xarray as xr
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.head import MARKER
+from barospec.archive.marker import MARKER
 from barospec.archive.migrate import migrate
 from barospec.archive.store import Store, Transaction
 from barospec.sharing import verify_bundle

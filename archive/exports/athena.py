@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-import barospec
 from barospec.archive.exports.common import Floats, Spectrum, json_header, said
+from barospec.schemas.version import __version__
 
 SUFFIX = ".prj"
 _RECORD = "[record]   # create object and set arrays in ifeffit\n\n"
@@ -47,7 +47,7 @@ def write(spectra: Iterable[Spectrum], path: Path) -> int:
     with path.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed:
         out = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
         out.write("# Athena project file -- Demeter version 0.9.26\n")
-        out.write(f"# Written by barospec {barospec.__version__}\n\n")
+        out.write(f"# Written by barospec {__version__}\n\n")
         for spectrum in spectra:
             key = _key(spectrum, keys)
             if spectrum.warning:

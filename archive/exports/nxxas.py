@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import barospec
 from barospec.archive.exports.common import Spectrum, stated, time_text
+from barospec.schemas.version import __version__
 from barospec.schemas.vocabulary import CHANNELS
 
 SUFFIX = ".nxs"
@@ -42,7 +42,7 @@ def write(spectra: Iterable[Spectrum], path: Path) -> int:
     count = 0
     with h5py.File(path, "w", libver=("earliest", "v110"), track_order=False) as file:
         file.attrs["NX_class"] = "NXroot"
-        file.attrs["creator"] = f"barospec {barospec.__version__}"
+        file.attrs["creator"] = f"barospec {__version__}"
         for spectrum in spectra:
             entry = _group(file, spectrum.file_name, "NXentry")
             _fill(entry, spectrum)
@@ -92,7 +92,7 @@ def _fill(entry: Any, spectrum: Spectrum) -> None:
         if known.get(term) is not None:
             _numbers(sample, term, known[term], unit)
     process = _group(entry, "process", "NXprocess")
-    process["program"], process["version"] = "barospec", barospec.__version__
+    process["program"], process["version"] = "barospec", __version__
     note = _group(process, "note", "NXcollection")
     for name, value in known.items():
         note[name] = stated(name, value)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-import barospec
 from barospec.archive.exports.common import Floats, Spectrum, stated, time_text
 from barospec.schemas.units import convert
+from barospec.schemas.version import __version__
 
 SUFFIX = ".xdi"
 # The dictionary's fields; everything else that is known goes into our own namespace.
@@ -74,7 +74,7 @@ def write(spectrum: Spectrum, path: Path) -> None:
     if gaps:
         fields["Barospec.channels_left_out"] = " ".join(gaps)
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(f"# XDI/1.0 barospec/{barospec.__version__}\n")
+        file.write(f"# XDI/1.0 barospec/{__version__}\n")
         file.writelines(f"# {name}: {' '.join(value.split())}\n" for name, value in fields.items())
         file.write("# ///\n# ---\n")
         file.write(f"# {' '.join(columns)}\n")

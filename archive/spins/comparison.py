@@ -11,8 +11,8 @@ from barospec.archive.spins.composites import PICTURES, picture_weights
 from barospec.archive.spins.effective import coupling, effective_hamiltonian
 from barospec.archive.spins.electrons import electron_cluster
 from barospec.archive.spins.invariants import Basis
+from barospec.archive.spins.model_record import ModelRecord
 from barospec.archive.spins.models import STACKS
-from barospec.archive.spins.records import ModelRecord
 from barospec.archive.spins.trans_proximate import sides, trans_proximate
 from barospec.schemas.errors import InvalidData
 

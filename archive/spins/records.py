@@ -15,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from barospec.archive.spins import sheets, wannier
+from barospec.archive.spins.model_record import ModelRecord, Parameter
 from barospec.archive.spins.models import STACKS
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile, did_you_mean
 from barospec.schemas.records import Problem
@@ -55,63 +55,6 @@ PARAMETER_KEYS = ("name", "value", "low", "high", "unit", "layer", "bond", "quot
 _SHARED = tuple(key for key in MODEL_KEYS if key not in ("model_id", "parameters", "wannier"))
 _TOP_KEYS = ("models", *_SHARED)
 _MAX_BYTES = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One number of a model.
-
-    ``value`` and ``sigma`` are NaN when not given; ``low`` and ``high`` hold a published range. All in `unit`. ``quote`` is
-    the text as printed.
-    """
-
-    name: str
-    unit: str
-    value: float = math.nan
-    sigma: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    layer: str = ""
-    bond: str = ""
-    quote: str = ""
-    note: str = ""
-    line: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
-    """Parameters of one Hamiltonian at one pressure, with all that gives them a meaning.
-
-    ``pressure`` in GPa and ``temperature`` in K (NaN when not given). ``status`` says whether the numbers are published,
-    assumed, interpolated or calculated.
-    """
-
-    model_id: str
-    compound: str
-    structure: str
-    stack: str
-    scale: str
-    status: str
-    pressure: float
-    hamiltonian: str
-    source: str
-    parameters: tuple[Parameter, ...]
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    temperature: float = math.nan
-    source_file: str = ""
-    source_sha256: str = ""
-    line: int = 0
-
-    def value(self, name: str, *, layer: str = "", bond: str = "") -> float:
-        """The value of a parameter, NaN when it is not given; layer and bond only where they tell parameters apart.
-
-        Raises InvalidData when the model has no such parameter, or several.
-        """
-        found = [p for p in self.parameters if p.name == name and layer in ("", p.layer) and bond in ("", p.bond)]
-        if len(found) != 1:
-            names = ", ".join(dict.fromkeys(p.name for p in self.parameters))
-            raise InvalidData(f'model {self.model_id} has {len(found)} parameters "{name}"; it has {names}.')
-        return found[0].value
 
 
 def read_models(path: Path | str) -> list[ModelRecord]:

@@ -20,7 +20,7 @@ from barospec.archive.scan_table import read_table, split_header
 from barospec.schemas.errors import CallError, InvalidData, UnreadableFile, did_you_mean
 
 if TYPE_CHECKING:
-    from barospec.archive.spins.records import ModelRecord, Parameter
+    from barospec.archive.spins.model_record import ModelRecord, Parameter
 
 TABLES = (".csv", ".xlsx")
 SUFFIXES = (".yaml", ".yml", ".json", *TABLES)
