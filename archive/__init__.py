@@ -1,1 +1,1 @@
-"""Bytes and numbers: store, layout, ingest, readers, operators, lazy apply."""
+"""Bytes and numbers: readers, operators, spin models, and the store with all that reads and changes it."""

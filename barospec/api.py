@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barospec.annotating import Annotating
-from barospec.archive.head import is_remote
+from barospec.archive.store.storage.location import is_remote
 from barospec.caring import Caring
 from barospec.catalogs import index
 from barospec.finding import PathLike
@@ -42,7 +42,7 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
     @classmethod
     def create(cls, path: PathLike, *, title: str = "") -> Archive:
         """Make an empty archive at `path`, a folder that is absent or empty, or ``s3://bucket/prefix``."""
-        from barospec.archive.store import Store
+        from barospec.archive.store.repository import Store
 
         store = Store.create(path, title=title)
         made = cls(path)

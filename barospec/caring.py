@@ -11,11 +11,11 @@ from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, NotFound, QueryError
 
 if TYPE_CHECKING:
-    from barospec.archive.clearing import Cleared
-    from barospec.archive.doctor import Finding as Seen
-    from barospec.archive.purge import Purged
-    from barospec.archive.repair import Repaired
-    from barospec.archive.verify_report import Verified
+    from barospec.archive.edit.purge import Purged
+    from barospec.archive.store.garbage_collection import Cleared
+    from barospec.archive.verify.doctor import Finding as Seen
+    from barospec.archive.verify.repair import Repaired
+    from barospec.archive.verify.report import Verified
 
 Progress = Callable[[str, int, int], None]
 
@@ -50,8 +50,8 @@ class Caring(Finding):
         StoreError
             The store is damaged: nothing is removed then.
         """
-        from barospec.archive.clearing import collect
-        from barospec.archive.settings import read_settings
+        from barospec.archive.store.garbage_collection import collect
+        from barospec.archive.store.settings import read_settings
 
         self._must_be_newest()
         store = self._store
@@ -66,8 +66,8 @@ class Caring(Finding):
 
     def doctor(self) -> list[Seen]:
         """Look at what the archive depends on: versions, file system, lock, space, leftovers, index; changes nothing."""
-        from barospec.archive.doctor import Finding as Seen
-        from barospec.archive.doctor import examine
+        from barospec.archive.verify.doctor import Finding as Seen
+        from barospec.archive.verify.doctor import examine
 
         found = list(examine(self.location))
         try:
@@ -103,8 +103,8 @@ class Caring(Finding):
         StoreError
             No snapshot is whole.
         """
-        from barospec.archive.repair import repair
-        from barospec.archive.store import Store
+        from barospec.archive.store.repository import Store
+        from barospec.archive.verify.repair import repair
 
         self._must_be_newest()
         report = repair(self.location, dry_run=dry_run)
@@ -127,7 +127,7 @@ class Caring(Finding):
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:
         """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
-        from barospec.archive.migrate import migrate
+        from barospec.archive.store.migrate import migrate
 
         store = self._store
         done = migrate(store, dry_run=dry_run)
@@ -151,9 +151,9 @@ class Caring(Finding):
         progress : callable
             Called as ``progress(what, done, total)``.
         """
-        from barospec.archive.clearing import unfinished
-        from barospec.archive.files import files_of
-        from barospec.archive.purge import purge
+        from barospec.archive.edit.purge import purge
+        from barospec.archive.store.garbage_collection import unfinished
+        from barospec.archive.store.storage.files import files_of
 
         self._must_be_newest()
         store = self._store
@@ -202,9 +202,9 @@ class Caring(Finding):
         Verified
             ``ok``, and the ``faults`` with their places.
         """
-        from barospec.archive.store import Store
-        from barospec.archive.verify import verify_earlier, verify_files, verify_refs, verify_state
-        from barospec.archive.verify_report import Verified
+        from barospec.archive.store.repository import Store
+        from barospec.archive.verify.archive import verify_earlier, verify_files, verify_refs, verify_state
+        from barospec.archive.verify.report import Verified
         from barospec.catalogs.index_check import REBUILD, check_index
 
         report = Verified()

@@ -10,7 +10,7 @@ from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
 
 if TYPE_CHECKING:
-    from barospec.archive.derived import Derivation
+    from barospec.archive.derived.store import Derivation
     from barospec.catalogs.derive import Derived, Progress
     from barospec.catalogs.selection import Selection
 
@@ -72,7 +72,7 @@ class Deriving(Finding):
                 "a query with a limit cannot be followed: which spectra are meant changes with each ingest."
             )
         if name:
-            from barospec.archive.store import check_name
+            from barospec.archive.store.repository import check_name
 
             check_name(name, "the name of derived values")
         derive.try_out(selection, wanted)
@@ -87,8 +87,8 @@ class Deriving(Finding):
         self, operators: str, selection: Selection, mixed: bool, parameters: Mapping[str, Any]
     ) -> tuple[Derivation, str, Selection]:
         """What is to be computed in full, for what in canonical form, and the spectra of the operator's technique."""
-        from barospec.archive.apply import needed_channels
-        from barospec.archive.derived_chain import settle
+        from barospec.archive.compute.spectra import needed_channels
+        from barospec.archive.derived.canonical_chain import settle
         from barospec.archive.operators.chain import parse_chain
         from barospec.archive.operators.registry import find_operator
         from barospec.catalogs.derived_refs import canonical_reference
@@ -241,7 +241,7 @@ class Deriving(Finding):
         list of Derived
             What was done for each set.
         """
-        from barospec.archive.derived import find_derivation, read_derivations
+        from barospec.archive.derived.store import find_derivation, read_derivations
         from barospec.catalogs import derive
         from barospec.catalogs.derive_due import refresh
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.head import Location, locate
+from barospec.archive.store.storage.location import Location, locate
 from barospec.catalogs import find, index, index_open
 from barospec.schemas.errors import CallError, NotFound
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
@@ -15,7 +15,7 @@ from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
     from barospec.catalogs.answer import Answer
     from barospec.catalogs.selection import Selection
 
@@ -50,7 +50,7 @@ class Finding:
 
     @property
     def _store(self) -> Store:
-        from barospec.archive.store import Store
+        from barospec.archive.store.repository import Store
 
         return Store(self.location)
 
@@ -170,7 +170,7 @@ class Finding:
         dict
             ``spectrum`` (field -> value), ``units``, ``header``, ``revisions``, ``events``, ``channels``, ``snapshot``.
         """
-        from barospec.archive.layout import array, spectra_group
+        from barospec.archive.store.read import array, spectra_group
         from barospec.schemas.vocabulary import CHANNELS
 
         identifier = self.identify(spectrum_id)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from barospec.catalogs import index, index_open
 
 if TYPE_CHECKING:
-    from barospec.archive.head import Location
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
+    from barospec.archive.store.storage.location import Location
 
 Follow = Callable[[str], Sequence[str]]
 FOLLOWING = """SELECT 1 FROM (

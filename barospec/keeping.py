@@ -11,13 +11,13 @@ from barospec.finding import Finding
 from barospec.schemas.errors import NotFound
 
 if TYPE_CHECKING:
-    from barospec.archive.compare import Difference
-    from barospec.archive.corrections import Edited
-    from barospec.archive.known_row import Known
-    from barospec.archive.rescale import RescaleReport
-    from barospec.archive.restore import Restored
-    from barospec.archive.store import Commit, Store
-    from barospec.archive.tags import Tag
+    from barospec.archive.edit.corrections import Edited
+    from barospec.archive.edit.rescale_pressure import RescaleReport
+    from barospec.archive.history.diff import Difference
+    from barospec.archive.history.restore import Restored
+    from barospec.archive.history.tags import Tag
+    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.repository import Commit, Store
 
 
 class Keeping(Finding):
@@ -25,13 +25,13 @@ class Keeping(Finding):
 
     def settings(self) -> dict[str, Any]:
         """What the archive says of itself, defaults included; see `archive.settings.DEFAULTS`."""
-        from barospec.archive.settings import read_settings
+        from barospec.archive.store.settings import read_settings
 
         return read_settings(self._store.read(self.snapshot))
 
     def settings_history(self) -> list[dict[str, Any]]:
         """Every change of a setting, oldest first: name, value, revision, author, reason, time."""
-        from barospec.archive.settings import settings_history
+        from barospec.archive.store.settings import settings_history
 
         return settings_history(self._store.read(self.snapshot))
 
@@ -53,7 +53,7 @@ class Keeping(Finding):
         InvalidData
             A value that cannot be one.
         """
-        from barospec.archive.settings import change_settings
+        from barospec.archive.store.settings import change_settings
 
         self._must_be_newest()
         store = self._store
@@ -74,7 +74,7 @@ class Keeping(Finding):
 
     def tag_records(self) -> list[Tag]:
         """The tags with message, author and time."""
-        from barospec.archive.tags import read_tags
+        from barospec.archive.history.tags import read_tags
 
         store = self._store
         return read_tags(store, store.read(self.location.head()))
@@ -96,7 +96,7 @@ class Keeping(Finding):
         Conflict
             The name is in use, or was: a tag always means what it meant.
         """
-        from barospec.archive.tags import make_tag
+        from barospec.archive.history.tags import make_tag
 
         store = self._store
         tag, snapshot = make_tag(store, name, at or self.at, message=message)
@@ -106,7 +106,7 @@ class Keeping(Finding):
 
     def untag(self, name: str, *, reason: str = "") -> str:
         """Remove a tag; returns the snapshot that it meant, which stays until `gc`."""
-        from barospec.archive.tags import delete_tag
+        from barospec.archive.history.tags import delete_tag
 
         store = self._store
         meant, snapshot = delete_tag(store, name, reason=reason)
@@ -122,7 +122,7 @@ class Keeping(Finding):
         first, second : str
             Tags, snapshots or dates; `second` is this archive's state where not given.
         """
-        from barospec.archive.compare import compare
+        from barospec.archive.history.diff import compare
 
         store = self._store
         return compare(store, store.resolve(first), store.resolve(second or self.at))
@@ -139,7 +139,7 @@ class Keeping(Finding):
         dry_run : bool
             Only say what would be done.
         """
-        from barospec.archive.restore import restore_state
+        from barospec.archive.history.restore import restore_state
 
         self._must_be_newest()
         store = self._store
@@ -179,7 +179,7 @@ class Keeping(Finding):
         InvalidData
             It does not fit some spectrum; nothing was written.
         """
-        from barospec.archive.corrections import parse_fields, set_conditions
+        from barospec.archive.edit.corrections import parse_fields, set_conditions
 
         self._must_be_newest()
         stated = parse_fields(fields)
@@ -189,7 +189,7 @@ class Keeping(Finding):
 
     def withdraw(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
         """Withdraw spectra: they are not found any more, only counted, until `restore`. Parameters as in `set`."""
-        from barospec.archive.corrections import set_status
+        from barospec.archive.edit.corrections import set_status
 
         self._must_be_newest()
         store = self._store
@@ -198,7 +198,7 @@ class Keeping(Finding):
 
     def reinstate(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
         """Bring withdrawn spectra back. Parameters as in `set`; a query looks among those that are withdrawn."""
-        from barospec.archive.corrections import set_status
+        from barospec.archive.edit.corrections import set_status
 
         self._must_be_newest()
         store, finder = self._store, self._finder(what, status="withdrawn")
@@ -236,8 +236,8 @@ class Keeping(Finding):
         InvalidData
             For a scale without formula.
         """
-        from barospec.archive.pressure import find_scale
-        from barospec.archive.rescale import rescale
+        from barospec.archive.edit.rescale_pressure import rescale
+        from barospec.archive.sheets.ruby_pressure import find_scale
 
         self._must_be_newest()
         find_scale(scale)

@@ -30,7 +30,7 @@ class Modeling(Finding):
 
     def models(self, text: str = "") -> ModelSelection:
         """The models that a query finds, such as ``"La4Ni3O10 above 40 GPa"`` or ``"with J_ZZ > 0.5 eV"``."""
-        from barospec.archive.modelstore import read_models
+        from barospec.archive.ingest.models import read_models
         from barospec.catalogs.model_selection import ModelSelection
 
         with self.ask(about_models(text), columns=["model_id"]) as answer:
@@ -57,9 +57,9 @@ class Modeling(Finding):
 
     def store_output(self, dataset: xr.Dataset, message: str = "") -> str:
         """Keep an output of `ModelSelection.apply` in the archive, in one commit; returns the entry's name."""
-        from barospec.archive.modelstore import store_output
-        from barospec.archive.store import Transaction, microseconds
-        from barospec.archive.writer import Writer
+        from barospec.archive.ingest.models import store_output
+        from barospec.archive.store.repository import Transaction, microseconds
+        from barospec.archive.store.write import Writer
 
         self._must_be_newest()
         store, computed = self._store, dataset.compute()
@@ -83,7 +83,7 @@ class Modeling(Finding):
         One dict for each: ``entry``, ``kind``, ``material``, ``pressure`` (GPa, None where not known or of several models),
         ``models``, ``source_file``, ``reader``, ``ingested``; `output` opens it.
         """
-        from barospec.archive.modelstore import list_outputs
+        from barospec.archive.ingest.models import list_outputs
 
         stored = list_outputs(self._store.read(self.snapshot))
         if not text.strip():
@@ -95,6 +95,6 @@ class Modeling(Finding):
 
     def output(self, entry: str) -> xr.Dataset:
         """A stored output of models, or what came from a file of a theory code, lazily; `outputs` lists them."""
-        from barospec.archive.modelstore import read_output
+        from barospec.archive.ingest.models import read_output
 
         return read_output(self._store.read(self.snapshot), entry)

@@ -13,12 +13,12 @@ from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest_report import Report
-    from barospec.archive.known_row import Known
-    from barospec.archive.merge import MergeReport
-    from barospec.archive.prepared import Prepared
-    from barospec.archive.repeats import Repeat
-    from barospec.archive.store import Store
+    from barospec.archive.compute.replicates import Repeat
+    from barospec.archive.ingest.average_scans import MergeReport
+    from barospec.archive.ingest.prepared import Prepared
+    from barospec.archive.ingest.report import Report
+    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.repository import Store
 
 
 Progress = Callable[[str, int, int], None]
@@ -70,7 +70,7 @@ class Putting(Deriving):
 
     def take(self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = "") -> Report:
         """Write what `prepare` gave, in one commit, and publish its index. Parameters as in `ingest`."""
-        from barospec.archive.ingest import ingest
+        from barospec.archive.ingest.commit import ingest
 
         self._must_be_newest()
         store = self._store
@@ -84,7 +84,7 @@ class Putting(Deriving):
 
     def _finished_put(self, store: Store, snapshot: str | None) -> list[str]:
         """Do what follows a commit that brought spectra, or make up for what an earlier one left."""
-        from barospec.archive.head import Local
+        from barospec.archive.store.storage.location import Local
         from barospec.finishing import finish
 
         if snapshot is None and isinstance(self.location, Local):
@@ -124,8 +124,8 @@ class Putting(Deriving):
         Report
             One after each look at the folder, mostly empty. Stop asking to stop watching.
         """
-        from barospec.archive.inputs import parse_settings
-        from barospec.archive.watch import Watch
+        from barospec.archive.ingest.paths import parse_settings
+        from barospec.archive.ingest.watch import Watch
 
         self._must_be_newest()
         return Watch(
@@ -165,8 +165,8 @@ class Putting(Deriving):
         MergeReport
             Each point with its parents. Parents stay, and are hidden unless scans are asked for.
         """
-        from barospec.archive.merge import merge_repeats
-        from barospec.archive.repeats import repeats_from
+        from barospec.archive.compute.replicates import repeats_from
+        from barospec.archive.ingest.average_scans import merge_repeats
 
         self._must_be_newest()
         store = self._store
@@ -195,8 +195,8 @@ class Putting(Deriving):
 
 def prepare(paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None) -> Prepared:
     """Read run sheets and files without an archive: what ``barospec check`` does."""
-    from barospec.archive.inputs import parse_settings
-    from barospec.archive.prepare import prepare as prepare_paths
+    from barospec.archive.ingest.paths import parse_settings
+    from barospec.archive.ingest.prepare import prepare as prepare_paths
 
     if not paths:
         raise CallError("name at least one run sheet, file or folder.")

@@ -12,11 +12,11 @@ from barospec.finding import Finding, PathLike
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
-    from barospec.archive.bundle_read import BundleReader
+    from barospec.archive.bundles.reader import BundleReader
     from barospec.archive.exports.common import Exported
-    from barospec.archive.ingest_report import Report
-    from barospec.archive.known_row import Known
-    from barospec.archive.prepared import Prepared
+    from barospec.archive.ingest.prepared import Prepared
+    from barospec.archive.ingest.report import Report
+    from barospec.archive.store.known_row import Known
     from barospec.catalogs.bundle import Bundle
     from barospec.catalogs.bundle_verify import Verified
 
@@ -115,7 +115,7 @@ class Sharing(Finding):
 
     @property
     def _settings(self) -> Mapping[str, Any]:
-        from barospec.archive.settings import read_settings
+        from barospec.archive.store.settings import read_settings
 
         return read_settings(self._store.read(self.snapshot))
 
@@ -145,9 +145,9 @@ class Sharing(Finding):
         InvalidData
             The bundle is damaged or hostile; nothing was written.
         """
-        from barospec.archive.bundle_read import BundleReader
-        from barospec.archive.ingest import ingest
-        from barospec.archive.unpack import folder_of
+        from barospec.archive.bundles.reader import BundleReader
+        from barospec.archive.bundles.safe_unzip import folder_of
+        from barospec.archive.ingest.commit import ingest
         from barospec.catalogs.bundle_verify import must_be_whole
 
         self._must_be_newest()
@@ -174,9 +174,9 @@ class Sharing(Finding):
 
     def _reconcile(self, prepared: Prepared, reader: BundleReader, known: Mapping[str, Known], snapshot: str) -> int:
         """Recognize what the archive has, although the bundle left channels and private fields out of it."""
-        from barospec.archive.ingest import check_number
-        from barospec.archive.modelstore import fingerprint, read_models
-        from barospec.archive.privacy import Policy
+        from barospec.archive.bundles.redact import Policy
+        from barospec.archive.ingest.commit import check_number
+        from barospec.archive.ingest.models import fingerprint, read_models
         from barospec.catalogs.bundle_records import structure_records
 
         sealed, settings = reader.sealed(), {"private": reader.private}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from barospec.archive import layout, writer
-from barospec.archive.store import Store
+from barospec.archive.store import read as layout
+from barospec.archive.store import write
+from barospec.archive.store.repository import Store
 from benchmarks.record import Result, seconds
 from benchmarks.rows import add_rows
 
@@ -23,14 +24,14 @@ def run() -> list[Result]:
         "A commit of 100 more rows rewrites the last chunk of every column; building an index reads all of them.",
         ["rows per chunk", "commit of 100 rows s", "read all columns s", "files"],
     )
-    kept = writer.COLUMN_ROWS
+    kept = write.COLUMN_ROWS
     try:
         for rows in CHOICES:
-            writer.COLUMN_ROWS = rows
+            write.COLUMN_ROWS = rows
             with tempfile.TemporaryDirectory() as folder:
                 result.rows.append([rows, *_measure(Path(folder) / "a")])
     finally:
-        writer.COLUMN_ROWS = kept
+        write.COLUMN_ROWS = kept
     return [result]
 
 

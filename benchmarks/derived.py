@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive.store import Store
-from barospec.archive.writer import Writer
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Writer
 from barospec.catalogs import index
 from barospec.catalogs.answer import ask
 from benchmarks.record import Result, alternating

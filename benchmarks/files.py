@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive import parallel, prepare
-from barospec.archive.parallel import Job, Parsed, parse
+from barospec.archive.ingest import parse_pool, prepare
+from barospec.archive.ingest.parse_pool import Job, Parsed, parse
 from barospec.archive.readers import bliss
 from barospec.archive.readers.registry import read_file
 from benchmarks.record import Result, seconds
@@ -157,7 +157,7 @@ def _break_even(paths: list[Path]) -> Result:
     result = Result(
         "Where worker processes begin to pay",
         f"XDI files of {POINTS} points, {cores} cores. Workers are started when parsing what is left would take more than "
-        f"{parallel.WORTH} s here, by the pace so far. CPU tells what a busy machine hides: what workers take off this process, "
+        f"{parse_pool.WORTH} s here, by the pace so far. CPU tells what a busy machine hides: what workers take off this process, "
         "and what they cost.",
         [
             "files",
@@ -169,17 +169,17 @@ def _break_even(paths: list[Path]) -> Result:
             "and in workers s",
         ],
     )
-    worth = parallel.WORTH
+    worth = parse_pool.WORTH
     for count in (200, 1000, 5000):
         jobs = [Job(path) for path in paths[:count]]
         start = _cpu()
         here = seconds(lambda jobs=jobs: sum(1 for _ in parse(jobs, workers=1)), 1)  # type: ignore[misc]
         middle = _cpu()
-        parallel.WORTH = 0.0
+        parse_pool.WORTH = 0.0
         try:
             there = seconds(lambda jobs=jobs: sum(1 for _ in parse(jobs)), 1)  # type: ignore[misc]
         finally:
-            parallel.WORTH = worth
+            parse_pool.WORTH = worth
         end = _cpu()
         result.rows.append(
             [count, here, there, there / here, middle[0] - start[0], end[0] - middle[0], end[1] - middle[1]]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive import layout
 from barospec.archive.readers.registry import read_file
-from barospec.archive.store import Store
-from barospec.archive.writer import Batch, Writer
+from barospec.archive.store import read
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Batch, Writer
 from benchmarks.record import Result, seconds
 
 FILES = 1000
@@ -80,11 +80,11 @@ def _store(folder: Path) -> Result:
             work.message = "rows"
 
     taken = seconds(write, 1)
-    group = layout.spectra_group(store.read(store.location.head()), "xas/Ni-K")
-    source = layout.array(group, "mu")
-    everything = seconds(lambda: layout.read_rows(source, np.arange(SPECTRA), POINTS), 3)
+    group = read.spectra_group(store.read(store.location.head()), "xas/Ni-K")
+    source = read.array(group, "mu")
+    everything = seconds(lambda: read.read_rows(source, np.arange(SPECTRA), POINTS), 3)
     some = rng.integers(0, SPECTRA, 100)
-    scattered = seconds(lambda: layout.read_rows(source, some, POINTS), 5)
+    scattered = seconds(lambda: read.read_rows(source, some, POINTS), 5)
     copy = seconds(lambda: curves.copy(), 5)
     result = Result(
         f"Store: {SPECTRA:,} spectra of {POINTS} points",

@@ -306,8 +306,8 @@ COUNTS = (1, 1000, 10_000, 100_000)
 def _archive(place: Path, rows: int, block: int = 5000) -> Path:
     """An archive of noisy edges on one grid, written in several commits."""
     from barospec.api import Archive
-    from barospec.archive.store import Store
-    from barospec.archive.writer import Batch, Writer
+    from barospec.archive.store.repository import Store
+    from barospec.archive.store.write import Batch, Writer
     from barospec.catalogs import index
 
     archive = Archive.create(place)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.catalogs import index
 from barospec.catalogs.answer import SHOWN, ask
 from barospec.catalogs.known import known_from

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive.store import Store
-from barospec.archive.writer import Batch, Writer
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Batch, Writer
 from barospec.catalogs import index
 
 BATCH = 50_000

@@ -1,1 +1,1 @@
-"""Finding and sharing: query language, index, selections, intake catalogs."""
+"""Questions and answers: query language, index, selections, series, figures, bundles."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.remarks import ACTIONS, fold
+from barospec.archive.store.annotation_events import ACTIONS, fold
 from barospec.schemas.errors import CallError, did_you_mean
 from barospec.schemas.vocabulary import ANNOTATIONS, FLAGS
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store, Transaction
+    from barospec.archive.store.repository import Store, Transaction
 
 
 def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, Any]]:
@@ -91,9 +91,9 @@ def write_annotations(
     store: Store, action: str, subjects: Sequence[str], value: str, reason: str, message: str
 ) -> str | None:
     """Append an event for each spectrum, in one commit; returns the snapshot."""
-    from barospec.archive.events import event
-    from barospec.archive.store import microseconds
-    from barospec.archive.writer import Writer
+    from barospec.archive.store.events import event
+    from barospec.archive.store.repository import microseconds
+    from barospec.archive.store.write import Writer
 
     def write(work: Transaction) -> None:
         now = microseconds()

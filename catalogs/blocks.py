@@ -14,11 +14,11 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from barospec.archive.fingerprints import differing
-from barospec.archive.head import locate
-from barospec.archive.layout import POINTS, array, read_rows, spectra_group
-from barospec.archive.lineage import read_fields
-from barospec.archive.store import cached_reader, reading
+from barospec.archive.history.changed_rows import read_fields
+from barospec.archive.store.fingerprints import differing
+from barospec.archive.store.read import POINTS, array, read_rows, spectra_group
+from barospec.archive.store.repository import cached_reader, reading
+from barospec.archive.store.storage.location import locate
 from barospec.schemas.errors import NotFound, StoreError
 from barospec.schemas.vocabulary import DATA_NAME
 

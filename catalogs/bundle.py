@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive import bagit
+from barospec.archive.bundles import bagit
+from barospec.archive.bundles.redact import Policy
+from barospec.archive.bundles.safe_unzip import pack
 from barospec.archive.exports.csv import write_csv
 from barospec.archive.exports.json import write_json
-from barospec.archive.privacy import Policy
-from barospec.archive.store import cached_reader
-from barospec.archive.unpack import pack
+from barospec.archive.store.repository import cached_reader
 from barospec.catalogs import check_numbers, index, pictures
 from barospec.catalogs.bundle_derived import DerivedSet, by_ids, compute, definitions, split_chains
 from barospec.catalogs.bundle_groups import Group, Table, Tell, write_groups
@@ -34,7 +34,7 @@ from barospec.schemas.version import __version__
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
-    from barospec.archive.head import Location
+    from barospec.archive.store.storage.location import Location
     from barospec.catalogs.paper import Paper
     from barospec.catalogs.selection import Selection
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.apply import needed_channels
-from barospec.archive.head import locate
+from barospec.archive.compute.spectra import needed_channels
 from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.record import Output
 from barospec.archive.operators.registry import find_operator
+from barospec.archive.store.storage.location import locate
 from barospec.catalogs import index
 from barospec.catalogs.find import select
 from barospec.catalogs.index_open import opened
@@ -153,7 +153,7 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
     Conflict
         Two chains give values of one name.
     """
-    from barospec.archive.apply import apply
+    from barospec.archive.compute.spectra import apply
 
     made: list[DerivedSet] = []
     for chain, mix in settle(selection, chains, mixed):

@@ -13,13 +13,13 @@ import numpy as np
 from dask.base import compute
 from numpy.typing import NDArray
 
-from barospec.archive.bundle_store import REFERENCE, GroupWriter
+from barospec.archive.bundles.redact import Policy
+from barospec.archive.bundles.zarr_groups import REFERENCE, GroupWriter
 from barospec.archive.exports.csv import write_csv
-from barospec.archive.fingerprints import column_of, confirmed
-from barospec.archive.layout import array, read_columns, read_table, spectra_group
 from barospec.archive.operators.chain import output_dtype
-from barospec.archive.privacy import Policy
-from barospec.archive.store import cached_reader
+from barospec.archive.store.fingerprints import column_of, confirmed
+from barospec.archive.store.read import array, read_columns, read_table, spectra_group
+from barospec.archive.store.repository import cached_reader
 from barospec.catalogs.bundle_derived import DerivedSet
 from barospec.catalogs.selection import _about
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS

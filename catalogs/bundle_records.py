@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from barospec.archive.bundles.redact import Policy
 from barospec.archive.exports.json import write_json
-from barospec.archive.modelstore import read_models
-from barospec.archive.privacy import Policy
+from barospec.archive.ingest.models import read_models
 from barospec.catalogs import index
 from barospec.catalogs.bundle_groups import write_rows
 

@@ -15,14 +15,14 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from barospec.archive import bagit
-from barospec.archive.bundle_read import BundleReader
-from barospec.archive.bundle_store import GroupReader, load_json
+from barospec.archive.bundles import bagit
+from barospec.archive.bundles.reader import BundleReader
+from barospec.archive.bundles.safe_unzip import folder_of
+from barospec.archive.bundles.zarr_groups import GroupReader, load_json
 from barospec.archive.exports.csv import csv_lines
-from barospec.archive.fingerprints import column_of
 from barospec.archive.operators.record import Operator
 from barospec.archive.operators.registry import OPERATORS
-from barospec.archive.unpack import folder_of
+from barospec.archive.store.fingerprints import column_of
 from barospec.catalogs.bundle_groups import Table, about_of
 from barospec.catalogs.bundle_metadata import READER
 from barospec.catalogs.check_numbers import Spectra, check

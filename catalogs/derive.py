@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.derived import (
+from barospec.archive.derived.store import (
     ALIGNING,
     Derivation,
     append_entries,
@@ -24,8 +24,8 @@ from barospec.archive.derived import (
     write_calculation,
     write_derivation,
 )
-from barospec.archive.head import Location
-from barospec.archive.writer import Writer
+from barospec.archive.store.storage.location import Location
+from barospec.archive.store.write import Writer
 from barospec.catalogs.derived_index import FRESH
 from barospec.catalogs.fields import quoted
 from barospec.catalogs.index_open import opened
@@ -37,7 +37,7 @@ from barospec.schemas.values import counted
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.store import Store, Transaction
+    from barospec.archive.store.repository import Store, Transaction
     from barospec.catalogs.selection import Selection
 
 BLOCK = 16_384
@@ -275,8 +275,8 @@ def _write(
 
 def _keys(store: Store, selection: Selection, key: str) -> dict[str, Any]:
     """What the entries of these spectra are known by, and what entered."""
-    from barospec.archive.layout import array, spectra_group
-    from barospec.archive.store import cached_reader
+    from barospec.archive.store.read import array, spectra_group
+    from barospec.archive.store.repository import cached_reader
 
     found = selection.columns(["spectrum_id", "revision", "energy_shift", "energy_calibration"])
     hashes = array(spectra_group(cached_reader(selection.root, selection.snapshot), key), "row_sha256")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.derived import Derivation, follows_since, read_derivations
-from barospec.archive.head import Location
+from barospec.archive.derived.store import Derivation, follows_since, read_derivations
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs import index
 from barospec.catalogs.derive import BLOCK, Derived, Progress, states, store_values
 from barospec.catalogs.derived_index import STALE
@@ -18,7 +18,7 @@ from barospec.catalogs.index_open import opened
 from barospec.schemas.errors import BarospecError, QueryError
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
     from barospec.catalogs.selection import Selection
 
 

@@ -74,7 +74,7 @@ def _load_sets(
     touched: Touched | None,
 ) -> list[dict[str, Any]]:
     """Bring the values of spectra up to date; returns the fields of the sets that are in use."""
-    from barospec.archive.derived import count_entries, derived_group
+    from barospec.archive.derived.store import count_entries, derived_group
 
     changed = _judge(connection)
     connection.execute("CREATE OR REPLACE TEMP TABLE touched (spectrum_id VARCHAR)")
@@ -158,8 +158,8 @@ def _outdated(steps: Sequence[Mapping[str, Any]]) -> str:
 
 def columns_of(group: Any) -> list[Column]:
     """The outputs of a set that are numbers of a spectrum, in the order of the operator."""
-    from barospec.archive.derived import KEYS
-    from barospec.archive.layout import dims_of
+    from barospec.archive.derived.store import KEYS
+    from barospec.archive.store.read import dims_of
 
     order = list(group.attrs.get("outputs", ()))
     labels = list(group.attrs.get("references", ()))
@@ -200,8 +200,8 @@ def _require_columns(connection: Any, name: str, columns: Sequence[Column]) -> N
 def _load_entries(connection: Any, root: Any, name: str, columns: Sequence[Column], start: int, stop: int) -> None:
     import numpy as np
 
-    from barospec.archive.derived import read_entries
-    from barospec.archive.layout import read_words
+    from barospec.archive.derived.store import read_entries
+    from barospec.archive.store.read import read_words
 
     words = read_words(root, "energy_calibration")
     for first in range(start, stop, BLOCK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from barospec.archive.head import Location
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs import index
 from barospec.catalogs.answer import rows_sql
 from barospec.catalogs.fields import quoted

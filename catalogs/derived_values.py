@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.head import locate
+from barospec.archive.store.storage.location import locate
 from barospec.catalogs import index, index_columns
 from barospec.catalogs.fields import Field
 from barospec.catalogs.index_open import opened

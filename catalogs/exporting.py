@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barospec.archive.bundles.redact import Policy
 from barospec.archive.exports import athena, nxxas, xdi
 from barospec.archive.exports.common import Exported, Spectrum, json_header, time_text
 from barospec.archive.exports.csv import write_csv
-from barospec.archive.layout import array, read_columns, spectra_group
-from barospec.archive.privacy import Policy
-from barospec.archive.store import cached_reader
+from barospec.archive.store.read import array, read_columns, spectra_group
+from barospec.archive.store.repository import cached_reader
 from barospec.catalogs.bundle_groups import UNTOLD, Table, Tell, about_of
 from barospec.schemas.errors import CallError, Conflict, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SPECTRUM_TERMS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.head import Location
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs.index_open import opened
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from barospec.archive.head import Location
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs.annotations import annotate, note_flags
 from barospec.catalogs.derived_index import load_derived
 from barospec.catalogs.fields import quoted
@@ -50,7 +50,7 @@ from barospec.catalogs.without_pressure import LACKING, set_apart, set_apart_aga
 from barospec.schemas.errors import StoreError
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
 
 __all__ = ["fingerprint", "folder", "index_path"]  # of `index_files`, and what is defined here
 
@@ -249,7 +249,7 @@ def _replayed(store: Store, snapshot: str, path: Path) -> bool:
 
 def build(store: Store, snapshot: str, path: Path) -> None:
     """Make an index file from the arrays, at a path that does not exist."""
-    from barospec.archive.layout import count_rows, group_paths, spectra_group
+    from barospec.archive.store.read import count_rows, group_paths, spectra_group
 
     root = store.read(snapshot)
     with _writing(path) as connection:

@@ -12,7 +12,7 @@ from barospec.catalogs.fields import quoted
 from barospec.schemas.errors import StoreError
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
 
 REBUILD = "Run `barospec index rebuild`: the index follows from the store."
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from barospec.archive.head import Location
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs.derived_index import FIELDS
 from barospec.catalogs.index_tables import PLACE, RECORDS, VERSION
 from barospec.catalogs.operator_table import VERSIONS

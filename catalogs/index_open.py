@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from barospec.archive.head import Location
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs import index
 from barospec.schemas.errors import NotFound, StoreError
 
@@ -17,7 +17,7 @@ def snapshot_of(location: Location, at: str | None) -> str:
     """The snapshot meant by a tag, an id, a date, or None (the head)."""
     found = location.snapshot(at)
     if found is None:
-        from barospec.archive.store import Store
+        from barospec.archive.store.repository import Store
 
         found = Store(location).resolve(at)
     return found
@@ -33,7 +33,7 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
         snapshot = snapshot_of(location, at)
         found = index.reader(location, snapshot)
         if found is None:
-            from barospec.archive.store import Store
+            from barospec.archive.store.repository import Store
 
             try:
                 index.publish(Store(location), snapshot)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
 
 VERSION = 5
 BLOCK = 122_880  # rows of a row group of DuckDB
@@ -75,8 +75,8 @@ def insert_rows(
     `written` has their columns as stored, where whoever wrote them still has them: to read few rows back takes longer than
     all else that is done here.
     """
-    from barospec.archive.columns import SPECTRUM_KINDS
-    from barospec.archive.layout import read_columns, spectra_group
+    from barospec.archive.store.read import read_columns, spectra_group
+    from barospec.archive.store.table_schema import SPECTRUM_KINDS
 
     if start == stop:
         return
@@ -130,7 +130,7 @@ def compact_codes(codes: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
 
 def _learn(connection: duckdb.DuckDBPyConnection, root: Any, name: str) -> list[str]:
     """The words that the codes of a column stand for, from the store, kept for the next time."""
-    from barospec.archive.layout import read_words
+    from barospec.archive.store.read import read_words
 
     words = read_words(root, name)
     connection.execute("DELETE FROM words WHERE field = ?", [name])
@@ -166,8 +166,8 @@ def load_records(connection: duckdb.DuckDBPyConnection, root: Any, written: Coll
 
     Of those that stand in the index already, only the ones that were `written` since.
     """
-    from barospec.archive.columns import TABLES
-    from barospec.archive.layout import read_table
+    from barospec.archive.store.read import read_table
+    from barospec.archive.store.table_schema import TABLES
 
     wanted = set(written) if written is not None else {*RECORDS, "bonds"}
     wanted |= {table for tables in _TOGETHER if tables & wanted for table in tables}
@@ -195,7 +195,7 @@ def load_records(connection: duckdb.DuckDBPyConnection, root: Any, written: Coll
 
 def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
     """One column for each parameter that any model has, beside what describes the model."""
-    from barospec.archive.modelstore import fields_of
+    from barospec.archive.ingest.models import fields_of
 
     asked = "SELECT DISTINCT name, coalesce(layer, ''), coalesce(bond, ''), unit FROM model_parameters ORDER BY ALL"
     rows = connection.execute(asked).fetchall()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from intake.readers.readers import BaseReader
 
-from barospec.archive.head import is_remote, locate
+from barospec.archive.store.storage.location import is_remote, locate
 from barospec.catalogs.find import select
 from barospec.schemas.errors import CallError, InvalidData
 

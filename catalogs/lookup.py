@@ -11,7 +11,7 @@ from barospec.catalogs.index import connect
 from barospec.schemas.vocabulary import SETTABLE
 
 if TYPE_CHECKING:
-    from barospec.archive.known_row import Known
+    from barospec.archive.store.known_row import Known
 
 
 def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
@@ -19,8 +19,8 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
 
     That is its active row, or without any its newest; ``revision`` is the highest that any of its rows has.
     """
-    from barospec.archive.known_row import Known
-    from barospec.archive.prepared import SOURCE
+    from barospec.archive.ingest.prepared import SOURCE
+    from barospec.archive.store.known_row import Known
 
     names = [term.name for term in SETTABLE]
     settable = ", ".join(f"epoch_us({quoted(t.name)})" if t.kind == "time" else quoted(t.name) for t in SETTABLE)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.spins.model_record import ModelRecord
+from barospec.archive.spins.sheets.model_record import ModelRecord
 from barospec.schemas.errors import InvalidData
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ModelSelection:
 
     def at_pressures(self, pressures: Sequence[float]) -> ModelSelection:
         """Models at pressures (GPa) between the selected ones, linear in each parameter and labelled ``interpolated``."""
-        from barospec.archive.apply_models import interpolate_models
+        from barospec.archive.compute.models import interpolate_models
 
         return replace(self, records=tuple(interpolate_models(self.records, pressures)))
 
@@ -71,7 +71,7 @@ class ModelSelection:
         import numpy as np
         import xarray as xr
 
-        from barospec.archive.modelstore import fields_of
+        from barospec.archive.ingest.models import fields_of
 
         fields = fields_of((p.name, p.layer, p.bond) for r in self.records for p in r.parameters)
         names = {fields[p.name, p.layer, p.bond]: p.unit for r in self.records for p in r.parameters}
@@ -97,7 +97,7 @@ class ModelSelection:
 
         Models at another energy scale than the operator's are left out; see `archive.apply_models.apply_models`.
         """
-        from barospec.archive.apply_models import apply_models
+        from barospec.archive.compute.models import apply_models
 
         attributes = {"query": self.query, "snapshot": self.snapshot}
         return self._by_stack(
@@ -145,7 +145,7 @@ class ModelSelection:
         ``models.sensitivity("hopping_to_spins", {"U_d": (4, 8), "E_CT": (2.5, 4)}, "abs(J_lt) > abs(J_mt)")``; see
         `archive.apply_sensitivity.apply_sensitivity`. Computed at once; a DataTree keyed by stack when the selection has several.
         """
-        from barospec.archive.apply_sensitivity import apply_sensitivity
+        from barospec.archive.compute.sensitivity import apply_sensitivity
 
         attributes = {"query": self.query, "snapshot": self.snapshot}
         return self._by_stack(

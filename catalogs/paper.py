@@ -16,11 +16,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from barospec.archive.bundles.redact import Policy
 from barospec.archive.exports.csv import write_csv
 from barospec.archive.exports.json import write_json
 from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.registry import find_operator
-from barospec.archive.privacy import Policy
 from barospec.catalogs.bundle_derived import DerivedSet, compute
 from barospec.catalogs.check_numbers import statistic
 from barospec.catalogs.find import select
@@ -30,7 +30,7 @@ from barospec.schemas.units import convert
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
-    from barospec.archive.head import Location
+    from barospec.archive.store.storage.location import Location
     from barospec.catalogs.selection import Selection
 
 TOP = ("title", "doi", "citation", "snapshot", "note", "numbers", "figures", "tables")

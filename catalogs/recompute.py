@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.derived import Derivation, software
-from barospec.archive.head import Location
+from barospec.archive.derived.store import Derivation, software
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs import index
 from barospec.catalogs.derive import compute
 from barospec.catalogs.find import selection_of

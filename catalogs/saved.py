@@ -23,7 +23,7 @@ from barospec.catalogs.resolve import resolve
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError, did_you_mean
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store, Transaction
+    from barospec.archive.store.repository import Store, Transaction
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # What a query may ask for so that spectra can be selected by it.
@@ -260,8 +260,8 @@ def _refuse_broken(name: str, changed: Known) -> None:
 
 
 def _append(work: Any, record: SavedQuery) -> SavedQuery:
-    from barospec.archive.store import actor
-    from barospec.archive.writer import Writer
+    from barospec.archive.store.repository import actor
+    from barospec.archive.store.write import Writer
 
     record = replace(record, author=actor())
     values: Mapping[str, Any] = record.to_dict() | {"time": _microseconds(record.time)}

@@ -94,7 +94,7 @@ class Selection:
     def _unit(self, name: str) -> str:
         if name in BY_NAME:
             return BY_NAME[name].unit
-        from barospec.archive.head import locate
+        from barospec.archive.store.storage.location import locate
         from barospec.catalogs.index_open import opened
         from barospec.catalogs.known import known_from
 
@@ -187,8 +187,8 @@ class Selection:
             snapshot of this selection among spectra of the same kind: ``reference="NiO at 1 bar"``,
             ``references="2: NiO at 1 bar; 3: LaNiO3 at 1 bar"``, ``references={2: ..., 3: ...}``; selections do as well.
         """
-        from barospec.archive.apply import apply, needed_channels
-        from barospec.archive.repeats import LABELS, MEANING
+        from barospec.archive.compute.replicates import LABELS, MEANING
+        from barospec.archive.compute.spectra import apply, needed_channels
 
         labels = LABELS if parameters.get("uncertainty") in MEANING else ()
         parts = {}
@@ -265,8 +265,8 @@ class Selection:
         """Channels recorded for a kind of spectra, such as ``xas/Ni-K``: all, those wanted, or none."""
         if wanted is False:
             return []
-        from barospec.archive.layout import spectra_group
-        from barospec.archive.store import cached_reader
+        from barospec.archive.store.read import spectra_group
+        from barospec.archive.store.repository import cached_reader
 
         group = spectra_group(cached_reader(self.root, self.snapshot), key)
         present = [name for name in CHANNELS if name in group]

@@ -179,7 +179,7 @@ def _bond_lengths(selection: Selection, given: BondLengths | None, bond: str | N
 
 
 def _archive_bonds(selection: Selection, bond: str) -> tuple[dict[str, float], BondLengths]:
-    from barospec.archive.head import locate
+    from barospec.archive.store.storage.location import locate
     from barospec.catalogs import index
     from barospec.catalogs.index_open import opened
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.derived import ABSOLUTE, ALIGNING, Derivation, newest_series, read_derivations, software
-from barospec.archive.head import Location
-from barospec.archive.layout import read_table
-from barospec.archive.store import actor, check_name, microseconds
-from barospec.archive.writer import Writer
+from barospec.archive.derived.store import ABSOLUTE, ALIGNING, Derivation, newest_series, read_derivations, software
+from barospec.archive.store.read import read_table
+from barospec.archive.store.repository import actor, check_name, microseconds
+from barospec.archive.store.storage.location import Location
+from barospec.archive.store.write import Writer
 from barospec.catalogs import index
 from barospec.catalogs.derive import Derived, Progress
 from barospec.catalogs.derived_refs import references_now
@@ -25,7 +25,7 @@ from barospec.schemas.errors import CallError, Conflict, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
 
 if TYPE_CHECKING:
-    from barospec.archive.store import Store, Transaction
+    from barospec.archive.store.repository import Store, Transaction
     from barospec.catalogs.selection import Selection
 
 RUNS = 64  # to a commit

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from barospec.archive.head import Location
+from barospec.archive.store.storage.location import Location
 from barospec.catalogs import index
 from barospec.catalogs.known import known_from
 from barospec.catalogs.series_index import KEY, Entry, judged, sets_of, titles

@@ -14,9 +14,9 @@ import numpy as np
 from barospec.archive.spins.chain import hopping_to_spins
 from barospec.archive.spins.comparison import CLUSTER_E_CT, find_record, paper_against_exact
 from barospec.archive.spins.composites import PICTURES, picture_weights
-from barospec.archive.spins.model_record import ModelRecord
 from barospec.archive.spins.models import SpinModel, trilayer
 from barospec.archive.spins.observables import spin_correlations, spin_spectrum
+from barospec.archive.spins.sheets.model_record import ModelRecord
 from barospec.catalogs.pictures import COLORS, STYLE
 from barospec.schemas.errors import CallError
 

@@ -15,8 +15,8 @@ from barospec.schemas.values import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from barospec.archive.prepared import Entry
-    from barospec.archive.sheet_records import Sheet
+    from barospec.archive.ingest.prepared import Entry
+    from barospec.archive.sheets.records import Sheet
 
 NAME = "check"
 SHOWN = 20

@@ -42,7 +42,7 @@ SetOption = Annotated[
 
 def archive_path(path: str | None) -> str:
     """The archive meant: the option, the environment, or the default name in this folder."""
-    from barospec.archive.head import DEFAULT_ARCHIVE
+    from barospec.archive.store.storage.location import DEFAULT_ARCHIVE
 
     return path or os.environ.get("BAROSPEC_ARCHIVE") or DEFAULT_ARCHIVE
 

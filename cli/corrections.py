@@ -11,7 +11,7 @@ from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.api import Archive
-    from barospec.archive.corrections import Edited
+    from barospec.archive.edit.corrections import Edited
 
 SHOWN = 20
 WhatArgument = Annotated[
@@ -25,7 +25,7 @@ JsonReport = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> None:
     """Print what was done to each spectrum, or would be."""
-    from barospec.archive.corrections import show_changes
+    from barospec.archive.edit.corrections import show_changes
     from barospec.schemas.vocabulary import BY_NAME
 
     for message in report.notes:

@@ -12,7 +12,7 @@ from barospec.cli.output import write_object
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.archive.compare import Change, Difference
+    from barospec.archive.history.diff import Change, Difference
 
 NAME = "diff"
 # Changes told one by one; more of a kind are counted.
@@ -92,7 +92,7 @@ def _of_runs(members: Iterable[Change]) -> str:
 def spectrum_line(change: Change) -> str:
     """One spectrum's change in words.
 
-    >>> from barospec.archive.compare import Change
+    >>> from barospec.archive.history.diff import Change
     >>> spectrum_line(Change("spectrum", "corrected", "00ab", run="run-2", source_scan="7", reason="misread", actor="ada",
     ...     changed={"pressure": {"old": 15.1, "new": 15.6, "unit": "GPa"},
     ...              "pressure_sigma": {"old": None, "new": 0.2, "unit": "GPa"}}))

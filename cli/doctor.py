@@ -12,7 +12,7 @@ from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.archive.repair import Lost, Repaired
+    from barospec.archive.verify.repair import Lost, Repaired
 
 NAME = "doctor"
 

@@ -15,7 +15,7 @@ from barospec.schemas.errors import CallError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from barospec.archive.ingest_report import Report
+    from barospec.archive.ingest.report import Report
     from barospec.schemas.records import Problem
 
 NAME = "ingest"

@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Make an empty archive."""
     from barospec.api import Archive
-    from barospec.archive.head import is_remote
+    from barospec.archive.store.storage.location import is_remote
 
     made = Archive.create(archive_path(place), title=title).location.place
     warning = "" if is_remote(made) else network_warning(Path(made))
@@ -36,7 +36,7 @@ def command(
 
 def network_warning(path: Path) -> str:
     """A warning if the folder is on a network file system, whose locks cannot be relied on."""
-    from barospec.archive.doctor import file_system, is_network
+    from barospec.archive.verify.doctor import file_system, is_network
 
     kind = file_system(path)
     if not is_network(kind):

@@ -16,7 +16,7 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Bring an archive that an earlier version wrote to this version's format, one commit for each step."""
-    from barospec.archive.marker import FORMAT
+    from barospec.archive.store.storage.marker import FORMAT
 
     opened = open_archive(archive)
     done = opened.migrate(dry_run=dry_run)

@@ -64,14 +64,14 @@ def record(name: str) -> dict[str, Any]:
 
 def inputs(operator: ModelOperator) -> tuple[str, ...]:
     """Parameters of models that it takes, for the stack that has most of them."""
-    from barospec.archive.apply_models import parameter_names
+    from barospec.archive.compute.models import parameter_names
 
     return max((parameter_names(operator, stack) for stack in operator.stacks), key=len)
 
 
 def outputs(operator: ModelOperator) -> Outputs:
     """What it returns, found by asking it once."""
-    from barospec.archive.apply_models import parameter_names
+    from barospec.archive.compute.models import parameter_names
 
     stated = {"convention": "kanamori", "e_ct_reference": "high-spin d8"}
     options = {key: stated.get(key) if default is None else default for key, (default, _) in operator.options.items()}

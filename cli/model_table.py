@@ -53,7 +53,7 @@ def command(
         return
     selection = opened.models(text)
     if output is not None:
-        from barospec.archive.spins.sheets import write_models
+        from barospec.archive.spins.sheets.sheets import write_models
 
         write_models(selection.records, output)
         print(f"{len(selection)} models written to {output}.")

@@ -37,7 +37,7 @@ def command(
     ESRF, ror: 02550n020}]'. ORCID and ROR are checked by their check digits, the license against the SPDX list. Changes
     are versioned: --at TAG shows the settings of then. What is private stays out of bundles.
     """
-    from barospec.archive.settings import MEANING
+    from barospec.archive.store.settings import MEANING
 
     opened = open_archive(archive, at)
     wanted = {**(_file(from_file) if from_file else {}), **dict(map(_pair, changes or []))}

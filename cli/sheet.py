@@ -29,7 +29,7 @@ def command(
     Writes run-sheet.yaml and its scan table beside the files: the scans with their energies, times and motors that moved, what
     the edge may be, and a ruby log if there is one. What a person must add is left blank and marked.
     """
-    from barospec.archive.draft import draft
+    from barospec.archive.ingest.draft_sheet import draft
     from barospec.schemas.errors import Conflict
 
     with progress("reading") as tell:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from barospec.api import Archive
-    from barospec.archive.ingest_report import Report
+    from barospec.archive.ingest.report import Report
     from barospec.catalogs.selection import Selection
 
 LABELS = (
@@ -183,7 +183,7 @@ def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[di
     A foil is put to the tabulated energy of the edge; an operator that compares with one reference compares with
     the first spectrum of the run.
     """
-    from barospec.archive.edges import edge_energy
+    from barospec.archive.ingest.edge_table import edge_energy
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
 

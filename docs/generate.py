@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from barospec.archive.compute.replicates import MEANING, OF_ONE, TOLERANCES
 from barospec.archive.operators.registry import OPERATORS
-from barospec.archive.repeats import MEANING, OF_ONE, TOLERANCES
 from barospec.schemas.sheet import SIGNALS, json_schema
 from barospec.schemas.units import UNITS
 from barospec.schemas.vocabulary import TERMS

@@ -9,7 +9,7 @@ import numpy as np
 
 import barospec
 from barospec.api import Archive
-from barospec.archive import bagit as bags
+from barospec.archive.bundles import bagit as bags
 
 from .files_made import edge
 

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 from barospec.api import Archive
-from barospec.archive.apply import apply
+from barospec.archive.compute.spectra import apply
 from barospec.archive.operators import chain
 from barospec.archive.operators.registry import find_operator
 from barospec.archive.operators.resampling import noise_of
@@ -49,7 +49,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(next(iter(arrays.values()))))
         return original(ready, arrays, *rest)
 
-    monkeypatch.setattr("barospec.archive.apply.run", counted)
+    monkeypatch.setattr("barospec.archive.compute.spectra.run", counted)
     return seen
 
 

@@ -25,7 +25,7 @@ import zarr
 from typer.testing import CliRunner
 
 import barospec
-from barospec.archive import bagit as bags
+from barospec.archive.bundles import bagit as bags
 from barospec.catalogs import pictures
 from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify

@@ -21,8 +21,8 @@ import pytest
 import zarr
 
 from barospec.api import Archive
-from barospec.archive.bagit import check_path
-from barospec.archive.bundle_store import unpacked_size
+from barospec.archive.bundles.bagit import check_path
+from barospec.archive.bundles.zarr_groups import unpacked_size
 from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile

@@ -16,8 +16,8 @@ from numcodecs.zstd import Zstd
 
 import barospec
 from barospec.api import Archive
-from barospec.archive import clearing, store
-from barospec.archive.store import Store
+from barospec.archive.store import garbage_collection, repository
+from barospec.archive.store.repository import Store
 from barospec.catalogs import index
 from barospec.schemas.errors import CallError, NotFound, StoreError
 
@@ -143,9 +143,9 @@ def test_a_purge_that_was_killed_is_told_and_ended(stage: str, archive: Archive,
         if stage == "untag":
             patch.setattr(Store, "untag", killed)
         elif stage == "clear":
-            patch.setattr("barospec.archive.purge.clear", killed)
+            patch.setattr("barospec.archive.edit.purge.clear", killed)
         else:
-            patch.setattr(clearing, "_seal_again", killed)
+            patch.setattr(garbage_collection, "_seal_again", killed)
         with pytest.raises(Killed):
             archive.purge("SecretOxide", reason="not ours")
     assert len(ids(archive)) == 2, "the newest state is whole in any case"
@@ -173,8 +173,8 @@ REWRITING = [
     ("icechunk:Repository.expire_snapshots", True),
     ("icechunk:Repository.garbage_collect", False),
     ("icechunk:Repository.garbage_collect", True),
-    ("barospec.archive.clearing:write_seal", False),
-    ("barospec.archive.clearing:write_seal", True),
+    ("barospec.archive.store.garbage_collection:write_seal", False),
+    ("barospec.archive.store.garbage_collection:write_seal", True),
 ]
 
 
@@ -191,7 +191,7 @@ def test_killed_at_any_step_what_tags_keep_stays_readable(archive: Archive, tmp_
     archive.gc(keep_days=0)
     assert archive.verify(history=True).faults == []
     assert [state(Archive(root, at=at)) for at in (None, "early", "late")] == [now, early, late]
-    emptied = [("icechunk:Session.commit", True), ("barospec.archive.store:Store.untag", False)]
+    emptied = [("icechunk:Session.commit", True), ("barospec.archive.store.repository:Store.untag", False)]
     for place, after in [("icechunk:Session.commit", False), *emptied, *REWRITING]:
         run_killed(PROGRAM, [str(root), "purge"], place, after=after)
         assert state(Archive(root, at="early")) == early
@@ -239,7 +239,7 @@ def test_gc_works_on_a_full_disk(small: Path, tmp_path: Path) -> None:
     with pytest.raises((StoreError, OSError), match=r"(?i)no space left"):
         archive.ingest(files[2:], SETTINGS)
     run_killed(PROGRAM, [str(root), "gc"], "icechunk:Repository.garbage_collect")
-    assert (root / clearing.UNFINISHED).read_bytes() == b""
+    assert (root / garbage_collection.UNFINISHED).read_bytes() == b""
     assert state(Archive(root)) == now
     assert any("interrupted" in fault.what for fault in archive.verify().faults)
     run_killed(PROGRAM, [str(root), "gc"], "icechunk:Repository.expire_snapshots", after=True)
@@ -263,7 +263,7 @@ def test_lazy_data_outlive_the_snapshot_they_were_chosen_at(archive: Archive, tm
     archive.gc(keep_days=0)
     assert not (root / "store/snapshots" / chosen).exists()
     if not held:  # as in another process, where nothing of it is in memory
-        store._reader.cache_clear()
+        repository._reader.cache_clear()
     for name, values in expected.items():
         np.testing.assert_array_equal(lazy[name].values, values)
     with pytest.raises(NotFound, match="gc` may have removed one that no tag keeps"):
@@ -274,7 +274,7 @@ def test_lazy_data_of_purged_spectra_are_an_error(archive: Archive) -> None:
     secret, rest = (archive.query(text).to_xarray() for text in ("SecretOxide", "NiO"))
     expected = rest["mu"].values.copy()
     archive.purge("SecretOxide", reason="not ours")
-    store._reader.cache_clear()
+    repository._reader.cache_clear()
     with pytest.raises(StoreError, match="purged after they were selected"):
         secret["mu"].load()
     np.testing.assert_array_equal(rest["mu"].values, expected)

@@ -12,8 +12,8 @@ from threading import Barrier
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive.store import Store
-from barospec.archive.writer import Batch, Writer
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Batch, Writer
 from barospec.catalogs import index
 
 PUBLICATIONS = 100

@@ -12,9 +12,9 @@ import openpyxl
 import pytest
 
 from barospec.api import Archive
-from barospec.archive.prepare import prepare
+from barospec.archive.ingest.prepare import prepare
 from barospec.archive.readers import registry
-from barospec.archive.rubylog import find_ruby_log
+from barospec.archive.readers.ruby_log import find_ruby_log
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME
 

@@ -9,9 +9,9 @@ import pytest
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.conditions import conditions_sha256
-from barospec.archive.corrections import corrected, parse_fields
-from barospec.archive.ingest import check_number
+from barospec.archive.edit.corrections import corrected, parse_fields
+from barospec.archive.ingest.commit import check_number
+from barospec.archive.sheets.conditions import conditions_sha256
 from barospec.catalogs import index
 from barospec.catalogs.lookup import lookup
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from barospec.api import Archive
-from barospec.archive.derived import ABSOLUTE, count_entries
+from barospec.archive.derived.store import ABSOLUTE, count_entries
 from barospec.archive.operators.registry import OPERATORS
-from barospec.archive.store import Store
-from barospec.archive.writer import Writer
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Writer
 from barospec.catalogs import compile_operators, index
 from barospec.catalogs.operator_table import VERSIONS
 from barospec.catalogs.value_rows import _OWN

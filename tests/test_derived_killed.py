@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from barospec.api import Archive
-from barospec.archive.derived import read_entries
-from barospec.archive.layout import read_table
-from barospec.archive.store import Store
-from barospec.archive.writer import Writer
+from barospec.archive.derived.store import read_entries
+from barospec.archive.store.read import read_table
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Writer
 
 from .files_made import SETTINGS, write_columns
 from .killed import run_killed

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from barospec.api import Archive
-from barospec.archive.derived import count_entries
+from barospec.archive.derived.store import count_entries
 from barospec.archive.operators.chain import run_chain
 from barospec.archive.operators.registry import OPERATORS
-from barospec.archive.store import Store
-from barospec.archive.verify_derived import check_derived
-from barospec.archive.verify_report import Verified
+from barospec.archive.store.repository import Store
+from barospec.archive.verify.derived import check_derived
+from barospec.archive.verify.report import Verified
 from barospec.catalogs import index
 from barospec.catalogs.operator_table import VERSIONS
 

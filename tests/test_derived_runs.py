@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.catalogs import index
 from barospec.catalogs.series import analyze, gather
 from barospec.schemas.errors import CallError, Conflict, NotFound

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from barospec.api import Archive
-from barospec.archive.derived import count_entries
-from barospec.archive.store import Store
-from barospec.archive.verify_derived import check_derived
-from barospec.archive.verify_report import Verified
+from barospec.archive.derived.store import count_entries
+from barospec.archive.store.repository import Store
+from barospec.archive.verify.derived import check_derived
+from barospec.archive.verify.report import Verified
 from barospec.catalogs import derive_due, index
 
 from .files_made import SETTINGS, write_columns

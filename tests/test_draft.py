@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from barospec.api import prepare
-from barospec.archive.draft import BLANK, SCANS, SHEET, draft
-from barospec.archive.edges import ENERGIES, edge_energy, suggest_edges, suggest_lines
-from barospec.archive.rubylog import find_ruby_log
-from barospec.archive.scan_table import read_table
+from barospec.archive.ingest.draft_sheet import BLANK, SCANS, SHEET, draft
+from barospec.archive.ingest.edge_table import ENERGIES, edge_energy, suggest_edges, suggest_lines
+from barospec.archive.readers.ruby_log import find_ruby_log
+from barospec.archive.readers.spreadsheet import read_table
 from barospec.sample_data import RAW
 from barospec.schemas.errors import CallError, InvalidData
 

@@ -12,10 +12,10 @@ import zarr
 from numpy.typing import NDArray
 
 from barospec.api import Archive
-from barospec.archive import store
-from barospec.archive.fingerprints import column_of
-from barospec.archive.layout import array, row_sha256, spectra_group
-from barospec.archive.store import Store, Transaction
+from barospec.archive.store import repository
+from barospec.archive.store.fingerprints import column_of
+from barospec.archive.store.read import array, row_sha256, spectra_group
+from barospec.archive.store.repository import Store, Transaction
 from barospec.catalogs.bundle import Bundle
 from barospec.catalogs.bundle_verify import verify
 from barospec.schemas.errors import StoreError
@@ -35,7 +35,7 @@ def spoil(archive: Archive, values: Any, *, row: int = 3, name: str = "mu") -> N
         work.message = "damage"
 
     Store(archive.location).write("test", body)
-    store._reader.cache_clear()
+    repository._reader.cache_clear()
 
 
 def stored(archive: Archive, name: str) -> NDArray[Any]:
@@ -91,7 +91,7 @@ def test_a_spectrum_that_was_written_without_numbers_is_read(mine: Archive) -> N
         work.message = "no numbers"
 
     Store(mine.location).write("test", body)
-    store._reader.cache_clear()
+    repository._reader.cache_clear()
     read = mine.query("run-2").to_xarray().mu.compute()
     assert read.notnull().any("point").values.tolist().count(False) == 1
 
@@ -116,7 +116,7 @@ def test_rows_of_version_0_1_0_are_compared_with_the_fingerprint_of_all_numbers(
         work.message = "as 0.1.0 wrote"
 
     Store(mine.location).write("test", older)
-    store._reader.cache_clear()
+    repository._reader.cache_clear()
     assert mine.verify().faults == []
     made = mine.share("run-2", tmp_path / "bundle")
     assert verify(made.path).problems == []

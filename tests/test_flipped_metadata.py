@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 import barospec
 from barospec.api import Archive
-from barospec.archive import store
-from barospec.archive.files import LocalFiles
-from barospec.archive.seals import check_snapshot, read_seals, write_seal
-from barospec.archive.snapshots import manifests_in
+from barospec.archive.store import repository
+from barospec.archive.store.checksums import check_snapshot, read_seals, write_seal
+from barospec.archive.store.snapshot_files import manifests_in
+from barospec.archive.store.storage.files import LocalFiles
 from barospec.schemas.errors import BarospecError, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -38,7 +38,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def numbers(root: Path) -> dict[str, NDArray[np.float64]]:
     """All curves and energies, read from the files again."""
-    store._reader.cache_clear()
+    repository._reader.cache_clear()
     # In one thread: another one could still be reading when the file is whole again.
     spectra = barospec.open(root).query("spectra").to_xarray().compute(scheduler="synchronous")
     return {str(name): np.asarray(spectra[name]) for name in ("mu", "energy")}
@@ -166,11 +166,11 @@ def test_an_index_is_not_replayed_from_a_damaged_commit(written: Path, tmp_path:
     chance = random.Random(7)
     for _ in range(20):
         with flipped(path, chance.randrange(39 * 8, 8 * len(whole))):
-            assert not store.Store(archive.location).fits(middle)
+            assert not repository.Store(archive.location).fits(middle)
             try:
                 assert len(barospec.open(written).query("spectra")) == expected
             except StoreError:
                 continue
             for index in (written / "index").rglob(f"index-{archive.snapshot}.duckdb"):
                 index.unlink()
-    assert store.Store(archive.location).fits(middle)
+    assert repository.Store(archive.location).fits(middle)

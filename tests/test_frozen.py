@@ -14,9 +14,9 @@ import xarray as xr
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.marker import MARKER
-from barospec.archive.migrate import migrate
-from barospec.archive.store import Store, Transaction
+from barospec.archive.store.migrate import migrate
+from barospec.archive.store.repository import Store, Transaction
+from barospec.archive.store.storage.marker import MARKER
 from barospec.sharing import verify_bundle
 
 from .files_made import SETTINGS, write_columns

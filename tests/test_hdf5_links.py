@@ -16,9 +16,9 @@ from numcodecs.zstd import Zstd
 
 import barospec.archive.readers
 from barospec.api import Archive, prepare
-from barospec.archive.ingest_report import Report
+from barospec.archive.ingest.report import Report
 from barospec.archive.readers import bliss, hdf5, nxxas, registry
-from barospec.archive.readers.isolated import read_isolated
+from barospec.archive.readers.subprocess_reader import read_isolated
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
 
 from .realdata import REALDATA, needs_realdata

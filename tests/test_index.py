@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.catalogs import index, index_files
 from barospec.catalogs.answer import ask
 from barospec.catalogs.known import Known, known_from

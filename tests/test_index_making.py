@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive import layout
-from barospec.archive import writer as writer_module
-from barospec.archive.store import Store
-from barospec.archive.writer import Batch, Writer
+from barospec.archive.store import read as layout
+from barospec.archive.store import write as writer_module
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Batch, Writer
 from barospec.catalogs import index, index_files, index_tables
 from barospec.schemas.errors import StoreError
 
@@ -297,7 +297,7 @@ def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> N
     where = index.folder(empty.location)
     killing = """if True:
         import os, signal, sys
-        from barospec.archive.store import Store
+        from barospec.archive.store.repository import Store
         from barospec.catalogs import index
         index.stamp = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         store = Store.open(sys.argv[1])

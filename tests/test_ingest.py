@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from barospec.api import Archive, prepare
-from barospec.archive.inputs import parse_settings
+from barospec.archive.ingest.paths import parse_settings
 from barospec.schemas.errors import CallError
 
 from .files_made import SETTINGS, write_columns

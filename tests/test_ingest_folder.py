@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from barospec.api import Archive, prepare
-from barospec.archive import ingest as writing
-from barospec.archive import parallel
-from barospec.archive.parallel import Job, parse, parse_file
-from barospec.archive.spool import Spool
+from barospec.archive.ingest import commit as writing
+from barospec.archive.ingest import parse_pool
+from barospec.archive.ingest.parse_pool import Job, parse, parse_file
+from barospec.archive.ingest.temp_buffer import Spool
 
 from .files_made import SETTINGS, write_columns
 from .test_cli import call
@@ -110,7 +110,7 @@ def test_strict_takes_none(folder: Path, tmp_path: Path) -> None:
 def test_workers_give_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [Job(path) for path in sorted(folder.iterdir())[:150] + sorted(folder.glob("*.h5"))]
     here = list(parse(jobs, workers=1))
-    monkeypatch.setattr(parallel, "WORTH", 0.0)
+    monkeypatch.setattr(parse_pool, "WORTH", 0.0)
     there = list(parse(jobs, workers=2))
     assert [p.path for p in there] == [job.path for job in jobs]
     for a, b in zip(here, there, strict=True):
@@ -122,10 +122,10 @@ def test_workers_give_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_crash_costs_the_file_that_caused_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [write_columns(tmp_path / f"{n}.xdi", seed=n) for n in range(8)]
-    worker = parallel._Worker()
+    worker = parse_pool._Worker()
     ask = worker._ask
 
-    def crash(jobs: list[Job]) -> list[parallel.Parsed]:
+    def crash(jobs: list[Job]) -> list[parse_pool.Parsed]:
         found = ask(jobs)
         if any(job.path.name == "5.xdi" for job in jobs):
             assert worker._process is not None
@@ -142,17 +142,17 @@ def test_a_crash_costs_the_file_that_caused_it(tmp_path: Path, monkeypatch: pyte
 
 
 def test_stopping_early_leaves_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH", 0.0)
+    monkeypatch.setattr(parse_pool, "WORTH", 0.0)
     started: list[int] = []
-    ask = parallel._Worker._ask
+    ask = parse_pool._Worker._ask
 
-    def noted(self: parallel._Worker, jobs: list[Job]) -> list[parallel.Parsed]:
+    def noted(self: parse_pool._Worker, jobs: list[Job]) -> list[parse_pool.Parsed]:
         found = ask(self, jobs)
         assert self._process is not None
         started.append(self._process.pid)
         return found
 
-    monkeypatch.setattr(parallel._Worker, "_ask", noted)
+    monkeypatch.setattr(parse_pool._Worker, "_ask", noted)
     stream = parse([Job(path) for path in sorted(folder.glob("*.xdi"))], workers=2)
     for _ in range(20):
         next(stream)
@@ -165,7 +165,7 @@ def test_stopping_early_leaves_no_process(folder: Path, monkeypatch: pytest.Monk
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_columns(tmp_path / "a.xdi")
-    read: Callable[..., object] = parallel.registry.read_file
+    read: Callable[..., object] = parse_pool.registry.read_file
 
     def slow(*words: object) -> object:
         found = read(*words)
@@ -173,7 +173,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
             file.write("8501.0 1.0\n")
         return found
 
-    monkeypatch.setattr(parallel.registry, "read_file", slow)
+    monkeypatch.setattr(parse_pool.registry, "read_file", slow)
     assert "changed while it was read" in str(parse_file(Job(path)).error)
     assert parse_file(Job(path, growing=True)).error is None
 

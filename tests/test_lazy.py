@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive import layout
-from barospec.archive.store import Store
-from barospec.archive.writer import Batch, Writer
+from barospec.archive.store import read
+from barospec.archive.store.repository import Store
+from barospec.archive.store.write import Batch, Writer
 from barospec.catalogs import blocks, index
 from barospec.schemas.errors import CallError, InvalidData, NotFound
 
@@ -23,7 +23,7 @@ from barospec.schemas.errors import CallError, InvalidData, NotFound
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of variables that were read."""
     seen: list[str] = []
-    original = layout.read_rows
+    original = read.read_rows
 
     def counted(source: object, *rest: object) -> object:
         seen.append(str(source))
@@ -169,7 +169,7 @@ def test_read_rows_in_any_order(rows: list[int], width: int) -> None:
 
     data = np.arange(300 * 30, dtype=float).reshape(300, 30)
     source = zarr.array(data, chunks=(64, 16))
-    found = layout.read_rows(source, np.array(rows, dtype=np.int64), width)
+    found = read.read_rows(source, np.array(rows, dtype=np.int64), width)
     expected = np.full((len(rows), width), np.nan)
     expected[:, : min(width, 30)] = data[rows, :width]
     np.testing.assert_array_equal(found, expected)

@@ -10,7 +10,7 @@ import pytest
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.schemas.errors import NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns

@@ -11,10 +11,10 @@ import pytest
 import xarray as xr
 
 from barospec.api import Archive
-from barospec.archive.apply_models import apply_models, interpolate_models
-from barospec.archive.modelstore import read_models, symbol
+from barospec.archive.compute.models import apply_models, interpolate_models
+from barospec.archive.ingest.models import read_models, symbol
 from barospec.archive.spins.registry import MODEL_OPERATORS
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.schemas.errors import CallError, InvalidData, NotFound, QueryError
 
 from .test_cli import call
@@ -65,7 +65,7 @@ def test_a_second_ingest_adds_nothing_and_a_change_is_a_conflict(archive: Archiv
 
 
 def test_what_came_in_comes_out(archive: Archive) -> None:
-    from barospec.archive.spins.records import read_models as from_sheet
+    from barospec.archive.spins.sheets.records import read_models as from_sheet
 
     stored = {record.model_id: record for record in read_models(Store(archive.location).read(archive.snapshot))}
     for path in SHEETS.glob("*.yaml"):

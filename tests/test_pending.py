@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from barospec.api import Archive
-from barospec.archive import seals
-from barospec.archive.store import Store
+from barospec.archive.store import checksums
+from barospec.archive.store.repository import Store
 from barospec.catalogs import derive_due, index
 
 from .files_made import SETTINGS, write_columns
@@ -114,7 +114,7 @@ def test_no_verb_fails_for_what_comes_after_its_commit(
 
     with monkeypatch.context() as patch:
         patch.setattr(index, "publish", publish)
-        patch.setattr(seals, "write_seal", no_space)
+        patch.setattr(checksums, "write_seal", no_space)
         VERBS[verb](archive, one, tmp_path)
     made = archive if verb != "create" else Archive(tmp_path / "new")
     assert made.snapshot != before
@@ -136,14 +136,14 @@ def test_checksums_that_could_not_be_recorded_are_recorded_later_the_oldest_firs
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(seals, "write_seal", no_space)
+        patch.setattr(checksums, "write_seal", no_space)
         for number in (2, 3):
             report = add(archive, tmp_path, number)
             assert report.pending == ["checksums: [Errno 28] No space left on device"]
             assert len(archive.query()) == number
     assert sealed(archive)[:2] == [False, False]
     # What stops in between leaves the rest to the next.
-    real, made = seals.write_seal, list[str]()
+    real, made = checksums.write_seal, list[str]()
 
     def once(files: Any, target: str, *rest: Any, **more: Any) -> None:
         if made:
@@ -152,7 +152,7 @@ def test_checksums_that_could_not_be_recorded_are_recorded_later_the_oldest_firs
         real(files, target, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(seals, "write_seal", once)
+        patch.setattr(checksums, "write_seal", once)
         assert add(archive, tmp_path, 3).pending == ["checksums: [Errno 28] No space left on device"]
     assert sealed(archive)[:2] == [False, True]
     report = add(archive, tmp_path, 3)  # nothing is new, and what was left is done

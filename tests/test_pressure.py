@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barospec.api import prepare
-from barospec.archive.pressure import (
+from barospec.archive.sheets.ruby_pressure import (
     CORRECTIONS,
     SCALES,
     from_gauge,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.catalogs import index
 from barospec.catalogs.annotations import note_flags
 from barospec.catalogs.answer import Answer, ask

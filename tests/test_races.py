@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from barospec.api import Archive
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
 from barospec.catalogs import index
 
 from .files_made import SETTINGS, write_columns

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.archive.readers import bliss, isolated, registry, scans, tables
+from barospec.archive.readers import bliss, registry, scans, subprocess_reader, tables
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, UnreadableFile
 from barospec.schemas.records import Scan
 from barospec.schemas.units import find_unit
@@ -185,16 +185,16 @@ def test_a_crash_of_the_library_is_an_error_of_the_file(tmp_path: Path, monkeypa
     module.write_text("import os\ndef read_scans(path, options):\n    os.abort()\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(UnreadableFile, match=r"some\.h5: the library that reads it crashed"):
-        isolated.read_isolated("crashing", Path("some.h5"), {})
+        subprocess_reader.read_isolated("crashing", Path("some.h5"), {})
 
 
 def test_an_endless_loop_in_the_library_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / "endless.py"
     module.write_text("import time\ndef read_scans(path, options):\n    time.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolated, "PATIENCE", 1.0)
+    monkeypatch.setattr(subprocess_reader, "PATIENCE", 1.0)
     with pytest.raises(UnreadableFile, match="took more than 1 s"):
-        isolated.read_isolated("endless", Path("some.h5"), {})
+        subprocess_reader.read_isolated("endless", Path("some.h5"), {})
 
 
 def test_isolated_reading_gives_what_direct_reading_gives() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from barospec.api import Archive
 from barospec.archive.operators.edge_energy import edge_energy
 from barospec.archive.operators.normalize import normalize
-from barospec.archive.readers import athena, perl, projects, registry
+from barospec.archive.readers import athena, athena_project, perl, registry
 from barospec.schemas.errors import InvalidData, UnreadableFile
 from barospec.schemas.records import Scan
 from tests.realdata import REALDATA, needs_realdata
@@ -87,7 +87,7 @@ def test_no_directory_gets_into_the_header() -> None:
     ],
 )
 def test_paths_lose_their_directories(text: str, expected: str) -> None:
-    assert projects.without_folders(text) == expected
+    assert athena_project.without_folders(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_truncated_and_hostile_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(PERL.read_bytes()[:-8])
     with pytest.raises(UnreadableFile, match=r"cut\.prj: the packed data end early"):
         registry.read_file(path)
-    monkeypatch.setattr(projects, "_MOST", 2048)
+    monkeypatch.setattr(athena_project, "_MOST", 2048)
     with pytest.raises(UnreadableFile, match="unpacks to more than"):
         registry.read_file(PERL)
 

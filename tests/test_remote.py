@@ -24,7 +24,7 @@ from packaging.version import Version
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.store import Store, _reader
+from barospec.archive.store.repository import Store, _reader
 from barospec.catalogs import index
 from barospec.cli.main import run
 from barospec.schemas.errors import BarospecError, CallError, Conflict, LostRace, NotFound, StoreError, Unsupported
@@ -366,7 +366,9 @@ def test_no_bucket_no_archive_no_service(copied: str, monkeypatch: pytest.Monkey
         assert len(told.splitlines()) == 1
     with pytest.raises(NotFound, match=f"no archive at s3://{BUCKET}/elsewhere.*barospec init"):
         barospec.open(f"s3://{BUCKET}/elsewhere")
-    monkeypatch.setattr("barospec.archive.remote.ANSWER_SECONDS", 2)  # not to wait as long as a user should
+    monkeypatch.setattr(
+        "barospec.archive.store.storage.bucket.ANSWER_SECONDS", 2
+    )  # not to wait as long as a user should
     with _blackhole() as silent:
         for port in (silent.getsockname()[1], 9):
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
@@ -397,7 +399,7 @@ def slow(service: Service, method: str, folder: str) -> Answer:
 def test_an_answer_that_does_not_end_is_given_up(
     service: Service, copied: str, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    monkeypatch.setattr("barospec.archive.waiting.ANSWER_SECONDS", 2)
+    monkeypatch.setattr("barospec.archive.store.storage.time_limits.ANSWER_SECONDS", 2)
     archive = Archive(copied)
     lazy = archive.query("xas Ni K").to_xarray()["mu"]
     _reader.cache_clear()  # with manifests that other tests have read
@@ -418,7 +420,7 @@ def test_a_commit_without_an_answer_is_not_called_failed(
     service: Service, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = Archive.create(address)
-    monkeypatch.setattr("barospec.archive.waiting.COMMIT_SECONDS", 2)
+    monkeypatch.setattr("barospec.archive.store.storage.time_limits.COMMIT_SECONDS", 2)
 
     def late(environ: Environment, start: Any) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "PUT" and "/store/refs/" in environ["PATH_INFO"]:
@@ -452,7 +454,7 @@ def test_an_archive_behind_a_plain_web_server_is_a_wrong_call() -> None:
 
 
 def test_without_obstore_the_error_names_the_extra(copied: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from barospec.archive import remote
+    from barospec.archive.store.storage import bucket as remote
 
     remote._client.cache_clear()
     monkeypatch.setitem(sys.modules, "obstore.store", None)

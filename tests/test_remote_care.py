@@ -10,7 +10,7 @@ import pytest
 
 import barospec
 from barospec.api import Archive
-from barospec.archive import clearing
+from barospec.archive.store import garbage_collection
 from barospec.catalogs import index
 from barospec.schemas.errors import BarospecError, NotFound
 
@@ -140,7 +140,7 @@ def test_clearing_and_deleting(
     assert purged.cleared is not None
     assert purged.cleared.left_until is not None
     assert [trace for trace in traces if trace not in objects.everything()] == []
-    monkeypatch.setattr(clearing, "PATIENCE", clearing.PATIENCE * 0)  # a day later
+    monkeypatch.setattr(garbage_collection, "PATIENCE", garbage_collection.PATIENCE * 0)  # a day later
     done = archive.gc()
     assert (done.removed["snapshots"] >= 2, done.bytes > 0, done.left_until) == (True, True, None)
     with pytest.raises(NotFound):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from barospec.api import Archive
-from barospec.archive.files import files_of
-from barospec.archive.seals import digests, write_seal
-from barospec.archive.snapshots import copied, read_snapshot
+from barospec.archive.store.checksums import digests, write_seal
+from barospec.archive.store.snapshot_files import copied, read_snapshot
+from barospec.archive.store.storage.files import files_of
 from barospec.schemas.errors import BarospecError, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -131,10 +131,10 @@ def test_without_damage_nothing_is_repaired(archive: Archive, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("place", "number"),
     [
-        ("barospec.archive.repair:json.dumps", 2),  # before the reference is moved
-        ("barospec.archive.repair:write_seal", 1),
-        ("barospec.archive.files:LocalFiles.remove", 1),
-        ("barospec.archive.files:LocalFiles.remove", 3),
+        ("barospec.archive.verify.repair:json.dumps", 2),  # before the reference is moved
+        ("barospec.archive.verify.repair:write_seal", 1),
+        ("barospec.archive.store.storage.files:LocalFiles.remove", 1),
+        ("barospec.archive.store.storage.files:LocalFiles.remove", 3),
         ("icechunk:Session.commit", 1),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_writer_killed_beside_the_history_leaves_no_trace(
     run_ahead(archive)
     before = Archive(root).log()
     write_columns(tmp_path / "3.dat", seed=3)
-    place = f"barospec.archive.files:LocalFiles.{'write' if write else 'remove'}"
+    place = f"barospec.archive.store.storage.files:LocalFiles.{'write' if write else 'remove'}"
     run_killed(INGEST, [str(root), str(tmp_path / "3.dat"), *SETTINGS], place, number)
     archive, committed = Archive(root), not write
     assert archive.log()[committed:] == before

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive.apply import apply
-from barospec.archive.repeats import point_numbers, scatter
+from barospec.archive.compute.replicates import point_numbers, scatter
+from barospec.archive.compute.spectra import apply
 from barospec.schemas.errors import CallError
 
 from .test_apply import spectra

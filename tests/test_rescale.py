@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive.pressure import SCALES, ruby_pressure
-from barospec.archive.rescale import rescaled
+from barospec.archive.edit.rescale_pressure import rescaled
+from barospec.archive.sheets.ruby_pressure import SCALES, ruby_pressure
 from barospec.schemas.errors import CallError, InvalidData
 
 from .files_made import write_columns

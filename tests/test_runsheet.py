@@ -12,8 +12,8 @@ import yaml
 
 from barospec import sample_data
 from barospec.api import Archive, prepare
-from barospec.archive.runsheet import read_sheet
-from barospec.archive.scan_table import read_table, split_header
+from barospec.archive.readers.spreadsheet import read_table, split_header
+from barospec.archive.sheets.run_sheet import read_sheet
 from barospec.schemas.errors import UnreadableFile
 from barospec.schemas.sheet import json_schema
 

@@ -94,7 +94,7 @@ def test_examples_are_ingested(text: str, folder: Path, empty: Archive) -> None:
 
 
 def test_every_preset_stands_in_the_page() -> None:
-    from barospec.archive.readers.layouts import LAYOUTS
+    from barospec.archive.readers.beamline_layouts import LAYOUTS
 
     page = PAGE.read_text(encoding="utf-8")
     for name, _, _ in LAYOUTS:

@@ -13,9 +13,9 @@ import openpyxl
 import pytest
 import yaml
 
-from barospec.archive import structures
 from barospec.archive.readers.registry import read_file
-from barospec.archive.runsheet import read_sheet
+from barospec.archive.sheets.run_sheet import read_sheet
+from barospec.archive.structures import structures
 from barospec.sample_data import RAW, generate, sheets, spectra, truth
 
 TRUTH = truth.load_truth()

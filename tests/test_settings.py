@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.settings import DEFAULTS, check_orcid, check_ror, check_setting
+from barospec.archive.store.settings import DEFAULTS, check_orcid, check_ror, check_setting
 from barospec.schemas.errors import CallError, InvalidData
 
 # Published examples: orcid.org's documentation (Josiah Carberry), ror.org's (ESRF, CNRS).

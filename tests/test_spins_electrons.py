@@ -13,17 +13,17 @@ from barospec.archive.spins import models
 from barospec.archive.spins.chain import hopping_to_spins
 from barospec.archive.spins.comparison import paper_against_exact
 from barospec.archive.spins.effective import coupling, full_matrix
-from barospec.archive.spins.electrons import (
+from barospec.archive.spins.electrons.electrons import (
     CLUSTERS,
     electron_cluster,
     parameter_operators,
     parity_levels,
     reduce_cluster,
 )
-from barospec.archive.spins.fermions import FockSector
+from barospec.archive.spins.electrons.fermions import FockSector
 from barospec.archive.spins.observables import spin_correlations
-from barospec.archive.spins.records import read_models
 from barospec.archive.spins.sensitivity import decided, sample_box, sensitivity, share
+from barospec.archive.spins.sheets.records import read_models
 from barospec.archive.spins.trans_proximate import CRITERIA, mean_force_couplings, trans_proximate
 from barospec.sample_data import RAW
 from barospec.schemas.errors import CallError, InvalidData

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from barospec.archive.spins.model_record import ModelRecord
-from barospec.archive.spins.records import read_models
+from barospec.archive.spins.sheets.model_record import ModelRecord
+from barospec.archive.spins.sheets.records import read_models
 from barospec.catalogs import spin_pictures
 from barospec.sample_data import RAW
 from barospec.schemas.errors import CallError, InvalidData

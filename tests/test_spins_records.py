@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from barospec.archive.spins.models import STACKS
-from barospec.archive.spins.records import REQUIRED, REQUIRED_AT, read_models
+from barospec.archive.spins.sheets.records import REQUIRED, REQUIRED_AT, read_models
 from barospec.sample_data import RAW
 from barospec.schemas.errors import InvalidData, UnreadableFile
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive
-from barospec.archive.modelstore import fingerprint
-from barospec.archive.spins.model_record import ModelRecord, Parameter
-from barospec.archive.spins.records import read_models
-from barospec.archive.spins.sheets import is_model_sheet, write_models
+from barospec.archive.ingest.models import fingerprint
+from barospec.archive.spins.sheets.model_record import ModelRecord, Parameter
+from barospec.archive.spins.sheets.records import read_models
+from barospec.archive.spins.sheets.sheets import is_model_sheet, write_models
 from barospec.sample_data import RAW
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, UnreadableFile
 

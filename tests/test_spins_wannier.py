@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from barospec.archive.readers.models_registry import read_model
 from barospec.archive.readers.wannier90 import Hoppings
-from barospec.archive.spins import wannier
-from barospec.archive.spins.electrons import electron_cluster
+from barospec.archive.spins.electrons import wannier
+from barospec.archive.spins.electrons.electrons import electron_cluster
+from barospec.archive.spins.electrons.wannier import Orbital, extract_hoppings, over_all, read_labels
 from barospec.archive.spins.outputs import as_array
-from barospec.archive.spins.records import read_models
-from barospec.archive.spins.wannier import Orbital, extract_hoppings, over_all, read_labels
+from barospec.archive.spins.sheets.records import read_models
 from barospec.sample_data import RAW
 from barospec.sample_data.hamiltonian import FUNCTIONS, trilayer_hamiltonian
 from barospec.sample_data.truth import load_truth

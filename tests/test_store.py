@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from barospec.api import Archive
-from barospec.archive import durable
-from barospec.archive.head import Local
-from barospec.archive.store import Store
+from barospec.archive.store.repository import Store
+from barospec.archive.store.storage import disk_sync
+from barospec.archive.store.storage.location import Local
 from barospec.catalogs import index
 from barospec.schemas.errors import BarospecError, Conflict, NotFound, StoreError
 
@@ -128,7 +128,7 @@ def test_kill_during_ingest_leaves_the_previous_snapshot(empty: Archive, tmp_pat
         ("icechunk:Repository.writable_session", 1),
         ("icechunk:IcechunkStore.set", 1),
         ("icechunk:IcechunkStore.set", 30),
-        ("barospec.archive.store:Store._commit", 1),
+        ("barospec.archive.store.repository:Store._commit", 1),
         ("icechunk:Session.commit", 1),
     ):
         run_killed(COMMAND_LINE, words, place, number)
@@ -143,8 +143,8 @@ def test_kill_during_ingest_leaves_the_previous_snapshot(empty: Archive, tmp_pat
     ("place", "number", "after"),
     [
         ("icechunk:Session.commit", 1, True),
-        ("barospec.archive.seals:write_seal", 1, False),
-        ("barospec.archive.seals:write_seal", 1, True),
+        ("barospec.archive.store.checksums:write_seal", 1, False),
+        ("barospec.archive.store.checksums:write_seal", 1, True),
         ("barospec.catalogs.index:publish", 2, False),  # the first is of the empty archive, to look for duplicates
     ],
 )
@@ -211,7 +211,7 @@ def test_one_flipped_bit_in_a_chunk_is_an_error(empty: Archive, tmp_path: Path) 
 
 
 def _everything(store: Store) -> list[bytes]:
-    from barospec.archive.layout import array
+    from barospec.archive.store.read import array
 
     root = store.read(store.location.head())
     return [repr(array(root, path)[...].tolist()).encode() for path in sorted(root_arrays(root))]
@@ -225,7 +225,7 @@ def root_arrays(root: object) -> list[str]:
 
 
 def test_nothing_of_ours_is_on_stdout_at_open(empty: Archive) -> None:
-    code = f"from barospec.archive.store import Store; Store.open({str(empty.location.root)!r})"
+    code = f"from barospec.archive.store.repository import Store; Store.open({str(empty.location.root)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""
 
@@ -240,14 +240,14 @@ def test_what_is_reported_is_on_the_disk(empty: Archive, tmp_path: Path, monkeyp
     """Chunks before the reference names them, and all of it before the commit is reported."""
     seen: list[tuple[str, int, bool]] = []
     store, before = Store(empty.location), empty.location.head()
-    flush = durable.to_disk
+    flush = disk_sync.to_disk
 
     def noted(location: Local) -> None:
         chunks = sum(path.is_file() for path in (location.store / "chunks").rglob("*"))
         seen.append((location.head(), chunks, (location.root / f"seals/{location.head()}.json").exists()))
         flush(location)
 
-    monkeypatch.setattr("barospec.archive.store.to_disk", noted)
+    monkeypatch.setattr("barospec.archive.store.repository.to_disk", noted)
     with store.transaction("test") as work:
         work.root.create_array("x", data=np.arange(3.0))
         work.message = "x"
@@ -266,7 +266,7 @@ def test_a_disk_that_cannot_write_is_an_error(empty: Archive, monkeypatch: pytes
         if fails.pop(0):
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("barospec.archive.store.to_disk", broken)
+    monkeypatch.setattr("barospec.archive.store.repository.to_disk", broken)
 
     def write() -> None:
         with store.transaction("test") as work:
@@ -281,4 +281,4 @@ def test_a_disk_that_cannot_write_is_an_error(empty: Archive, monkeypatch: pytes
         write()
     assert empty.location.head() in str(told.value)
     with pytest.raises(FileNotFoundError):
-        durable.to_disk(Local(empty.location.root / "nowhere", ""))
+        disk_sync.to_disk(Local(empty.location.root / "nowhere", ""))

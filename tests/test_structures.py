@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.archive.structures import Bond, Structure, bonds, from_mapping, read_cif
+from barospec.archive.structures.structures import Bond, Structure, bonds, from_mapping, read_cif
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
 from tests.realdata import REALDATA, needs_realdata
 

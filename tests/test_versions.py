@@ -11,7 +11,7 @@ import pytest
 
 import barospec
 from barospec.api import Archive
-from barospec.archive.compare import Change
+from barospec.archive.history.diff import Change
 from barospec.catalogs import index
 from barospec.cli.diff import lines
 from barospec.schemas.errors import CallError, Conflict, NotFound
@@ -76,7 +76,7 @@ def test_tags_tell_who_when_and_why(archive: Archive, monkeypatch: pytest.Monkey
 
 def test_a_tag_without_its_record_gets_it(archive: Archive) -> None:
     """As after a kill between the two: the same call again completes it."""
-    from barospec.archive.store import Store
+    from barospec.archive.store.repository import Store
 
     named = archive.snapshot
     Store(archive.location).tag("v1", named)

@@ -17,9 +17,9 @@ import pytest
 import typer
 
 from barospec.api import Archive
-from barospec.archive.inputs import parse_settings
+from barospec.archive.ingest.paths import parse_settings
+from barospec.archive.ingest.watch import Folder, Watch
 from barospec.archive.readers import bliss
-from barospec.archive.watch import Folder, Watch
 from barospec.cli.watching import Wanted, follow
 from barospec.schemas.errors import CallError, StoreError
 
@@ -382,7 +382,7 @@ def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Pat
     run_killed(COMMAND_LINE, words, "icechunk:Session.commit", after=True)
     assert len(archive.query()) == 16
     arrive(raw, range(16, 24))
-    run_killed(COMMAND_LINE, words, "barospec.archive.seals:write_seal")
+    run_killed(COMMAND_LINE, words, "barospec.archive.store.checksums:write_seal")
     assert len(archive.query()) == 24
     arrive(raw, range(24, 32))
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

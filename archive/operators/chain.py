@@ -1,6 +1,6 @@
 """Chains of operators: references taken through them, and the run, in one pass.
 
-Numpy only. ``archive/apply.py`` wraps this in xarray and dask: it asks `prepare` for a `Plan`, gives each
+Numpy only. ``archive/compute/spectra.py`` wraps this in xarray and dask: it asks `prepare` for a `Plan`, gives each
 block of spectra to `run`, and finds units and kinds of the results in ``Plan.outputs``.
 """
 

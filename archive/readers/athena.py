@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.readers import projects, scans, tables
-from barospec.archive.readers.projects import Group, Project
+from barospec.archive.readers import athena_project, scans, tables
+from barospec.archive.readers.athena_project import Group, Project
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.vocabulary import find_edge
@@ -39,7 +39,7 @@ _AGREES = 1e-6
 
 def sniff(head: bytes, filename: str) -> bool:
     """Whether the file, unpacked if need be, names itself an Athena project."""
-    return projects.MARK in projects.beginning(head)
+    return athena_project.MARK in athena_project.beginning(head)
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
@@ -63,7 +63,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     UnreadableFile, InvalidData
         See ``archive/readers/README.md``; a group that is no spectrum is a problem of the first scan.
     """
-    project = projects.read_project(path)
+    project = athena_project.read_project(path)
     notes = list(project.problems)
     names = _names(project, path, notes)
     found: list[Scan] = []
@@ -77,7 +77,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         listing = "\n  ".join(str(note) for note in notes) or "it has no groups"
         raise InvalidData(f"{path}: no group of the project is a spectrum:\n  {listing}")
     if project.journal.strip():
-        found[0].header["journal"] = projects.without_folders(project.journal)
+        found[0].header["journal"] = athena_project.without_folders(project.journal)
     found[0].problems[:0] = notes
     return found
 

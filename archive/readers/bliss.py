@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.readers import counters, environment, hdf5, scans
+from barospec.archive.readers import channel_mapping, hdf5, sample_environment, scans
 from barospec.archive.readers.hdf5 import NXXAS
-from barospec.archive.readers.isolated import call_isolated, read_isolated
+from barospec.archive.readers.subprocess_reader import call_isolated, read_isolated
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
 
@@ -27,7 +27,7 @@ suffixes = (".h5", ".hdf5", ".nx", ".nxs")
 
 
 @dataclass(slots=True)
-class _Entry(counters.Entry):
+class _Entry(channel_mapping.Entry):
     """An entry with the group it came from."""
 
     group: Any = None
@@ -81,7 +81,7 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     """What `read` does, in this process: for files that are known to be sound."""
     taken = _take(path, options)
     if not taken.scans:
-        raise InvalidData(counters.nothing_read(path, taken.refused | taken.other, taken.notes))
+        raise InvalidData(channel_mapping.nothing_read(path, taken.refused | taken.other, taken.notes))
     taken.scans[0].problems[:0] = taken.all_notes(path)
     return taken.scans
 
@@ -131,7 +131,7 @@ class _Taken:
 
     def all_notes(self, path: Path) -> list[Problem]:
         told = [
-            Problem("note", f"no spectrum in {counters.names_of(keys)}: {why}", str(path))
+            Problem("note", f"no spectrum in {channel_mapping.names_of(keys)}: {why}", str(path))
             for why, keys in self.other.items()
         ]
         return [*self.notes, *told]
@@ -145,7 +145,7 @@ def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozens
             file.links.begin()
             try:
                 taken.scans.append(_scan(key, group, _slow(key, entries, path), path, options, finished))
-            except counters.NoSpectrum as reason:
+            except channel_mapping.NoSpectrum as reason:
                 taken.other.setdefault(str(reason), []).append(key)
             except InvalidData as error:
                 message = str(error).removeprefix(f"{path} [{key}]: ")
@@ -185,7 +185,7 @@ def _entries(file: hdf5.Group, path: Path, notes: list[Problem], seen: frozenset
     return found
 
 
-def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> list[counters.Entry]:
+def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> list[channel_mapping.Entry]:
     """The other parts of a scan: ``n.2``, with channels that are recorded slowly, for ``n.1``."""
     number, _, _ = key.rpartition(".")
     others = ((other, group) for other, group in entries if other != key and other.rpartition(".")[0] == number)
@@ -195,7 +195,9 @@ def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> li
 def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
     found = _counters(group, least)
     # Attributes cost as much as small arrays; only units that decide something are read.
-    telling = {name for name in found if counters.is_energy(name)} | set(environment.like_thermometers(found))
+    telling = {name for name in found if channel_mapping.is_energy(name)} | set(
+        sample_environment.like_thermometers(found)
+    )
     data = hdf5.get(group, hdf5.attribute(group, "default") or "plotselect")
     names = hdf5.get(group, "techniques/names")
     emission = names is not None and b"XES" in np.asarray(names[()]).astype(bytes).ravel()
@@ -213,35 +215,35 @@ def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
 def _scan(
     key: str,
     group: hdf5.Group,
-    slow: Sequence[counters.Entry],
+    slow: Sequence[channel_mapping.Entry],
     path: Path,
     options: Mapping[str, Any],
     finished: bool,
 ) -> Scan:
     entry = _entry(key, group, path)
     if not entry.counters:
-        raise counters.NoSpectrum("no 1-D counters under measurement")
+        raise channel_mapping.NoSpectrum("no 1-D counters under measurement")
     status = entry.text("writer/status").upper()
     if not entry.text("end_time"):
         if status and status not in ("SUCCEEDED", "FAILED"):
-            raise counters.NoSpectrum(f"not finished (writer status {status}); read the file again later")
+            raise channel_mapping.NoSpectrum(f"not finished (writer status {status}); read the file again later")
         entry.tell("warning", "no end_time: the scan may be unfinished")
     if (ended := entry.text("end_reason")) and ended.upper() != "SUCCESS":
         entry.tell("warning", f"the scan ended with {ended}")
-    wanted = counters.wanted_channels(options, entry.place)
-    technique, axis, unit = counters.find_axis(entry, wanted.get("energy"))
-    chosen = counters.choose(entry, technique, axis, wanted)
-    energy = counters.in_ev(entry, axis, unit or hdf5.attribute(entry.counters[axis], "units"))
+    wanted = channel_mapping.wanted_channels(options, entry.place)
+    technique, axis, unit = channel_mapping.find_axis(entry, wanted.get("energy"))
+    chosen = channel_mapping.choose(entry, technique, axis, wanted)
+    energy = channel_mapping.in_ev(entry, axis, unit or hdf5.attribute(entry.counters[axis], "units"))
     arrays = {"energy": energy}
-    arrays |= {channel: counters.sum_of(entry, names) for channel, names in chosen.items()}
+    arrays |= {channel: channel_mapping.sum_of(entry, names) for channel, names in chosen.items()}
     arrays = _same_length(entry, arrays)
     conditions = {"technique": technique} | _conditions(entry, technique)
-    conditions |= environment.temperature(entry, slow, wanted.get("temperature"))
-    header = _header(entry, {"energy": [axis], **chosen}) | environment.dead_time(entry, chosen)
+    conditions |= sample_environment.temperature(entry, slow, wanted.get("temperature"))
+    header = _header(entry, {"energy": [axis], **chosen}) | sample_environment.dead_time(entry, chosen)
     scan = scans.make_scan(
         path,
         arrays.pop("energy"),
-        counters.alive(entry, arrays, chosen),
+        channel_mapping.alive(entry, arrays, chosen),
         name=key,
         title=entry.text("title"),
         conditions=conditions,
@@ -266,7 +268,7 @@ def _counters(group: hdf5.Group, least: int) -> dict[str, hdf5.Dataset]:
     }
 
 
-def _same_length(entry: counters.Entry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
+def _same_length(entry: channel_mapping.Entry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
     """Fast and slow channels of one scan may differ by a point; then all are cut to the shortest."""
     sizes = {channel: values.size for channel, values in arrays.items()}
     shortest, longest = min(sizes.values()), max(sizes.values())
@@ -327,6 +329,6 @@ def _header(entry: _Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
             continue
         header[f"positioners.{key}"] = f"{value:.10g} {hdf5.attribute(item, 'units')}".strip()
     if unknown:
-        names = ", ".join(unknown[: counters.SHOWN]) + (", ..." if len(unknown) > counters.SHOWN else "")
+        names = ", ".join(unknown[: channel_mapping.SHOWN]) + (", ..." if len(unknown) > channel_mapping.SHOWN else "")
         entry.tell("note", f"{len(unknown)} positioners have no value ({names})")
     return {key: text for key, text in header.items() if text.strip()}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.readers import environment, layouts, scans, tables
+from barospec.archive.readers import beamline_layouts, sample_environment, scans, tables
 from barospec.schemas.errors import InvalidData, did_you_mean
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.vocabulary import CHANNELS, find_channel
@@ -28,7 +28,7 @@ _HOW = "columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}"
 
 def sniff(head: bytes, filename: str) -> bool:
     """Whether the file begins like one of the known beamline layouts."""
-    return layouts.find_layout(head) is not None
+    return beamline_layouts.find_layout(head) is not None
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
@@ -54,12 +54,12 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     """
     text, problems = tables.read_text(path)
     lines = text.split("\n")
-    known = layouts.find_layout(text[:4096].encode("utf-8"))
+    known = beamline_layouts.find_layout(text[:4096].encode("utf-8"))
     if known:
         layout = known[1](lines)
     else:
-        first = layouts.first_row(lines)
-        layout = layouts.Layout(first, layouts.labels_above(lines, first), {})
+        first = beamline_layouts.first_row(lines)
+        layout = beamline_layouts.Layout(first, beamline_layouts.labels_above(lines, first), {})
     given = options.get("columns") or _present(layout)
     if not given:
         raise InvalidData(f"{path}: {_describe(lines, layout)} Say which column is what in the run sheet: {_HOW}.")
@@ -70,7 +70,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         problems.append(Problem("note", f"read as {known[0]}" + (f": {layout.note}" if layout.note else ""), str(path)))
         problems += _against_request(table.values, layout, energy, options, path)
     header = {"header": "\n".join(lines[: layout.first]).rstrip()}
-    header |= environment.dead_time_columns(layout.labels, channels)
+    header |= sample_environment.dead_time_columns(layout.labels, channels)
     return [
         scans.make_scan(
             path,
@@ -187,7 +187,7 @@ def _number(wanted: Any, key: str, width: int, labels: list[str], path: Path) ->
     raise InvalidData(f'{path}: columns: {key}: there is no column "{text}". {there}')
 
 
-def _present(layout: layouts.Layout) -> dict[str, Any]:
+def _present(layout: beamline_layouts.Layout) -> dict[str, Any]:
     """The layout's columns without the detectors that this file does not have."""
     return {
         key: entry
@@ -196,7 +196,7 @@ def _present(layout: layouts.Layout) -> dict[str, Any]:
     }
 
 
-def _describe(lines: list[str], layout: layouts.Layout) -> str:
+def _describe(lines: list[str], layout: beamline_layouts.Layout) -> str:
     """What is there, for a person who has to write the layout."""
     if layout.first >= len(lines):
         return "there are no two rows of numbers of one width in it."
@@ -207,7 +207,7 @@ def _describe(lines: list[str], layout: layouts.Layout) -> str:
 
 
 def _against_request(
-    values: tables.Array, layout: layouts.Layout, energy: tables.Array, options: Mapping[str, Any], path: Path
+    values: tables.Array, layout: beamline_layouts.Layout, energy: tables.Array, options: Mapping[str, Any], path: Path
 ) -> list[Problem]:
     """A warning where the axis as measured strays from the one that was asked for."""
     if not layout.requested or layout.requested not in layout.labels:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.readers import counters, hdf5, scans
+from barospec.archive.readers import channel_mapping, hdf5, scans
 from barospec.archive.readers.hdf5 import NXXAS
-from barospec.archive.readers.isolated import read_isolated
+from barospec.archive.readers.subprocess_reader import read_isolated
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.units import convert, find_unit
@@ -86,7 +86,7 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
                 refused.setdefault(message, []).append(key)
         notes += file.links.problems()
     if not found:
-        raise InvalidData(counters.nothing_read(path, refused, notes))
+        raise InvalidData(channel_mapping.nothing_read(path, refused, notes))
     found[0].problems[:0] = notes
     return found
 
@@ -108,7 +108,7 @@ def _definition(group: Any) -> str:
 
 
 @dataclass(slots=True)
-class _Entry(counters.Entry):
+class _Entry(channel_mapping.Entry):
     """An NXxas entry; its counters are paths of 1-D and 2-D datasets within it."""
 
     group: Any = None
@@ -123,20 +123,22 @@ def _scans(key: str, group: Any, path: Path, options: Mapping[str, Any]) -> list
         raise InvalidData(f"{path} [{key}]: the definition NXxasproc (processed data) is not read; its raw file is.")
     instrument = _of_class(group, "NXinstrument", "instrument")
     entry = _Entry(key, path, _datasets(group, instrument), group=group)
-    wanted = counters.wanted_channels(options, entry.place)
+    wanted = channel_mapping.wanted_channels(options, entry.place)
     mode, is_ratio = _mode(entry)
     if wanted:
-        chosen = {channel: counters.named(entry, channel, given)[0][0] for channel, given in wanted.items()}
-        unit = counters.named(entry, "energy", wanted["energy"])[1] if "energy" in wanted else ""
+        chosen = {channel: channel_mapping.named(entry, channel, given)[0][0] for channel, given in wanted.items()}
+        unit = channel_mapping.named(entry, "energy", wanted["energy"])[1] if "energy" in wanted else ""
     else:
         chosen, unit = _by_form(entry, mode, is_ratio), ""
     chosen.setdefault("energy", "energy" if "energy" in entry.counters else "instrument/monochromator/energy")
     missing = [where for where in chosen.values() if where not in entry.counters]
     if missing:
-        raise InvalidData(f"{entry.place}: no dataset {missing[0]}. There are {counters.listing(entry, 20)}.")
+        raise InvalidData(f"{entry.place}: no dataset {missing[0]}. There are {channel_mapping.listing(entry, 20)}.")
     entry.units = {where: hdf5.attribute(entry.counters[where], "units") for where in chosen.values()}
-    energy = counters.in_ev(entry, chosen["energy"], unit)
-    arrays = {channel: counters.values_of(entry, where) for channel, where in chosen.items() if channel != "energy"}
+    energy = channel_mapping.in_ev(entry, chosen["energy"], unit)
+    arrays = {
+        channel: channel_mapping.values_of(entry, where) for channel, where in chosen.items() if channel != "energy"
+    }
     conditions = _conditions(entry, instrument, mode)
     header = _header(entry, chosen)
     found: list[Scan] = []
@@ -150,7 +152,7 @@ def _scans(key: str, group: Any, path: Path, options: Mapping[str, Any]) -> list
             scans.make_scan(
                 path,
                 energy,
-                counters.alive(entry, channels, {channel: [where] for channel, where in chosen.items()}),
+                channel_mapping.alive(entry, channels, {channel: [where] for channel, where in chosen.items()}),
                 name=f"{key} {row + 1}" if rows > 1 else key,
                 title=entry.text("title"),
                 conditions=conditions,
@@ -228,7 +230,7 @@ def _by_form(entry: _Entry, mode: str, is_ratio: bool) -> dict[str, str]:
     if not set(chosen) - {"i0", "irefer"}:
         raise InvalidData(
             f"{entry.place}: neither intensity, nor absorbed_beam, nor itrans or ifluor is in it. Say channels: "
-            f"{{energy: ..., mutrans: ...}}; datasets are {counters.listing(entry, 20) or 'none'}."
+            f"{{energy: ..., mutrans: ...}}; datasets are {channel_mapping.listing(entry, 20) or 'none'}."
         )
     return chosen
 

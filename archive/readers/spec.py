@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from barospec.archive.readers import counters, environment, scans, tables
+from barospec.archive.readers import channel_mapping, sample_environment, scans, tables
 from barospec.schemas.errors import InvalidData, UnreadableFile
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.units import find_unit
@@ -92,7 +92,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     blocks = _blocks(text)
     if not blocks:  # also Quanty's ".spec", which has its own reader
         raise UnreadableFile(f"{path}: no scan (#S number command) in it: no SPEC file, or cut before its first scan.")
-    wanted = counters.wanted_channels(options, str(path))
+    wanted = channel_mapping.wanted_channels(options, str(path))
     found: list[Scan] = []
     other: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
@@ -100,16 +100,16 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         last = block is blocks[-1] and not text.endswith("\n") and bool(block.rows) and bool(block.rows[-1].strip())
         try:
             found.append(_scan(block, path, wanted, last))
-        except counters.NoSpectrum as reason:
+        except channel_mapping.NoSpectrum as reason:
             other.setdefault(str(reason), []).append(block.name)
         except (InvalidData, UnreadableFile) as error:
             message = str(error).removeprefix(f"{path} [{block.name}]: ")
             notes.append(Problem("warning", f"not read: {message}", str(path), block.line, scan=block.name))
             refused.setdefault(message, []).append(block.name)
     if not found:
-        raise InvalidData(counters.nothing_read(path, refused | other, notes))
+        raise InvalidData(channel_mapping.nothing_read(path, refused | other, notes))
     for why, names in other.items():
-        notes.append(Problem("note", f"no spectrum in {counters.names_of(names)}: {why}", str(path)))
+        notes.append(Problem("note", f"no spectrum in {channel_mapping.names_of(names)}: {why}", str(path)))
     found[0].problems[:0] = notes
     return found
 
@@ -158,21 +158,21 @@ def _scan(block: _Block, path: Path, wanted: Mapping[str, Any], last: bool) -> S
     place = f"{path} [{block.name}]"
     rows = ["" if line.endswith("\\") else line for line in block.rows]
     if not any(line.strip() for line in rows):
-        raise counters.NoSpectrum("no rows of numbers (aborted before the first point)")
+        raise channel_mapping.NoSpectrum("no rows of numbers (aborted before the first point)")
     table = tables.parse_table(rows, block.first, path, cut=last)
     labels = _labels(block, table, place)
-    entry = counters.Entry(
+    entry = channel_mapping.Entry(
         block.name, path, {label: table.values[:, index] for index, label in enumerate(labels)}, _units(labels)
     )
-    technique, axis, unit = counters.find_axis(entry, wanted.get("energy"))
-    chosen = counters.choose(entry, technique, axis, wanted)
-    energy = counters.in_ev(entry, axis, unit)
-    channels = counters.alive(
-        entry, {channel: counters.sum_of(entry, names) for channel, names in chosen.items()}, chosen
+    technique, axis, unit = channel_mapping.find_axis(entry, wanted.get("energy"))
+    chosen = channel_mapping.choose(entry, technique, axis, wanted)
+    energy = channel_mapping.in_ev(entry, axis, unit)
+    channels = channel_mapping.alive(
+        entry, {channel: channel_mapping.sum_of(entry, names) for channel, names in chosen.items()}, chosen
     )
     _tell_length(block, len(table.values), entry)
     conditions = {"technique": technique} | _conditions(block, entry)
-    conditions |= environment.temperature(entry, (), wanted.get("temperature"))
+    conditions |= sample_environment.temperature(entry, (), wanted.get("temperature"))
     problems = [*(Problem(p.severity, p.message, p.file, p.line, scan=block.name) for p in table.problems)]
     return scans.make_scan(
         path,
@@ -182,7 +182,7 @@ def _scan(block: _Block, path: Path, wanted: Mapping[str, Any], last: bool) -> S
         lines=table.lines,
         title=block.command,
         conditions=conditions,
-        header=_header(block, {"energy": [axis], **chosen}) | environment.dead_time(entry, chosen),
+        header=_header(block, {"energy": [axis], **chosen}) | sample_environment.dead_time(entry, chosen),
         problems=[*problems, *entry.problems],
     )
 
@@ -217,14 +217,14 @@ def _units(labels: Sequence[str]) -> dict[str, str]:
     return {label: unit for label, unit in found.items() if find_unit(unit)}
 
 
-def _tell_length(block: _Block, points: int, entry: counters.Entry) -> None:
+def _tell_length(block: _Block, points: int, entry: channel_mapping.Entry) -> None:
     """A warning when a step scan (``ascan motor from to intervals time``) ended early."""
     match = re.match(r"\s*[ad]scan\s+\S+\s+\S+\s+\S+\s+(\d+)\s+\S+\s*$", block.command)
     if match and points < int(match[1]) + 1:
         entry.tell("warning", f"{points} of {int(match[1]) + 1} points: aborted, truncated, or still being measured")
 
 
-def _conditions(block: _Block, entry: counters.Entry) -> dict[str, Any]:
+def _conditions(block: _Block, entry: channel_mapping.Entry) -> dict[str, Any]:
     start = block.text("#D")
     if not start:
         return {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.readers import environment, scans, tables
+from barospec.archive.readers import sample_environment, scans, tables
 from barospec.archive.readers.columns import channels_from_options
 from barospec.schemas.errors import InvalidData, UnreadableFile, Unsupported
 from barospec.schemas.records import Problem, Scan
@@ -110,7 +110,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
     fields = dict(header.fields)
     if header.comments:
         fields["comments"] = "\n".join(header.comments)
-    fields |= environment.dead_time_columns((value.split(" ")[0] for value in columns.values()), channels)
+    fields |= sample_environment.dead_time_columns((value.split(" ")[0] for value in columns.values()), channels)
     return [
         scans.make_scan(
             path,

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.spins.canonical import Selection
 from barospec.archive.spins.composites import PICTURES, label_weights
 from barospec.archive.spins.effective import coupling, effective_model, label_effective, reduce_model
-from barospec.archive.spins.electrons import Convention, Reference, reduce_cluster
+from barospec.archive.spins.electrons.electrons import Convention, Reference, reduce_cluster
 from barospec.archive.spins.invariants import decompose, invariant_basis
 from barospec.archive.spins.models import trilayer
 from barospec.archive.spins.outputs import BATCH, Array, Labelled, Outputs, collect

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from barospec.archive.spins.chain import hopping_to_spins
 from barospec.archive.spins.composites import PICTURES, picture_weights
 from barospec.archive.spins.effective import coupling, effective_hamiltonian
-from barospec.archive.spins.electrons import electron_cluster
+from barospec.archive.spins.electrons.electrons import electron_cluster
 from barospec.archive.spins.invariants import Basis
-from barospec.archive.spins.model_record import ModelRecord
 from barospec.archive.spins.models import STACKS
+from barospec.archive.spins.sheets.model_record import ModelRecord
 from barospec.archive.spins.trans_proximate import sides, trans_proximate
 from barospec.schemas.errors import InvalidData
 
@@ -59,7 +59,7 @@ def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O
 
     Examples
     --------
-    >>> from barospec.archive.spins.records import read_models
+    >>> from barospec.archive.spins.sheets.records import read_models
     >>> from barospec.sample_data import RAW
     >>> rows = paper_against_exact(read_models(RAW / "models" / "La4Ni3O10.yaml"))
     >>> [(row.quantity, row.paper, round(row.exact, 4)) for row in rows if row.quantity.startswith("J(lt)")][0]

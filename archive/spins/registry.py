@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.spins.chain import hopping_to_spins
 from barospec.archive.spins.composites import PICTURES, picture_weights
 from barospec.archive.spins.effective import effective_hamiltonian
-from barospec.archive.spins.electrons import electron_cluster
+from barospec.archive.spins.electrons.electrons import electron_cluster
 from barospec.archive.spins.models import STACKS
 from barospec.archive.spins.observables import local_moment, spin_correlations, spin_spectrum, thermodynamics
 from barospec.archive.spins.outputs import Outputs

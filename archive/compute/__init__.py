@@ -1,0 +1,1 @@
+"""Operators over labelled lazy Datasets and over models."""

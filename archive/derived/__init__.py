@@ -1,0 +1,1 @@
+"""Stored results, and the chains of operators that made them."""

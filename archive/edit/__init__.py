@@ -1,0 +1,1 @@
+"""Changes of stored spectra: corrections, pressure scales, deletion for good."""

@@ -1,0 +1,1 @@
+"""Tags, changed rows, differences, and the way back to an earlier state."""

@@ -1,0 +1,1 @@
+"""Run sheets, conditions and gauge readings, as people write them."""

@@ -1,0 +1,1 @@
+"""Electrons of a cluster: Fock spaces, Hamiltonians, Wannier functions."""

@@ -1,0 +1,1 @@
+"""Model sheets: Hamiltonian parameters as people write them."""

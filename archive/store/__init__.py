@@ -1,0 +1,1 @@
+"""The versioned repository: schema of columns, reading, writing, checksums, garbage."""

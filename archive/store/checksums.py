@@ -1,0 +1,282 @@
+"""Digests of the store's own files: snapshots, manifests, transaction logs, configuration.
+
+Icechunk's metadata carry no checksum, and a flipped bit there can become a missing value. So each commit writes a seal, a
+small file ``seals/<snapshot>.json`` beside the store with the sha256 of every metadata file that the commit made, and one
+digest of all metadata files of the snapshot (``state``), which is compared whenever the snapshot is opened. Chunks need none:
+each has a checksum of its own (zstd), and each spectrum its ``row_sha256``.
+
+In a bucket a seal at each commit would cost a request for every file of it, so that there they are written when asked for,
+with `verify --seal`; what happens to objects in between, the service's own checksums tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from barospec.archive.store.storage.files import Files, each
+from barospec.schemas.errors import StoreError
+
+FOLDER, STORE = "seals", "store"
+CONFIG = "config.yaml"
+UNFINISHED = "unfinished.json"  # there while `gc` or `purge` is at work, or was killed
+Manifests = Callable[[str], Iterable[str]]
+
+
+@dataclass(slots=True)
+class Seals:
+    """All seals of an archive together.
+
+    Attributes
+    ----------
+    files : dict
+        Path inside the store -> sha256.
+    snapshots : set of str
+        Those whose files are recorded.
+    damaged : dict
+        Name of a seal that cannot be trusted -> why.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    snapshots: set[str] = field(default_factory=set)
+    damaged: dict[str, str] = field(default_factory=dict)
+
+
+def seal(
+    files: Files,
+    snapshots: Iterable[tuple[str, str | None]],
+    manifests: Manifests,
+    known: Mapping[str, str] | None = None,
+) -> tuple[int, dict[str, dict[str, str]]]:
+    """Record the files of commits that have no seal yet.
+
+    Parameters
+    ----------
+    files : Files
+        Of the archive.
+    snapshots : iterable of (snapshot, parent)
+        The history from the newest backwards; it is read until a commit that is sealed.
+    manifests : callable
+        Names of the manifests that a snapshot refers to.
+    known : mapping, optional
+        Digests of files that were just checked, and need not be read again.
+
+    Returns
+    -------
+    int
+        How many were sealed.
+    dict
+        The newest snapshot -> digests of all its metadata files, if it was sealed now; empty otherwise.
+    """
+    there = set(files.names(FOLDER))
+    count, newest = 0, dict[str, dict[str, str]]()
+    due = list(takewhile(lambda commit: f"{FOLDER}/{commit[0]}.json" not in there, snapshots))
+    # The oldest first: interrupted, the next sealing finds those that are left.
+    for snapshot, parent in reversed(due):
+        target = f"{FOLDER}/{snapshot}.json"
+        before = set(manifests(parent)) if parent is not None else set()
+        held = manifests(snapshot)
+        names = [f"manifests/{name}" for name in sorted(set(held) - before)]
+        names += [f"snapshots/{snapshot}", f"transactions/{snapshot}", CONFIG]
+        sums = digests(files, names)
+        older = {f"manifests/{name}" for name in held} - sums.keys()
+        found = {name: digest for name, digest in (known or {}).items() if name in older}
+        found |= digests(files, sorted(older - found.keys()))
+        found |= {name: sums[name] for name in sums if name.startswith(("manifests/", "snapshots/"))}
+        write_seal(files, target, sums, [snapshot], state=state_of(found))
+        if not count:
+            newest[snapshot] = found
+        count += 1
+    return count, newest
+
+
+def state_of(sums: Mapping[str, str]) -> str:
+    """Return one digest of the metadata files of a snapshot: of its own file and all manifests that it refers to."""
+    return hashlib.sha256("".join(f"{name} {sums[name]}\n" for name in sorted(sums)).encode()).hexdigest()
+
+
+def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str], Iterable[str]]) -> dict[str, str]:
+    """Compare the metadata files of a snapshot with what was recorded when it was written.
+
+    Parameters
+    ----------
+    files : Files
+        Of the archive.
+    snapshot : str
+    manifests : callable
+        Names of the manifests that a snapshot refers to, from the content of its file; see `snapshots`.
+
+    Returns
+    -------
+    dict
+        File inside the store -> sha256; empty where nothing was recorded to compare with.
+
+    Raises
+    ------
+    StoreError
+        A file is missing, or its bytes are not those that were written.
+    """
+    wrong: list[str] = []
+    for _ in range(2):  # between our looks at seal and file `gc` may have come to its end
+        clearing = _is_there(files, UNFINISHED)
+        found, wrong = _compared(files, snapshot, manifests)
+        if clearing:  # the history of the oldest snapshot that stays was cut, and its seal comes last
+            wrong = [name for name in wrong if not name.startswith("snapshots/")]
+        if not wrong:
+            return found
+    what = "it is missing" if wrong[0] not in found else "its bytes are not those that were written"
+    raise StoreError(
+        f"{STORE}/{wrong[0]} is damaged: {what}. Nothing was read. Restore it from a copy; `barospec verify` lists all that is "
+        "wrong, and `barospec doctor --repair` goes back to the last whole snapshot."
+    )
+
+
+def _compared(
+    files: Files, snapshot: str, manifests: Callable[[bytes, str], Iterable[str]]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the digests of a snapshot's metadata files, and those that differ from what was recorded."""
+    try:
+        own = _read_seal(files, f"{FOLDER}/{snapshot}.json")
+    except (FileNotFoundError, ValueError):
+        own = {}
+    seals = None if "state" in own else read_seals(files)
+    if seals is not None and snapshot not in seals.snapshots:
+        return {}, []
+    try:
+        content = files.read(f"{STORE}/snapshots/{snapshot}")
+    except FileNotFoundError:
+        return {}, []  # the store's own message says more: `gc` may have removed it
+    name = f"snapshots/{snapshot}"
+    found = {name: hashlib.sha256(content).hexdigest()}
+    recorded = own["files"] if seals is None else seals.files
+    wrong = [name] if found[name] != recorded.get(name, found[name]) else []
+    try:
+        names = [f"manifests/{one}" for one in manifests(content, snapshot)]
+    except StoreError:
+        if wrong:
+            return found, wrong
+        raise
+    found |= digests(files, names)
+    if seals is None and not wrong and state_of(found) == own["state"]:
+        return found, []
+    recorded = (seals or read_seals(files)).files
+    wrong += [one for one in names if found.get(one) != recorded.get(one, found.get(one))]
+    if seals is None and not wrong:  # a file whose own seal is damaged too
+        wrong = ["manifests"]
+    return found, wrong
+
+
+def _is_there(files: Files, name: str) -> bool:
+    try:
+        files.read(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def digests(files: Files, names: Iterable[str]) -> dict[str, str]:
+    """sha256 of files of the store, of those that are there."""
+    found = each(files, [f"{STORE}/{name}" for name in names], lambda name: _digest(files, name))
+    return {name.removeprefix(f"{STORE}/"): told for name, told in found if told}
+
+
+def _digest(files: Files, name: str) -> str:
+    try:
+        return hashlib.sha256(files.read(name)).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def write_seal(
+    files: Files,
+    target: str,
+    sums: Mapping[str, str],
+    snapshots: Iterable[str],
+    replaces: Iterable[str] = (),
+    state: str | None = None,
+) -> None:
+    """Write a seal: files of the store with their sha256, the snapshots they belong to, the seals that it replaces, and the
+    digest of the whole snapshot that it is named after.
+    """
+    content: dict[str, Any] = {"snapshots": sorted(snapshots), "files": dict(sorted(sums.items()))}
+    if state is not None:
+        content["state"] = state
+    if replaced := sorted(replaces):
+        content["replaces"] = replaced
+    files.write(target, json.dumps({**content, "sha256": _own_digest(content)}, indent=0) + "\n")
+
+
+def commit_fits(files: Files, snapshot: str) -> bool:
+    """Return whether the file of a commit, with all that it says of itself, is the one that was written; True where none tells."""
+    name = f"snapshots/{snapshot}"
+    try:
+        wanted = _read_seal(files, f"{FOLDER}/{snapshot}.json")["files"].get(name)
+        return wanted is None or hashlib.sha256(files.read(f"{STORE}/{name}")).hexdigest() == wanted
+    except (FileNotFoundError, ValueError, KeyError):
+        return True
+
+
+def _read_seal(files: Files, name: str) -> dict[str, Any]:
+    """Return the content of a seal; raise FileNotFoundError, or ValueError saying what is wrong with it."""
+    return _content(files.read(name))
+
+
+def _content(text: bytes) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(text)
+        own = content.pop("sha256")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError("it is no seal") from None
+    if own != _own_digest(content):
+        raise ValueError("it was changed after it was written")
+    return content
+
+
+def read_seals(files: Files) -> Seals:
+    """All seals of an archive; of a file that several name, the newest digest counts."""
+    found = Seals()
+    read: dict[str, dict[str, Any]] = {}
+    replaced: set[str] = set()
+    for name, text in each(files, [n for n in files.names(FOLDER) if n.endswith(".json")], files.read):
+        try:
+            content = _content(text)
+            read[name.rpartition("/")[2]] = content
+            replaced |= set(content.get("replaces", ()))
+        except (ValueError, TypeError) as error:
+            found.damaged[name] = str(error) if isinstance(error, ValueError) else "it is no seal"
+    standing = {name: content for name, content in read.items() if name not in replaced}
+    # Those that replace others are the older ones: what came after them was sealed commit by commit.
+    for content in sorted(standing.values(), key=lambda content: "replaces" not in content):
+        found.files.update(content["files"])
+        found.snapshots.update(content["snapshots"])
+    return found
+
+
+def check_seals(files: Files, seals: Seals, progress: Callable[[str, int, int], None]) -> Iterator[tuple[str, str]]:
+    """Files that are not what was sealed, each with what is wrong."""
+    yield from seals.damaged.items()
+
+    def wrong(name: str) -> str:
+        try:
+            found = hashlib.sha256(files.read(name)).hexdigest()
+        except FileNotFoundError:
+            return "it is missing"
+        except (OSError, StoreError) as error:
+            return f"it cannot be read: {error}"
+        return (
+            "" if found == seals.files[name.removeprefix(f"{STORE}/")] else "its bytes are not those that were written"
+        )
+
+    for done, (name, what) in enumerate(each(files, [f"{STORE}/{name}" for name in seals.files], wrong)):
+        if done % 64 == 0:
+            progress("sealed files", done, len(seals.files))
+        if what:
+            yield name, what
+
+
+def _own_digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""Records of the append-only ``events`` table: who did what to which subject, when and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from barospec.archive.store.repository import actor
+from barospec.schemas.values import check_text
+
+
+def event(
+    action: str, subject: str, now: int, *, reason: str = "", details: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A record for the append-only ``events`` table.
+
+    Parameters
+    ----------
+    action : str
+        The verb: ``set``, ``withdraw``, ``restore``, ``replace``, ``merge``, ``tag``, ``purge``, ...
+    subject : str
+        What it was done to: a spectrum_id, the name of a tag, ...
+    now : int
+        Microseconds since 1970 (UTC).
+
+    Raises
+    ------
+    InvalidData
+        A reason or detail is a text that no store takes; see `values.check_text`.
+    """
+    for name, said in {"reason": reason, **(details or {})}.items():
+        if isinstance(said, str):
+            check_text(name, said)
+    return {
+        "action": action,
+        "actor": actor(),
+        "subject": subject,
+        "reason": reason,
+        "details": json.dumps(details or {}, sort_keys=True),
+        "time": now,
+    }

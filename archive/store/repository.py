@@ -1,0 +1,538 @@
+"""The versioned store: one Icechunk repository, one writer at a time, atomic commits.
+
+On a file system a lock admits one writer. In a bucket there is none: the commit is a conditional write, and who loses
+the race does the transaction again, from what is there then. There every call has a time limit. Only this module and `waiting`
+import icechunk, and only this one and `layout` import zarr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+import uuid as uuids
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from logging import getLogger
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import icechunk
+import zarr
+
+from barospec.archive.store.checksums import check_snapshot, commit_fits, seal
+from barospec.archive.store.clock_ahead import Aside, aside
+from barospec.archive.store.commits import (
+    Changes,
+    Commit,
+    Written,
+    actor,
+    check_name,
+    in_order,
+    microseconds,
+    moment,
+    now_text,
+)
+from barospec.archive.store.snapshot_files import manifests_in
+from barospec.archive.store.storage import time_limits
+from barospec.archive.store.storage.bucket import Remote, claim, mark
+from barospec.archive.store.storage.bucket_access import Access, access, explain
+from barospec.archive.store.storage.disk_sync import to_disk
+from barospec.archive.store.storage.files import files_of
+from barospec.archive.store.storage.location import Local, Location, is_remote, locate
+from barospec.archive.store.storage.lock import writer_lock
+from barospec.archive.store.storage.marker import FORMAT, MARKER
+from barospec.archive.store.storage.time_limits import Patient, Unanswered, each_within, within
+from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError, exhausted
+
+__all__ = [
+    "Changes",
+    "Commit",
+    "Store",
+    "Transaction",
+    "actor",
+    "cached_reader",
+    "check_name",
+    "microseconds",
+    "reading",
+]
+
+# Icechunk prints warnings on stdout at every open, and stdout belongs to results: that local commits may meet (our lock
+# prevents it), and that a commit whose answer is lost may look like a conflict (`Store._arrived` asks the history). Version 1
+# logs the first one under another name than 2. What a
+# session complains of it raises as well. Every other warning of theirs stays.
+icechunk.set_logs_filter(
+    "warn,icechunk::storage::object_store=error,icechunk_arrow_object_store=error,icechunk_storage::readback=error,"
+    "icechunk::session=off"
+)
+
+MANIFEST_REFS = 1000
+LOCK_SECONDS = 600.0
+# In a bucket: how often a lost race is run again, and how long a line may be silent.
+ATTEMPTS = 30
+SILENCE_SECONDS = 30
+# Clocks of several machines differ by seconds; that long a commit waits for its turn.
+CLOCK_SECONDS = 30
+BRANCH = "main"
+ROOT_MESSAGE = "archive created"
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """An open write: a zarr root, what was changed, and the snapshot it started from."""
+
+    root: zarr.Group
+    parent: str
+    changes: Changes
+    message: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    snapshot: str | None = None
+
+
+def _storage(location: Location) -> icechunk.Storage:
+    if isinstance(location, Remote):
+        return icechunk.s3_storage(
+            bucket=location.bucket,
+            prefix=location.key("store"),
+            network_stream_timeout_seconds=SILENCE_SECONDS,
+            **location.access.for_icechunk(),
+        )
+    assert isinstance(location, Local)
+    return icechunk.local_filesystem_storage(str(location.store))
+
+
+def _config() -> icechunk.RepositoryConfig:
+    split = icechunk.ManifestSplittingConfig.from_dict(
+        {icechunk.ManifestSplitCondition.AnyArray(): {icechunk.ManifestSplitDimCondition.Any(): MANIFEST_REFS}}
+    )
+    return icechunk.RepositoryConfig(
+        # Nothing inline: manifests carry no checksum of ours, chunks do.
+        inline_chunk_threshold_bytes=0,
+        manifest=icechunk.ManifestConfig(splitting=split),
+    )
+
+
+class _Late(StoreError):
+    """The newest commit is dated in the future."""
+
+
+class Store:
+    """An archive's versioned arrays.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "a"
+    >>> store = Store.create(folder)
+    >>> [commit.message for commit in store.history()]
+    ['archive created']
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._written: tuple[str, dict[str, Written]] = ("", {})
+        self._checked: dict[str, dict[str, str]] = {}
+        self.unsealed = ""
+        try:
+            self._repo = self.ask(lambda: icechunk.Repository.open(_storage(location)))
+        except icechunk.IcechunkError as error:
+            raise failure(location, f"{location.place} cannot be opened", error) from error
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, title: str = "") -> Store:
+        """Make an empty archive at `path`: a folder that is absent or empty, or ``s3://bucket/prefix``."""
+        if is_remote(path):
+            new = claim(os.fspath(path))
+            try:
+                _found(new, title)
+            except (icechunk.IcechunkError, icechunk.ConflictError) as error:
+                raise Conflict(f"{new.place} is being made by someone else, or cannot be written.") from error
+            mark(new)
+            return cls.open(path)
+        root = Path(os.path.abspath(Path(path).expanduser()))
+        if (root / MARKER).exists():
+            raise Conflict(f"{root} is an archive already; nothing was changed.")
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise Conflict(f"{root} exists and is not empty. Name a new folder.")
+        root.mkdir(parents=True, exist_ok=True)
+        uuid = str(uuids.uuid4())
+        _found(Local(root, uuid), title)
+        # The marker comes last: a folder without it is not an archive.
+        marker = root / f"{MARKER}.part"
+        marker.write_text(json.dumps({"barospec_format": FORMAT, "uuid": uuid}) + "\n")
+        marker.replace(root / MARKER)
+        to_disk(Local(root, uuid))
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Store:
+        """Open the archive at `path`."""
+        return cls(locate(path))
+
+    @property
+    def uuid(self) -> str:
+        """The archive's identity, the same in every copy."""
+        return self.location.uuid
+
+    def ask(self, call: Callable[[], T], seconds: float | None = None) -> T:
+        """What a call of icechunk returns; in a bucket within a time limit. Raises Unanswered after it."""
+        if not isinstance(self.location, Remote):
+            return call()
+        return within(seconds or time_limits.ANSWER_SECONDS, self.location.place, call)
+
+    def _arrays(self, session: icechunk.Session, mode: Literal["r", "r+"]) -> zarr.Group:
+        """The arrays of a session; those of a bucket with a time limit for each answer."""
+        if isinstance(self.location, Remote):
+            store = Patient.of(session, self.location.place)
+            return self.ask(lambda: zarr.open_group(store, mode=mode))
+        return zarr.open_group(session.store, mode=mode)
+
+    def history(self, at: str | None = None, *, limit: int | None = None) -> Iterator[Commit]:
+        """Commits from `at` (the head) backwards; Icechunk's own empty first snapshot is left out."""
+        snapshot = at or self.location.head()
+        try:
+            found: Iterator[icechunk.SnapshotInfo] = self.ask(lambda: self._repo.ancestry(snapshot_id=snapshot))
+            if isinstance(self.location, Remote):
+                found = each_within(time_limits.ANSWER_SECONDS, self.location.place, found)
+            for count, info in enumerate(found):
+                if limit is not None and count >= limit:
+                    return
+                metadata = dict(info.metadata)
+                if info.parent_id is None and "barospec" not in metadata:
+                    return
+                yield Commit(
+                    info.id, info.parent_id, info.message, info.written_at, in_order(metadata.get("barospec", {}))
+                )
+        except icechunk.IcechunkError as error:
+            raise failure(self.location, f"the history of {self.location.place} cannot be read", error) from error
+
+    def resolve(self, at: str | None) -> str:
+        """Snapshot id of `at`: None (the head), a tag, an id or a unique beginning of one, or a date.
+
+        A date means the newest snapshot written until then; a day without time, until its end (UTC).
+        """
+        found = self.location.snapshot(at)
+        if found is not None:
+            return found
+        assert at is not None  # the head is always found
+        commits = list(self.history())
+        starts = [commit.snapshot for commit in commits if len(at) >= 4 and commit.snapshot.startswith(at.upper())]
+        if len(starts) == 1:
+            return starts[0]
+        if len(starts) > 1:
+            raise NotFound(f"{at} is the beginning of {len(starts)} snapshots; write more of it.")
+        until = moment(at)
+        if until is not None:
+            for commit in commits:
+                if commit.time <= until:
+                    return commit.snapshot
+            raise NotFound(f"the archive did not exist at {at}; it begins at {commits[-1].time:%Y-%m-%d %H:%M} UTC.")
+        tags = ", ".join(self.location.tags()) or "none"
+        raise NotFound(
+            f'"{at}" is no tag, snapshot or date. Tags: {tags}. `barospec log` lists snapshots; `barospec gc` may have removed '
+            "one that no tag keeps."
+        )
+
+    def read(self, snapshot: str) -> zarr.Group:
+        """The arrays as they were at `snapshot`, read-only, after its metadata files were compared with their checksums."""
+        self.check(snapshot)
+        try:
+            return self._arrays(self.ask(lambda: self._repo.readonly_session(snapshot_id=snapshot)), "r")
+        except (icechunk.IcechunkError, FileNotFoundError) as error:
+            if isinstance(self.location, Remote) and self.location.exists(f"store/snapshots/{snapshot}"):
+                raise failure(self.location, f"snapshot {snapshot} cannot be read", error) from error
+            if snapshot == self.location.head():
+                raise failure(self.location, f"the newest snapshot, {snapshot}, cannot be read", error) from error
+            raise NotFound(
+                f"snapshot {snapshot} is not in this archive, or is damaged ({_first_line(error)}). `barospec gc` may have removed "
+                "it: `barospec log` lists those that are, and a query without --at asks the newest. `barospec verify` finds damage."
+            ) from error
+
+    def check(self, snapshot: str) -> None:
+        """Raise StoreError unless the metadata files of a snapshot are those that were written; read them once.
+
+        In a bucket it would take a request for each of some hundred files: there the service keeps objects whole, and
+        `verify` compares them.
+        """
+        if isinstance(self.location, Local) and snapshot not in self._checked:
+            try:
+                self._checked = {snapshot: check_snapshot(files_of(self.location), snapshot, manifests_in)}
+            except OSError as error:
+                why = exhausted(error) or f"{error.filename} cannot be read ({error.strerror or error})."
+                raise StoreError(why) from error
+
+    def fits(self, snapshot: str) -> bool:
+        """Whether what a commit says of itself is what was written; in a bucket it is not compared, see `check`."""
+        return not isinstance(self.location, Local) or commit_fits(files_of(self.location), snapshot)
+
+    def take_written(self, snapshot: str) -> dict[str, Written]:
+        """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""
+        (of, written), self._written = self._written, ("", {})
+        return written if of == snapshot else {}
+
+    def tag(self, name: str, snapshot: str) -> None:
+        """Give `snapshot` a name for ever."""
+        try:
+            self.ask(lambda: self._repo.create_tag(name, snapshot_id=snapshot))
+        except icechunk.IcechunkError as error:
+            why = _first_line(error)
+            if name not in self.location.tags() and "already" in why:
+                why = "it was used and deleted, and a name never gets another meaning; take another one"
+            raise Conflict(f'tag "{name}" cannot be made: {why}.') from error
+
+    def untag(self, name: str) -> None:
+        """Remove a name. Icechunk never gives it to another snapshot."""
+        try:
+            self.ask(lambda: self._repo.delete_tag(name))
+        except icechunk.IcechunkError as error:
+            raise NotFound(f'tag "{name}" cannot be deleted: {_first_line(error)}') from error
+
+    def write(self, verb: str, body: Callable[[Transaction], T], *, wait: float = LOCK_SECONDS) -> tuple[T, str | None]:
+        """One atomic write that holds against writers on other machines: `body` in a transaction, again if need be.
+
+        Parameters
+        ----------
+        verb : str
+            For the history.
+        body : callable
+            Reads and writes through the `Transaction` it is given. Where nothing can be locked it may be called more
+            than once, each time on what is there then; so it changes nothing outside.
+        wait : float
+            Seconds to wait for the lock.
+
+        Returns
+        -------
+        object, str or None
+            What `body` returned, and the new snapshot; None when it wrote nothing.
+
+        Raises
+        ------
+        LostRace
+            Others were quicker again and again; nothing was written.
+        """
+        late = False
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.transaction(verb, wait=wait, late=late) as work:
+                    result = body(work)
+                return result, work.snapshot
+            except _Late as found:
+                if late:
+                    raise
+                late = True
+                getLogger("barospec").warning("%s", found)
+            except LostRace:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                # At once at first: who has just won publishes an index before it comes again, and whoever waits would
+                # lose to it for ever. Later apart, should there be many.
+                time.sleep(random.uniform(0, min(2.0, 0.01 * 2**attempt)))
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def transaction(self, verb: str, *, wait: float = LOCK_SECONDS, late: bool = False) -> Iterator[Transaction]:
+        """One atomic write: on leaving, all of it is committed; on an error or a kill, none of it is.
+
+        A block that leaves ``message`` empty commits nothing. The exclusive lock is held throughout, so
+        that what was read inside is still true at the commit. In a bucket, where there is no lock, `LostRace` is raised
+        when another writer committed meanwhile; `write` then begins again. `late` allows for a newest commit that is dated in
+        the future.
+        """
+        with self._lock(verb, wait), aside(self.location) if late else nullcontext() as beside:
+            try:
+                session = self.ask(lambda: self._repo.writable_session(beside.branch if beside else BRANCH))
+                root = self._arrays(session, "r+")
+            except icechunk.IcechunkError as error:
+                raise failure(self.location, f"{self.location.place} cannot be written", error) from error
+            if (found := root.attrs.get("uuid")) != self.uuid:
+                raise StoreError(
+                    f"{self.location.place} is another archive now (UUID {found}; {self.uuid} was opened). Nothing was written. "
+                    "Open it again."
+                )
+            parent = beside.parent if beside else str(session.snapshot_id)
+            self.check(parent)
+            work = Transaction(root, parent, Changes())
+            try:
+                yield work
+            except icechunk.IcechunkError as error:
+                raise failure(self.location, "nothing was written", error) from error
+            if work.message:
+                # Before the reference is moved: what it names then is there after a power cut.
+                self._flush("nothing was written")
+                self._commit(session, verb, work, beside)
+                self._written = work.snapshot or "", work.changes.written
+                if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
+                    self.seal_commit()
+                # What is reported as committed is on the disk.
+                self._flush(f"snapshot {work.snapshot} was committed; run `barospec verify` after the disk was checked")
+
+    def _flush(self, state: str) -> None:
+        try:
+            to_disk(self.location)
+        except OSError as error:
+            raise StoreError(
+                f"{self.location.place}: the disk reports an error ({error.strerror}); {state}."
+            ) from error
+
+    def _commit(self, session: icechunk.Session, verb: str, work: Transaction, beside: Aside | None) -> None:
+        record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
+        remote = isinstance(self.location, Remote)
+        if remote:
+            # If the answer to the commit's last request is lost, the history tells whether it arrived.
+            record["commit"] = str(uuids.uuid4())
+
+        def commit() -> str:
+            return self.ask(
+                lambda: session.commit(work.message, metadata={"barospec": record}), time_limits.COMMIT_SECONDS
+            )
+
+        try:
+            try:
+                work.snapshot = commit()
+            except icechunk.IcechunkError as error:
+                if "timestamp ordering" not in str(error):
+                    raise
+                self._await_clock(work.parent)
+                work.snapshot = commit()
+            if beside:
+                work.snapshot = beside.adopt(work.snapshot)
+        except (icechunk.IcechunkError, icechunk.ConflictError, Conflict, Unanswered) as error:
+            if remote:
+                work.snapshot = self._arrived(record["commit"], work.parent)
+                if work.snapshot is not None:
+                    return
+            if isinstance(error, Unanswered):
+                raise StoreError(
+                    f"{error} Whether the commit arrives is not known: look at `barospec log` first."
+                ) from error
+            if isinstance(error, icechunk.ConflictError | Conflict):
+                raise LostRace(
+                    f"another writer was quicker in {self.location.place}; nothing was written. Try again."
+                ) from error
+            raise failure(self.location, "the commit failed, nothing was written", error) from error
+
+    def _await_clock(self, parent: str) -> None:
+        """Wait until the time of the commit before has come, if that is soon: icechunk refuses one that is not later."""
+        dated = next(self.history(parent, limit=1)).time
+        ahead = (dated - datetime.now(UTC)).total_seconds()
+        if ahead > CLOCK_SECONDS:
+            raise _Late(
+                f"{self.location.place}: the newest commit is dated {dated:%Y-%m-%d %H:%M} UTC, but this computer's clock shows "
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M}. What is written now has this computer's date; set the clock that is wrong."
+            )
+        time.sleep(max(0.0, ahead) + 0.001)
+
+    def _arrived(self, commit: str, parent: str) -> str | None:
+        """The snapshot of a commit that we got no good answer about, if it is in the history after all."""
+        for found in self.history():
+            if found.metadata.get("commit") == commit:
+                return found.snapshot
+            if found.snapshot == parent:
+                break
+        return None
+
+    def seal_commit(self) -> None:
+        """Seal what has no seal; what goes wrong is kept in ``unsealed``, because the commit is in. The next write catches up."""
+        try:
+            self.seal()
+            self.unsealed = ""
+        except Exception as error:
+            self.unsealed = _first_line(error)
+
+    def seal(self) -> int:
+        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`; return how many."""
+        history = ((commit.snapshot, commit.parent) for commit in self.history())
+        known = next(iter(self._checked.values()), {})
+        count, newest = seal(files_of(self.location), history, self.manifests, known)
+        self._checked = newest or self._checked
+        return count
+
+    def manifests(self, snapshot: str) -> list[str]:
+        """Names of the manifests that a snapshot refers to."""
+        try:
+            content = files_of(self.location).read(f"store/snapshots/{snapshot}")
+        except FileNotFoundError:
+            raise StoreError(f"snapshot {snapshot}: its file is missing.") from None
+        except OSError as error:
+            raise StoreError(f"snapshot {snapshot}: its file cannot be read ({error.strerror or error}).") from error
+        return manifests_in(content, snapshot)
+
+    @contextmanager
+    def clearing(self, verb: str) -> Iterator[icechunk.Repository]:
+        """The repository itself, for `archive.clearing` only, under the writer's lock where there is one."""
+        with self._lock(verb, LOCK_SECONDS):
+            try:
+                yield self._repo
+            except icechunk.IcechunkError as error:
+                raise failure(self.location, f"{verb} was interrupted; run it again", error) from error
+
+    def _lock(self, verb: str, wait: float) -> AbstractContextManager[None]:
+        return locked(self.location, verb, wait)
+
+
+def locked(location: Location, verb: str, wait: float = LOCK_SECONDS) -> AbstractContextManager[None]:
+    """Hold the writer's lock of an archive; in a bucket there is none."""
+    return writer_lock(location.root, verb, wait) if isinstance(location, Local) else nullcontext()
+
+
+def _found(location: Local | Remote, title: str) -> None:
+    """The repository of a new archive and its first commit."""
+    options: dict[str, Any] = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
+    repo = icechunk.Repository.create(_storage(location), config=_config(), **options)
+    repo.save_config()
+    session = repo.writable_session(BRANCH)
+    zarr.create_group(
+        session.store,
+        zarr_format=3,
+        attributes={"barospec_format": FORMAT, "uuid": location.uuid, "title": title, "created": now_text()},
+    )
+    session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """What goes wrong while arrays are read, long after they were opened, as an error of ours."""
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        raise failure(locate(place), f"{place} cannot be read", error) from error
+
+
+def failure(location: Location, what: str, error: Exception) -> BarospecError:
+    """An error of icechunk as one of ours."""
+    if "timestamp is invalid" in str(error):
+        return StoreError(
+            f"{what}: this machine's clock and that of the disk or service of {location.place} differ by more than ten "
+            "minutes. Set the clock, and run the command again."
+        )
+    if not isinstance(location, Remote):
+        return StoreError(f"{what}: {_first_line(error)}")
+    try:
+        location.head()  # icechunk asks with HEAD, whose answers have no words: ask again with GET
+    except BarospecError as plain:
+        return plain
+    text = str(error)  # of icechunk 1, and of 2
+    if "snapshot not found" in text or ("object not found" in text and "fetch_snapshot" in text):
+        return NotFound(
+            f"{what}: a snapshot is not there. `barospec gc` may have removed it; `barospec log` lists those that are."
+        )
+    return explain(error, location.place, location.access)
+
+
+def cached_reader(root: str, snapshot: str) -> zarr.Group:
+    """The read-only arrays of a snapshot, opened once per process: what lazy tasks read through."""
+    return _reader(root, snapshot, access(root) if is_remote(root) else None)
+
+
+@lru_cache(maxsize=8)
+def _reader(root: str, snapshot: str, _: Access | None) -> zarr.Group:
+    # With new keys, after the old ones have expired, it is opened anew.
+    return Store.open(root).read(snapshot)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

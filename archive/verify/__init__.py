@@ -1,0 +1,1 @@
+"""Checks that an archive is what was written, and repair."""

@@ -1,0 +1,231 @@
+"""What may be wrong around an archive: versions, file system, lock, space, format, leftovers; and what to do about each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from barospec.archive.store.checksums import read_seals
+from barospec.archive.store.garbage_collection import unfinished
+from barospec.archive.store.repository import CLOCK_SECONDS, Store
+from barospec.archive.store.storage.bucket import Remote, probe
+from barospec.archive.store.storage.files import files_of
+from barospec.archive.store.storage.location import Local, Location
+from barospec.archive.store.storage.lock import HOLDER, LOCK, held_by
+from barospec.archive.store.storage.marker import FORMAT
+from barospec.schemas.errors import BarospecError
+from barospec.schemas.values import counted
+
+PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore", "numba")
+# Where locks and renames are promises that not every server keeps.
+NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.sshfs",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "afs",
+    "9p",
+    "fuse.gvfsd-fuse",
+    "davfs",
+)
+LOW = 1e9
+PROBE = """
+import sys
+from filelock import FileLock, Timeout
+from barospec.schemas.values import counted
+try:
+    with FileLock(sys.argv[1], timeout=0.2):
+        print("free")
+except Timeout:
+    print("held")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``ok``, a ``note``, or ``wrong``, with what to do."""
+
+    name: str
+    state: str
+    what: str
+    todo: str = ""
+
+
+def examine(location: Location) -> Iterator[Finding]:
+    """Look at an archive and its surroundings; nothing is changed, but for probe files that are removed again.
+
+    Parameters
+    ----------
+    location : Location
+
+    Yields
+    ------
+    Finding
+    """
+    found = {name: _version(name) for name in PACKAGES}
+    told = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    yield Finding("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {told}")
+    yield Finding("archive", "ok", f"{location.place}, format {FORMAT}, {location.uuid}")
+    if isinstance(location, Local):
+        yield _file_system(location.root)
+        yield from _lock(location.root)
+        yield _space(location.root)
+        yield from _leftovers(location)
+    elif isinstance(location, Remote):
+        yield _conditions(location)
+    yield from _history(location)
+    if due := unfinished(files_of(location)):
+        again = f"barospec purge {due['ids'][0]} --reason TEXT --yes" if due.get("ids") else "barospec gc --yes"
+        yield Finding(
+            "unfinished", "wrong", f"{due['verb']} of {due['since']} was interrupted", f"Run {again}: it ends it."
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def file_system(path: Path, mounts: str = "/proc/mounts") -> str:
+    """The type of the file system that a folder lies on, such as ``ext4``; "" where that cannot be told.
+
+    >>> file_system(Path("/"), mounts="/no/such/file")
+    ''
+    """
+    try:
+        lines = Path(mounts).read_text().splitlines()
+    except OSError:
+        return ""
+    best, found = "", ""
+    place = path.resolve()
+    for line in lines:
+        words = line.split()
+        if len(words) >= 3:
+            point = words[1].replace("\\040", " ")
+            if place.is_relative_to(point) and len(point) >= len(best):
+                best, found = point, words[2]
+    return found
+
+
+def is_network(kind: str) -> bool:
+    """Whether a type of file system is a network share.
+
+    >>> is_network("nfs4"), is_network("ext4")
+    (True, False)
+    """
+    return kind.startswith(NETWORK)
+
+
+def _file_system(root: Path) -> Finding:
+    kind = file_system(root)
+    if is_network(kind):
+        return Finding(
+            "file system",
+            "note",
+            f"{kind}, a network share",
+            "Let one machine write; several machines write to an archive in a bucket (docs/remote.md).",
+        )
+    return Finding("file system", "ok", kind or "of unknown type")
+
+
+def _lock(root: Path) -> Iterator[Finding]:
+    """Whether a lock held here keeps another process out, and whether somebody holds the archive's."""
+    probe_file = root / f".probe-{os.getpid()}.lock"
+    try:
+        with FileLock(probe_file):
+            words = [sys.executable, "-c", PROBE, str(probe_file)]
+            told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding(
+            "lock", "wrong", f"it cannot be tried: {error}", "Is the folder writable? Reading works all the same."
+        )
+        return
+    finally:
+        probe_file.unlink(missing_ok=True)
+    if told.stdout.strip() == "held":
+        yield Finding("lock", "ok", "it keeps a second process out")
+    else:
+        what = (
+            "it does not keep a second process out"
+            if told.stdout
+            else f"it cannot be tried: {told.stderr.strip()[-200:]}"
+        )
+        todo = "Two writers at a time would lose commits: move the archive to a local disk or a bucket."
+        yield Finding("lock", "wrong", what, todo)
+    try:
+        FileLock(root / LOCK).acquire(timeout=0).__enter__().release()
+    except Timeout:
+        yield Finding("writer", "note", f"at work: {held_by(root)}")
+    except OSError as error:
+        yield Finding("writer", "note", f"{root} cannot be written: {error.strerror}")
+    else:
+        if (root / HOLDER).exists():
+            what = f"was killed: {held_by(root)}"
+            yield Finding(
+                "writer", "note", what, "Nothing has to be done: the lock is free, and nothing was half written."
+            )
+
+
+def _space(root: Path) -> Finding:
+    usage = shutil.disk_usage(root)
+    what = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
+    if usage.free < LOW:
+        return Finding("space", "wrong", what, "Make room; `barospec gc` tells what the archive could give up.")
+    return Finding("space", "ok", what)
+
+
+def _leftovers(location: Local) -> Iterator[Finding]:
+    parts = [path for path in location.root.rglob("*.part*") if path.is_file()]
+    if parts:
+        size = sum(path.stat().st_size for path in parts) / 1e6
+        names = ", ".join(str(path.relative_to(location.root)) for path in parts[:3])
+        todo = "They are from writers that were interrupted, or at work. When none is at work, delete them."
+        yield Finding("leftovers", "note", f"{len(parts)} unfinished files ({size:.1f} MB): {names}", todo)
+
+
+def _conditions(place: Remote) -> Finding:
+    try:
+        probe(place)
+    except BarospecError as error:
+        return Finding("conditional writes", "wrong", str(error), "Reading may work all the same.")
+    return Finding("conditional writes", "ok", "the service honors If-Match and If-None-Match")
+
+
+def _history(location: Location) -> Iterator[Finding]:
+    try:
+        commits = list(Store(location).history())
+        sealed = read_seals(files_of(location)).snapshots
+    except BarospecError as error:
+        todo = (
+            "Restore the files that `barospec verify` names from a backup; without one, see `barospec doctor --repair`."
+        )
+        yield Finding("store", "wrong", str(error), todo)
+        return
+    yield Finding(
+        "store", "ok", f"{counted(len(commits), 'entries')} in the history, {counted(len(location.tags()), 'tags')}"
+    )
+    ahead = commits[0].time - datetime.now(UTC) if commits else timedelta(0)
+    if ahead > timedelta(seconds=CLOCK_SECONDS):
+        what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future"
+        todo = (
+            "One of two clocks is wrong: that of who wrote it, or this one. The next commit has this computer's date."
+        )
+        yield Finding("clock", "note", what, todo)
+    if without := sum(commit.snapshot not in sealed for commit in commits):
+        todo = "Run `barospec verify --seal`, and `verify` can tell damage to them from now on."
+        yield Finding("seals", "note", f"{without} entries have no record of their files' digests", todo)
