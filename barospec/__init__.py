@@ -17,14 +17,14 @@ from barospec.schemas.version import __version__
 if TYPE_CHECKING:
     from barospec.api import Archive as Archive
     from barospec.api import open as open
-    from barospec.catalogs.selection import Selection as Selection
+    from barospec.catalogs.selection.selection import Selection as Selection
     from barospec.schemas.errors import BarospecError as BarospecError
 
 # Name -> where it lives: loaded when first used (PEP 562), so that `import barospec` costs nothing.
 _PUBLIC = {
     "Archive": "barospec.api",
     "BarospecError": "barospec.schemas.errors",
-    "Selection": "barospec.catalogs.selection",
+    "Selection": "barospec.catalogs.selection.selection",
     "open": "barospec.api",
 }
 __all__ = ["Archive", "BarospecError", "Selection", "__version__", "open"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 from barospec.finding import Finding
 from barospec.schemas.errors import CallError, NotFound
 
 if TYPE_CHECKING:
-    from barospec.catalogs.selection import Selection
+    from barospec.catalogs.selection.selection import Selection
 
 
 class Annotating(Finding):
@@ -34,7 +34,7 @@ class Annotating(Finding):
         list of str
             The spectra that were not flagged so already.
         """
-        from barospec.catalogs.annotations import check_flag
+        from barospec.catalogs.index.annotations import check_flag
 
         flag = check_flag(flag)
         if flag == "bad" and not reason.strip():
@@ -50,7 +50,7 @@ class Annotating(Finding):
 
     def label(self, spectra: str | Sequence[str] | Selection, label: str, reason: str = "") -> list[str]:
         """Attach a word to spectra, found by ``labels contains WORD``; returns those that did not have it."""
-        from barospec.catalogs.annotations import check_label
+        from barospec.catalogs.index.annotations import check_label
 
         label = check_label(label)
         new = [subject for subject, (_, _, labels) in self._told(spectra).items() if label not in labels]
@@ -58,7 +58,7 @@ class Annotating(Finding):
 
     def unlabel(self, spectra: str | Sequence[str] | Selection, label: str, reason: str = "") -> list[str]:
         """Take a word off spectra; returns those that had it."""
-        from barospec.catalogs.annotations import check_label
+        from barospec.catalogs.index.annotations import check_label
 
         label = check_label(label)
         new = [subject for subject, (_, _, labels) in self._told(spectra).items() if label in labels]
@@ -83,7 +83,7 @@ class Annotating(Finding):
         if not ids:
             raise NotFound("no spectra are named; nothing was written.")
         with self.connection() as connection:
-            rows = index.values(
+            rows = build.values(
                 connection,
                 "SELECT DISTINCT spectrum_id, flag, flag_reason, labels FROM spectra "
                 "WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[]))",
@@ -93,7 +93,7 @@ class Annotating(Finding):
         return {identity: known[identity] for identity in dict.fromkeys(ids)}
 
     def _annotate(self, action: str, subjects: Sequence[str], value: str, reason: str) -> list[str]:
-        from barospec.catalogs.annotations import write_annotations
+        from barospec.catalogs.index.annotations import write_annotations
 
         if not subjects:
             return []

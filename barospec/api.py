@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from barospec.annotating import Annotating
 from barospec.archive.store.storage.location import is_remote
 from barospec.caring import Caring
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 from barospec.finding import PathLike
 from barospec.keeping import Keeping
 from barospec.modeling import Modeling
@@ -22,7 +22,7 @@ from barospec.putting import Putting, prepare
 from barospec.sharing import Sharing
 
 if TYPE_CHECKING:
-    from barospec.catalogs.saved import SavedQuery
+    from barospec.catalogs.selection.saved_queries import SavedQuery
 
 
 __all__ = ["Archive", "open", "prepare"]
@@ -71,7 +71,7 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         replace : bool
             Give another meaning to a name that is in use.
         """
-        from barospec.catalogs.saved import save
+        from barospec.catalogs.selection.saved_queries import save
 
         self._must_be_newest()
         store = self._store
@@ -82,7 +82,7 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
 
     def unsave(self, name: str, *, reason: str = "") -> SavedQuery:
         """Remove a saved query, in a commit of its own; earlier snapshots keep it."""
-        from barospec.catalogs.saved import remove
+        from barospec.catalogs.selection.saved_queries import remove
 
         self._must_be_newest()
         store = self._store
@@ -93,7 +93,7 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
 
     def saved(self, *, history: bool = False) -> list[SavedQuery]:
         """The saved queries by name; with `history` also what they were before, and the removed ones."""
-        from barospec.catalogs.saved import saved_queries
+        from barospec.catalogs.selection.saved_queries import saved_queries
 
         with self.connection() as connection:
             return saved_queries(connection, history=history)
@@ -122,22 +122,22 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         derived : sequence of str
             Stored values that come with the spectra of every entry, such as ``["edge_energy"]``.
         """
-        from barospec.catalogs.answer import spectra_of
-        from barospec.catalogs.intake_catalog import slug, write_catalog
-        from barospec.catalogs.known import known_from, stored_field
-        from barospec.catalogs.saved import SELECTABLE
+        from barospec.catalogs.query.answer.answer import spectra_of
+        from barospec.catalogs.query.resolve.archive_schema import known_from, stored_field
+        from barospec.catalogs.selection.intake import slug, write_catalog
+        from barospec.catalogs.selection.saved_queries import SELECTABLE
 
         target = Path(path)
         if entries is None:
             entries = {"all_spectra": "spectra"}
             with self.connection() as connection:
-                for (key,) in index.values(
+                for (key,) in build.values(
                     connection, "SELECT DISTINCT grp FROM spectra WHERE status = 'active' ORDER BY 1"
                 ):
                     technique, kind = key.split("/")
                     edge = kind.replace("-", " ")
                     entries[slug(f"{technique} {edge}")] = f"{technique} {edge}"
-                for (run,) in index.values(
+                for (run,) in build.values(
                     connection, "SELECT DISTINCT run FROM spectra WHERE status = 'active' ORDER BY 1"
                 ):
                     entries[slug(f"run {run}" if not run.startswith("run") else run)] = f'run = "{run}"'

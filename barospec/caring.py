@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, NotFound, QueryError
 
@@ -29,7 +29,7 @@ class Caring(Finding):
 
     def rebuild_index(self) -> Path:
         """Make the index of this snapshot anew from the arrays."""
-        return index.publish(self._store, self.snapshot, rebuild=True)
+        return build.publish(self._store, self.snapshot, rebuild=True)
 
     def gc(self, *, keep_days: float | None = None, dry_run: bool = False, progress: Progress = _silent) -> Cleared:
         """Shorten the history to what is to be kept, and remove files that nothing refers to.
@@ -58,7 +58,7 @@ class Caring(Finding):
         if keep_days is None:
             keep_days = read_settings(store.read(self.snapshot))["keep_days"]
         if not dry_run:
-            index.prune(store)  # first: on a full disk that makes room for the rest
+            build.prune(store)  # first: on a full disk that makes room for the rest
         report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
         if not dry_run:
             self._finish(store, store.location.head(), prune=True)
@@ -74,8 +74,8 @@ class Caring(Finding):
             snapshot = self.location.head()
         except BarospecError as error:
             return [*found, Seen("index", "wrong", str(error))]
-        refused: list[index.UnusableIndex] = []
-        used = index.reader(self.location, snapshot, refused)
+        refused: list[build.UnusableIndex] = []
+        used = build.reader(self.location, snapshot, refused)
         if used is not None:
             path, connection = used
             connection.close()
@@ -113,17 +113,17 @@ class Caring(Finding):
         report.after = self._indexed(report.target)
         if not dry_run and report.needed:
             store = Store(self.location)
-            index.publish(store, store.location.head())
-            index.prune(store)
+            build.publish(store, store.location.head())
+            build.prune(store)
         return report
 
     def _indexed(self, snapshot: str) -> int | None:
         """How many spectra the index of a snapshot has, if there is one."""
-        path = index.index_path(self.location, snapshot)
+        path = build.index_path(self.location, snapshot)
         if not path.exists():
             return None
-        with index.connect(path) as connection:
-            return int(index.values(connection, "SELECT count(*) FROM spectra")[0][0])
+        with build.connect(path) as connection:
+            return int(build.values(connection, "SELECT count(*) FROM spectra")[0][0])
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:
         """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
@@ -160,14 +160,14 @@ class Caring(Finding):
         one = [self.identify(what)] if self.is_spectrum(what) else None
 
         def found(snapshot: str) -> tuple[list[str], dict[str, list[int]]]:
-            path = index.publish(store, snapshot)
+            path = build.publish(store, snapshot)
             ids = one or [str(name) for name in self.query(what).columns(["spectrum_id"])["spectrum_id"]]
             if not ids:
                 raise NotFound(f'no spectrum is found by "{what}".')
             rows: dict[str, list[int]] = {}
-            with index.connect(path) as connection:
+            with build.connect(path) as connection:
                 sql = "SELECT grp, row FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL"
-                for key, row in index.values(connection, sql, [ids]):
+                for key, row in build.values(connection, sql, [ids]):
                     rows.setdefault(key, []).append(row)
             return ids, rows
 
@@ -205,7 +205,7 @@ class Caring(Finding):
         from barospec.archive.store.repository import Store
         from barospec.archive.verify.archive import verify_earlier, verify_files, verify_refs, verify_state
         from barospec.archive.verify.report import Verified
-        from barospec.catalogs.index_check import REBUILD, check_index
+        from barospec.catalogs.index.check import REBUILD, check_index
 
         report = Verified()
         seals = verify_files(self.location, report, progress)

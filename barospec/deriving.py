@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import index, index_open
+from barospec.catalogs.index import build, open
 from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from barospec.archive.derived.store import Derivation
-    from barospec.catalogs.derive import Derived, Progress
-    from barospec.catalogs.selection import Selection
+    from barospec.catalogs.derived.store_values import Derived, Progress
+    from barospec.catalogs.selection.selection import Selection
 
 
 class Deriving(Finding):
@@ -62,7 +62,7 @@ class Deriving(Finding):
         InvalidData
             The query finds no spectra that the operator is for.
         """
-        from barospec.catalogs import derive
+        from barospec.catalogs.derived import store_values
 
         self._must_be_newest()
         selection = self.query(text) if isinstance(text, str | Mapping) else text
@@ -75,11 +75,11 @@ class Deriving(Finding):
             from barospec.archive.store.repository import check_name
 
             check_name(name, "the name of derived values")
-        derive.try_out(selection, wanted)
+        store_values.try_out(selection, wanted)
         store = self._store
-        made = derive.define(store, wanted, query, name=name, preferred=preferred, follow=follow, reason=reason)
-        size = derive.check_block(block or derive.BLOCK)
-        report = derive.store_values(store, self.location, made, selection, block=size, progress=progress)
+        made = store_values.define(store, wanted, query, name=name, preferred=preferred, follow=follow, reason=reason)
+        size = store_values.check_block(block or store_values.BLOCK)
+        report = store_values.store_values(store, self.location, made, selection, block=size, progress=progress)
         self._finish(store, self.location.head())
         return report
 
@@ -91,9 +91,9 @@ class Deriving(Finding):
         from barospec.archive.derived.canonical_chain import settle
         from barospec.archive.operators.chain import parse_chain
         from barospec.archive.operators.registry import find_operator
-        from barospec.catalogs.derived_refs import canonical_reference
-        from barospec.catalogs.known import known_from
-        from barospec.catalogs.saved import canonical_text
+        from barospec.catalogs.index.references import canonical_reference
+        from barospec.catalogs.query.resolve.archive_schema import known_from
+        from barospec.catalogs.selection.saved_queries import canonical_text
         from barospec.schemas.vocabulary import DATA_NAME
 
         technique = find_operator(parse_chain(operators)[-1][0]).technique
@@ -108,7 +108,7 @@ class Deriving(Finding):
             )
         key = next(iter(selection.counts()))
         channels = needed_channels(operators, selection.channels(key))
-        with index_open.opened(self.location, selection.snapshot) as (_, connection):
+        with open.opened(self.location, selection.snapshot) as (_, connection):
             known = known_from(connection)
             query = canonical_text(known, asked, **narrower)
             wanted = settle(
@@ -161,16 +161,16 @@ class Deriving(Finding):
         Derived
             How many runs were fitted, and for how many no number came out.
         """
-        from barospec.catalogs import derive, series_sets
+        from barospec.catalogs.derived import run_sets, store_values
 
         self._must_be_newest()
         selection = self.query(text) if isinstance(text, str | Mapping) else text
         wanted, query, selection = self._settled(operators, selection, mixed, parameters)
         if selection.predicates.get("limit"):
             raise CallError("values of runs are of all their spectra; leave the limit out of the query.")
-        derive.try_out(selection, wanted)
+        store_values.try_out(selection, wanted)
         store, technique = self._store, next(iter(selection.counts())).split("/")[0]
-        row = series_sets.define(
+        row = run_sets.define(
             store, self.location, wanted, query,
             method=method, against=against, output=output, technique=technique, name=name, follow=follow, reason=reason,
         )  # fmt: skip
@@ -183,16 +183,16 @@ class Deriving(Finding):
         return report
 
     def _fit_due(self, row: Mapping[str, Any], progress: Progress | None, *, stale: bool, missing: bool) -> Derived:
-        from barospec.catalogs import series_sets
+        from barospec.catalogs.derived import run_sets
 
         snapshot = self.location.head()
-        entries = series_sets.due(self.location, snapshot, row, stale=stale, missing=missing)
-        return series_sets.store_runs(self._store, self.location, row, entries, snapshot, progress)
+        entries = run_sets.due(self.location, snapshot, row, stale=stale, missing=missing)
+        return run_sets.store_runs(self._store, self.location, row, entries, snapshot, progress)
 
     def _sets_of_runs(self) -> dict[str, dict[str, Any]]:
-        from barospec.catalogs.series_index import sets_of
+        from barospec.catalogs.index.series import sets_of
 
-        with index_open.opened(self.location, None) as (_, connection):
+        with open.opened(self.location, None) as (_, connection):
             return {str(row["name"]): row for row in sets_of(connection, dropped=True)}
 
     def derivations(self, name: str = "") -> list[dict[str, Any]]:
@@ -205,7 +205,7 @@ class Deriving(Finding):
             there was none), ``stale``, ``because`` (why, with counts), ``missing`` (spectra that meet its queries and were
             never computed), ``preferred``, ``follow``, ``chain``, ``references``, ``queries``, ``author``, ``time``.
         """
-        from barospec.catalogs.derived_sets import describe
+        from barospec.catalogs.derived.sets import describe
 
         rows = describe(self.location, self.snapshot)
         if name and not any(row["name"] == name for row in rows):
@@ -242,19 +242,19 @@ class Deriving(Finding):
             What was done for each set.
         """
         from barospec.archive.derived.store import find_derivation, read_derivations
-        from barospec.catalogs import derive
-        from barospec.catalogs.derive_due import refresh
+        from barospec.catalogs.derived import store_values
+        from barospec.catalogs.derived.refresh import refresh
 
         self._must_be_newest()
         store = self._store
-        index.publish(store, self.location.head())
+        build.publish(store, self.location.head())
         root = store.read(self.location.head())
         runs = self._sets_of_runs()
         if name in runs:
             return [self._fit(runs[name], progress, stale=True, missing=missing)]
         known = [find_derivation(root, name)] if name else read_derivations(root).values()
         within = self.query(text, include=["bad"]) if text else None
-        size = derive.check_block(block or derive.BLOCK)
+        size = store_values.check_block(block or store_values.BLOCK)
         reports = [
             refresh(store, self.location, each, within=within, missing=missing, block=size, progress=progress)
             for each in known
@@ -289,16 +289,18 @@ class Deriving(Finding):
         reason : str
             For the history.
         """
-        from barospec.catalogs import derive, series_sets
+        from barospec.catalogs.derived import run_sets, store_values
 
         self._must_be_newest()
         store = self._store
         if name in self._sets_of_runs():
             if preferred is not None:
                 raise CallError(f"{name} is of runs: the first set of a kind has the plain name, and keeps it.")
-            snapshot = series_sets.change(store, name, follow=follow, status=status, reason=reason)
+            snapshot = run_sets.change(store, name, follow=follow, status=status, reason=reason)
         else:
-            snapshot = derive.change(store, name, preferred=preferred, follow=follow, status=status, reason=reason)
+            snapshot = store_values.change(
+                store, name, preferred=preferred, follow=follow, status=status, reason=reason
+            )
         if snapshot:
             self._finish(store, snapshot)
 
@@ -312,11 +314,11 @@ class Deriving(Finding):
         name : str
             A derived field, such as ``edge_energy`` or ``edge_energy[fraction=0.5]``.
         """
-        from barospec.catalogs.known import known_from
-        from barospec.catalogs.why import provenance
+        from barospec.catalogs.derived.provenance import provenance
+        from barospec.catalogs.query.resolve.archive_schema import known_from
 
         identifier = self.identify(spectrum_id)
-        with index_open.opened(self.location, self.at) as (snapshot, connection):
+        with open.opened(self.location, self.at) as (snapshot, connection):
             return provenance(connection, known_from(connection), identifier, name, snapshot)
 
     def recompute(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,7 +336,7 @@ class Deriving(Finding):
         NotFound
             The snapshot is not in the archive any more.
         """
-        from barospec.catalogs.recompute import recompute
+        from barospec.catalogs.derived.recompute import recompute
 
         return recompute(self.location, record)
 
@@ -347,7 +349,7 @@ class Deriving(Finding):
             if row["follow"] and row["status"] == "active":
                 try:
                     self._fit_due(row, None, stale=True, missing=True)
-                    index.publish(self._store, self.location.head())
+                    build.publish(self._store, self.location.head())
                 except BarospecError as error:
                     told.append(f"{row['name']} was not fitted with what came in: {error}")
         return told

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.store.storage.location import Location, locate
-from barospec.catalogs import find, index, index_open
+from barospec.catalogs.index import build, open
+from barospec.catalogs.selection import select
 from barospec.schemas.errors import CallError, NotFound
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from barospec.archive.store.repository import Store
-    from barospec.catalogs.answer import Answer
-    from barospec.catalogs.selection import Selection
+    from barospec.catalogs.query.answer.answer import Answer
+    from barospec.catalogs.selection.selection import Selection
 
 
 PathLike = str | os.PathLike[str]
@@ -46,7 +47,7 @@ class Finding:
     @property
     def snapshot(self) -> str:
         """The snapshot that answers."""
-        return index_open.snapshot_of(self.location, self.at)
+        return open.snapshot_of(self.location, self.at)
 
     @property
     def _store(self) -> Store:
@@ -66,7 +67,7 @@ class Finding:
     @contextmanager
     def connection(self) -> Iterator[Any]:
         """A read-only DuckDB connection to the index of this snapshot."""
-        with index_open.opened(self.location, self.at) as (_, connection):
+        with open.opened(self.location, self.at) as (_, connection):
             yield connection
 
     # Find
@@ -77,7 +78,7 @@ class Finding:
 
         See ``docs/query-language.md`` for the language, and `catalogs.answer.ask` for the options.
         """
-        from barospec.catalogs.answer import ask
+        from barospec.catalogs.query.answer.answer import ask
 
         with self.connection() as connection:
             yield ask(connection, text, **options)
@@ -97,7 +98,7 @@ class Finding:
         QueryError
             The text cannot be understood; the message has the place and what would be valid.
         """
-        return find.select(self.location, self.at, text, **conditions)
+        return select.select(self.location, self.at, text, **conditions)
 
     def runs(self, text: str = "") -> list[dict[str, Any]]:
         """The runs, each with its spectra, samples, edges and ranges; `text` narrows them ("above 14 GPa")."""
@@ -119,7 +120,7 @@ class Finding:
 
     @contextmanager
     def _look(self, snapshot: str) -> Iterator[Any]:
-        with index.connect(index.publish(self._store, snapshot)) as connection:
+        with build.connect(build.publish(self._store, snapshot)) as connection:
             yield connection
 
     def _must_be_newest(self) -> None:
@@ -128,7 +129,7 @@ class Finding:
 
     def fields(self) -> list[dict[str, Any]]:
         """Every field that can be searched, with unit, meaning, and count, range or commonest values here."""
-        from barospec.catalogs.describe import describe_fields
+        from barospec.catalogs.query.answer.describe import describe_fields
 
         with self.connection() as connection:
             return describe_fields(connection)
@@ -140,7 +141,7 @@ class Finding:
         """
         wanted = beginning.strip().lower()
         with self.connection() as connection:
-            found = index.values(
+            found = build.values(
                 connection,
                 "SELECT DISTINCT spectrum_id FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 4",
                 [wanted],
@@ -159,7 +160,7 @@ class Finding:
         if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
             return False
         with self.connection() as connection:
-            found = index.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
+            found = build.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
         return bool(found)
 
     def show(self, spectrum_id: str) -> dict[str, Any]:
@@ -177,12 +178,12 @@ class Finding:
         snapshot = self.snapshot
         with self.connection() as connection:
             names = [term.name for term in SPECTRUM_TERMS]
-            rows = index.dicts(
+            rows = build.dicts(
                 connection,
                 "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY status = 'active' DESC, revision DESC",
                 [identifier],
             )
-            events = index.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
+            events = build.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
         newest = rows[0]
         root = self._store.read(snapshot)
         group = spectra_group(root, newest["grp"])

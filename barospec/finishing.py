@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from barospec.catalogs import index, index_open
+from barospec.catalogs.index import build, open
 
 if TYPE_CHECKING:
     from barospec.archive.store.repository import Store
@@ -68,11 +68,11 @@ def finish(
 
     def publish() -> None:
         for snapshot in snapshots:
-            index.publish(store, snapshot, rebuild=rebuild)
+            build.publish(store, snapshot, rebuild=rebuild)
 
     indexed = attempt("index", publish)
     if prune:
-        attempt("removal of old index files", lambda: index.prune(store))
+        attempt("removal of old index files", lambda: build.prune(store))
     if follow is not None and snapshots and indexed:
         attempt("values that follow", lambda: pending.extend(follow(snapshots[0])))
     if pending:
@@ -84,13 +84,13 @@ def finish(
 
 def catch_up(store: Store, location: Location, snapshot: str) -> list[str]:
     """Compute what is due of sets that follow, if there are any; return what could not be done."""
-    with index_open.opened(location, snapshot) as (_, connection):
-        if not index.values(connection, FOLLOWING):
+    with open.opened(location, snapshot) as (_, connection):
+        if not build.values(connection, FOLLOWING):
             return []
-    from barospec.catalogs.derive_due import follow
+    from barospec.catalogs.derived.refresh import follow
 
     told = follow(store, location, snapshot)
-    index.publish(store, location.head())
+    build.publish(store, location.head())
     return told
 
 

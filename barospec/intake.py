@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from barospec.catalogs.intake_catalog import SelectionReader
+from barospec.catalogs.selection.intake import SelectionReader
 
 __all__ = ["SelectionReader"]

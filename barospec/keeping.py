@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import find, index
-from barospec.catalogs.lookup import lookup
+from barospec.catalogs.index import build
+from barospec.catalogs.index.known_rows import lookup
+from barospec.catalogs.selection import select
 from barospec.finding import Finding
 from barospec.schemas.errors import NotFound
 
@@ -258,7 +259,7 @@ class Keeping(Finding):
         one = self.identify(what) if self.is_spectrum(what) else None
 
         def found(snapshot: str) -> list[Known]:
-            path = index.publish(store, snapshot)
+            path = build.publish(store, snapshot)
             if one is not None:
                 return lookup(path, [one], [])
             words = (
@@ -268,7 +269,7 @@ class Keeping(Finding):
                 if what.strip()
                 else f"status = {status}"
             )
-            chosen = [find.select(self.location, snapshot, words, scans=kind) for kind in scans]
+            chosen = [select.select(self.location, snapshot, words, scans=kind) for kind in scans]
             ids = list(
                 dict.fromkeys(str(name) for one in chosen for name in one.columns(["spectrum_id"])["spectrum_id"])
             )

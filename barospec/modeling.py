@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from barospec.catalogs.model_selection import ModelSelection
+    from barospec.catalogs.selection.models import ModelSelection
 
 
 def about_models(text: str) -> str:
@@ -31,7 +31,7 @@ class Modeling(Finding):
     def models(self, text: str = "") -> ModelSelection:
         """The models that a query finds, such as ``"La4Ni3O10 above 40 GPa"`` or ``"with J_ZZ > 0.5 eV"``."""
         from barospec.archive.ingest.models import read_models
-        from barospec.catalogs.model_selection import ModelSelection
+        from barospec.catalogs.selection.models import ModelSelection
 
         with self.ask(about_models(text), columns=["model_id"]) as answer:
             if answer.noun != "models":
@@ -88,7 +88,7 @@ class Modeling(Finding):
         stored = list_outputs(self._store.read(self.snapshot))
         if not text.strip():
             return list(stored)
-        from barospec.catalogs.stored_outputs import find_outputs
+        from barospec.catalogs.selection.model_outputs import find_outputs
 
         with self.connection() as connection:
             return find_outputs(connection, about_models(text), stored)

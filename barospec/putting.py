@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import find, index, index_open
-from barospec.catalogs.lookup import lookup
+from barospec.catalogs.index import build, open
+from barospec.catalogs.index.known_rows import lookup
+from barospec.catalogs.selection import select
 from barospec.deriving import Deriving
 from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
@@ -76,7 +77,7 @@ class Putting(Deriving):
         store = self._store
 
         def known(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-            return lookup(index.publish(store, snapshot), ids, sources)
+            return lookup(build.publish(store, snapshot), ids, sources)
 
         report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
         report.pending = self._finished_put(store, report.snapshot)
@@ -172,17 +173,17 @@ class Putting(Deriving):
         store = self._store
 
         def repeats(snapshot: str) -> list[Repeat]:
-            index.publish(store, snapshot)
-            selection = find.select(self.location, snapshot, text, scans=True)
+            build.publish(store, snapshot)
+            selection = select.select(self.location, snapshot, text, scans=True)
             ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
             wanted = "SELECT * FROM spectra WHERE status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[]))"
-            with index_open.opened(self.location, snapshot) as (_, connection):
-                return repeats_from(index.dicts(connection, wanted, [ids]))
+            with open.opened(self.location, snapshot) as (_, connection):
+                return repeats_from(build.dicts(connection, wanted, [ids]))
 
         report = merge_repeats(
             store,
             repeats,
-            lambda snapshot, ids, sources: lookup(index.publish(store, snapshot), ids, sources),
+            lambda snapshot, ids, sources: lookup(build.publish(store, snapshot), ids, sources),
             pressure=pressure,
             temperature=temperature,
             dry_run=dry_run,

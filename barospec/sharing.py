@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs import index
-from barospec.catalogs.lookup import lookup
+from barospec.catalogs.index import build
+from barospec.catalogs.index.known_rows import lookup
 from barospec.finding import Finding, PathLike
 from barospec.schemas.errors import CallError
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from barospec.archive.ingest.prepared import Prepared
     from barospec.archive.ingest.report import Report
     from barospec.archive.store.known_row import Known
-    from barospec.catalogs.bundle import Bundle
-    from barospec.catalogs.bundle_verify import Verified
+    from barospec.catalogs.bundles.build import Bundle
+    from barospec.catalogs.bundles.verify import Verified
 
 Progress = Callable[[str, int, int], None]
 
@@ -81,9 +81,9 @@ class Sharing(Finding):
         Conflict
             The target or the tag is there already.
         """
-        from barospec.catalogs.bundle import Options, share
-        from barospec.catalogs.bundle_derived import split_chains
-        from barospec.catalogs.paper import read_paper
+        from barospec.catalogs.bundles.build import Options, share
+        from barospec.catalogs.derived.requested import split_chains
+        from barospec.catalogs.papers.paper import read_paper
 
         store = self._store
         selection = self.query(text)
@@ -148,7 +148,7 @@ class Sharing(Finding):
         from barospec.archive.bundles.reader import BundleReader
         from barospec.archive.bundles.safe_unzip import folder_of
         from barospec.archive.ingest.commit import ingest
-        from barospec.catalogs.bundle_verify import must_be_whole
+        from barospec.catalogs.bundles.verify import must_be_whole
 
         self._must_be_newest()
         store = self._store
@@ -157,12 +157,12 @@ class Sharing(Finding):
             reader = BundleReader.open(root)
             prepared = reader.prepared()
             snapshot = self.snapshot
-            known = lookup(index.publish(store, snapshot), [e.spectrum_id for e in prepared.entries], [])
+            known = lookup(build.publish(store, snapshot), [e.spectrum_id for e in prepared.entries], [])
             already = self._reconcile(prepared, reader, {row.spectrum_id: row for row in known}, snapshot)
 
         def look(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
             # A bundle's spectra are known by their ids; a file of the same name elsewhere is another file.
-            return lookup(index.publish(store, snapshot), ids, [])
+            return lookup(build.publish(store, snapshot), ids, [])
 
         told = message or f"bundle {reader.identifier}: {reader.described['query']}"
         report = ingest(store, prepared, look, replace=replace, message=told)
@@ -177,7 +177,7 @@ class Sharing(Finding):
         from barospec.archive.bundles.redact import Policy
         from barospec.archive.ingest.commit import check_number
         from barospec.archive.ingest.models import fingerprint, read_models
-        from barospec.catalogs.bundle_records import structure_records
+        from barospec.catalogs.bundles.records import structure_records
 
         sealed, settings = reader.sealed(), {"private": reader.private}
         for entry in prepared.entries:
@@ -240,7 +240,7 @@ class Sharing(Finding):
         Exported
             Files, and what could not be written, with the reason.
         """
-        from barospec.catalogs.exporting import export
+        from barospec.catalogs.bundles.export import export
 
         return export(self.query(text), Path(folder), format, self._settings, overwrite=overwrite, tell=progress)
 
@@ -261,6 +261,6 @@ def verify_bundle(path: PathLike, *, recompute: bool = False, progress: Progress
     progress : callable
         ``progress(name, done, total)``.
     """
-    from barospec.catalogs.bundle_verify import verify
+    from barospec.catalogs.bundles.verify import verify
 
     return verify(Path(path), recompute=recompute, tell=progress)

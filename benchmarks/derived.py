@@ -11,8 +11,8 @@ import numpy as np
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Writer
-from barospec.catalogs import index
-from barospec.catalogs.answer import ask
+from barospec.catalogs.index import build
+from barospec.catalogs.query.answer.answer import ask
 from benchmarks.record import Result, alternating
 from benchmarks.rows import batch_of
 
@@ -38,7 +38,7 @@ def archive_of_edges(path: Path, rows: int) -> Archive:
         with store.transaction("bench") as work:
             Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
             work.message = f"{count} rows"
-    index.publish(store, archive.location.head(), rebuild=True)
+    build.publish(store, archive.location.head(), rebuild=True)
     return archive
 
 
@@ -81,7 +81,7 @@ def _searching(archive: Archive, rows: int) -> Result:
         "On an open connection, with all the counts that an answer tells; limits chosen so that both find as many.",
         ["found", "pressure ms", "edge_energy ms", "ratio", "edge_energy at 2 sigma ms"],
     )
-    with index.connect(index.index_path(archive.location, archive.snapshot)) as connection:
+    with build.connect(build.index_path(archive.location, archive.snapshot)) as connection:
         for count in (100, rows // 10):
             limits = {}
             for field, column in (("pressure", '"pressure"'), ("edge_energy", '"edge_energy:edge_energy"')):

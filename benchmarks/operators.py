@@ -308,7 +308,7 @@ def _archive(place: Path, rows: int, block: int = 5000) -> Path:
     from barospec.api import Archive
     from barospec.archive.store.repository import Store
     from barospec.archive.store.write import Batch, Writer
-    from barospec.catalogs import index
+    from barospec.catalogs.index import build
 
     archive = Archive.create(place)
     data = curves(block, shared=True)
@@ -337,5 +337,5 @@ def _archive(place: Path, rows: int, block: int = 5000) -> Path:
         with store.transaction("bench") as work:
             Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
             work.message = "rows"
-    index.publish(store, archive.location.head())
+    build.publish(store, archive.location.head())
     return place

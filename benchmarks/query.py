@@ -20,12 +20,12 @@ import numpy as np
 
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs import index
-from barospec.catalogs.answer import SHOWN, ask
-from barospec.catalogs.known import known_from
-from barospec.catalogs.language import parse
-from barospec.catalogs.resolve import resolve
-from barospec.catalogs.sql import Statement, Translator
+from barospec.catalogs.index import build
+from barospec.catalogs.query.answer.answer import SHOWN, ask
+from barospec.catalogs.query.answer.sql import Statement, Translator
+from barospec.catalogs.query.parse.parser import parse
+from barospec.catalogs.query.resolve.archive_schema import known_from
+from barospec.catalogs.query.resolve.resolve import resolve
 from benchmarks.record import Result, alternating, least_cpu
 from benchmarks.rows import add_rows, archive_of_rows
 
@@ -61,7 +61,7 @@ def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
 
 def _run(path: Path, rows: int) -> list[Result]:
     archive = archive_of_rows(path, rows)
-    file = index.index_path(archive.location, archive.snapshot)
+    file = build.index_path(archive.location, archive.snapshot)
     result = Result(
         f"Queries over {rows:,} rows",
         "Cold: a new process until its JSON is complete, against a process with typer and DuckDB alone that runs the same SQL. "
@@ -85,7 +85,7 @@ def _run(path: Path, rows: int) -> list[Result]:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as fresh:
         warm = list(fresh.map(_warm, [file] * PROCESSES))
     for number, question in enumerate(QUESTIONS):
-        with index.connect(file) as connection:
+        with build.connect(file) as connection:
             found = ask(connection, question)
             statement = json.dumps({"sql": found.statement.sql, "parameters": found.statement.parameters}, default=str)
             count = found.count
@@ -106,7 +106,7 @@ def _warm(file: Path) -> list[tuple[float, float, float]]:
     """CPU time in s of each question in this process: ours, the bare SQL of its rows, plain SQL that tells as much."""
     taken = []
     for question in QUESTIONS:
-        with index.connect(file) as connection:
+        with build.connect(file) as connection:
             found = ask(connection, question)
             rows, counts = found.statement, _counts_in_sql(connection, question)
 
@@ -151,7 +151,7 @@ def _process(*words: str) -> None:
 
 def _selections(archive: Archive) -> Result:
     """Opening many spectra lazily, against fetching the same columns from DuckDB as numpy arrays."""
-    from barospec.catalogs.selection import COORDINATES
+    from barospec.catalogs.selection.selection import COORDINATES
 
     result = Result(
         "Opening selections lazily",
@@ -227,8 +227,8 @@ def _refresh(path: Path, rows: int) -> Result:
         for turn in range(18):
             add_rows(store, added, rows + (18 * number + turn) * 1000, rng, kind=0)
             reader = Store(store.location) if turn % 2 else store
-            took[turn % 2].append(_cpu(partial(index.publish, reader, store.location.head())))
-        rebuild = _cpu(lambda: index.publish(store, store.location.head(), rebuild=True))
+            took[turn % 2].append(_cpu(partial(build.publish, reader, store.location.head())))
+        rebuild = _cpu(lambda: build.publish(store, store.location.head(), rebuild=True))
         written, other = map(median, took)
         result.rows.append([added, written, other, rebuild, written / rebuild])
     (path / "rows.json").unlink(missing_ok=True)  # it has more rows now

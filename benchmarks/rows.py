@@ -11,7 +11,7 @@ import numpy as np
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 
 BATCH = 50_000
 SAMPLES = ("La3Ni2O7", "NiO", "LaNiO3", "La4Ni3O10")
@@ -52,7 +52,7 @@ def archive_of_rows(path: Path, count: int) -> Archive:
     note = path / "rows.json"
     if note.exists() and json.loads(note.read_text())["rows"] == count:
         archive = Archive(path)
-        index.publish(Store(archive.location), archive.snapshot)  # of other columns than before, perhaps
+        build.publish(Store(archive.location), archive.snapshot)  # of other columns than before, perhaps
         return archive
     if path.exists():
         import shutil
@@ -63,7 +63,7 @@ def archive_of_rows(path: Path, count: int) -> Archive:
     rng = np.random.default_rng(0)
     for start in range(0, count, BATCH):
         add_rows(store, min(BATCH, count - start), start, rng)
-    index.publish(store, archive.location.head(), rebuild=True)
+    build.publish(store, archive.location.head(), rebuild=True)
     note.write_text(json.dumps({"rows": count}))
     return archive
 

@@ -14,7 +14,7 @@ from barospec.schemas.vocabulary import FLAGS
 
 if TYPE_CHECKING:
     from barospec.api import Archive
-    from barospec.catalogs.selection import Selection
+    from barospec.catalogs.selection.selection import Selection
 
 Ids = Annotated[list[str], typer.Argument(help="Beginnings of spectrum_ids.", show_default=False)]
 Where = Annotated[

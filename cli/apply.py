@@ -17,7 +17,7 @@ from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
     from barospec.archive.operators.record import Operator
-    from barospec.catalogs.selection import Selection
+    from barospec.catalogs.selection.selection import Selection
 
 NAME = "apply"
 LABELS = (

@@ -38,7 +38,7 @@ def command(
     Without --entry: everything, each kind of spectrum, each run and each saved query. The archive is named relative to the file. With --at
     the entries are held at that snapshot; otherwise they follow the archive.
     """
-    from barospec.catalogs.saved import SELECTABLE
+    from barospec.catalogs.selection.saved_queries import SELECTABLE
 
     entries: dict[str, str] | None = None
     if entry:

@@ -14,7 +14,7 @@ from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.api import Archive
-    from barospec.catalogs.derive import Derived
+    from barospec.catalogs.derived.store_values import Derived
 
 NAME = "derive"
 COLUMNS = (

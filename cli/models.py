@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from barospec.api import Archive
-    from barospec.catalogs.model_selection import ModelSelection
+    from barospec.catalogs.selection.models import ModelSelection
 
 ROWS_SHOWN = 200
 
@@ -170,12 +170,12 @@ def _sensitivity(selection: ModelSelection, given: dict[str, Any], picture: Path
     with progress("computing") as tell:
         result = selection.sensitivity(operator, box, holds, progress=tell, **counts, **given)
     if picture is not None:
-        from barospec.catalogs import pictures, spin_pictures
+        from barospec.catalogs.plots import spectra, spins
 
         parts = datasets_of(result)
         if len(parts) > 1:
             raise CallError("a picture shows models of one stack; narrow the query.")
-        pictures.save(spin_pictures.sensitivity(parts[0]), picture)
+        spectra.save(spins.sensitivity(parts[0]), picture)
         note(f"drawn in {picture}")
     return result
 

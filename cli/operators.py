@@ -124,11 +124,11 @@ def command(
 
 
 def _draw(name: str | None, picture: Path) -> None:
-    from barospec.catalogs import operator_pictures, pictures
+    from barospec.catalogs.plots import operators, spectra
 
     if not name:
         raise CallError("name the operator to draw: barospec operators edge_energy -o edge_energy.png.")
-    pictures.save(operator_pictures.draw(name), picture)
+    spectra.save(operators.draw(name), picture)
     print(f"{name} drawn in {picture}, on made-up curves")
 
 

@@ -16,7 +16,7 @@ from barospec.schemas.values import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from barospec.catalogs.model_selection import ModelSelection
+    from barospec.catalogs.selection.models import ModelSelection
 
 NAME = "plot"
 
@@ -85,7 +85,7 @@ def command(
     at: AtOption = None,
 ) -> None:
     """Draw what a query finds."""
-    from barospec.catalogs import pictures
+    from barospec.catalogs.plots import spectra as pictures
 
     if kind is Kind.spins:
         models = open_archive(archive, at).models(text)
@@ -110,7 +110,7 @@ def command(
 
 def _spins(models: ModelSelection, view: View) -> Figure:
     """A picture of models; what needs published ones takes those of the one compound that has them."""
-    from barospec.catalogs import spin_pictures
+    from barospec.catalogs.plots import spins as spin_pictures
 
     if view is View.correlations:
         return spin_pictures.correlations()

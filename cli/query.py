@@ -16,7 +16,7 @@ from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.catalogs.answer import Answer
+    from barospec.catalogs.query.answer.answer import Answer
 
 NAME = "query"
 BOOKKEEPING = ("source_sha256", "content_sha256", "ingested", "run_sheet", "status", "revision", "source_file")
@@ -85,7 +85,7 @@ def tell(
     elif as_csv:
         write_csv(answer.columns, answer.units, answer.rows)
     elif parquet is not None:
-        from barospec.catalogs.index import write_parquet
+        from barospec.catalogs.index.build import write_parquet
 
         write_parquet(answer.connection, answer.statement.sql, answer.statement.parameters, parquet)
         print(f"{answer.count} {answer.noun} written to {parquet}")
@@ -175,7 +175,7 @@ def remarks(answer: Answer) -> list[str]:
 
 
 def _explain(opened: Any, text: str, *, as_json: bool, **asked: Any) -> None:
-    from barospec.catalogs.explain import explain
+    from barospec.catalogs.query.answer.explain import explain
 
     with opened.connection() as connection:
         found = explain(connection, text, **asked)

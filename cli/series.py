@@ -106,7 +106,8 @@ def command(
     With --store the answer is kept for each run, and "runs where edge_energy_slope > 0.05 eV/GPa" is a query from then on
     (docs/derived.md).
     """
-    from barospec.catalogs import series, series_structural
+    from barospec.catalogs.series import along
+    from barospec.catalogs.series import structural as series_structural
 
     opened = open_archive(archive, at)
     parameters = parse_parameters(parameter or [])
@@ -128,7 +129,7 @@ def command(
     if method is Method.components:
         if operators != "normalize" or not {"low", "high"} <= set(parameters):
             raise CallError("components takes normalize, with the window: --with low=8330 --with high=8370 (eV).")
-        found = series.analyze_components(selection, **parameters)
+        found = along.analyze_components(selection, **parameters)
         rows, notes = found.pop("rows"), found["notes"]
         units = {}
         head |= found
@@ -149,9 +150,9 @@ def command(
                 **parameters,
             )
         else:
-            gathered = series.gather(selection, operators, against=against, value=value, by=fields, **parameters)
+            gathered = along.gather(selection, operators, against=against, value=value, by=fields, **parameters)
             options = {"confidence": confidence, **({"margin": margin} if method is Method.equivalence else {})}
-            rows = series.analyze(method.value, gathered, **options)
+            rows = along.analyze(method.value, gathered, **options)
         notes = gathered.notes
         units = _units(gathered.unit, gathered.against_unit) | {gathered.name: gathered.unit}
         head |= {

@@ -115,7 +115,7 @@ def event_line(event: dict[str, Any]) -> str:
 def _why(opened: Archive, spectrum: str, name: str, *, recompute: bool, as_json: bool) -> None:
     import json
 
-    from barospec.catalogs.why import tree
+    from barospec.catalogs.derived.provenance import tree
 
     record = opened.why(spectrum, name)
     again = opened.recompute(record) if recompute else None

@@ -38,7 +38,7 @@ def command(
 
     Neither corrects the other: both are linear scales between the same two compounds.
     """
-    from barospec.catalogs.valences import two_estimates
+    from barospec.catalogs.series.valences import two_estimates
 
     selection = open_archive(archive, at).query(text)
     found = two_estimates(

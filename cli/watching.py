@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from barospec.api import Archive
     from barospec.archive.ingest.report import Report
-    from barospec.catalogs.selection import Selection
+    from barospec.catalogs.selection.selection import Selection
 
 LABELS = (
     "spectrum_id",
@@ -224,14 +224,14 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
     """
     import matplotlib as mpl
 
-    from barospec.catalogs import pictures
+    from barospec.catalogs.plots import spectra
 
     new = opened.query(f'scans with spectrum_id = "{spectrum_id}"')
     before = _before(opened, new)
-    with mpl.rc_context(pictures.STYLE):
-        figure, axes = pictures.new_figure()
+    with mpl.rc_context(spectra.STYLE):
+        figure, axes = spectra.new_figure()
         told = []
-        for selection, color in ((before, "0.6"), (new, pictures.COLORS[0])):
+        for selection, color in ((before, "0.6"), (new, spectra.COLORS[0])):
             if selection is not None:
                 energy, curve, label = _curve(selection)
                 pressure = float(selection.columns(["pressure"])["pressure"][0])
@@ -241,9 +241,9 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
                 told.append(shown)
         axes.set_xlabel("energy (eV)")
         axes.legend(fontsize=7)
-        pictures.sign(figure, new)
+        spectra.sign(figure, new)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
-    pictures.save(figure, part)
+    spectra.save(figure, part)
     part.replace(path)
     return f"{path}: {told[-1]}" + (f" over {told[0]}" if len(told) > 1 else "")
 

@@ -107,7 +107,7 @@ def operators() -> str:
 
 def pictures(folder: Path) -> None:
     """A picture of every operator, on made-up curves."""
-    from barospec.catalogs.operator_pictures import draw
+    from barospec.catalogs.plots.operators import draw
 
     folder.mkdir(exist_ok=True)
     for name in OPERATORS:

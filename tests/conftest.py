@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import barospec
 from barospec.api import Archive
-from barospec.catalogs.bundle import Bundle
+from barospec.catalogs.bundles.build import Bundle
 
 from .bundles_made import ABOVE, CHAINS, make_archive, opened
 

@@ -17,7 +17,7 @@ from barospec.archive.compute.spectra import apply
 from barospec.archive.operators import chain
 from barospec.archive.operators.registry import find_operator
 from barospec.archive.operators.resampling import noise_of
-from barospec.catalogs import blocks
+from barospec.catalogs.selection import lazy_arrays
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound
 
 ROWS = 24
@@ -74,13 +74,13 @@ def test_tasks_grow_with_blocks_and_not_with_operators() -> None:
 
 def test_a_chain_reads_every_array_of_the_archive_once(sample: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, int]] = []
-    original = blocks.load
+    original = lazy_arrays.load
 
     def counted(root: str, snapshot: str, key: str, name: str, rows: Any, *others: Any) -> Any:
         seen.append((name, len(rows)))
         return original(root, snapshot, key, name, rows, *others)
 
-    monkeypatch.setattr(blocks, "load", counted)
+    monkeypatch.setattr(lazy_arrays, "load", counted)
     found = sample.apply("normalize | edge_energy", LA)
     assert isinstance(found, xr.Dataset)
     assert not seen

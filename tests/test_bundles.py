@@ -26,9 +26,9 @@ from typer.testing import CliRunner
 
 import barospec
 from barospec.archive.bundles import bagit as bags
-from barospec.catalogs import pictures
-from barospec.catalogs.bundle import Bundle
-from barospec.catalogs.bundle_verify import verify
+from barospec.catalogs.bundles.build import Bundle
+from barospec.catalogs.bundles.verify import verify
+from barospec.catalogs.plots import spectra as pictures
 from barospec.cli.main import app, run
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError
 
@@ -340,7 +340,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(code, os.strerror(code), str(tmp_path / "b"))
 
-    monkeypatch.setattr("barospec.catalogs.bundle.write_citation", full)
+    monkeypatch.setattr("barospec.catalogs.bundles.build.write_citation", full)
     monkeypatch.setattr(sys, "argv", ["barospec", "share", "run = NiO", str(tmp_path / "b"), "-a", str(shared_path)])
     with pytest.raises(SystemExit) as ended:
         run()

@@ -23,8 +23,8 @@ import zarr
 from barospec.api import Archive
 from barospec.archive.bundles.bagit import check_path
 from barospec.archive.bundles.zarr_groups import unpacked_size
-from barospec.catalogs.bundle import Bundle
-from barospec.catalogs.bundle_verify import verify
+from barospec.catalogs.bundles.build import Bundle
+from barospec.catalogs.bundles.verify import verify
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
 
 from .bundles_made import reseal
@@ -241,7 +241,7 @@ def test_a_chunk_that_lies_about_its_size(copy: Path, target: Archive) -> None:
 
 VERIFY = """
 import resource, sys
-from barospec.catalogs.bundle_verify import verify
+from barospec.catalogs.bundles.verify import verify
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a failure of this test is not to take the machine along
 from pathlib import Path
 found = verify(Path(sys.argv[1]))

@@ -12,7 +12,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from barospec.api import Archive
-from barospec.catalogs.bundle import Bundle
+from barospec.catalogs.bundles.build import Bundle
 from barospec.cli.main import app
 from barospec.schemas.errors import InvalidData
 

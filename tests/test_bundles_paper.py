@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from barospec import sample_data
 from barospec.api import Archive
-from barospec.catalogs.bundle_verify import verify
-from barospec.catalogs.check_numbers import statistic
-from barospec.catalogs.paper import read_paper, verdict
+from barospec.catalogs.bundles.verify import verify
+from barospec.catalogs.papers.check_numbers import statistic
+from barospec.catalogs.papers.paper import read_paper, verdict
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
 
 from .bundles_made import ABOVE, opened

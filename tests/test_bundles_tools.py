@@ -26,7 +26,7 @@ from filelock import FileLock
 
 from barospec.archive.operators.chain import parse_chain
 from barospec.archive.operators.registry import OPERATORS
-from barospec.catalogs.bundle import Bundle
+from barospec.catalogs.bundles.build import Bundle
 from barospec.schemas.errors import Conflict
 
 from .bundles_made import opened

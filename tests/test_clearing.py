@@ -18,7 +18,7 @@ import barospec
 from barospec.api import Archive
 from barospec.archive.store import garbage_collection, repository
 from barospec.archive.store.repository import Store
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 from barospec.schemas.errors import CallError, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -283,16 +283,16 @@ def test_lazy_data_of_purged_spectra_are_an_error(archive: Archive) -> None:
 def test_a_query_whose_snapshot_is_removed_takes_the_newest(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, publish = tmp_path / "a", index.publish
+    root, publish = tmp_path / "a", build.publish
     writer = Archive(root)
     archive.set(ids(archive)[0], ["medium=helium"], reason="x")
-    index.index_path(archive.location, archive.snapshot).unlink()
+    build.index_path(archive.location, archive.snapshot).unlink()
 
     def late(*words: Any, **options: Any) -> Any:
-        monkeypatch.setattr(index, "publish", publish)
+        monkeypatch.setattr(build, "publish", publish)
         writer.ingest([write_columns(tmp_path / "scan9.dat", seed=9)], [*SETTINGS, "pressure=17 GPa"])
         writer.gc(keep_days=0)
         return publish(*words, **options)
 
-    monkeypatch.setattr(index, "publish", late)
+    monkeypatch.setattr(build, "publish", late)
     assert len(archive.query("spectra")) == 4

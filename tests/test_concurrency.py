@@ -14,7 +14,7 @@ import numpy as np
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 
 PUBLICATIONS = 100
 APPENDING = 10  # every so many states; setting temperatures alone is quicker
@@ -53,7 +53,7 @@ def commit(store: Store, number: int) -> str:
             writer.append_spectra(KEY, batch)
         work.message = f"state {number}"
     assert work.snapshot is not None
-    index.publish(store, work.snapshot)
+    build.publish(store, work.snapshot)
     return work.snapshot
 
 
@@ -145,7 +145,7 @@ def test_fifty_threads_read_beside_a_writer(tmp_path: Path) -> None:
     def write() -> None:
         begin.wait()
         # More than databases stay open, and more than index files are kept.
-        for number in range(2, 2 * index.MOST_OPEN + index.KEEP + 2):
+        for number in range(2, 2 * build.MOST_OPEN + build.KEEP + 2):
             numbers[commit(store, number)] = number
 
     with ThreadPoolExecutor(THREADS + 1) as pool:

@@ -20,9 +20,10 @@ from barospec.archive.derived.store import ABSOLUTE, count_entries
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Writer
-from barospec.catalogs import compile_operators, index
-from barospec.catalogs.operator_table import VERSIONS
-from barospec.catalogs.value_rows import _OWN
+from barospec.catalogs.index import build
+from barospec.catalogs.query.resolve import compile_operators
+from barospec.catalogs.query.resolve.derived_rows import _OWN
+from barospec.catalogs.query.resolve.operator_table import VERSIONS
 from barospec.cli import show
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound, QueryError
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
@@ -84,7 +85,7 @@ def edit(archive: Archive, values: dict[str, Any], rows: list[int]) -> None:
     with store.transaction("set") as work:
         Writer(work.root, work.changes).edit_spectra("xas/Ni-K", rows, values)
         work.message = f"set {values}"
-    index.publish(store, archive.snapshot)
+    build.publish(store, archive.snapshot)
 
 
 def entries(archive: Archive, name: str) -> int:
@@ -98,7 +99,7 @@ def state(archive: Archive, name: str) -> tuple[int, int, int, int]:
 
 def test_the_table_of_operators_is_current() -> None:
     assert compile_operators.TABLE.read_text("utf-8") == compile_operators.table(), (
-        "run python -m barospec.catalogs.compile_operators"
+        "run python -m barospec.catalogs.query.resolve.compile_operators"
     )
 
 
@@ -403,9 +404,9 @@ def test_flags_labels_and_notes_are_events_that_alter_no_data(own: Archive) -> N
     after = own.query("Ni K").to_xarray()
     np.testing.assert_array_equal(before["mu"].values, after["mu"].values)
     assert counts(Archive(own.location.root, at=tagged), "flagged")[0] == 0
-    rebuilt = index.publish(Store(own.location), own.snapshot, rebuild=True)
-    with index.connect(rebuilt) as connection:
-        told = index.values(connection, "SELECT flag, labels, remarks FROM spectra WHERE spectrum_id = ?", [first])
+    rebuilt = build.publish(Store(own.location), own.snapshot, rebuild=True)
+    with build.connect(rebuilt) as connection:
+        told = build.values(connection, "SELECT flag, labels, remarks FROM spectra WHERE spectrum_id = ?", [first])
     assert told == [(None, "figure 2", "beam lost at 8400 eV")]
     with pytest.raises(CallError, match="say why"):
         own.flag(first, "bad")

@@ -12,8 +12,8 @@ import pytest
 
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs import index
-from barospec.catalogs.series import analyze, gather
+from barospec.catalogs.index import build
+from barospec.catalogs.series.along import analyze, gather
 from barospec.schemas.errors import CallError, Conflict, NotFound
 
 from .files_made import write_columns
@@ -168,13 +168,13 @@ def test_a_run_is_stale_when_its_points_are_not_what_they_were(archive: Archive,
     at = Archive(archive.location.root, at=tagged)
     assert runs(at, "runs where edge_energy_slope > 0.05 eV/GPa")[0] == ["run-1"]
     before = [(archive.derivations(name), _columns(archive))]
-    index.publish(Store(archive.location), archive.snapshot, rebuild=True)
+    build.publish(Store(archive.location), archive.snapshot, rebuild=True)
     assert [(archive.derivations(name), _columns(archive))] == before
 
 
 def _columns(archive: Archive) -> list[tuple[Any, ...]]:
     with archive.connection() as connection:
-        return index.values(
+        return build.values(
             connection, 'SELECT row, "edge_energy-slope:edge_energy_slope" FROM spectra ORDER BY grp, row'
         )
 

@@ -15,7 +15,8 @@ from barospec.archive.derived.store import count_entries
 from barospec.archive.store.repository import Store
 from barospec.archive.verify.derived import check_derived
 from barospec.archive.verify.report import Verified
-from barospec.catalogs import derive_due, index
+from barospec.catalogs.derived import refresh
+from barospec.catalogs.index import build
 
 from .files_made import SETTINGS, write_columns
 
@@ -108,7 +109,7 @@ def test_a_restored_state_has_its_values_sets_flags_and_labels(archive: Archive,
     assert state(archive) == (2, 0, 0)
     assert archive.why(first, "edge_energy")["value"]["value"] == before[1]
     assert archive.restore(then).same
-    rebuilt = index.publish(Store(archive.location), archive.snapshot, rebuild=True)
+    rebuilt = build.publish(Store(archive.location), archive.snapshot, rebuild=True)
     assert rebuilt.exists()
     assert (served(archive), _told(archive), state(archive)) == (before, told, (2, 0, 0))
     assert not verified(archive)
@@ -121,7 +122,7 @@ def test_a_restored_state_has_its_values_sets_flags_and_labels(archive: Archive,
 
 def _told(archive: Archive) -> list[tuple[Any, ...]]:
     with archive.connection() as connection:
-        return index.values(
+        return build.values(
             connection,
             "SELECT step, flag, flag_reason, labels, remarks FROM spectra WHERE status = 'active' ORDER BY step",
         )
@@ -131,7 +132,7 @@ def test_a_dropped_set_that_comes_back_knows_what_happened_meanwhile(archive: Ar
     archive.change_derivation("edge_energy", status="dropped")
     archive.set("step = 1", ["energy_shift=0.5 eV"], reason="aligned")
     archive.set("step = 2", ["pressure=9 GPa"], reason="ruby")
-    index.publish(Store(archive.location), archive.snapshot, rebuild=True)
+    build.publish(Store(archive.location), archive.snapshot, rebuild=True)
     report = archive.derive("edge_energy", "Ni K", ensemble=0)
     assert (report.name, report.computed, report.fresh) == ("edge_energy", 1, 1)
     assert state(archive) == (2, 0, 0)
@@ -143,7 +144,7 @@ def test_what_a_killed_ingest_left_undone_is_done_with_the_next(
     add(archive, tmp_path, 3)
     archive.change_derivation("edge_energy", follow=True)
     with monkeypatch.context() as patched:
-        patched.setattr(derive_due, "store_values", _killed)
+        patched.setattr(refresh, "store_values", _killed)
         with pytest.raises(KeyboardInterrupt):
             add(archive, tmp_path, 4)
     assert state(archive) == (2, 0, 2)

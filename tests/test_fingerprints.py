@@ -16,8 +16,8 @@ from barospec.archive.store import repository
 from barospec.archive.store.fingerprints import column_of
 from barospec.archive.store.read import array, row_sha256, spectra_group
 from barospec.archive.store.repository import Store, Transaction
-from barospec.catalogs.bundle import Bundle
-from barospec.catalogs.bundle_verify import verify
+from barospec.catalogs.bundles.build import Bundle
+from barospec.catalogs.bundles.verify import verify
 from barospec.schemas.errors import StoreError
 
 from .bundles_made import ABOVE, opened, reseal, write_scan

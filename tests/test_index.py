@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs import index, index_files
-from barospec.catalogs.answer import ask
-from barospec.catalogs.known import Known, known_from
-from barospec.catalogs.language import parse
-from barospec.catalogs.resolve import resolve
-from barospec.catalogs.sql import Translator
+from barospec.catalogs.index import build
+from barospec.catalogs.index import files as index_files
+from barospec.catalogs.query.answer.answer import ask
+from barospec.catalogs.query.answer.sql import Translator
+from barospec.catalogs.query.parse.parser import parse
+from barospec.catalogs.query.resolve.archive_schema import Known, known_from
+from barospec.catalogs.query.resolve.resolve import resolve
 
 from .files_made import SETTINGS, write_columns
 
@@ -36,8 +37,8 @@ TABLES += ("saved",)
 
 
 def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    with index.connect(path) as connection:
-        return {name: sorted(index.values(connection, f"SELECT * FROM {name}"), key=repr) for name in TABLES}
+    with build.connect(path) as connection:
+        return {name: sorted(build.values(connection, f"SELECT * FROM {name}"), key=repr) for name in TABLES}
 
 
 steps = st.lists(
@@ -81,11 +82,11 @@ def test_replayed_index_equals_a_rebuilt_one(plan: list[tuple[str, int, str]]) -
                 assert report.conflicts == 1
             if skip and report.snapshot:
                 # A killed publisher leaves a commit without an index; the next one bridges it.
-                index.index_path(archive.location, report.snapshot).unlink()
+                build.index_path(archive.location, report.snapshot).unlink()
                 skip = False
         head = archive.location.head()
-        replayed = content(index.publish(Store(archive.location), head))
-        rebuilt = content(index.publish(Store(archive.location), head, rebuild=True))
+        replayed = content(build.publish(Store(archive.location), head))
+        rebuilt = content(build.publish(Store(archive.location), head, rebuild=True))
         assert replayed == rebuilt
         found = archive.query().columns(["run", "pressure", "point_count"])
         rows = zip(found["point_count"], found["run"], found["pressure"], strict=True)
@@ -100,7 +101,7 @@ def test_old_indexes_go_and_come_back_on_demand(empty: Archive, tmp_path: Path) 
         if number == 0:
             assert report.snapshot
             Store(empty.location).tag("first", report.snapshot)
-    kept = {path.name for path in index.folder(empty.location).glob("index-*.duckdb")}
+    kept = {path.name for path in build.folder(empty.location).glob("index-*.duckdb")}
     assert kept == {f"index-{head}.duckdb" for head in (heads[0], *heads[2:])}
     assert len(Archive(empty.location.root, at=heads[1]).query()) == 2
     assert len(Archive(empty.location.root, at="first").query()) == 1
@@ -142,7 +143,7 @@ def test_an_index_that_cannot_be_opened_is_rebuilt(
     empty: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
 ) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    path = index.index_path(empty.location, empty.location.head())
+    path = build.index_path(empty.location, empty.location.head())
     whole = content(path)
     harm(path)
     assert [run["run"] for run in empty.runs()] == ["run-1"]
@@ -163,7 +164,7 @@ def test_beside_a_read_only_archive_it_is_rebuilt_in_the_cache(
     empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    path = index.index_path(empty.location, empty.location.head())
+    path = build.index_path(empty.location, empty.location.head())
     harm(path)
     held = path.read_bytes()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -181,7 +182,7 @@ def test_damage_that_shows_only_when_it_is_read_is_no_wrong_answer(empty: Archiv
     files = [write_columns(tmp_path / f"{seed}.xdi", seed=seed) for seed in range(3)]
     empty.ingest(files, [*SETTINGS, "pressure=5 GPa"])
     right = {str(name) for name in empty.query().columns(["spectrum_id"])["spectrum_id"]}
-    path = index.index_path(empty.location, empty.snapshot)
+    path = build.index_path(empty.location, empty.snapshot)
     whole, refused = path.read_bytes(), 0
     for offset in range(12_288, len(whole), 131_072):  # after the three headers
         part = tmp_path / "part"
@@ -189,7 +190,7 @@ def test_damage_that_shows_only_when_it_is_read_is_no_wrong_answer(empty: Archiv
         part.replace(path)
         try:
             found = empty.query("pressure > 1 GPa").columns(["spectrum_id"])["spectrum_id"]
-        except index.UnusableIndex:
+        except build.UnusableIndex:
             refused += 1
             empty.rebuild_index()
             found = empty.query("pressure > 1 GPa").columns(["spectrum_id"])["spectrum_id"]
@@ -201,16 +202,16 @@ def test_index_files_have_the_storage_version_of_the_oldest_duckdb_allowed(empty
     declared = next(line for line in requires("barospec") or [] if line.startswith("duckdb"))
     oldest = declared.partition(">=")[2].partition(",")[0]
     major_minor = oldest.split(".")[:2]
-    assert f"v{'.'.join(major_minor)}.0" == index.STORAGE
+    assert f"v{'.'.join(major_minor)}.0" == build.STORAGE
     empty.ingest(
         [write_columns(tmp_path / "a.xdi")], SETTINGS
     )  # replayed from the one that was built for the empty archive
-    replayed = index.index_path(empty.location, empty.location.head())
+    replayed = build.index_path(empty.location, empty.location.head())
     rebuilt = shutil.copyfile(empty.rebuild_index(), tmp_path / "rebuilt.duckdb")
     for path in (shutil.copyfile(replayed, tmp_path / "replayed.duckdb"), rebuilt):
         with duckdb.connect(str(path), read_only=True) as connection:
             sql = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
-            assert connection.execute(sql).fetchall() == [(f"{index.STORAGE}+",)]
+            assert connection.execute(sql).fetchall() == [(f"{build.STORAGE}+",)]
 
 
 # What is in the wrong place, and what the message says of it.
@@ -224,8 +225,8 @@ def wrong_file(kind: str, archive: Archive, older: Path, folder: Path) -> tuple[
     if kind == "foreign":
         other = Archive.create(folder / "other")
         other.ingest([write_columns(folder / "o.xdi", seed=9)], ["sample=other", *SETTINGS[:1], *SETTINGS[2:]])
-        return index.index_path(other.location, other.snapshot), "is of another archive"
-    source = older if kind == "forged snapshot" else index.index_path(archive.location, archive.snapshot)
+        return build.index_path(other.location, other.snapshot), "is of another archive"
+    source = older if kind == "forged snapshot" else build.index_path(archive.location, archive.snapshot)
     made = Path(shutil.copyfile(source, folder / "forged.duckdb"))
     with duckdb.connect(str(made)) as connection:
         if kind == "forged snapshot":
@@ -242,10 +243,10 @@ def test_an_index_of_another_archive_or_snapshot_is_refused(
 ) -> None:
     archive = Archive.create(tmp_path / "archive")
     archive.ingest([write_columns(tmp_path / f"{seed}.xdi", seed=seed) for seed in (1, 2)], SETTINGS)
-    older = Path(shutil.copyfile(index.index_path(archive.location, archive.snapshot), tmp_path / "older.duckdb"))
+    older = Path(shutil.copyfile(build.index_path(archive.location, archive.snapshot), tmp_path / "older.duckdb"))
     withdrawn, kept = sorted(map(str, archive.query().columns(["spectrum_id"])["spectrum_id"]))
     archive.withdraw(withdrawn, reason="a glitch")
-    path = index.index_path(archive.location, archive.snapshot)
+    path = build.index_path(archive.location, archive.snapshot)
     wrong, said = wrong_file(kind, archive, older, tmp_path)
     if warm:
         assert len(archive.query()) == 1
@@ -259,8 +260,8 @@ def test_an_index_of_another_archive_or_snapshot_is_refused(
     assert said in record.getMessage()
     assert "\n" not in record.getMessage()
     assert [one.state for one in archive.doctor() if one.name == "index"] == ["ok"]
-    with index.connect(path) as connection:
-        assert index.values(connection, "SELECT count(*) FROM spectra WHERE status = 'withdrawn'") == [(1,)]
+    with build.connect(path) as connection:
+        assert build.values(connection, "SELECT count(*) FROM spectra WHERE status = 'withdrawn'") == [(1,)]
     # A writer that would replay it makes its own from the store as well.
     path.unlink()
     shutil.copyfile(wrong, path)
@@ -271,23 +272,23 @@ def test_an_index_of_another_archive_or_snapshot_is_refused(
 def test_an_index_that_would_be_replayed_is_asked_whose_it_is(empty: Archive, tmp_path: Path) -> None:
     other = Archive.create(tmp_path / "other")
     other.ingest([write_columns(tmp_path / "o.xdi", seed=9)], ["sample=other", *SETTINGS[:1], *SETTINGS[2:]])
-    before = index.index_path(empty.location, empty.snapshot)
+    before = build.index_path(empty.location, empty.snapshot)
     made = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS).snapshot
     assert made
-    index.index_path(empty.location, made).unlink()
-    for wrong in (index.index_path(other.location, other.snapshot), None):
+    build.index_path(empty.location, made).unlink()
+    for wrong in (build.index_path(other.location, other.snapshot), None):
         if wrong is None:
             of_another_kind(before)
         else:
             before.unlink()
             shutil.copyfile(wrong, before)
-        assert len(content(index.publish(Store(empty.location), made))["spectra"]) == 1
-        index.index_path(empty.location, made).unlink()
+        assert len(content(build.publish(Store(empty.location), made))["spectra"]) == 1
+        build.index_path(empty.location, made).unlink()
 
 
 def test_the_command_line_reports_it_on_stderr_only(empty: Archive, tmp_path: Path) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    damaged_head(index.index_path(empty.location, empty.snapshot))
+    damaged_head(build.index_path(empty.location, empty.snapshot))
     words = [sys.executable, "-m", "barospec.cli.main", "query", "", "--json", "-a", str(empty.location.place)]
     first, second = (subprocess.run(words, capture_output=True, text=True, check=True) for _ in range(2))
     assert json.loads(first.stdout)["count"] == 1

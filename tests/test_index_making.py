@@ -25,7 +25,7 @@ from barospec.archive.store import read as layout
 from barospec.archive.store import write as writer_module
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
-from barospec.catalogs import index, index_files, index_tables
+from barospec.catalogs.index import build, files, tables
 from barospec.schemas.errors import StoreError
 
 from .test_index import content
@@ -99,11 +99,11 @@ def test_rows_at_hand_make_the_index_that_the_store_makes(plan: list[Any]) -> No
             snapshot = commit(store, what)
             if snapshot is None:
                 continue
-            path = index.publish(store, snapshot)
+            path = build.publish(store, snapshot)
             at_hand = content(path)
             path.unlink()
-            assert content(index.publish(Store(store.location), snapshot)) == at_hand
-            assert content(index.publish(store, snapshot, rebuild=True)) == at_hand
+            assert content(build.publish(Store(store.location), snapshot)) == at_hand
+            assert content(build.publish(store, snapshot, rebuild=True)) == at_hand
 
 
 def test_rows_at_hand_are_not_read_back(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,16 +114,16 @@ def test_rows_at_hand_are_not_read_back(empty: Archive, monkeypatch: pytest.Monk
     for plan in ([("append", GROUPS[0], [ROW])], [("append", GROUPS[0], [ROW, ROW]), ("append", GROUPS[1], [ROW])]):
         snapshot = commit(store, plan)
         assert snapshot
-        index.publish(store, snapshot)
+        build.publish(store, snapshot)
     assert not read
     # What another process wrote, what was edited since, and what is let go after its one use, is read.
     snapshot = commit(store, [("append", GROUPS[0], [ROW])])
     assert snapshot
-    index.publish(Store(empty.location), snapshot)
+    build.publish(Store(empty.location), snapshot)
     assert read == [(3, 4)]
     snapshot = commit(store, [("append", GROUPS[0], [ROW]), ("edit", GROUPS[0], [])])
     assert snapshot
-    index.publish(store, snapshot)
+    build.publish(store, snapshot)
     assert read[1:] == [(4, 5)]
 
 
@@ -141,18 +141,18 @@ def test_threads_may_make_the_same_index_and_others(tmp_path: Path) -> None:
     stores = [Store(Archive.create(tmp_path / name).location) for name in "ab"]
     heads = [commit(store, [("append", GROUPS[0], [ROW] * 20)]) for store in stores]
     wanted = [
-        content(index.publish(store, head or "", rebuild=True)) for store, head in zip(stores, heads, strict=True)
+        content(build.publish(store, head or "", rebuild=True)) for store, head in zip(stores, heads, strict=True)
     ]
 
     def make(turn: int) -> bool:
         which = turn % 2
-        path = index.publish(stores[which], heads[which] or "", rebuild=turn % 3 > 0)
+        path = build.publish(stores[which], heads[which] or "", rebuild=turn % 3 > 0)
         return content(path) == wanted[which]
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(make, range(24)))
     for store in stores:
-        assert not list(index.folder(store.location).glob(".*"))
+        assert not list(build.folder(store.location).glob(".*"))
 
 
 def test_a_failed_index_leaves_nothing_behind(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +165,12 @@ def test_a_failed_index_leaves_nothing_behind(empty: Archive, monkeypatch: pytes
 
     for rebuild in (False, True):
         with monkeypatch.context() as patch:
-            patch.setattr(index, "stamp", fails)
+            patch.setattr(build, "stamp", fails)
             with pytest.raises(RuntimeError, match="disk is full"):
-                index.publish(store, snapshot, rebuild=rebuild)
-        assert not list(index.folder(store.location).glob(".*"))
-        assert not index.index_path(store.location, snapshot).exists()
-    index.publish(store, snapshot)
+                build.publish(store, snapshot, rebuild=rebuild)
+        assert not list(build.folder(store.location).glob(".*"))
+        assert not build.index_path(store.location, snapshot).exists()
+    build.publish(store, snapshot)
     assert len(empty.query()) == 1
 
 
@@ -185,11 +185,11 @@ def test_after_a_full_disk_an_index_can_be_made(empty: Archive) -> None:
         )  # no file can be longer: writing fails as on a full disk
         try:
             with pytest.raises(StoreError, match=r"cannot be written: .*too large.*index rebuild"):
-                index.publish(store, snapshot, rebuild=rebuild)
+                build.publish(store, snapshot, rebuild=rebuild)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert not list(index.folder(store.location).glob(".*"))
-    index.publish(store, snapshot)
+        assert not list(build.folder(store.location).glob(".*"))
+    build.publish(store, snapshot)
     assert len(empty.query()) == 50
 
 
@@ -197,38 +197,38 @@ def test_an_index_is_made_beside_a_damaged_one(empty: Archive) -> None:
     store = Store(empty.location)
     for damage in (b"not a database", None):
         before = store.location.head()
-        path = index.index_path(store.location, before)
+        path = build.index_path(store.location, before)
         if damage is None:  # what opens, and breaks when it is read
             held = path.read_bytes()
             damage = held[:8192] + bytes(len(held) - 8192)
         path.write_bytes(damage)
         snapshot = commit(store, [("append", GROUPS[0], [ROW])])
         assert snapshot
-        made = content(index.publish(store, snapshot))
-        assert made == content(index.publish(store, snapshot, rebuild=True))
+        made = content(build.publish(store, snapshot))
+        assert made == content(build.publish(store, snapshot, rebuild=True))
 
 
 def test_an_ancestor_pruned_meanwhile_is_not_missed(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(empty.location)
     snapshot = commit(store, [("append", GROUPS[0], [ROW])])
     assert snapshot
-    real = index.shutil.copyfile
+    real = build.shutil.copyfile
 
     def pruned_first(base: Path, path: Path) -> None:
         base.unlink()
         real(base, path)
 
-    monkeypatch.setattr(index.shutil, "copyfile", pruned_first)
-    assert len(content(index.publish(store, snapshot))["spectra"]) == 1
+    monkeypatch.setattr(build.shutil, "copyfile", pruned_first)
+    assert len(content(build.publish(store, snapshot))["spectra"]) == 1
 
 
 def test_a_wrong_statement_is_not_taken_for_a_damaged_file(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(empty.location)
     snapshot = commit(store, [("append", GROUPS[0], [ROW])])
     assert snapshot
-    monkeypatch.setattr(index, "add_values", lambda connection, *_: connection.execute("SELECT nothing FROM spectra"))
-    with pytest.raises(index.DamagedIndex, match="nothing"):
-        index.publish(store, snapshot)
+    monkeypatch.setattr(build, "add_values", lambda connection, *_: connection.execute("SELECT nothing FROM spectra"))
+    with pytest.raises(build.DamagedIndex, match="nothing"):
+        build.publish(store, snapshot)
 
 
 REACHING = (
@@ -244,11 +244,11 @@ REACHING = (
 def test_connections_that_read_reach_no_other_file(empty: Archive, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("word\nhidden\n")
-    path = index.index_path(empty.location, empty.snapshot)
-    with empty.connection() as asked, index.connect(path) as plain, index.attached({"held": path}) as beside:
+    path = build.index_path(empty.location, empty.snapshot)
+    with empty.connection() as asked, build.connect(path) as plain, build.attached({"held": path}) as beside:
         for connection in (asked, plain, beside):
             for sql in REACHING:
-                with pytest.raises(index.DamagedIndex, match=r"disabled|while database is running"):
+                with pytest.raises(build.DamagedIndex, match=r"disabled|while database is running"):
                     connection.execute(sql.format(secret=secret, folder=tmp_path))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["archive", "secret.csv"]
 
@@ -257,12 +257,12 @@ def test_a_table_is_written_into_its_folder_and_nowhere_else(empty: Archive, tmp
     target = tmp_path / "it's here" / "t.parquet"
     target.parent.mkdir()
     with empty.connection() as connection:
-        index.write_parquet(connection, "SELECT key FROM meta WHERE key = $key", {"key": "uuid"}, target)
+        build.write_parquet(connection, "SELECT key FROM meta WHERE key = $key", {"key": "uuid"}, target)
         assert [each.name for each in target.parent.iterdir()] == ["t.parquet"]
         with pytest.raises(StoreError, match=r"disabled"):
-            index.write_parquet(connection, f"SELECT * FROM read_parquet('{tmp_path}/a.parquet')", [], target)
+            build.write_parquet(connection, f"SELECT * FROM read_parquet('{tmp_path}/a.parquet')", [], target)
         with pytest.raises(StoreError, match=r"absent"):
-            index.write_parquet(connection, "SELECT 1", [], tmp_path / "absent" / "t.parquet")
+            build.write_parquet(connection, "SELECT 1", [], tmp_path / "absent" / "t.parquet")
     with duckdb.connect() as connection:
         assert connection.execute("SELECT key FROM read_parquet(?)", [str(target)]).fetchall() == [("uuid",)]
 
@@ -271,30 +271,30 @@ def test_a_table_is_written_into_its_folder_and_nowhere_else(empty: Archive, tmp
 def test_of_two_publishers_the_first_stays(empty: Archive, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
     snapshot = commit(Store(empty.location), [("append", GROUPS[0], [ROW])])
     assert snapshot
-    other, real = Store(empty.location), index.put_first
+    other, real = Store(empty.location), build.put_first
     firsts: list[tuple[Path, int]] = []
 
     def late(part: Path, target: Path) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(index, "put_first", real)
-            firsts.append((index.publish(other, snapshot), target.stat().st_ino))
+            patch.setattr(build, "put_first", real)
+            firsts.append((build.publish(other, snapshot), target.stat().st_ino))
         real(part, target)
 
     def no_links(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     if not links:
-        monkeypatch.setattr(index_files.os, "link", no_links)
-    monkeypatch.setattr(index, "put_first", late)
-    path = index.publish(Store(empty.location), snapshot)
+        monkeypatch.setattr(files.os, "link", no_links)
+    monkeypatch.setattr(build, "put_first", late)
+    path = build.publish(Store(empty.location), snapshot)
     assert firsts == [(path, path.stat().st_ino)]
     assert [each.name for each in path.parent.iterdir() if snapshot in each.name] == [path.name]
     monkeypatch.undo()
-    assert index.publish(other, snapshot, rebuild=True).stat().st_ino != firsts[0][1]
+    assert build.publish(other, snapshot, rebuild=True).stat().st_ino != firsts[0][1]
 
 
 def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> None:
-    where = index.folder(empty.location)
+    where = build.folder(empty.location)
     killing = """if True:
         import os, signal, sys
         from barospec.archive.store.repository import Store
@@ -309,7 +309,7 @@ def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> N
     assert left
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
         names = {
-            "living": f".index-A.duckdb.{index_files._host()}.{alive.pid}.0f.part",
+            "living": f".index-A.duckdb.{files._host()}.{alive.pid}.0f.part",
             "elsewhere": ".index-B.duckdb.another-host.1.0f.part",
             "elsewhere, old": ".index-C.duckdb.another-host.1.0f.part.wal",
             "before this version": f".index-D.duckdb.{2**22 + 1}.140195861076864.part",
@@ -321,7 +321,7 @@ def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> N
                 os.utime(where / name, (0, 0))
         snapshot = commit(Store(empty.location), [("append", GROUPS[0], [ROW])])
         assert snapshot
-        index.publish(Store(empty.location), snapshot)
+        build.publish(Store(empty.location), snapshot)
         kept = {each.name for each in where.iterdir() if ".part" in each.name}
         alive.communicate(b"\n")
     assert kept == {names["living"], names["elsewhere"]}
@@ -329,6 +329,6 @@ def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> N
 
 @given(st.lists(st.integers(-1, 6), min_size=1, max_size=12))
 def test_compact_codes_stand_for_the_same_words(codes: list[int]) -> None:
-    compact, used = index_tables.compact_codes(np.array(codes, dtype=np.int32))
+    compact, used = tables.compact_codes(np.array(codes, dtype=np.int32))
     assert [used[code] if code >= 0 else -1 for code in compact.tolist()] == codes
     assert used == sorted(set(codes) - {-1})

@@ -15,7 +15,8 @@ from barospec.api import Archive
 from barospec.archive.store import read
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
-from barospec.catalogs import blocks, index
+from barospec.catalogs.index import build
+from barospec.catalogs.selection import lazy_arrays
 from barospec.schemas.errors import CallError, InvalidData, NotFound
 
 
@@ -29,7 +30,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(str(source))
         return original(source, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(blocks, "read_rows", counted)
+    monkeypatch.setattr(lazy_arrays, "read_rows", counted)
     return seen
 
 
@@ -68,7 +69,7 @@ def archive_of(path: Path, count: int) -> Archive:
     with store.transaction("test") as work:
         Writer(work.root, work.changes).append_spectra("xas/Ni-K", batch)
         work.message = "many"
-    index.publish(store, archive.location.head())
+    build.publish(store, archive.location.head())
     return archive
 
 
@@ -80,7 +81,7 @@ def test_task_count_grows_with_blocks(tmp_path: Path) -> None:
         assert dataset.sizes["spectrum"] == count
         tasks[count] = len(dataset.mu.__dask_graph__())  # type: ignore[arg-type]
         chain = dataset_of(archive.query(limit=count).apply("edge_energy"))
-        assert len(dask.optimize(chain.edge_energy)[0].__dask_graph__()) <= 4 * -(-count // blocks.BLOCK_ROWS)
+        assert len(dask.optimize(chain.edge_energy)[0].__dask_graph__()) <= 4 * -(-count // lazy_arrays.BLOCK_ROWS)
     assert tasks == {1: 1, 1000: 1, 1024: 1, 5000: 5}
     sparse = archive.query("run = run-3 and pressure > 20")
     values = dataset_of(sparse.to_xarray()).mu.isel(point=0).compute().values

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from barospec.archive.operators.registry import OPERATORS
-from barospec.catalogs import operator_pictures
+from barospec.catalogs.plots import operators
 from barospec.cli import operators as verb
 from barospec.schemas.errors import CallError, NotFound
 
@@ -18,14 +18,14 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def test_every_operator_has_a_drawing_and_a_picture() -> None:
-    assert set(operator_pictures.DRAWN) == set(OPERATORS)
+    assert set(operators.DRAWN) == set(OPERATORS)
     assert {path.stem for path in (DOCS / "operators").glob("*.png")} == set(OPERATORS)
     page = (DOCS / "operators.md").read_text("utf-8")
     assert [name for name in OPERATORS if f"(operators/{name}.png)" not in page] == []
 
 
 def test_numbers_in_a_picture_are_the_operators_own() -> None:
-    figure = operator_pictures.draw("valence")
+    figure = operators.draw("valence")
     told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     # Made half way between the references; the feature C of the reference moves its edge by a little.
     value = float(next(text for text in told if text.startswith("valence = ")).split()[2])
@@ -45,4 +45,4 @@ def test_a_picture_shows_something(tmp_path: Path) -> None:
     assert np.ptp(drawn) > 0.5
     assert isinstance(CliRunner().invoke(app, ["-o", str(path)]).exception, CallError)
     with pytest.raises(NotFound, match="iad"):
-        operator_pictures.draw("idd")
+        operators.draw("idd")

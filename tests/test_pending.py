@@ -17,7 +17,8 @@ import pytest
 from barospec.api import Archive
 from barospec.archive.store import checksums
 from barospec.archive.store.repository import Store
-from barospec.catalogs import derive_due, index
+from barospec.catalogs.derived import refresh
+from barospec.catalogs.index import build
 
 from .files_made import SETTINGS, write_columns
 
@@ -71,8 +72,8 @@ def test_a_full_disk_at_the_index_does_not_say_failed(
     assert archive.pending == report.to_dict()["pending"] == report.pending
     (record,) = caplog.records
     assert f"Snapshot {report.snapshot} is committed; pending: index: " in record.getMessage()
-    assert not index.index_path(archive.location, report.snapshot).exists()
-    assert not list(index.folder(archive.location).glob(".*"))
+    assert not build.index_path(archive.location, report.snapshot).exists()
+    assert not list(build.folder(archive.location).glob(".*"))
     # Any verb makes up for it; one that writes, too.
     assert [int(step) for step in archive.query().columns(["step"])["step"]] == [1, 2]
     with full_disk():
@@ -80,7 +81,7 @@ def test_a_full_disk_at_the_index_does_not_say_failed(
     assert add(archive, tmp_path, 3).to_dict() | {"problems": []} == {
         **report.to_dict(), "added": 0, "unchanged": 1, "snapshot": None, "pending": [], "problems": [], "groups": {}, "runs": {}
     }  # fmt: skip
-    assert index.index_path(archive.location, archive.snapshot).exists()
+    assert build.index_path(archive.location, archive.snapshot).exists()
     assert archive.pending == []
 
 
@@ -104,7 +105,7 @@ def test_no_verb_fails_for_what_comes_after_its_commit(
     verb: str, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = str(archive.query().columns(["spectrum_id"])["spectrum_id"][0])
-    before, real = archive.location.head(), index.publish
+    before, real = archive.location.head(), build.publish
 
     def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
         # What is asked before the commit has its index; all that comes later meets a full disk.
@@ -113,7 +114,7 @@ def test_no_verb_fails_for_what_comes_after_its_commit(
         return real(store, snapshot, rebuild=rebuild)
 
     with monkeypatch.context() as patch:
-        patch.setattr(index, "publish", publish)
+        patch.setattr(build, "publish", publish)
         patch.setattr(checksums, "write_seal", no_space)
         VERBS[verb](archive, one, tmp_path)
     made = archive if verb != "create" else Archive(tmp_path / "new")
@@ -129,7 +130,7 @@ def test_no_verb_fails_for_what_comes_after_its_commit(
     assert not caplog.records
     assert all(sealed(made))
     assert made.verify().ok
-    assert index.index_path(made.location, made.snapshot).exists()
+    assert build.index_path(made.location, made.snapshot).exists()
 
 
 def test_checksums_that_could_not_be_recorded_are_recorded_later_the_oldest_first(
@@ -176,7 +177,7 @@ def test_values_that_follow_are_computed_by_the_next_verb_that_writes(
         assert len(add(archive, tmp_path, 3).pending) == 1  # without an index nothing is computed
     assert state() == (2, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(derive_due, "store_values", no_space)
+        patch.setattr(refresh, "store_values", no_space)
         report = add(archive, tmp_path, 4)
     assert report.ok
     assert report.pending == ["values that follow: [Errno 28] No space left on device"]
@@ -186,7 +187,7 @@ def test_values_that_follow_are_computed_by_the_next_verb_that_writes(
     assert archive.pending == []
     assert state() == (4, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(derive_due, "store_values", no_space)
+        patch.setattr(refresh, "store_values", no_space)
         assert add(archive, tmp_path, 5).pending
     assert add(archive, tmp_path, 5).unchanged == 1  # the same again
     assert state() == (5, 0)

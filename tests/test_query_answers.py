@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barospec.catalogs import ast
-from barospec.catalogs.answer import CHUNK, Answer, ask, spectra_of
-from barospec.catalogs.describe import describe_fields
-from barospec.catalogs.explain import explain, plan_lines
-from barospec.catalogs.keywords import query_of
-from barospec.catalogs.language import parse
-from barospec.catalogs.structured import from_dict
+from barospec.catalogs.query.answer.answer import CHUNK, Answer, ask, spectra_of
+from barospec.catalogs.query.answer.describe import describe_fields
+from barospec.catalogs.query.answer.explain import explain, plan_lines
+from barospec.catalogs.query.parse import ast
+from barospec.catalogs.query.parse.parser import parse
+from barospec.catalogs.query.resolve.ast_json import from_dict
+from barospec.catalogs.query.resolve.keywords import query_of
 from barospec.schemas.errors import QueryError
 from tests.query_archive import SPECTRA, make_index
 

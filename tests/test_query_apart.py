@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from barospec.api import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs import index
-from barospec.catalogs.annotations import note_flags
-from barospec.catalogs.answer import Answer, ask
-from barospec.catalogs.index_check import check_index
-from barospec.catalogs.index_tables import measure
-from barospec.catalogs.known import Known, known_from, known_now
-from barospec.catalogs.language import parse
-from barospec.catalogs.resolve import resolve
-from barospec.catalogs.sql import Translator
-from barospec.catalogs.verdicts import halves
-from barospec.catalogs.without_pressure import COLUMNS, TABLE, set_apart
+from barospec.catalogs.index import build
+from barospec.catalogs.index.annotations import note_flags
+from barospec.catalogs.index.check import check_index
+from barospec.catalogs.index.tables import measure
+from barospec.catalogs.query.answer.answer import Answer, ask
+from barospec.catalogs.query.answer.sql import Translator
+from barospec.catalogs.query.answer.three_valued import halves
+from barospec.catalogs.query.parse.parser import parse
+from barospec.catalogs.query.resolve.archive_schema import Known, known_from, known_now
+from barospec.catalogs.query.resolve.missing_pressure import COLUMNS, TABLE, set_apart
+from barospec.catalogs.query.resolve.resolve import resolve
 from barospec.schemas.vocabulary import ANNOTATIONS, BY_NAME, SPECTRUM_TERMS
 
 from .files_made import SETTINGS, write_columns
@@ -181,17 +181,17 @@ def test_a_table_of_its_own_has_all_that_its_columns_need() -> None:
 
 def _said(path: Path) -> tuple[int, int, str]:
     """Spectra above 10 GPa, those without a pressure, and whether the index says that its rows stand in order."""
-    with index.connect(path) as connection:
+    with build.connect(path) as connection:
         found = ask(connection, "above 10 GPa", columns=["spectrum_id"])
         _same(found, ask(connection, "above 10 GPa", columns=["spectrum_id"], known=known_now(connection)))
         missing = found.missing.get("pressure", 0)
-        assert index.values(connection, f"SELECT count(*) FROM {TABLE} WHERE status = 'active'") == [(missing,)]
-        return found.count, missing, index.values(connection, "SELECT value FROM meta WHERE key = 'in_order'")[0][0]
+        assert build.values(connection, f"SELECT count(*) FROM {TABLE} WHERE status = 'active'") == [(missing,)]
+        return found.count, missing, build.values(connection, "SELECT value FROM meta WHERE key = 'in_order'")[0][0]
 
 
 def test_corrections_keep_the_table_right(empty: Archive, tmp_path: Path) -> None:
     def said() -> tuple[int, int, str]:
-        return _said(index.index_path(empty.location, empty.location.head()))
+        return _said(build.index_path(empty.location, empty.location.head()))
 
     paths = [write_columns(tmp_path / f"{number}.xdi", seed=number) for number in range(4)]
     empty.ingest(paths[:3], SETTINGS)
@@ -207,5 +207,5 @@ def test_corrections_keep_the_table_right(empty: Archive, tmp_path: Path) -> Non
     empty.ingest(paths[2:3], [*SETTINGS, "pressure=20 GPa"], replace=True)
     assert said() == (2, 2, "no")
     assert list(check_index(Store(empty.location), empty.location.head())) == []
-    index.build(Store(empty.location), empty.location.head(), tmp_path / "fresh.duckdb")
+    build.build(Store(empty.location), empty.location.head(), tmp_path / "fresh.duckdb")
     assert _said(tmp_path / "fresh.duckdb") == (2, 2, "yes")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from barospec.catalogs.answer import ask
-from barospec.catalogs.language import canonical, parse
+from barospec.catalogs.query.answer.answer import ask
+from barospec.catalogs.query.parse.parser import canonical, parse
 from barospec.schemas.errors import QueryError
 from tests.query_archive import make_index
 

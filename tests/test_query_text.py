@@ -14,14 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from barospec.catalogs import ast
-from barospec.catalogs.compile_grammar import digest, lark_parser
-from barospec.catalogs.grammar_tables import GRAMMAR_SHA256, RULES
-from barospec.catalogs.known import known_from
-from barospec.catalogs.language import _HANDLERS, parse
-from barospec.catalogs.lexer import LONGEST_TEXT, NOUNS, RESERVED
-from barospec.catalogs.resolve import resolve
-from barospec.catalogs.structured import from_dict, to_dict
+from barospec.catalogs.query.parse import ast
+from barospec.catalogs.query.parse.build_parse_table import digest, lark_parser
+from barospec.catalogs.query.parse.lexer import LONGEST_TEXT, NOUNS, RESERVED
+from barospec.catalogs.query.parse.parse_table import GRAMMAR_SHA256, RULES
+from barospec.catalogs.query.parse.parser import _HANDLERS, parse
+from barospec.catalogs.query.resolve.archive_schema import known_from
+from barospec.catalogs.query.resolve.ast_json import from_dict, to_dict
+from barospec.catalogs.query.resolve.resolve import resolve
 from barospec.schemas.errors import QueryError
 from barospec.schemas.units import UNITS
 from tests.query_archive import make_index
@@ -172,7 +172,7 @@ def test_understanding_is_little_work(known: Any, case: dict[str, str]) -> None:
 
 
 def test_tables_were_made_from_this_grammar() -> None:
-    assert digest() == GRAMMAR_SHA256, "run python -m barospec.catalogs.compile_grammar"
+    assert digest() == GRAMMAR_SHA256, "run python -m barospec.catalogs.query.parse.build_parse_table"
     assert {handler for _, _, handler in RULES} - {"", "_"} == set(_HANDLERS)
 
 
@@ -217,6 +217,6 @@ def test_the_query_path_imports_nothing_heavy() -> None:
         "yaml",
         "rich",
     ]
-    code = f"import sys, barospec.catalogs.answer; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, barospec.catalogs.query.answer.answer; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     assert done.stdout.strip() == "[]"

@@ -13,7 +13,8 @@ from barospec.api import Archive
 from barospec.archive.operators import series_compare, series_fit
 from barospec.archive.operators.merge import merge, merge_numbers
 from barospec.archive.operators.series_components import components
-from barospec.catalogs import pictures, series
+from barospec.catalogs.plots import spectra
+from barospec.catalogs.series import along
 from barospec.cli import series as series_verb
 from barospec.cli.main import app as whole
 from barospec.schemas.errors import CallError, InvalidData, NotFound
@@ -100,13 +101,13 @@ def test_repeats_are_merged() -> None:
 # The sample archive
 
 
-def gathered(sample: Archive, text: str, operators: str, **more: object) -> series.Gathered:
-    return series.gather(sample.query(text), operators, **more)  # type: ignore[arg-type]
+def gathered(sample: Archive, text: str, operators: str, **more: object) -> along.Gathered:
+    return along.gather(sample.query(text), operators, **more)  # type: ignore[arg-type]
 
 
 def test_the_edge_moves_with_pressure_as_it_was_made_to(sample: Archive) -> None:
     found = gathered(sample, f"{LA} run in (run-2, run-3)", "edge_shift", reference=AMBIENT)
-    rows = {row["series"]: row for row in series.analyze("line", found)}
+    rows = {row["series"]: row for row in along.analyze("line", found)}
     assert len(rows) == 2
     for row in rows.values():
         assert row["slope"] == pytest.approx(0.032, abs=0.006)
@@ -115,13 +116,13 @@ def test_the_edge_moves_with_pressure_as_it_was_made_to(sample: Archive) -> None
 
 def test_nothing_moves_on_cooling_and_a_does_not_move_at_all(sample: Archive) -> None:
     cold = gathered(sample, f"{LA} run = run-3 above 23 GPa", "edge_shift", against="temperature", reference=AMBIENT)
-    (row,) = series.analyze("equivalence", cold, margin=0.1)
+    (row,) = along.analyze("equivalence", cold, margin=0.1)
     assert row["equivalent"]
     peak = gathered(
         sample, f"{LA} run in (run-2, run-3)", "pre_edge_peak(anchor=8346)", value="pre_edge_position", by=()
     )
     # Made not to move; over 25 GPa these counts say so to 0.2 eV, not to the paper's 0.1.
-    (row,) = series.analyze("equivalence", peak, margin=0.2)
+    (row,) = along.analyze("equivalence", peak, margin=0.2)
     assert row["equivalent"], row
     assert abs(row["change"]) < 2 * row["sigma"]
 
@@ -153,7 +154,7 @@ def test_bond_lengths_of_the_archive_are_not_extrapolated(sample: Archive) -> No
     assert found.x.size == 3
     assert np.ptp(found.x) == pytest.approx(0.03 * 2.0885, rel=0.05)
     with pytest.raises(InvalidData, match="one kind"):
-        series.gather(sample.query("xas La3Ni2O7"), "edge_energy")
+        along.gather(sample.query("xas La3Ni2O7"), "edge_energy")
 
 
 def test_mixing_origins_is_refused_and_calibration_told(sample: Archive) -> None:
@@ -168,13 +169,13 @@ def test_mixing_origins_is_refused_and_calibration_told(sample: Archive) -> None
 
 def test_pictures_have_the_fit_that_series_finds_and_tell_what_is_left_out(sample: Archive) -> None:
     def legend(text: str, **asked: object) -> tuple[str, str]:
-        figure = pictures.quantity(sample.query(text), "edge_shift", reference=AMBIENT, **asked)  # type: ignore[arg-type]
+        figure = spectra.quantity(sample.query(text), "edge_shift", reference=AMBIENT, **asked)  # type: ignore[arg-type]
         axes = figure.axes[0]
         drawn = axes.get_legend()
         assert drawn is not None
         return drawn.get_texts()[0].get_text(), axes.get_title()
 
-    gathered = series.gather(sample.query(f"{LA} run = run-3"), "edge_shift", reference=AMBIENT)
+    gathered = along.gather(sample.query(f"{LA} run = run-3"), "edge_shift", reference=AMBIENT)
     line = series_fit.fit_line(gathered.x, gathered.y, gathered.sigma)
     said, title = legend(f"{LA} run in (run-1, run-3)", fit="line")
     assert said == f"run-3: slope {line.slope:.3g} ± {line.slope_sigma:.2g}, band 95 %"

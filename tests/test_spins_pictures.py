@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from barospec.archive.spins.sheets.model_record import ModelRecord
 from barospec.archive.spins.sheets.records import read_models
-from barospec.catalogs import spin_pictures
+from barospec.catalogs.plots import spins
 from barospec.sample_data import RAW
 from barospec.schemas.errors import CallError, InvalidData
 
@@ -30,7 +30,7 @@ def drawn(figure: Figure) -> str:
 
 
 def test_levels_are_published_at_the_ends_and_interpolated_between(records: list[ModelRecord]) -> None:
-    figure = spin_pictures.levels(records)
+    figure = spins.levels(records)
     assert "INTERPOLATED" in drawn(figure)
     lines = [np.asarray(line.get_ydata()) for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
     assert len(lines) == 20
@@ -40,25 +40,25 @@ def test_levels_are_published_at_the_ends_and_interpolated_between(records: list
 
 
 def test_weights_cross_where_they_should() -> None:
-    assert "0.962" in drawn(spin_pictures.weights())
+    assert "0.962" in drawn(spins.weights())
 
 
 def test_couplings_name_what_is_not_printed(records: list[ModelRecord]) -> None:
-    text = drawn(spin_pictures.couplings(records))
+    text = drawn(spins.couplings(records))
     assert "not printed" in text
     assert "vacancy J(ml), cluster, high P" in text
     with pytest.raises(InvalidData, match="published models"):
-        spin_pictures.couplings(records, "La3Ni2O7")
+        spins.couplings(records, "La3Ni2O7")
 
 
 def test_correlations_take_a_few_temperatures() -> None:
-    assert "40 K" in drawn(spin_pictures.correlations(temperatures=(0.0, 40.0)))
+    assert "40 K" in drawn(spins.correlations(temperatures=(0.0, 40.0)))
     with pytest.raises(CallError, match="4 or fewer"):
-        spin_pictures.correlations(temperatures=(0.0, 1.0, 2.0, 3.0, 4.0))
+        spins.correlations(temperatures=(0.0, 1.0, 2.0, 3.0, 4.0))
 
 
 def test_chain_shows_the_crossing_of_the_scales(records: list[ModelRecord]) -> None:
-    figure = spin_pictures.chain(records, points=9)
+    figure = spins.chain(records, points=9)
     assert "E_CT 3.21 eV" in drawn(figure)
     outer, _, j_zz = (np.asarray(line.get_ydata()) for line in figure.axes[0].lines[3:6])
     assert outer[0] > j_zz[0]

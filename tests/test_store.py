@@ -18,7 +18,7 @@ from barospec.api import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.storage import disk_sync
 from barospec.archive.store.storage.location import Local
-from barospec.catalogs import index
+from barospec.catalogs.index import build
 from barospec.schemas.errors import BarospecError, Conflict, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -145,7 +145,11 @@ def test_kill_during_ingest_leaves_the_previous_snapshot(empty: Archive, tmp_pat
         ("icechunk:Session.commit", 1, True),
         ("barospec.archive.store.checksums:write_seal", 1, False),
         ("barospec.archive.store.checksums:write_seal", 1, True),
-        ("barospec.catalogs.index:publish", 2, False),  # the first is of the empty archive, to look for duplicates
+        (
+            "barospec.catalogs.index.build:publish",
+            2,
+            False,
+        ),  # the first is of the empty archive, to look for duplicates
     ],
 )
 def test_kill_after_the_commit_leaves_all_of_it(
@@ -233,7 +237,7 @@ def test_nothing_of_ours_is_on_stdout_at_open(empty: Archive) -> None:
 def test_index_is_published_with_the_commit(empty: Archive, tmp_path: Path) -> None:
     report = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
     assert report.snapshot
-    assert index.index_path(empty.location, report.snapshot).exists()
+    assert build.index_path(empty.location, report.snapshot).exists()
 
 
 def test_what_is_reported_is_on_the_disk(empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from barospec.api import Archive
-from barospec.catalogs import series_structural, valences
+from barospec.catalogs.series import structural, valences
 from barospec.cli import series as series_verb
 from barospec.cli import valences as verb
 from barospec.sample_data.truth import bond_length, load_truth
@@ -102,15 +102,15 @@ def test_contraction_is_taken_out_with_the_slope_of_nio(sample_path: Path, bonds
 
 def test_no_correction_without_slope_energy_or_bonds(sample: Archive, bonds: Path) -> None:
     selection = sample.query("La3Ni2O7 xas Ni K run = run-3")
-    table = series_structural.read_bond_lengths(bonds)
+    table = structural.read_bond_lengths(bonds)
     with pytest.raises(CallError, match="--like"):
-        series_structural.structural(selection, "edge_energy(ensemble=0)", bond_lengths=table)
+        structural.structural(selection, "edge_energy(ensemble=0)", bond_lengths=table)
     with pytest.raises(CallError, match="--like"):
-        series_structural.structural(selection, "edge_energy(ensemble=0)", slope=-15.0, like=selection)
+        structural.structural(selection, "edge_energy(ensemble=0)", slope=-15.0, like=selection)
     with pytest.raises(CallError, match="one of energies"):
-        series_structural.structural(selection, "normalize", value="edge_step", slope=-15.0, bond_lengths=table)
+        structural.structural(selection, "normalize", value="edge_step", slope=-15.0, bond_lengths=table)
     with pytest.raises(InvalidData, match="no spectrum has a bond length"):
-        series_structural.structural(selection, "edge_energy(ensemble=0)", slope=-15.0)
+        structural.structural(selection, "edge_energy(ensemble=0)", slope=-15.0)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_a_table_that_cannot_be_read_says_where(tmp_path: Path, text: str, said:
     path = tmp_path / "bonds.csv"
     path.write_text(text)
     with pytest.raises(InvalidData, match=said):
-        series_structural.read_bond_lengths(path)
+        structural.read_bond_lengths(path)
     with pytest.raises(NotFound, match="no table"):
-        series_structural.read_bond_lengths(tmp_path / "none.csv")
+        structural.read_bond_lengths(tmp_path / "none.csv")
 
 
 def test_options_of_another_method_are_refused(sample_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from barospec.api import Archive, prepare
-from barospec.catalogs.bundle_verify import verify
+from barospec.catalogs.bundles.verify import verify
 from barospec.schemas.errors import CallError, InvalidData
 from barospec.schemas.values import check_text, checked, parse_value
 from barospec.schemas.vocabulary import BY_NAME, LIMITS, SETTABLE, TERMS, Term

@@ -1,0 +1,1 @@
+"""Selections as bundles, exports, and their verification."""

@@ -1,0 +1,1 @@
+"""Values that are computed to be stored, and where they come from."""

@@ -1,0 +1,456 @@
+"""The metadata index: one immutable DuckDB file per snapshot, replayed from an older one or rebuilt.
+
+Only this module imports duckdb. Opening an index that is there imports neither zarr nor icechunk; those are
+needed, and imported, only when one has to be made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from logging import getLogger
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from barospec.archive.store.storage.location import Location
+from barospec.catalogs.index.annotations import annotate, note_flags
+from barospec.catalogs.index.derived import load_derived
+from barospec.catalogs.index.files import (
+    clear_parts,
+    fingerprint,
+    folder,
+    index_name,
+    index_path,
+    index_paths,
+    part_name,
+    put_first,
+    remove_part,
+)
+from barospec.catalogs.index.tables import (
+    add_values,
+    contradiction,
+    count_values,
+    create_tables,
+    insert_rows,
+    load_records,
+    measure,
+    stamp,
+)
+from barospec.catalogs.query.resolve.archive_schema import same_file
+from barospec.catalogs.query.resolve.fields import quoted
+from barospec.catalogs.query.resolve.missing_pressure import LACKING, set_apart, set_apart_again
+from barospec.schemas.errors import StoreError
+
+if TYPE_CHECKING:
+    from barospec.archive.store.repository import Store
+
+__all__ = ["fingerprint", "folder", "index_path"]  # of `index_files`, and what is defined here
+
+Reader = tuple[Path, duckdb.DuckDBPyConnection]
+KEEP = 3
+# What the oldest DuckDB that pyproject.toml allows reads; by default each version writes what older ones cannot open.
+STORAGE = "v1.4.0"
+# DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
+QUIET = "SET enable_progress_bar = false"
+# For every opening of a file in a process the same, or DuckDB refuses the second.
+CLOSED_OFF: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": "false"}
+
+
+class UnusableIndex(StoreError):
+    """An index file that is damaged, or not that of the archive and snapshot it is named after."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} {why}. Run `barospec index rebuild`.")
+        self.path, self.why = path, why
+
+
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a read-only connection to an index file; it closes itself at the end of a ``with``.
+
+    Raises FileNotFoundError when the file is not there (any more), UnusableIndex when it is damaged.
+    """
+    try:
+        # Whoever asks, and whatever is asked: it reads this file and no other.
+        connection = duckdb.connect(str(path), read_only=True, config=CLOSED_OFF)
+        connection.execute(QUIET)
+        return connection
+    except duckdb.Error as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        raise UnusableIndex(path, f"cannot be opened ({str(error).splitlines()[0]})") from None
+
+
+DamagedIndex = duckdb.Error
+DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+# What DuckDB raises about statements of ours that are wrong, in distinction from files that are.
+WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckdb.NotSupportedError)
+
+
+@contextmanager
+def attached(files: Mapping[str, Path], writable: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield one read-only connection to index files, each under its name; it reaches other files only in folder `writable`."""
+    # What must be sorted and is larger than the memory goes to disk: not beside an index that others read, and into a folder
+    # of its own, because all of the temporary folder can be reached.
+    with tempfile.TemporaryDirectory(prefix="barospec-") as spilled, duckdb.connect() as connection:
+        connection.execute(QUIET)
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET temp_directory = ?", [spilled])
+        for name, path in files.items():
+            target = str(path).replace("'", "''")
+            connection.execute(f"ATTACH '{target}' AS {name} (READ_ONLY)")
+        if writable is not None:
+            connection.execute("SET allowed_directories = ?", [[f"{writable.resolve()}{os.sep}"]])
+        connection.execute("SET enable_external_access = false")
+        yield connection
+
+
+# Opening a file of a million rows takes 15 ms, a further connection to it nothing.
+_OPEN: dict[Path, tuple[object, duckdb.DuckDBPyConnection]] = {}
+_OPENING = Lock()
+MOST_OPEN = 4
+
+
+def shared(path: Path, uuid: str, snapshot: str) -> duckdb.DuckDBPyConnection:
+    """Return a connection as from `connect`, of a database that stays open in this process for the next call.
+
+    When the file is opened, the archive and the snapshot that it states must be those given; otherwise UnusableIndex is raised.
+    """
+    found = path.stat()
+    # A database belongs to the process that opened it, not to its forks; a file that was rebuilt is another one.
+    key = (os.getpid(), uuid, found.st_ino, found.st_mtime_ns, found.st_size)
+    with _OPENING:
+        was, base = _OPEN.pop(path, (None, None))
+        if base is None or was != key:
+            base = None
+            base = _checked(path, uuid, snapshot)
+        _OPEN[path] = key, base
+        # Dropped, not closed: other threads may be reading through cursors, which keep the database alive.
+        while len(_OPEN) > MOST_OPEN:
+            del _OPEN[next(iter(_OPEN))]
+        cursor = base.cursor()
+        same_file(cursor, base)
+        return cursor
+
+
+def _checked(path: Path, uuid: str, snapshot: str) -> duckdb.DuckDBPyConnection:
+    connection = connect(path)
+    try:
+        _must_be(connection, path, uuid, snapshot)
+    except UnusableIndex:
+        # Closed, not only dropped: while a database is open in a process, its path leads to it, whatever file is there now.
+        connection.close()
+        raise
+    return connection
+
+
+def _must_be(connection: duckdb.DuckDBPyConnection, path: Path, uuid: str, snapshot: str) -> None:
+    try:
+        why = contradiction(connection, uuid, snapshot)
+    except duckdb.Error as error:
+        why = f"cannot be read ({str(error).splitlines()[0]})"
+    if why:
+        raise UnusableIndex(path, why)
+
+
+def reader(location: Location, snapshot: str, refused: list[UnusableIndex] | None = None) -> Reader | None:
+    """Return the path of a snapshot's index and a `shared` connection to it; None where none is there that can be used.
+
+    Files that cannot be used are passed over, and added to `refused`.
+    """
+    for path in index_paths(location, snapshot):
+        try:
+            return path, shared(path, location.uuid, snapshot)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except UnusableIndex as error:
+            if refused is not None:
+                refused.append(error)
+    return None
+
+
+@contextmanager
+def blamed(path: Path) -> Iterator[None]:
+    """Damage that shows only when an index file is read, as UnusableIndex; the database is not used again."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if not (isinstance(error, DAMAGE) or type(error) is duckdb.Error):  # a wrong checksum has no class of its own
+            raise
+        with _OPENING:
+            _OPEN.pop(path, None)
+        raise UnusableIndex(path, f"cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
+    """Make the index of a snapshot if there is none that can be used; return its path.
+
+    Replays what changed since the nearest ancestor that has an index; builds from the arrays where there is none.
+    The file appears under its name only when it is complete. A file that is damaged, or of another archive or snapshot, is
+    reported and replaced, or left where it is when only the user's cache can be written.
+    """
+    refused: list[UnusableIndex] = []
+    if not rebuild and (found := reader(store.location, snapshot, refused)):
+        path, connection = found
+        connection.close()
+        return path
+    where = folder(store.location)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{where} cannot be made for index files: {error.strerror or error}. Set XDG_CACHE_HOME to a folder of yours."
+        ) from None
+    target = where / index_name(snapshot)
+    clear_parts(where)
+    part = where / part_name(target.name)
+    try:
+        if rebuild or not _replayed(store, snapshot, part):
+            part.unlink(missing_ok=True)
+            build(store, snapshot, part)
+        if rebuild or target in (each.path for each in refused):
+            part.replace(target)
+        else:
+            put_first(part, target)
+    except WRONG:
+        raise
+    except (duckdb.Error, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0].rpartition("Original error: ")[2]
+        raise StoreError(
+            f"the index {target} cannot be written: {why}. What the archive holds is not touched by this. When the cause is "
+            "mended, run `barospec index rebuild`."
+        ) from error
+    finally:
+        remove_part(part)
+    for each in refused:
+        getLogger("barospec").warning(
+            "%s %s. It is not used: the index was rebuilt from the store.", each.path, each.why
+        )
+    _prune(store, where, snapshot)
+    return target
+
+
+def _replayed(store: Store, snapshot: str, path: Path) -> bool:
+    try:
+        return _replay(store, snapshot, path)
+    except WRONG:
+        raise
+    except (duckdb.Error, UnusableIndex, FileNotFoundError):
+        # The ancestor's file is damaged or another one, or another process has just pruned it: the store has all that an index needs.
+        return False
+
+
+def build(store: Store, snapshot: str, path: Path) -> None:
+    """Make an index file from the arrays, at a path that does not exist."""
+    from barospec.archive.store.read import count_rows, group_paths, spectra_group
+
+    root = store.read(snapshot)
+    with _writing(path) as connection:
+        create_tables(connection)
+        for key in sorted(group_paths(root)):
+            insert_rows(connection, root, key, 0, count_rows(spectra_group(root, key)))
+        set_apart(connection)
+        load_records(connection, root)
+        annotate(connection)
+        count_values(connection)
+        measure(connection)
+        note_flags(connection)
+        load_derived(connection, root)
+        stamp(connection, store, snapshot, in_order=True)
+
+
+def _replay(store: Store, snapshot: str, path: Path) -> bool:
+    """Copy the nearest ancestor's index and apply the commits since; False when that cannot be done."""
+    commits = []
+    for commit in store.history(snapshot):
+        # After `gc` a commit may follow another one than it was made upon; what it says is not all, then.
+        if "appended" not in commit.metadata or commit.metadata.get("parent", commit.parent) != commit.parent:
+            return False
+        if not store.fits(commit.snapshot):  # the arrays tell what rows there are, whatever the commit says
+            return False
+        if commit.metadata.get("rebuild"):  # `purge` rewrites what no other verb does
+            return False
+        commits.append(commit)
+        base = index_path(store.location, commit.parent) if commit.parent else None
+        if base is not None and base.exists():
+            break
+    else:
+        return False
+    appended: dict[str, list[tuple[int, int]]] = {}
+    entries: dict[str, tuple[int, int]] = {}
+    edited: dict[str, set[int]] = {}
+    for commit in reversed(commits):
+        for group, (start, stop) in commit.metadata["appended"].items():
+            if group.startswith("derived/"):
+                name = group.removeprefix("derived/")
+                entries[name] = (entries.get(name, (int(start), 0))[0], int(stop))
+            else:
+                appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
+        for group, rows in commit.metadata["edited"].items():
+            edited.setdefault(group.removeprefix("spectra/"), set()).update(map(int, rows))
+    written = store.take_written(snapshot) if len(commits) == 1 else {}
+    root = store.read(snapshot)
+    shutil.copyfile(base, path)
+    with _writing(path) as connection:
+        _must_be(connection, base, store.uuid, commits[-1].parent or "")
+        was, behind = connection.execute(
+            "SELECT (SELECT value FROM meta WHERE key = 'in_order'), (SELECT max(grp) FROM spectra)"
+        ).fetchall()[0]
+        in_order = was == "yes"
+        for group, spans in sorted(appended.items()):
+            in_order, behind = in_order and group >= (behind or ""), group
+            first, last = spans[0][0], spans[-1][1]
+            insert_rows(connection, root, group, first, last, written.get(f"spectra/{group}"))
+            edited[group] = {row for row in edited.get(group, ()) if row < first}
+            complete, empty = measure(connection, group, range(first, last))
+            add_values(connection, group, first, last, empty)
+            if LACKING not in complete:
+                set_apart_again(connection, group, first, last, new=True)
+        for group, changed in edited.items():
+            for row_start, row_stop in _spans(sorted(changed)):
+                connection.execute(
+                    "DELETE FROM spectra WHERE grp = ? AND row >= ? AND row < ?", [group, row_start, row_stop]
+                )
+                insert_rows(connection, root, group, row_start, row_stop)
+                set_apart_again(connection, group, row_start, row_stop)
+            measure(connection, group, sorted(changed))
+        tables = {table for commit in commits for table in commit.metadata.get("tables", ())}
+        if tables:
+            load_records(connection, root, tables)
+        if annotate(connection) or any(edited.values()):
+            count_values(connection)
+        touched = [(group, spans[0][0], spans[-1][1]) for group, spans in appended.items()]
+        touched += [(group, *span) for group, rows in edited.items() for span in _spans(sorted(rows))]
+        note_flags(connection)
+        load_derived(connection, root, entries, touched)
+        stamp(connection, store, snapshot, in_order=in_order and not any(edited.values()))
+    return True
+
+
+def _spans(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of consecutive rows."""
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        if stop == len(rows) or rows[stop] != rows[stop - 1] + 1:
+            yield rows[start], rows[stop - 1] + 1
+            start = stop
+
+
+_ATTACHED = count()
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """The database of this process that index files are attached to while they are made.
+
+    To start one takes 20 ms, to attach a file 2 ms.
+    """
+    base = duckdb.connect()
+    base.execute(QUIET)
+    # By two threads a file of 10^6 rows is written with a fourth to two fifths of spare blocks, and no sooner.
+    base.execute("SET threads = 1")
+    base.execute("SET temp_directory = ?", [tempfile.gettempdir()])
+    return base
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that writes to an index file, all or nothing."""
+    name = f"index{next(_ATTACHED)}"
+    base = _database()
+    with base.cursor() as connection:
+        try:
+            _attach(connection, path, name)
+            connection.execute(f"USE {name}")
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+            connection.execute("CHECKPOINT")
+            connection.execute("USE memory")
+            connection.execute(f"DETACH {name}")
+        except BaseException:
+            # A full disk leaves DuckDB unfit for anything more: the next file is made by another one.
+            _database.cache_clear()
+            raise
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    target = str(path).replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{target}' AS {name} (STORAGE_VERSION '{STORAGE}')")
+    except duckdb.InvalidInputException as error:  # a copied ancestor's file of a newer storage version
+        raise UnusableIndex(path, f"cannot be opened ({str(error).splitlines()[0]})") from None
+
+
+def prune(store: Store) -> None:
+    """Remove index files of snapshots that are neither the newest ones nor tagged, as every publication does."""
+    for where in {folder(store.location), *([store.location.index / fingerprint()] if store.location.index else [])}:
+        _prune(store, where, store.location.head())
+
+
+def _prune(store: Store, where: Path, made: str) -> None:
+    """Keep the indexes of the head, the tags, the last three snapshots and the one just made; others come back on demand."""
+    keep = {made, *(commit.snapshot for commit in store.history(limit=KEEP)), *store.location.tags().values()}
+    for path in where.glob("index-*.duckdb"):
+        if path.name.removeprefix("index-").removesuffix(".duckdb") not in keep:
+            path.unlink(missing_ok=True)
+
+
+def values(
+    connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    return connection.execute(sql, bound if isinstance(bound, dict) else list(bound)).fetchall()
+
+
+def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[dict[str, Any]]:
+    """All rows of a query, each by column name."""
+    result = connection.execute(sql, list(bound))
+    names = [column[0] for column in result.description or []]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
+    """Write the rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete.
+
+    Connections to an index reach no other file, so that one of its own does it, which reaches the folder of this one.
+    """
+    folder = path.parent.resolve()
+    part = folder / f".{path.name}.part"
+    ((held,),) = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
+    try:
+        with attached({"held": Path(held)}, writable=folder) as writing:
+            writing.execute("USE held")
+            target = str(part).replace("'", "''")
+            writing.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", bound)
+        part.replace(path)
+    except duckdb.Error as error:
+        raise StoreError(f"{path} cannot be written: {str(error).splitlines()[0]}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def arrays_to_parquet(columns: Mapping[str, Any], units: Mapping[str, str], path: Path) -> None:
+    """Arrays of one length as a Parquet file, NaN and None as NULL, units in the file's own metadata."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(QUIET)
+        connection.execute("SET threads = 1")  # the same rows in the same row groups, always
+        connection.register("given", dict(columns))
+        selected = ", ".join(
+            f"nullif({quoted(name)}, 'nan'::DOUBLE) AS {quoted(name)}" if values.dtype.kind == "f" else quoted(name)
+            for name, values in columns.items()
+        )
+        told = ", ".join(f"{quoted(name)}: '{unit.replace(chr(39), chr(39) * 2)}'" for name, unit in units.items())
+        target = str(path).replace("'", "''")
+        connection.execute(
+            f"COPY (SELECT {selected} FROM given) TO '{target}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{told}}})"
+        )

@@ -1,0 +1,51 @@
+"""The snapshot that a question is about, and a connection to its index, which is made if there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from barospec.archive.store.storage.location import Location
+from barospec.catalogs.index import build
+from barospec.schemas.errors import NotFound, StoreError
+
+RETRIES = 5
+
+
+def snapshot_of(location: Location, at: str | None) -> str:
+    """The snapshot meant by a tag, an id, a date, or None (the head)."""
+    found = location.snapshot(at)
+    if found is None:
+        from barospec.archive.store.repository import Store
+
+        found = Store(location).resolve(at)
+    return found
+
+
+@contextmanager
+def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield a snapshot and a read-only connection to its index, which is made if there is none that can be used.
+
+    A writer may remove the index of an older snapshot between our look and our opening it; then we look again.
+    """
+    for _ in range(RETRIES):
+        snapshot = snapshot_of(location, at)
+        found = build.reader(location, snapshot)
+        if found is None:
+            from barospec.archive.store.repository import Store
+
+            try:
+                build.publish(Store(location), snapshot)
+            except (NotFound, StoreError):
+                # `gc` may have removed it since we looked, for a commit came after it.
+                if at is not None or location.head() == snapshot:
+                    raise
+                continue
+            found = build.reader(location, snapshot)
+        if found is not None:
+            path, connection = found
+            with build.blamed(path), connection:
+                yield snapshot, connection
+            return
+    raise StoreError(f"the index of {location.place} disappears again and again; is something else cleaning up there?")

@@ -1,0 +1,1 @@
+"""Declarative papers: their figures and numbers computed again."""

@@ -1,0 +1,1 @@
+"""The query language: from words to an answer with counts."""

@@ -1,0 +1,1 @@
+"""Syntax tree to conditions on the fields of one archive."""

@@ -1,0 +1,1 @@
+"""Rows of an answer as lazy arrays."""

@@ -1,0 +1,1 @@
+"""A quantity along a condition."""
