@@ -19,11 +19,11 @@ test: $(VENV)/ready-test
 lint: $(VENV)/ready-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	rm -rf build/wheel $(INSTALLED)
+	rm -rf build/lib build/bdist* $(INSTALLED)
 	$(PIP) --no-deps --target $(INSTALLED) .
 	# mypy and import-linter see the mapped folders only as they are installed, and from outside the checkout.
 	cd $(INSTALLED) && ../../$(PY) -m mypy --config-file ../../pyproject.toml -p barospec
-	cd $(INSTALLED) && ../../$(VENV)/bin/lint-imports --config ../../pyproject.toml
+	cd $(INSTALLED) && ../../$(VENV)/bin/lint-imports ../../pyproject.toml
 
 # Every Python of this machine, the lowest versions allowed, and an upgrade; see .ci/matrix.py.
 matrix: | $(PY)

@@ -4,7 +4,7 @@
 >>> barospec.__version__
 '0.2.0.dev0'
 
-Open an archive with `barospec.open`, make one with `barospec.Archive.create`; see `barospec.api.Archive` for its verbs.
+Open an archive with `barospec.open`, make one with `barospec.Archive.create`; see `barospec.Archive` for its verbs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 from barospec.schemas.version import __version__
 
 if TYPE_CHECKING:
-    from barospec.api import Archive as Archive
-    from barospec.api import open as open
+    from barospec._archive import Archive as Archive
+    from barospec._archive import open as open
+    from barospec._bundles import verify_bundle as verify_bundle
     from barospec.catalogs.selection.selection import Selection as Selection
     from barospec.schemas.errors import BarospecError as BarospecError
 
 # Name -> where it lives: loaded when first used (PEP 562), so that `import barospec` costs nothing.
 _PUBLIC = {
-    "Archive": "barospec.api",
+    "Archive": "barospec._archive",
     "BarospecError": "barospec.schemas.errors",
     "Selection": "barospec.catalogs.selection.selection",
-    "open": "barospec.api",
+    "open": "barospec._archive",
+    "verify_bundle": "barospec._bundles",
 }
-__all__ = ["Archive", "BarospecError", "Selection", "__version__", "open"]
+__all__ = ["Archive", "BarospecError", "Selection", "__version__", "open", "verify_bundle"]
 
 
 def __getattr__(name: str) -> Any:

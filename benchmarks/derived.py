@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Writer
 from barospec.catalogs.index import build

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.ingest import parse_pool, prepare
 from barospec.archive.ingest.parse_pool import Job, Parsed, parse
 from barospec.archive.readers import bliss

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.readers.registry import read_file
 from barospec.archive.store import read
 from barospec.archive.store.repository import Store

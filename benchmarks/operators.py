@@ -73,7 +73,7 @@ PEERS = {
 
 ALONE = """
 import json, resource, sys, time
-from barospec.api import Archive
+from barospec import Archive
 archive, count = Archive(sys.argv[1]), int(sys.argv[2])
 best = least = float("inf")
 for _ in range(int(sys.argv[3])):
@@ -305,7 +305,7 @@ COUNTS = (1, 1000, 10_000, 100_000)
 
 def _archive(place: Path, rows: int, block: int = 5000) -> Path:
     """An archive of noisy edges on one grid, written in several commits."""
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.archive.store.repository import Store
     from barospec.archive.store.write import Batch, Writer
     from barospec.catalogs.index import build

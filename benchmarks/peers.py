@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from barospec.api import Archive
+from barospec import Archive
 from benchmarks.record import Result, seconds
 from benchmarks.rows import archive_of_rows
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.catalogs.index import build
 from barospec.catalogs.query.answer.answer import SHOWN, ask

@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 
 import barospec
-from barospec.api import Archive
-from barospec.sharing import verify_bundle
+from barospec import Archive, verify_bundle
 from benchmarks.derived import POINTS, archive_of_edges
 from benchmarks.record import Result, alternating, least_cpu
 

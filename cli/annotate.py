@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, open_archive
+from barospec.cli._options import ArchiveOption, open_archive
 from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import FLAGS
 
 if TYPE_CHECKING:
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.catalogs.selection.selection import Selection
 
 Ids = Annotated[list[str], typer.Argument(help="Beginnings of spectrum_ids.", show_default=False)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, datasets_of, open_archive
-from barospec.cli.output import note, progress, table, write_csv, write_object
+from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, datasets_of, open_archive
+from barospec.cli._output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import BY_NAME
@@ -93,12 +93,14 @@ def command(
     """
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
-    from barospec.cli import models
+    from barospec.cli import apply_models
 
-    if models.handles(operators):
-        given = models.parameters(parameter or [])
+    if apply_models.handles(operators):
+        given = apply_models.parameters(parameter or [])
         opened = open_archive(archive, at)
-        models.run(opened, operators.strip(), text, given, as_json=as_json, as_csv=as_csv, store=store, picture=output)
+        apply_models.run(
+            opened, operators.strip(), text, given, as_json=as_json, as_csv=as_csv, store=store, picture=output
+        )
         return
     if store:
         if as_csv or output is not None:

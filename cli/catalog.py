@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, open_archive
-from barospec.cli.output import note, table
+from barospec.cli._options import ArchiveOption, AtOption, open_archive
+from barospec.cli._output import note, table
 from barospec.schemas.errors import CallError
 
 NAME = "catalog"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli.common import JsonOption, SetOption
+from barospec.cli._options import JsonOption, SetOption
+from barospec.cli._output import progress, table, write_object
 from barospec.cli.ingest import tell_problems, with_rate
-from barospec.cli.output import progress, table, write_object
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Do everything that ingest does, except writing; report every problem and how complete the metadata are."""
-    from barospec.api import prepare
+    from barospec import prepare
 
     with progress("reading") as tell:
         prepared = prepare(paths, settings or [], with_rate(tell))

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.output import note
+from barospec.cli._output import note
 
 NAME = "demo"
 

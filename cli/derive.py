@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import note, progress, table, write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import note, progress, table, write_object
 from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.catalogs.derived.store_values import Derived
 
 NAME = "derive"

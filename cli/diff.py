@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import write_object
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, JsonOption, open_archive
-from barospec.cli.output import note, write_object
+from barospec.cli._options import ArchiveOption, JsonOption, open_archive
+from barospec.cli._output import note, write_object
 from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import table, write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import table, write_object
 
 NAME = "fields"
 

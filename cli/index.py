@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, open_archive
+from barospec.cli._options import ArchiveOption, AtOption, open_archive
 
 app = typer.Typer(
     no_args_is_help=True, help="Care of the metadata index, which follows from the store and can always be made again."

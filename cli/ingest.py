@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, JsonOption, SetOption, open_archive
-from barospec.cli.output import note, progress, table, write_object
+from barospec.cli._options import ArchiveOption, JsonOption, SetOption, open_archive
+from barospec.cli._output import note, progress, table, write_object
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def command(
     With --watch it stays during a measurement and takes each scan when it has ended; Ctrl-C ends it.
     """
     if watch is not None:
-        from barospec.cli.watching import Wanted, follow
+        from barospec.cli.ingest_watch import Wanted, follow
 
         if paths or strict or message or as_json:
             raise CallError(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import archive_path
-from barospec.cli.output import note
+from barospec.cli._options import archive_path
+from barospec.cli._output import note
 
 NAME = "init"
 
@@ -24,7 +24,7 @@ def command(
     title: Annotated[str, typer.Option("--title", help="What the archive is about.")] = "",
 ) -> None:
     """Make an empty archive."""
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.archive.store.storage.location import is_remote
 
     made = Archive.create(archive_path(place), title=title).location.place

@@ -29,7 +29,7 @@ from barospec.cli import (
     log,
     merge,
     migrate,
-    model_table,
+    models,
     operators,
     plot,
     purge,
@@ -49,7 +49,7 @@ from barospec.cli import (
     verify,
     withdraw,
 )
-from barospec.cli.output import note
+from barospec.cli._output import note
 from barospec.schemas.errors import BarospecError, exhausted
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ for module in (
     show,
     runs,
     fields,
-    model_table,
+    models,
     apply,
     derive,
     operators,

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, JsonOption, open_archive
-from barospec.cli.output import note, table, write_object
+from barospec.cli._options import ArchiveOption, JsonOption, open_archive
+from barospec.cli._output import note, table, write_object
 from barospec.schemas.values import counted
 
 NAME = "merge"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, open_archive
+from barospec.cli._options import ArchiveOption, open_archive
 
 NAME = "migrate"
 

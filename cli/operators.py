@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from barospec.archive.operators.record import Operator, Output
-from barospec.cli.common import JsonOption
-from barospec.cli.output import table, text_of, write_object
+from barospec.cli._options import JsonOption
+from barospec.cli._output import table, text_of, write_object
 from barospec.schemas.errors import CallError
 
 NAME = "operators"
@@ -27,18 +27,18 @@ def command(
 ) -> None:
     """List the analysis operators; with a name, its definition, parameters, outputs and source, and a picture."""
     from barospec.archive.operators.registry import OPERATORS, find_operator
-    from barospec.cli import model_operators
+    from barospec.cli import operators_models
 
     if picture is not None:
         _draw(name, picture)
         return
 
-    if name and name not in OPERATORS and model_operators.has(name):
+    if name and name not in OPERATORS and operators_models.has(name):
         if as_json:
-            found = model_operators.record(name)
+            found = operators_models.record(name)
             write_object({"count": 1}, list(found), [list(found.values())])
         else:
-            model_operators.describe(name)
+            operators_models.describe(name)
         return
     chosen = [find_operator(name)] if name else list(OPERATORS.values())
     if as_json:
@@ -78,7 +78,7 @@ def command(
             for op in chosen
         ]
         if not name:
-            rows += [[*row, *[None] * (len(columns) - 4)] for row in model_operators.rows()]
+            rows += [[*row, *[None] * (len(columns) - 4)] for row in operators_models.rows()]
         write_object({"count": len(rows)}, columns, rows)
         return
     if not name:
@@ -86,7 +86,7 @@ def command(
             ["operator", "version", "for", "gives"],
             [
                 *([op.name, op.version, op.technique or "both", op.summary] for op in chosen),
-                *model_operators.rows(),
+                *operators_models.rows(),
             ],
         )
         return

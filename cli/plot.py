@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barospec.cli._options import ArchiveOption, AtOption, open_archive
 from barospec.cli.apply import parse_parameters
-from barospec.cli.common import ArchiveOption, AtOption, open_archive
 from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from barospec.cli.common import ArchiveOption, open_archive
-from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption
+from barospec.cli._correction_options import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption
+from barospec.cli._options import ArchiveOption, open_archive
+from barospec.cli._output import note, progress, write_object
 from barospec.cli.gc import tell_left
-from barospec.cli.output import note, progress, write_object
 from barospec.schemas.values import counted
 
 NAME = "purge"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, ParquetOption, open_archive
-from barospec.cli.output import note, plain, table, write_csv, write_object
+from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, ParquetOption, open_archive
+from barospec.cli._output import note, plain, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 from barospec.schemas.values import counted
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, JsonOption, open_archive
-from barospec.cli.corrections import DryRunOption, tell
-from barospec.cli.output import note, write_object
+from barospec.cli._correction_options import DryRunOption, tell
+from barospec.cli._options import ArchiveOption, JsonOption, open_archive
+from barospec.cli._output import note, write_object
 
 if TYPE_CHECKING:
-    from barospec.api import Archive
+    from barospec import Archive
 
 NAME = "restore"
 

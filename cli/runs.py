@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
 from barospec.cli.query import tell
 
 NAME = "runs"

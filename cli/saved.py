@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import note, write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import note, write_object
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)]
 

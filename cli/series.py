@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli._output import note, progress, table, write_csv, write_object
 from barospec.cli.apply import parse_parameters
-from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
-from barospec.cli.output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
-    from barospec.api import Archive
+    from barospec import Archive
 
 NAME = "series"
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, agree, open_archive
-from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption, tell
+from barospec.cli._correction_options import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption, tell
+from barospec.cli._options import ArchiveOption, agree, open_archive
 
 NAME = "set"
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import note, table, write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import note, table, write_object
 
 NAME = "settings"
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import note, progress, table, write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import note, progress, table, write_object
 from barospec.schemas.values import counted
 
 NAME = "share"

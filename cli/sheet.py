@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.output import note, progress
+from barospec.cli._output import note, progress
 
 NAME = "sheet"
 

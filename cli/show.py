@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import plain, text_of
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import plain, text_of
 
 if TYPE_CHECKING:
-    from barospec.api import Archive
+    from barospec import Archive
 
 NAME = "show"
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
+from barospec.cli._output import note, table, write_csv, write_object
 from barospec.cli.apply import parse_parameters
-from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
-from barospec.cli.output import note, table, write_csv, write_object
 
 NAME = "valences"
 

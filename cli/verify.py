@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
-from barospec.cli.output import note, progress, write_object
+from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
+from barospec.cli._output import note, progress, write_object
 
 NAME = "verify"
 
@@ -80,7 +80,7 @@ def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_js
 
 
 def _bundle(path: str, recompute: bool, as_json: bool) -> bool:
-    from barospec.sharing import verify_bundle
+    from barospec import verify_bundle
 
     with progress("verifying") as tell:
         found = verify_bundle(path, recompute=recompute, progress=tell)

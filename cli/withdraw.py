@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from barospec.cli.common import ArchiveOption, agree, open_archive
-from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption, tell
+from barospec.cli._correction_options import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption, tell
+from barospec.cli._options import ArchiveOption, agree, open_archive
 
 NAME = "withdraw"
 

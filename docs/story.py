@@ -85,7 +85,7 @@ if __name__ == "__main__":
     import shutil
     import tempfile
 
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.sample_data import RAW
 
     for name in sys.argv[1:]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.bundles import bagit as bags
 
 from .files_made import edge

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.catalogs.bundles.build import Bundle
 
 from .bundles_made import ABOVE, CHAINS, make_archive, opened

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from barospec.api import Archive
+from barospec import Archive
 
 from .files_made import SETTINGS, write_columns
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.compute.spectra import apply
 from barospec.archive.operators import chain
 from barospec.archive.operators.registry import find_operator

@@ -14,7 +14,7 @@ import intake
 import pytest
 import typer
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.cli.main import app, run
 from barospec.sample_data import RAW
 from barospec.schemas.errors import NotFound

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import zarr
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.bundles.bagit import check_path
 from barospec.archive.bundles.zarr_groups import unpacked_size
 from barospec.catalogs.bundles.build import Bundle

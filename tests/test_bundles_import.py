@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.catalogs.bundles.build import Bundle
 from barospec.cli.main import app
 from barospec.schemas.errors import InvalidData

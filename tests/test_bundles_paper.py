@@ -12,8 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barospec import sample_data
-from barospec.api import Archive
+from barospec import Archive, sample_data
 from barospec.catalogs.bundles.verify import verify
 from barospec.catalogs.papers.check_numbers import statistic
 from barospec.catalogs.papers.paper import read_paper, verdict

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.readers.models_registry import read_model
 from barospec.cli.main import app
 from barospec.schemas.errors import QueryError

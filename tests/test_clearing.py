@@ -15,7 +15,7 @@ import pytest
 from numcodecs.zstd import Zstd
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import garbage_collection, repository
 from barospec.archive.store.repository import Store
 from barospec.catalogs.index import build
@@ -164,7 +164,7 @@ def test_a_purge_that_was_killed_is_told_and_ended(stage: str, archive: Archive,
 
 PROGRAM = """
 import sys
-from barospec.api import Archive
+from barospec import Archive
 archive, verb = Archive(sys.argv[1]), sys.argv[2]
 archive.gc(keep_days=0) if verb == "gc" else archive.purge("SecretOxide", reason="not ours")
 """

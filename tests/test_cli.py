@@ -14,9 +14,9 @@ import duckdb
 import pytest
 import typer
 
-from barospec.api import Archive
+from barospec import Archive
+from barospec.cli._output import plain, write_object
 from barospec.cli.main import _called, app
-from barospec.cli.output import plain, write_object
 
 from .files_made import SETTINGS, write_columns
 from .realdata import REALDATA, needs_realdata

@@ -11,7 +11,7 @@ from threading import Barrier
 
 import numpy as np
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
 from barospec.catalogs.index import build

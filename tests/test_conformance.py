@@ -11,7 +11,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.ingest.prepare import prepare
 from barospec.archive.readers import registry
 from barospec.archive.readers.ruby_log import find_ruby_log

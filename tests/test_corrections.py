@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.edit.corrections import corrected, parse_fields
 from barospec.archive.ingest.commit import check_number
 from barospec.archive.sheets.conditions import conditions_sha256

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.derived.store import ABSOLUTE, count_entries
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.repository import Store

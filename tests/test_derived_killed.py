@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.derived.store import read_entries
 from barospec.archive.store.read import read_table
 from barospec.archive.store.repository import Store
@@ -19,7 +19,7 @@ from .killed import run_killed
 SPECTRA, BLOCK = 40, 4
 PROGRAM = """
 import sys
-from barospec.api import Archive
+from barospec import Archive
 Archive(sys.argv[1]).refresh(block=int(sys.argv[2]))
 """
 
@@ -72,7 +72,7 @@ def test_a_killed_refresh_goes_on_where_it_was(tmp_path: Path) -> None:
 RUN_COUNT = 6
 FIT_RUNS = """
 import sys
-from barospec.api import Archive
+from barospec import Archive
 from barospec.catalogs import series_sets
 series_sets.RUNS = 1
 Archive(sys.argv[1]).derive_runs("line", "edge_energy", "xas", ensemble=0)

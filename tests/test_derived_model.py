@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.derived.store import count_entries
 from barospec.archive.operators.chain import run_chain
 from barospec.archive.operators.registry import OPERATORS

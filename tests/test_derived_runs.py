@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.catalogs.index import build
 from barospec.catalogs.series.along import analyze, gather

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.derived.store import count_entries
 from barospec.archive.store.repository import Store
 from barospec.archive.verify.derived import check_derived

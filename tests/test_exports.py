@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.readers import athena as athena_reader
 from barospec.archive.readers import nxxas as nxxas_reader
 from barospec.archive.readers import xdi as xdi_reader

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import repository
 from barospec.archive.store.fingerprints import column_of
 from barospec.archive.store.read import array, row_sha256, spectra_group

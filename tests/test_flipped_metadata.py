@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import repository
 from barospec.archive.store.checksums import check_snapshot, read_seals, write_seal
 from barospec.archive.store.snapshot_files import manifests_in

@@ -13,11 +13,10 @@ import pytest
 import xarray as xr
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive, verify_bundle
 from barospec.archive.store.migrate import migrate
 from barospec.archive.store.repository import Store, Transaction
 from barospec.archive.store.storage.marker import MARKER
-from barospec.sharing import verify_bundle
 
 from .files_made import SETTINGS, write_columns
 from .freeze_archive import reading

@@ -15,7 +15,7 @@ import pytest
 from numcodecs.zstd import Zstd
 
 import barospec.archive.readers
-from barospec.api import Archive, prepare
+from barospec import Archive, prepare
 from barospec.archive.ingest.report import Report
 from barospec.archive.readers import bliss, hdf5, nxxas, registry
 from barospec.archive.readers.subprocess_reader import read_isolated

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import read as layout
 from barospec.archive.store import write as writer_module
 from barospec.archive.store.repository import Store

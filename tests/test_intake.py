@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.schemas.errors import CallError, QueryError
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import read
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.cli import main
 from barospec.schemas.errors import StoreError, exhausted
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.schemas.errors import NotFound, StoreError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 
 from .files_made import SETTINGS, write_columns
 from .test_cli import call

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.compute.models import apply_models, interpolate_models
 from barospec.archive.ingest.models import read_models, symbol
 from barospec.archive.spins.registry import MODEL_OPERATORS

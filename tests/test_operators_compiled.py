@@ -188,7 +188,7 @@ def test_huge_numbers_are_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_numba_is_not_imported_with_barospec() -> None:
     code = (
-        "import sys, barospec, barospec.archive.operators.registry, barospec.archive.compute.spectra, barospec.api;"
+        "import sys, barospec, barospec.archive.operators.registry, barospec.archive.compute.spectra, barospec._archive;"
         "assert 'numba' not in sys.modules;"
         "from barospec.archive.operators import chain; import numpy as np;"
         "e = np.arange(8200., 8700.); chain.run_chain('normalize', {'energy': e, 'mu': np.arctan(e - 8345)});"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import checksums
 from barospec.archive.store.repository import Store
 from barospec.catalogs.derived import refresh

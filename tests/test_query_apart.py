@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.catalogs.index import build
 from barospec.catalogs.index.annotations import note_flags

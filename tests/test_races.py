@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.catalogs.index import build
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.operators.edge_energy import edge_energy
 from barospec.archive.operators.normalize import normalize
 from barospec.archive.readers import athena, athena_project, perl, registry

@@ -23,7 +23,7 @@ import yaml
 from packaging.version import Version
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store, _reader
 from barospec.catalogs.index import build
 from barospec.cli.main import run

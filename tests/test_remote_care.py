@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store import garbage_collection
 from barospec.catalogs.index import build
 from barospec.schemas.errors import BarospecError, NotFound

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.checksums import digests, write_seal
 from barospec.archive.store.snapshot_files import copied, read_snapshot
 from barospec.archive.store.storage.files import files_of
@@ -20,8 +20,8 @@ from .test_cli import call
 from .test_versions import ids, state
 
 REFERENCE = "store/refs/branch.main/ref.json"
-PROGRAM = "import sys; from barospec.api import Archive; Archive(sys.argv[1]).repair()"
-INGEST = "import sys; from barospec.api import Archive; Archive(sys.argv[1]).ingest([sys.argv[2]], sys.argv[3:])"
+PROGRAM = "import sys; from barospec import Archive; Archive(sys.argv[1]).repair()"
+INGEST = "import sys; from barospec import Archive; Archive(sys.argv[1]).ingest([sys.argv[2]], sys.argv[3:])"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.compute.replicates import point_numbers, scatter
 from barospec.archive.compute.spectra import apply
 from barospec.schemas.errors import CallError

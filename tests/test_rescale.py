@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.edit.rescale_pressure import rescaled
 from barospec.archive.sheets.ruby_pressure import SCALES, ruby_pressure
 from barospec.schemas.errors import CallError, InvalidData

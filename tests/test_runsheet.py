@@ -10,8 +10,7 @@ import openpyxl
 import pytest
 import yaml
 
-from barospec import sample_data
-from barospec.api import Archive, prepare
+from barospec import Archive, prepare, sample_data
 from barospec.archive.readers.spreadsheet import read_table, split_header
 from barospec.archive.sheets.run_sheet import read_sheet
 from barospec.schemas.errors import UnreadableFile

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 
 from .files_made import edge
 

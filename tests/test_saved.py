@@ -12,7 +12,7 @@ from pathlib import Path
 import intake
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError
 
 from .files_made import SETTINGS, write_columns

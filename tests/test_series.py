@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.operators import series_compare, series_fit
 from barospec.archive.operators.merge import merge, merge_numbers
 from barospec.archive.operators.series_components import components

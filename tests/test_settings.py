@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.settings import DEFAULTS, check_orcid, check_ror, check_setting
 from barospec.schemas.errors import CallError, InvalidData
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.spins.outputs import BATCH, Labelled, Outputs
 from barospec.archive.spins.registry import MODEL_OPERATORS
 from barospec.archive.spins.statements import parse_statement, parse_statements
-from barospec.cli import model_operators
+from barospec.cli import operators_models
 from barospec.sample_data import RAW
 from barospec.schemas.errors import CallError
 from barospec.schemas.units import find_unit
@@ -145,13 +145,13 @@ def test_wrong_boxes_and_statements_are_told(archive: Archive, box: Any, holds: 
         archive.models("models of La4Ni3O10").sensitivity("spin_spectrum", {"J_H": (0.4, 0.8)}, "gap > 0", points=7)
 
 
-@pytest.mark.parametrize("name", [*MODEL_OPERATORS, *model_operators.BESIDE])
+@pytest.mark.parametrize("name", [*MODEL_OPERATORS, *operators_models.BESIDE])
 def test_every_operator_over_models_is_listed_and_described(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert name in [row[0] for row in model_operators.rows()]
-    model_operators.describe(name)
+    assert name in [row[0] for row in operators_models.rows()]
+    operators_models.describe(name)
     assert f'barospec apply {name} "models of La4Ni3O10"' in capsys.readouterr().out
     if name in MODEL_OPERATORS:
-        for output in model_operators.outputs(MODEL_OPERATORS[name]).values():
+        for output in operators_models.outputs(MODEL_OPERATORS[name]).values():
             assert output.unit in ("k_B", "µB/T", "cm³/mol") or find_unit(output.unit) is not None, (
                 output.name,
                 output.unit,

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.ingest.models import fingerprint
 from barospec.archive.spins.sheets.model_record import ModelRecord, Parameter
 from barospec.archive.spins.sheets.records import read_models

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.storage import disk_sync
 from barospec.archive.store.storage.location import Local

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.catalogs.series import structural, valences
 from barospec.cli import series as series_verb
 from barospec.cli import valences as verb

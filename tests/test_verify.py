@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.catalogs.index import build
 from barospec.schemas.errors import BarospecError
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import barospec
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.history.diff import Change
 from barospec.catalogs.index import build
 from barospec.cli.diff import lines

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import typer
 
-from barospec.api import Archive
+from barospec import Archive
 from barospec.archive.ingest.paths import parse_settings
 from barospec.archive.ingest.watch import Folder, Watch
 from barospec.archive.readers import bliss
-from barospec.cli.watching import Wanted, follow
+from barospec.cli.ingest_watch import Wanted, follow
 from barospec.schemas.errors import CallError, StoreError
 
 from .files_made import SETTINGS, edge, write_columns

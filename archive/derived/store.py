@@ -45,9 +45,8 @@ from barospec.schemas.errors import Conflict, NotFound, did_you_mean
 from barospec.schemas.vocabulary import Kind
 
 if TYPE_CHECKING:
-    import zarr
-
     from barospec.archive.operators.record import Output
+    from barospec.archive.store.read import Array, Group
 
 References = Mapping[str, Sequence[tuple[str, str]]]
 # Those that are columns as others are; row_sha256 has 32 bytes.
@@ -135,7 +134,7 @@ class Derivation:
         return given
 
 
-def read_derivations(root: zarr.Group) -> dict[str, Derivation]:
+def read_derivations(root: Group) -> dict[str, Derivation]:
     """The sets of an archive by name, dropped ones included: of each the newest revision."""
     found: dict[str, Derivation] = {}
     table = read_table(root, "derivations")
@@ -161,7 +160,7 @@ def read_derivations(root: zarr.Group) -> dict[str, Derivation]:
     return found
 
 
-def find_derivation(root: zarr.Group, name: str) -> Derivation:
+def find_derivation(root: Group, name: str) -> Derivation:
     """The set of that name. Raises NotFound with the nearest names."""
     known = {each.name: each for each in read_derivations(root).values() if each.status == "active"}
     if name not in known:
@@ -170,7 +169,7 @@ def find_derivation(root: zarr.Group, name: str) -> Derivation:
     return known[name]
 
 
-def follows_since(root: zarr.Group, name: str) -> int:
+def follows_since(root: Group, name: str) -> int:
     """When the set of that name last began to follow, in microseconds since 1970; it follows."""
     table = read_table(root, "derivations", ["name", "revision", "follow", "time"])
     mine = sorted(
@@ -186,7 +185,7 @@ def follows_since(root: zarr.Group, name: str) -> int:
     return since
 
 
-def newest_series(root: zarr.Group) -> dict[str, dict[str, Any]]:
+def newest_series(root: Group) -> dict[str, dict[str, Any]]:
     """The sets of values of runs by name, as kept in the table ``series``, dropped ones included: of each the newest revision."""
     table = read_table(root, "series")
     known: dict[str, dict[str, Any]] = {}
@@ -344,14 +343,14 @@ def append_entries(
 
 
 def _append(
-    group: zarr.Group,
+    group: Group,
     name: str,
     values: NDArray[Any],
     start: int,
     dims: Sequence[str],
     chunks: Sequence[int],
     fill: Any,
-) -> zarr.Array[Any]:
+) -> Array[Any]:
     tail = values.shape[1:]
     if name not in group:
         together(creating(group, name, values.dtype, fill, (start, *tail), chunks, dims))
@@ -362,18 +361,18 @@ def _append(
     return target
 
 
-def derived_group(root: zarr.Group, name: str) -> zarr.Group | None:
+def derived_group(root: Group, name: str) -> Group | None:
     """The group of a set's entries; None while there are none."""
     return group_at(root, f"derived/{name}") if f"derived/{name}" in root else None
 
 
-def count_entries(root: zarr.Group, name: str) -> int:
+def count_entries(root: Group, name: str) -> int:
     """How many entries a set has, older ones of the same spectra included."""
     group = derived_group(root, name)
     return int(array(group, "revision").shape[0]) if group is not None else 0
 
 
-def read_entries(root: zarr.Group, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
+def read_entries(root: Group, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
     """Keys and values of some entries as stored; curves are left out."""
     nodes = {
         column: node

@@ -24,9 +24,8 @@ from barospec.schemas.values import check_text, counted, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 
 if TYPE_CHECKING:
-    import zarr
-
     from barospec.archive.store.known_row import Known
+    from barospec.archive.store.read import Group
 
 # Where a spectrum lies, and by what ingest knows its file again.
 IDENTITY = ("technique", "edge", "line", "experiment", "run")
@@ -205,7 +204,7 @@ def set_conditions(
     """
     _need(reason)
 
-    def plan(root: zarr.Group, snapshot: str) -> Edited:
+    def plan(root: Group, snapshot: str) -> Edited:
         report = Edited()
         for known in find(snapshot):
             try:
@@ -236,7 +235,7 @@ def set_status(store: Store, find: Find, status: str, *, reason: str, dry_run: b
     verb = "withdraw" if status == "withdrawn" else "restore"
     _need(reason)
 
-    def plan(root: zarr.Group, snapshot: str) -> Edited:
+    def plan(root: Group, snapshot: str) -> Edited:
         report = Edited()
         for known in find(snapshot):
             if known.status == status:
@@ -251,7 +250,7 @@ def set_status(store: Store, find: Find, status: str, *, reason: str, dry_run: b
     return _carry_out(store, verb, plan, reason, dry_run, "withdrawn" if status == "withdrawn" else "brought back")
 
 
-def _care_for_means(root: zarr.Group, report: Edited, status: str) -> None:
+def _care_for_means(root: Group, report: Edited, status: str) -> None:
     """Scans of a withdrawn mean are shown again, those of one brought back are hidden again."""
     if means := _texts(root, report.edits, "merged_into"):
         word = "scans" if len(means) > 1 else "scan"
@@ -263,7 +262,7 @@ def _care_for_means(root: zarr.Group, report: Edited, status: str) -> None:
         report.tell(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {told}.")
 
 
-def _texts(root: zarr.Group, edits: Sequence[Edit], name: str) -> list[str]:
+def _texts(root: Group, edits: Sequence[Edit], name: str) -> list[str]:
     """Values of a text column of some spectra, where there are any."""
     found: list[str] = []
     for key in sorted({edit.known.group for edit in edits}):
@@ -274,7 +273,7 @@ def _texts(root: zarr.Group, edits: Sequence[Edit], name: str) -> list[str]:
     return found
 
 
-Plan = Callable[["zarr.Group", str], Edited]
+Plan = Callable[["Group", str], Edited]
 
 
 def _carry_out(store: Store, verb: str, plan: Plan, reason: str, dry_run: bool, did: str) -> Edited:
@@ -342,12 +341,12 @@ def _need(reason: str) -> None:
     check_text("reason", reason)
 
 
-def kept(root: zarr.Group, identifiers: Iterable[str]) -> dict[str, dict[str, tuple[Any, Any]]]:
+def kept(root: Group, identifiers: Iterable[str]) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Corrections in force: spectrum_id -> field -> value as ingested and as corrected.
 
     Parameters
     ----------
-    root : zarr.Group
+    root : Group
     identifiers : iterable of str
     """
     wanted = set(identifiers)

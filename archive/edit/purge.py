@@ -39,7 +39,7 @@ from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 # What stays of a purged row: its id, and where it lay.
 KEPT = frozenset({"spectrum_id", "revision", "status", "technique", "edge", "line"})
@@ -128,7 +128,7 @@ def _holding(store: Store, rows: Rows) -> dict[str, str]:
     return found
 
 
-def _not_empty(root: zarr.Group, rows: Rows) -> dict[str, list[int]]:
+def _not_empty(root: Group, rows: Rows) -> dict[str, list[int]]:
     """Those of the rows that exist at a snapshot and have data."""
     found = {}
     for key, places in rows.items():
@@ -167,7 +167,7 @@ def _empty(work: Transaction, ids: Iterable[str], rows: Rows) -> None:
     _empty_derived(root, gone)
 
 
-def _empty_grids(group: zarr.Group, chosen: Any) -> None:
+def _empty_grids(group: Group, chosen: Any) -> None:
     """Energies that no other spectrum has. Their fingerprint becomes one that no energies have."""
     grids = np.asarray(array(group, "grid")[:])
     others = np.ones(len(grids), dtype=bool)
@@ -203,7 +203,7 @@ def _empty_records(writer: Writer, gone: set[str], rows: Rows) -> None:
         writer.edit_table("headers", lost, {"text": "", "sha256": ""})
 
 
-def _empty_words(root: zarr.Group, words: Mapping[str, set[int]]) -> None:
+def _empty_words(root: Group, words: Mapping[str, set[int]]) -> None:
     """Names that only purged spectra had, such as that of a sample; the codes stay taken."""
     for name, codes in words.items():
         term = BY_NAME.get(name)
@@ -217,7 +217,7 @@ def _empty_words(root: zarr.Group, words: Mapping[str, set[int]]) -> None:
             array(group_at(root, "words"), name)[code] = ""
 
 
-def _empty_derived(root: zarr.Group, gone: set[str]) -> None:
+def _empty_derived(root: Group, gone: set[str]) -> None:
     for name in list(group_at(root, "derived").group_keys()) if "derived" in root else ():
         group = derived_group(root, name)
         if group is None:

@@ -15,7 +15,7 @@ from barospec.archive.store.repository import Commit, Store
 from barospec.archive.store.table_schema import SPECTRUM_KINDS, STORED
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 Rows = NDArray[np.int64]
 Words = Callable[[str], list[str]]  # from a column to its vocabulary
@@ -94,11 +94,11 @@ def _tells(commit: Commit) -> bool:
     return "appended" in commit.metadata and commit.metadata.get("parent", commit.parent) == commit.parent
 
 
-def _rows(root: zarr.Group, key: str) -> int:
+def _rows(root: Group, key: str) -> int:
     return count_rows(spectra_group(root, key)) if f"spectra/{key}" in root else 0
 
 
-def read_fields(root: zarr.Group, key: str, rows: Rows, names: Iterable[str]) -> dict[str, list[Any]]:
+def read_fields(root: Group, key: str, rows: Rows, names: Iterable[str]) -> dict[str, list[Any]]:
     """Fields of some rows of a group, decoded: None where not known. Rows beyond the end are not allowed."""
     group = spectra_group(root, key)
     found: dict[str, list[Any]] = {}
@@ -125,7 +125,7 @@ def decode(words_of: Words, name: str, stored: NDArray[Any]) -> list[Any]:
     return [None if value == missing else value for value in stored.tolist()]
 
 
-def column_names(root: zarr.Group, key: str) -> list[str]:
+def column_names(root: Group, key: str) -> list[str]:
     """Names of the 1-D columns of a group that hold terms."""
     if f"spectra/{key}" not in root:
         return []
@@ -137,7 +137,7 @@ def column_names(root: zarr.Group, key: str) -> list[str]:
     ]
 
 
-def within(root: zarr.Group, key: str, rows: Rows) -> Rows:
+def within(root: Group, key: str, rows: Rows) -> Rows:
     """Those of `rows` that exist at a snapshot."""
     return rows[rows < _rows(root, key)]
 

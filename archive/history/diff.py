@@ -20,7 +20,7 @@ from barospec.archive.store.settings import read_settings
 from barospec.schemas.vocabulary import BY_NAME, DATA_NAME
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 NAMED = (
     "spectrum_id",
@@ -132,7 +132,7 @@ class _Place:
     fields: Mapping[str, Any]
 
 
-def _spectra(before: zarr.Group, after: zarr.Group, found: Touched) -> list[Change]:
+def _spectra(before: Group, after: Group, found: Touched) -> list[Change]:
     changes: list[Change] = []
     old, new = (_current(root, found.rows) for root in (before, after))
     pairs: list[tuple[_Place, _Place, Change]] = []
@@ -168,7 +168,7 @@ def _number(scan: str) -> tuple[float, str]:
         return float("inf"), scan
 
 
-def _current(root: zarr.Group, rows: Mapping[str, Rows]) -> dict[str, _Place]:
+def _current(root: Group, rows: Mapping[str, Rows]) -> dict[str, _Place]:
     """The row that counts of each spectrum among those that were touched."""
     seen: dict[str, list[_Place]] = {}
     for key in sorted(rows):
@@ -187,7 +187,7 @@ def _current(root: zarr.Group, rows: Mapping[str, Rows]) -> dict[str, _Place]:
     return found
 
 
-def _gone(after: zarr.Group, place: _Place) -> str:
+def _gone(after: Group, place: _Place) -> str:
     """Why a spectrum does not count any more."""
     if len(within(after, place.group, np.array([place.row]))):
         status = read_fields(after, place.group, np.array([place.row]), ["status"])["status"][0]
@@ -195,7 +195,7 @@ def _gone(after: zarr.Group, place: _Place) -> str:
     return "removed"
 
 
-def _compare_pairs(before: zarr.Group, after: zarr.Group, pairs: Sequence[tuple[_Place, _Place, Change]]) -> None:
+def _compare_pairs(before: Group, after: Group, pairs: Sequence[tuple[_Place, _Place, Change]]) -> None:
     """Fields of spectra that both snapshots have, and curves of those that were replaced."""
     by_groups: dict[tuple[str, str], list[tuple[_Place, _Place, Change]]] = {}
     for pair in pairs:
@@ -216,9 +216,7 @@ def _compare_pairs(before: zarr.Group, after: zarr.Group, pairs: Sequence[tuple[
                 change.change = change.change or "corrected"
 
 
-def compare_curves(
-    before: zarr.Group, group_a: str, row_a: int, after: zarr.Group, group_b: str, row_b: int
-) -> dict[str, Any]:
+def compare_curves(before: Group, group_a: str, row_a: int, after: Group, group_b: str, row_b: int) -> dict[str, Any]:
     """How the curve of one row differs from that of another.
 
     Returns
@@ -248,7 +246,7 @@ def compare_curves(
     return found
 
 
-def read_curve(root: zarr.Group, key: str, row: int) -> tuple[Any, Any]:
+def read_curve(root: Group, key: str, row: int) -> tuple[Any, Any]:
     """Energies (eV) and curve of one row, each of shape (n,), without padding."""
     group = spectra_group(root, key)
     count = int(np.asarray(array(group, "point_count")[row]))
@@ -257,7 +255,7 @@ def read_curve(root: zarr.Group, key: str, row: int) -> tuple[Any, Any]:
     return np.asarray(array(group, "grid_energy")[grid, :count]), np.asarray(array(group, data)[row, :count])
 
 
-def _records(before: zarr.Group, after: zarr.Group, found: Touched) -> list[Change]:
+def _records(before: Group, after: Group, found: Touched) -> list[Change]:
     changes = []
     for table, (kind, key) in RECORDS.items():
         written = found.tables is None or table in found.tables
@@ -267,7 +265,7 @@ def _records(before: zarr.Group, after: zarr.Group, found: Touched) -> list[Chan
     return changes
 
 
-def _active(root: zarr.Group, table: str, key: str) -> dict[str, dict[str, Any]]:
+def _active(root: Group, table: str, key: str) -> dict[str, dict[str, Any]]:
     """Active records by name; a model has its parameters among its fields."""
     found: dict[str, dict[str, Any]] = {}
     numbers: dict[tuple[str, int], dict[str, Any]] = {}
@@ -307,7 +305,7 @@ def _by_name(kind: str, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, 
     return changes
 
 
-def _named(before: zarr.Group, after: zarr.Group) -> list[Change]:
+def _named(before: Group, after: Group) -> list[Change]:
     """Saved queries and settings."""
     saved = [
         {f"@{name}": {"query": r["query"]} for name, r in newest_saved(root).items() if r["status"] == "active"}
@@ -318,13 +316,13 @@ def _named(before: zarr.Group, after: zarr.Group) -> list[Change]:
     return changes + _by_name("setting", *settings)
 
 
-def _derived(before: zarr.Group, after: zarr.Group) -> list[Change]:
+def _derived(before: Group, after: Group) -> list[Change]:
     """Sets of derived values, by their number of entries."""
     sets = [{name: {"entries": count} for name, count in _entries(root).items()} for root in (before, after)]
     return _by_name("derived set", *sets)
 
 
-def _entries(root: zarr.Group) -> dict[str, int]:
+def _entries(root: Group) -> dict[str, int]:
     if "derived" not in root:
         return {}
     return {
@@ -333,7 +331,7 @@ def _entries(root: zarr.Group) -> dict[str, int]:
     }
 
 
-def _explain(before: zarr.Group, after: zarr.Group, changes: Sequence[Change]) -> None:
+def _explain(before: Group, after: Group, changes: Sequence[Change]) -> None:
     """Who did it, when and why, from the events that were added between."""
     told: dict[str, dict[str, Any]] = {}
     for record in table_records(after, "events", start=count_records(before, "events")):

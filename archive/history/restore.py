@@ -24,7 +24,7 @@ from barospec.archive.store.table_schema import TABLES
 from barospec.archive.store.write import Writer
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 # Tables whose records are taken back by their status.
 WITH_STATUS = tuple(name for name, kinds in TABLES.items() if "status" in kinds and "name" not in kinds)
@@ -130,7 +130,7 @@ def _take_back(writer: Writer, key: str, rows: Rows, report: Restored) -> None:
         report.taken_back += len(later)
 
 
-def _set_back(then: zarr.Group, writer: Writer, key: str, rows: Rows, report: Restored, name: str, reason: str) -> None:
+def _set_back(then: Group, writer: Writer, key: str, rows: Rows, report: Restored, name: str, reason: str) -> None:
     """Fields of rows that were there then, where they differ."""
     if not len(rows):
         return
@@ -154,7 +154,7 @@ def _set_back(then: zarr.Group, writer: Writer, key: str, rows: Rows, report: Re
         report.set_back += len(changed)
 
 
-def _take_back_records(then: zarr.Group, writer: Writer, table: str, report: Restored) -> None:
+def _take_back_records(then: Group, writer: Writer, table: str, report: Restored) -> None:
     """Records of a table that came later are reverted; of the others the status is set back."""
     now = [str(status) for status in read_table(writer.root, table, ["status"])["status"]]
     was = [str(status) for status in read_table(then, table, ["status"])["status"]]
@@ -169,7 +169,7 @@ def _take_back_records(then: zarr.Group, writer: Writer, table: str, report: Res
         report.records[table] = sum(map(len, edits.values()))
 
 
-def _saved_again(then: zarr.Group, writer: Writer, report: Restored, name: str) -> None:
+def _saved_again(then: Group, writer: Writer, report: Restored, name: str) -> None:
     """Saved queries mean again what they meant: a new record for each that differs."""
     was, now = newest_saved(then), newest_saved(writer.root)
     records = []
@@ -193,7 +193,7 @@ def _saved_again(then: zarr.Group, writer: Writer, report: Restored, name: str) 
         report.records["saved"] = len(records)
 
 
-def _remarks_again(then: zarr.Group, writer: Writer, report: Restored, name: str) -> None:
+def _remarks_again(then: Group, writer: Writer, report: Restored, name: str) -> None:
     """Flags, labels and notes as they were: an event for each spectrum that has others now."""
     was, now = (fold(_events(root)) for root in (then, writer.root))
     differ = {
@@ -209,13 +209,13 @@ def _remarks_again(then: zarr.Group, writer: Writer, report: Restored, name: str
         report.records["flags, labels and notes"] = len(differ)
 
 
-def _events(root: zarr.Group) -> Iterator[tuple[str, str, str, str]]:
+def _events(root: Group) -> Iterator[tuple[str, str, str, str]]:
     table = read_table(root, "events", ["action", "subject", "reason", "details"])
     for action, subject, reason, details in zip(*table.values(), strict=True):
         yield str(action), str(subject), str(reason), str(details)
 
 
-def newest_saved(root: zarr.Group) -> dict[str, dict[str, Any]]:
+def newest_saved(root: Group) -> dict[str, dict[str, Any]]:
     """The newest record of each name under which a query was saved, removed ones included."""
     found: dict[str, dict[str, Any]] = {}
     for record in table_records(root, "saved"):
@@ -225,7 +225,7 @@ def newest_saved(root: zarr.Group) -> dict[str, dict[str, Any]]:
 
 
 def table_records(
-    root: zarr.Group, table: str, columns: Sequence[str] | None = None, start: int = 0
+    root: Group, table: str, columns: Sequence[str] | None = None, start: int = 0
 ) -> list[dict[str, Any]]:
     """Records of a small table from the row `start` on, as plain values: "" and NaN where not known."""
     if count_records(root, table) <= start:

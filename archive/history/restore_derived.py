@@ -25,17 +25,17 @@ from barospec.archive.store.repository import actor, microseconds
 from barospec.archive.store.write import Writer
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Array, Group
 
 DROPPED = "dropped"
 
 
-def restore_derived(then: zarr.Group, writer: Writer, reason: str) -> dict[str, int]:
+def restore_derived(then: Group, writer: Writer, reason: str) -> dict[str, int]:
     """Sets and values as they were; returns how many sets were defined anew, and how many values set back.
 
     Parameters
     ----------
-    then : zarr.Group
+    then : Group
         The arrays of the state that is restored.
     writer : Writer
         Of the transaction.
@@ -57,7 +57,7 @@ def restore_derived(then: zarr.Group, writer: Writer, reason: str) -> dict[str, 
     return {kind: count for kind, count in told.items() if count}
 
 
-def _runs_again(then: zarr.Group, writer: Writer, reason: str) -> int:
+def _runs_again(then: Group, writer: Writer, reason: str) -> int:
     """Sets of values of runs are used as they were. What was fitted later is not covered: it is fresh for its own points only."""
     was, now = newest_series(then), newest_series(writer.root)
     records = []
@@ -71,7 +71,7 @@ def _runs_again(then: zarr.Group, writer: Writer, reason: str) -> int:
     return len(records)
 
 
-def _cover(then: zarr.Group, writer: Writer, name: str) -> int:
+def _cover(then: Group, writer: Writer, name: str) -> int:
     """Append, for each spectrum that got a value later, the entry that counted then."""
     group = derived_group(writer.root, name)
     if group is None:
@@ -98,12 +98,12 @@ def _cover(then: zarr.Group, writer: Writer, name: str) -> int:
     return len(wanted)
 
 
-def _keys(group: zarr.Group, start: int, stop: int) -> list[tuple[str, int]]:
+def _keys(group: Group, start: int, stop: int) -> list[tuple[str, int]]:
     ids, revisions = (np.asarray(array(group, name)[start:stop]) for name in ("spectrum_id", "revision"))
     return [(str(name), int(revision)) for name, revision in zip(ids, revisions, strict=True)]
 
 
-def _same(group: zarr.Group, entry: int, other: int | None) -> bool:
+def _same(group: Group, entry: int, other: int | None) -> bool:
     """Whether an entry is as good as another: a copy, or as empty as none."""
     digests = array(group, "row_sha256")
     if other is None:
@@ -115,7 +115,7 @@ def _same(group: zarr.Group, entry: int, other: int | None) -> bool:
     )
 
 
-def _append_copies(node: zarr.Array[Any], start: int, sources: NDArray[np.int64]) -> None:
+def _append_copies(node: Array[Any], start: int, sources: NDArray[np.int64]) -> None:
     """Append copies of some entries of an array; the fill value for -1."""
     there = sources >= 0
     node.resize((start + len(sources), *node.shape[1:]))

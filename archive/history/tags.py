@@ -15,7 +15,7 @@ from barospec.archive.store.write import Writer
 from barospec.schemas.errors import CallError, Conflict, NotFound, did_you_mean
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SNAPSHOT = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
@@ -36,7 +36,7 @@ class Tag:
         return asdict(self)
 
 
-def read_tags(store: Store, root: zarr.Group) -> list[Tag]:
+def read_tags(store: Store, root: Group) -> list[Tag]:
     """All tags by name, with what the history at `root` tells of them."""
     told: dict[tuple[str, str], dict[str, Any]] = {}
     for record in table_records(root, "events"):

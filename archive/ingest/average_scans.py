@@ -26,7 +26,7 @@ from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import CHANNELS, DATA_NAME, SPECTRUM_TERMS
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 VERSION = 1
 
@@ -150,7 +150,7 @@ def _write(writer: Writer, fresh: Sequence[tuple[str, list[Repeat]]], batches: M
     writer.append_table("events", [event("merge", identity, now, details=said) for identity, said in details])
 
 
-def _merged(root: zarr.Group, identity: str, group: Sequence[Repeat], batch: Batch) -> Merged:
+def _merged(root: Group, identity: str, group: Sequence[Repeat], batch: Batch) -> Merged:
     """The mean of a point's repeats, appended to `batch`."""
     data = DATA_NAME[str(group[0].columns["technique"])]
     energy, signals = _means(spectra_group(root, group[0].group), group, data)
@@ -167,7 +167,7 @@ def _merged(root: zarr.Group, identity: str, group: Sequence[Repeat], batch: Bat
 
 
 def _means(
-    stored: zarr.Group, group: Sequence[Repeat], data: str
+    stored: Group, group: Sequence[Repeat], data: str
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Energies of the first repeat, the mean curve, its standard error, and the means of the channels that all have."""
     counts = [int(repeat.columns["point_count"]) for repeat in group]

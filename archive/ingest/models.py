@@ -30,9 +30,9 @@ from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
     import xarray as xr
-    import zarr
 
     from barospec.archive.ingest.report import Report
+    from barospec.archive.store.read import Group
 
 CONVENTIONS = ("fermi_level_reference", "hund_convention", "e_ct_reference", "state_selection", "operator_basis")
 DESCRIBED = (*CONVENTIONS, "phase", "pressure_method", "note")
@@ -143,7 +143,7 @@ def fields_of(keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str]
     }
 
 
-def read_models(root: zarr.Group, identifiers: Sequence[str] | None = None) -> list[ModelRecord]:
+def read_models(root: Group, identifiers: Sequence[str] | None = None) -> list[ModelRecord]:
     """Active models, those with the given identifiers in that order, or all."""
     rows = {row["model_id"]: row for row in _records(read_table(root, "models")) if row["status"] == "active"}
     numbers: dict[tuple[str, int], list[Parameter]] = {}
@@ -210,7 +210,7 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
     return entry
 
 
-def list_outputs(root: zarr.Group) -> list[dict[str, Any]]:
+def list_outputs(root: Group) -> list[dict[str, Any]]:
     """Active outputs, of operators over models and of files of theory codes, with what tells them apart."""
     columns = ("entry", "operator", "models", "provenance", "status", "ingested")
     found = []
@@ -234,7 +234,7 @@ def list_outputs(root: zarr.Group) -> list[dict[str, Any]]:
     return found
 
 
-def read_output(root: zarr.Group, entry: str) -> xr.Dataset:
+def read_output(root: Group, entry: str) -> xr.Dataset:
     """A stored output, lazily. Raises NotFound when there is no such entry."""
     import dask.array
     import xarray as xr

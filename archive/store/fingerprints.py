@@ -17,7 +17,7 @@ from barospec.archive.store.read import array, dims_of, read_rows, row_sha256
 from barospec.schemas.errors import StoreError
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 MOST_EMPTY = 6
 Numbers = NDArray[np.float64]
@@ -32,7 +32,7 @@ def column_of(signal: str) -> str:
     return f"{signal}_sha256"
 
 
-def signals_of(group: zarr.Group) -> list[str]:
+def signals_of(group: Group) -> list[str]:
     """Return the names of all signals of a group: the curve and its channels."""
     return [name for name, node in group.arrays() if dims_of(node) == ("spectrum", "point")]
 
@@ -78,7 +78,7 @@ def _subsets(channels: Mapping[str, Numbers]) -> Iterator[dict[str, Numbers]]:
             yield {name: channels[name] for name in chosen}
 
 
-def recorded(group: zarr.Group, rows: NDArray[np.int64], signals: Sequence[str]) -> dict[str, list[bytes]]:
+def recorded(group: Group, rows: NDArray[np.int64], signals: Sequence[str]) -> dict[str, list[bytes]]:
     """Return the fingerprints of some rows: ``row_sha256``, and of each signal its own; empty where there is none."""
     found: dict[str, list[bytes]] = {}
     for signal, name in [("row_sha256", "row_sha256"), *((signal, column_of(signal)) for signal in signals)]:
@@ -92,13 +92,13 @@ def recorded(group: zarr.Group, rows: NDArray[np.int64], signals: Sequence[str])
 
 
 def confirmed(
-    group: zarr.Group, rows: NDArray[np.int64], energy: Numbers, signals: Mapping[str, Numbers]
+    group: Group, rows: NDArray[np.int64], energy: Numbers, signals: Mapping[str, Numbers]
 ) -> dict[str, list[bytes]]:
     """Compare numbers that are about to leave the archive with what was written; return a fingerprint of each signal.
 
     Parameters
     ----------
-    group : zarr.Group
+    group : Group
         Of the spectra.
     rows : array of int, shape (m,)
     energy : array, shape (m, n)
@@ -139,7 +139,7 @@ def confirmed(
     return {name: digests[name] for name in signals}
 
 
-def differing(group: zarr.Group, rows: NDArray[np.int64]) -> list[int]:
+def differing(group: Group, rows: NDArray[np.int64]) -> list[int]:
     """Return those of some rows whose numbers are not the ones that were written."""
     names = signals_of(group)
     digests = recorded(group, rows, names)

@@ -22,8 +22,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
+from zarr import Array, AsyncArray, Group
 from zarr.api.asynchronous import create_array
 from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
@@ -31,6 +31,8 @@ from zarr.core.sync import sync
 from barospec.archive.store.table_schema import STORED, TABLES
 from barospec.schemas.errors import StoreError
 from barospec.schemas.vocabulary import Kind
+
+__all__ = ["Array", "Group"]  # and all that is defined here
 
 ROWS, POINTS = 64, 1024  # chunk of an array of curves; never taken from the first file
 COLUMN_ROWS = 16_384  # chunk of a 1-D array; measured, see README.md
@@ -49,7 +51,7 @@ def row_sha256(energy: NDArray[np.float64], signals: Mapping[str, NDArray[np.flo
 
 
 T = TypeVar("T")
-Node = zarr.AsyncArray[Any]
+Node = AsyncArray[Any]
 
 
 def together(*works: Coroutine[Any, Any, T]) -> list[T]:
@@ -61,13 +63,13 @@ def together(*works: Coroutine[Any, Any, T]) -> list[T]:
     return sync(all_of_them())
 
 
-def nodes_of(group: zarr.Group) -> dict[str, Node]:
+def nodes_of(group: Group) -> dict[str, Node]:
     """The arrays of a group, for `together`."""
     return {name: node.async_array for name, node in group.arrays()}
 
 
 async def creating(
-    group: zarr.Group,
+    group: Group,
     name: str,
     dtype: Any,
     fill: Any,
@@ -91,7 +93,7 @@ async def creating(
     return made
 
 
-def group_paths(root: zarr.Group) -> list[str]:
+def group_paths(root: Group) -> list[str]:
     """Keys of the groups of spectra, such as ``xas/Ni-K``."""
     if "spectra" not in root:
         return []
@@ -99,56 +101,56 @@ def group_paths(root: zarr.Group) -> list[str]:
     return [f"{technique}/{edge}" for technique, sub in sorted(spectra.groups()) for edge in sorted(sub.group_keys())]
 
 
-def spectra_group(root: zarr.Group, key: str) -> zarr.Group:
+def spectra_group(root: Group, key: str) -> Group:
     """The group of spectra with that key."""
     return group_at(root, f"spectra/{key}")
 
 
-def group_at(root: zarr.Group, path: str) -> zarr.Group:
+def group_at(root: Group, path: str) -> Group:
     """The group at a path; an array in its place is damage."""
     node = root[path]
-    if not isinstance(node, zarr.Group):
+    if not isinstance(node, Group):
         raise StoreError(f"/{path} is an array where a group is expected; the store is damaged.")
     return node
 
 
-def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+def array(group: Group, name: str) -> Array[Any]:
     """An array of a group; a group in its place is damage."""
     node = group[name]
-    if not isinstance(node, zarr.Array):
+    if not isinstance(node, Array):
         raise StoreError(
             f"/{f'{group.path}/{name}'.lstrip('/')} is a group where an array is expected; the store is damaged."
         )
     return node
 
 
-def dims_of(node: zarr.Array[Any] | Node) -> tuple[str, ...]:
+def dims_of(node: Array[Any] | Node) -> tuple[str, ...]:
     """Names of an array's dimensions."""
     return tuple(str(name) for name in getattr(node.metadata, "dimension_names", None) or ())
 
 
-def first_dim(node: zarr.Array[Any] | Node) -> str:
+def first_dim(node: Array[Any] | Node) -> str:
     """Name of an array's first dimension, such as ``spectrum``."""
     return next(iter(dims_of(node)), "")
 
 
-def count_rows(group: zarr.Group) -> int:
+def count_rows(group: Group) -> int:
     """Number of spectra in a group, superseded ones included."""
     return int(array(group, "point_count").shape[0]) if "point_count" in group else 0
 
 
-def table_length(group: zarr.Group) -> int:
+def table_length(group: Group) -> int:
     """Number of records in a table."""
     first = next(iter(group.arrays()), None)
     return int(first[1].shape[0]) if first else 0
 
 
-def count_records(root: zarr.Group, name: str) -> int:
+def count_records(root: Group, name: str) -> int:
     """Number of records in the table `name`; 0 when nothing has been put in yet."""
     return table_length(group_at(root, f"tables/{name}")) if f"tables/{name}" in root else 0
 
 
-def read_words(root: zarr.Group, name: str) -> list[str]:
+def read_words(root: Group, name: str) -> list[str]:
     """The vocabulary of a word column: the code is the position."""
     try:
         stored = array(root, f"words/{name}")
@@ -158,7 +160,7 @@ def read_words(root: zarr.Group, name: str) -> list[str]:
     return words
 
 
-def read_columns(group: zarr.Group, start: int, stop: int) -> dict[str, NDArray[Any]]:
+def read_columns(group: Group, start: int, stop: int) -> dict[str, NDArray[Any]]:
     """All 1-D arrays on ``spectrum`` of some rows, as stored (words as codes), and the hash columns."""
     nodes = {
         name: node
@@ -173,7 +175,7 @@ def read_together(nodes: Iterable[Node], where: slice = slice(None)) -> list[NDA
     return [np.asarray(values) for values in together(*(node.getitem(where) for node in nodes))]
 
 
-def read_rows(source: zarr.Array[Any], rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+def read_rows(source: Array[Any], rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     """Rows of a padded array, cropped to `width` points; `rows` in any order, repeats allowed.
 
     Rows that lie close together are read as one range: a chunk holds 64 of them anyway.
@@ -191,7 +193,7 @@ def read_rows(source: zarr.Array[Any], rows: NDArray[np.int64], width: int) -> N
     return out
 
 
-def read_table(root: zarr.Group, name: str, columns: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+def read_table(root: Group, name: str, columns: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
     """Columns of a table as stored; empty when nothing has been put in yet."""
     path = f"tables/{name}"
     wanted = list(TABLES[name] if columns is None else columns)

@@ -19,7 +19,7 @@ from barospec.schemas.errors import CallError, InvalidData, did_you_mean
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 # What may be kept out of bundles beside the fields of the vocabulary.
 PRIVATE_WORDS: Mapping[str, str] = {
@@ -60,12 +60,12 @@ ALIASES: Mapping[str, str] = {"licence": "license", "creator": "creators", "auth
 LONGEST = 20_000
 
 
-def read_settings(root: zarr.Group) -> dict[str, Any]:
+def read_settings(root: Group) -> dict[str, Any]:
     """The settings as of a snapshot, defaults included.
 
     Parameters
     ----------
-    root : zarr.Group
+    root : Group
         The arrays of a snapshot, from `Store.read`.
 
     Returns
@@ -79,7 +79,7 @@ def read_settings(root: zarr.Group) -> dict[str, Any]:
     return dict(found)
 
 
-def settings_history(root: zarr.Group) -> list[dict[str, Any]]:
+def settings_history(root: Group) -> list[dict[str, Any]]:
     """Every change of a setting, oldest first: name, value, revision, author, reason, time (UTC)."""
     table = read_table(root, "settings")
     names = list(table)
@@ -151,7 +151,7 @@ def append_settings(work: Transaction, values: Mapping[str, Any], reason: str) -
     Writer(work.root, work.changes).append_table("settings", records)
 
 
-def _newest(root: zarr.Group) -> dict[str, tuple[int, Any]]:
+def _newest(root: Group) -> dict[str, tuple[int, Any]]:
     """Name -> revision and value."""
     if not count_records(root, "settings"):
         return {}

@@ -26,7 +26,7 @@ from barospec.archive.verify.tables import check_records
 from barospec.schemas.errors import BarospecError
 
 if TYPE_CHECKING:
-    import zarr
+    from barospec.archive.store.read import Group
 
 Progress = Callable[[str, int, int], None]
 
@@ -146,7 +146,7 @@ def verify_earlier(store: Store, snapshot: str, name: str, report: Verified, pro
     _read_others(root, report, progress, f" at {name}")
 
 
-def _read_others(root: zarr.Group, report: Verified, progress: Progress, at: str = "") -> None:
+def _read_others(root: Group, report: Verified, progress: Progress, at: str = "") -> None:
     """Every array outside the groups of spectra: tables, words, stored outputs, derived values."""
     try:
         nodes = [(path, node) for path, node in root.members(max_depth=None) if not path.startswith("spectra/")]

@@ -26,8 +26,7 @@ from barospec.archive.store.read import (
 )
 
 if TYPE_CHECKING:
-    import zarr
-
+    from barospec.archive.store.read import Group
     from barospec.archive.verify.report import Verified
 
 BLOCK = 100_000
@@ -35,12 +34,12 @@ Hashes = Mapping[str, Mapping[int, bytes | None]]
 TODO = "Compute it anew under another name (barospec apply ... --store --as NAME), and drop this set."
 
 
-def check_derived(root: zarr.Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
+def check_derived(root: Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
     """All sets of derived values of a snapshot.
 
     Parameters
     ----------
-    root : zarr.Group
+    root : Group
     report : Verified
         Takes the faults.
     progress : callable
@@ -63,7 +62,7 @@ def check_derived(root: zarr.Group, report: Verified, progress: Callable[[str, i
             report.blame(f"/derived/{name}", f"it cannot be read: {_said(error)}")
 
 
-def _calculations(root: zarr.Group, report: Verified) -> set[tuple[str, int]]:
+def _calculations(root: Group, report: Verified) -> set[tuple[str, int]]:
     known: set[tuple[str, int]] = set()
     table = read_table(root, "calculations")
     for place, values in enumerate(zip(*table.values(), strict=True)):
@@ -83,7 +82,7 @@ def _calculations(root: zarr.Group, report: Verified) -> set[tuple[str, int]]:
     return known
 
 
-def _hashes(root: zarr.Group) -> Hashes:
+def _hashes(root: Group) -> Hashes:
     """spectrum_id -> revision -> beginning of the fingerprint of its numbers; None where they were purged."""
     found: dict[str, dict[int, bytes | None]] = {}
     purged = [code for code, word in enumerate(read_words(root, "status")) if word == "purged"]
@@ -101,7 +100,7 @@ def _hashes(root: zarr.Group) -> Hashes:
 
 
 def _check_set(
-    root: zarr.Group,
+    root: Group,
     name: str,
     calculations: set[tuple[str, int]],
     hashes: Hashes,

@@ -28,8 +28,7 @@ from barospec.archive.store.read import (
 from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SETTABLE, SPECTRUM_TERMS, STATUSES, group_key
 
 if TYPE_CHECKING:
-    import zarr
-
+    from barospec.archive.store.read import Group
     from barospec.archive.verify.report import Verified
 
 # Numbers held at a time, of each array.
@@ -67,7 +66,7 @@ def number_of(name: str | None) -> int:
 
 
 def check_rows(
-    root: zarr.Group, groups: Sequence[str], report: Verified, progress: Callable[[str, int, int], None]
+    root: Group, groups: Sequence[str], report: Verified, progress: Callable[[str, int, int], None]
 ) -> KnownRows:
     """All rows of all groups, a block at a time."""
     known = KnownRows()
@@ -94,11 +93,11 @@ def check_rows(
     return known
 
 
-def _width(group: zarr.Group) -> int:
+def _width(group: Group) -> int:
     return max((node.shape[1] for _, node in group.arrays() if dims_of(node) == ("spectrum", "point")), default=1)
 
 
-def _check_lengths(group: zarr.Group, key: str, rows: int, report: Verified) -> None:
+def _check_lengths(group: Group, key: str, rows: int, report: Verified) -> None:
     for name, node in group.arrays():
         if first_dim(node) == "spectrum" and node.shape[0] != rows:
             report.blame(f"/spectra/{key}/{name}", f"it has {node.shape[0]} rows, the group {rows}")
@@ -116,7 +115,7 @@ def _check_lengths(group: zarr.Group, key: str, rows: int, report: Verified) -> 
 
 
 def _check_block(
-    group: zarr.Group, words: Words, key: str, start: int, stop: int, headers: int, known: KnownRows, report: Verified
+    group: Group, words: Words, key: str, start: int, stop: int, headers: int, known: KnownRows, report: Verified
 ) -> None:
     where = f"/spectra/{key}[{start}:{stop}]"
     try:
@@ -182,7 +181,7 @@ def _check_terms(
 
 
 def _check_numbers(
-    group: zarr.Group, key: str, start: int, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], report: Verified
+    group: Group, key: str, start: int, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], report: Verified
 ) -> None:  # fmt: skip
     """The fingerprint of each spectrum's numbers, computed anew."""
     counts, grids, digests = (np.asarray(stored[name]) for name in ("point_count", "grid", "row_sha256"))

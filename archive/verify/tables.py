@@ -17,17 +17,14 @@ from barospec.archive.verify.spectra import TODO, KnownRows, number_of
 from barospec.schemas.vocabulary import BY_NAME, STATUSES
 
 if TYPE_CHECKING:
-    import zarr
-
+    from barospec.archive.store.read import Group
     from barospec.archive.verify.report import Verified
 
 # Table -> the column that names a record, and the tables whose records belong to one of its revisions.
 FAMILIES = (("structures", "structure_id", ("sites", "bonds")), ("models", "model_id", ("model_parameters",)))
 
 
-def check_records(
-    root: zarr.Group, known: KnownRows, report: Verified, progress: Callable[[str, int, int], None]
-) -> None:
+def check_records(root: Group, known: KnownRows, report: Verified, progress: Callable[[str, int, int], None]) -> None:
     """All small tables of a snapshot."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for done, table in enumerate(name for name in TABLES if name not in ("headers", "sheets")):
@@ -72,7 +69,7 @@ def _check_family(
                 report.blame(f"/tables/{part}[{row}]", f"it belongs to {record[key]}, which is not there", TODO)
 
 
-def _check_headers(root: zarr.Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
+def _check_headers(root: Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
     try:
         records = table_records(root, "headers")
     except Exception as error:
@@ -86,7 +83,7 @@ def _check_headers(root: zarr.Group, report: Verified, progress: Callable[[str, 
     report.count("records", len(records))
 
 
-def _check_events(root: zarr.Group, events: list[dict[str, Any]], known: KnownRows, report: Verified) -> None:
+def _check_events(root: Group, events: list[dict[str, Any]], known: KnownRows, report: Verified) -> None:
     """Events can be read, speak of spectra that are there, and the last word on a field is what the field says."""
     there = known.find()
     last: dict[tuple[int, int], dict[str, Any]] = {}
@@ -111,7 +108,7 @@ def _check_events(root: zarr.Group, events: list[dict[str, Any]], known: KnownRo
 
 
 def _compare_last(
-    root: zarr.Group, last: Mapping[tuple[int, int], Mapping[str, Any]], known: KnownRows, report: Verified
+    root: Group, last: Mapping[tuple[int, int], Mapping[str, Any]], known: KnownRows, report: Verified
 ) -> None:
     """Values of the rows that events edited, against what the events say."""
     wanted = np.array(sorted({identifier for identifier, _ in last}), dtype=np.uint64)

@@ -30,7 +30,7 @@ BLOCK = 1024
 def export(
     selection: Selection, folder: Path, format: str, settings: Mapping[str, Any], *, overwrite: bool, tell: Tell
 ) -> Exported:
-    """Write a selection in one of `FORMATS`; see `barospec.sharing.Sharing.export`."""
+    """Write a selection in one of `FORMATS`; see `barospec._bundles.Sharing.export`."""
     if format not in FORMATS:
         raise CallError(
             f'there is no export "{format}".{did_you_mean(format, FORMATS)} There are {", ".join(FORMATS)}.'

@@ -21,7 +21,7 @@ AGREEMENT = 1e-12  # relative: what another order of additions may do, in anothe
 
 
 def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
-    """See `barospec.deriving.Deriving.recompute`."""
+    """See `barospec._derived.Deriving.recompute`."""
     derive = record["activity"]["derive"]
     if "run" in record["entity"]:
         from barospec.catalogs.derived.run_provenance import fit_again

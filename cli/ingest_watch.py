@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from barospec.cli.common import datasets_of
-from barospec.cli.output import note, text_of
+from barospec.cli._options import datasets_of
+from barospec.cli._output import note, text_of
 from barospec.schemas.errors import BarospecError, CallError
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.archive.ingest.report import Report
     from barospec.catalogs.selection.selection import Selection
 

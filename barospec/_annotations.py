@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from barospec._queries import Finding
 from barospec.catalogs.index import build
-from barospec.finding import Finding
 from barospec.schemas.errors import CallError, NotFound
 
 if TYPE_CHECKING:

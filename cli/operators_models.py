@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from barospec.cli.output import table, text_of
+from barospec.cli._output import table, text_of
 
 if TYPE_CHECKING:
     from barospec.archive.spins.outputs import Outputs

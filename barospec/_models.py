@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from barospec.finding import Finding
+from barospec._queries import Finding
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:

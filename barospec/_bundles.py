@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec._queries import Finding, PathLike
 from barospec.catalogs.index import build
 from barospec.catalogs.index.known_rows import lookup
-from barospec.finding import Finding, PathLike
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:

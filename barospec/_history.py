@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from barospec._queries import Finding
 from barospec.catalogs.index import build
 from barospec.catalogs.index.known_rows import lookup
 from barospec.catalogs.selection import select
-from barospec.finding import Finding
 from barospec.schemas.errors import NotFound
 
 if TYPE_CHECKING:

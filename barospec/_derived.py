@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from barospec._queries import Finding
 from barospec.catalogs.index import build, open
-from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ class Deriving(Finding):
 
     def follow(self, snapshot: str) -> list[str]:
         """Compute what a commit brought for the sets that follow, and what earlier ones left; return what could not be done."""
-        from barospec.finishing import catch_up
+        from barospec._after_commit import catch_up
 
         told = catch_up(self._store, self.location, snapshot)
         for row in self._sets_of_runs().values():

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barospec._derived import Deriving
+from barospec._queries import PathLike
 from barospec.catalogs.index import build, open
 from barospec.catalogs.index.known_rows import lookup
 from barospec.catalogs.selection import select
-from barospec.deriving import Deriving
-from barospec.finding import PathLike
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class Putting(Deriving):
 
     def _finished_put(self, store: Store, snapshot: str | None) -> list[str]:
         """Do what follows a commit that brought spectra, or make up for what an earlier one left."""
+        from barospec._after_commit import finish
         from barospec.archive.store.storage.location import Local
-        from barospec.finishing import finish
 
         if snapshot is None and isinstance(self.location, Local):
             store.seal_commit()

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from barospec._queries import Finding
 from barospec.catalogs.index import build
-from barospec.finding import Finding
 from barospec.schemas.errors import BarospecError, NotFound, QueryError
 
 if TYPE_CHECKING:

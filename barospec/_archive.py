@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec.annotating import Annotating
+from barospec._annotations import Annotating
+from barospec._bundles import Sharing
+from barospec._history import Keeping
+from barospec._ingest import Putting, prepare
+from barospec._maintenance import Caring
+from barospec._models import Modeling
+from barospec._queries import PathLike
 from barospec.archive.store.storage.location import is_remote
-from barospec.caring import Caring
 from barospec.catalogs.index import build
-from barospec.finding import PathLike
-from barospec.keeping import Keeping
-from barospec.modeling import Modeling
-from barospec.putting import Putting, prepare
-from barospec.sharing import Sharing
 
 if TYPE_CHECKING:
     from barospec.catalogs.selection.saved_queries import SavedQuery

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli.output import note, write_object
+from barospec.cli._output import note, write_object
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.api import Archive
+    from barospec import Archive
     from barospec.archive.edit.corrections import Edited
 
 SHOWN = 20

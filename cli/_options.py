@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.api import Archive
+    from barospec import Archive
 
 ArchiveOption = Annotated[
     str | None,
@@ -49,7 +49,7 @@ def archive_path(path: str | None) -> str:
 
 def open_archive(path: str | None, at: str | None = None) -> Archive:
     """Open the archive meant by the options."""
-    from barospec.api import Archive
+    from barospec import Archive
 
     return Archive(archive_path(path), at=at)
 

@@ -57,7 +57,7 @@ class Finding:
 
     def _finish(self, store: Store, *snapshots: str, follow: bool = False, **how: bool) -> None:
         """Do what follows a commit, or make up for what an earlier one left; see `finishing`."""
-        from barospec.finishing import catch_up, finish
+        from barospec._after_commit import catch_up, finish
 
         def due(snapshot: str) -> list[str]:
             return catch_up(store, self.location, snapshot)
