@@ -28,7 +28,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Do everything that ingest does, except writing; report every problem and how complete the metadata are."""
-    from barospec import prepare
+    from barospec._ingest import prepare
 
     with progress("reading") as tell:
         prepared = prepare(paths, settings or [], with_rate(tell))

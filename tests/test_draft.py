@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barospec import prepare
+from barospec._ingest import prepare
 from barospec.archive.ingest.draft_sheet import BLANK, SCANS, SHEET, draft
 from barospec.archive.ingest.edge_table import ENERGIES, edge_energy, suggest_edges, suggest_lines
 from barospec.archive.readers.ruby_log import find_ruby_log

@@ -15,7 +15,8 @@ import pytest
 from numcodecs.zstd import Zstd
 
 import barospec.archive.readers
-from barospec import Archive, prepare
+from barospec import Archive
+from barospec._ingest import prepare
 from barospec.archive.ingest.report import Report
 from barospec.archive.readers import bliss, hdf5, nxxas, registry
 from barospec.archive.readers.subprocess_reader import read_isolated

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barospec import Archive, prepare
+from barospec import Archive
+from barospec._ingest import prepare
 from barospec.archive.ingest.paths import parse_settings
 from barospec.schemas.errors import CallError
 

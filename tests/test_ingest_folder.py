@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-from barospec import Archive, prepare
+from barospec import Archive
+from barospec._ingest import prepare
 from barospec.archive.ingest import commit as writing
 from barospec.archive.ingest import parse_pool
 from barospec.archive.ingest.parse_pool import Job, parse, parse_file

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barospec import prepare
+from barospec._ingest import prepare
 from barospec.archive.sheets.ruby_pressure import (
     CORRECTIONS,
     SCALES,

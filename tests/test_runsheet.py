@@ -10,7 +10,8 @@ import openpyxl
 import pytest
 import yaml
 
-from barospec import Archive, prepare, sample_data
+from barospec import Archive, sample_data
+from barospec._ingest import prepare
 from barospec.archive.readers.spreadsheet import read_table, split_header
 from barospec.archive.sheets.run_sheet import read_sheet
 from barospec.schemas.errors import UnreadableFile

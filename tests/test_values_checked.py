@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from barospec import Archive, prepare
+from barospec import Archive
+from barospec._ingest import prepare
 from barospec.catalogs.bundles.verify import verify
 from barospec.schemas.errors import CallError, InvalidData
 from barospec.schemas.values import check_text, checked, parse_value
