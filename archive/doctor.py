@@ -24,7 +24,7 @@ from barospec.archive.store import CLOCK_SECONDS, Store
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.values import counted
 
-PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore", "numba")
+PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore")
 # Where locks and renames are promises that not every server keeps.
 NETWORK = (
     "nfs",

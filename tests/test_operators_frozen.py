@@ -69,7 +69,9 @@ def test_norm_is_the_frozen_one(both: tuple[dict[str, np.ndarray], dict[str, np.
     # norm is 1 above the edge and about 0 below it, where only the difference counts.
     np.testing.assert_allclose(now["norm"], frozen["norm"], rtol=1e-12, atol=1e-12)
     for name in ("norm_sum", "norm_squares"):
-        np.testing.assert_allclose(now[name] / now["norm_points"], frozen[name] / frozen["norm_points"], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            now[name] / now["norm_points"], frozen[name] / frozen["norm_points"], rtol=1e-12, atol=1e-12
+        )
 
 
 if __name__ == "__main__":

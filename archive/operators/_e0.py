@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import ModuleType
 
 import numpy as np
 import scipy.fft as fft
 from numpy.typing import NDArray
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, Rows, nudge, reduce_segments, segments
-from barospec.archive.operators._speed import frozen, lorentzian
+from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""
@@ -61,39 +59,6 @@ def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
         if group.size:
             e0[group], found[group] = _second_pass(energy, mu, group, start[group], stop[group], step[group])
     return e0, found
-
-
-def find_plain(rows: Rows, todo: Bools, compiled: ModuleType) -> Floats:
-    """As `find_e0`, of the rows with `todo` by compiled kernels; NaN for the others.
-
-    Parameters
-    ----------
-    rows : Rows
-    todo : ndarray of bool, shape (rows,)
-        Of `Rows.plain`.
-    compiled : module
-        `_speed.kernels`.
-    """
-    grids, grid, mu, count = frozen(rows.grids), rows.grid, frozen(rows.signals[0]), rows.count
-    e0, state, steps = np.full(len(count), np.nan), np.empty(len(count), dtype=np.uint8), np.empty(len(count))
-    firsts, sizes = np.empty(len(count), dtype=np.intp), np.zeros(len(count), dtype=np.intp)
-    compiled.first_guesses(grids, grid, mu, count, todo, state, firsts, steps, sizes)
-    near = np.nonzero(state == compiled.MATRIX)[0]
-    near = near[np.argsort(sizes[near], kind="stable")]
-    compiled.smoothed_points(grids, grid, mu, count, near, firsts, steps, sizes, lorentzian(), e0, state)
-    # A window of many small steps is smoothed by Fourier transform, rows of like size together.
-    far = state == compiled.TRANSFORM
-    length = np.where(far, _octaves(sizes), 0)
-    for common in np.unique(length[far]):
-        pick = np.nonzero(length == common)[0]
-        uniform = np.empty((len(pick), _transform_length(int(common))))
-        compiled.resampled_rows(grids, grid, mu, count, pick, firsts, steps, sizes, uniform)
-        folded = _transformed(uniform, sizes[pick])
-        compiled.chosen_points(grids, grid, count, pick, firsts, steps, sizes, folded, e0, state)
-    rest = np.nonzero((state == compiled.NUMPY) & todo)[0]
-    if rest.size:
-        e0[rest], _ = find_e0(rows.energy[rest], mu[rest], count[rest])
-    return e0
 
 
 def _second_pass(
@@ -216,7 +181,7 @@ def _octaves(size: Ints) -> Ints:
 
 
 def _transform_length(octaves: int) -> int:
-    # One point more than needed leaves room for compiled rows, which begin at index 1.
+    # One point more than needed: the length of a transform decides the last bits, and stored numbers have these.
     return int(fft.next_fast_len(int(np.ceil(2 ** (octaves / 8))) + 1, real=True))
 
 
@@ -264,15 +229,9 @@ def _convolve(uniform: Floats, size: Ints, length: int) -> Floats:
     mirrored[:, width - 1 :] = np.take_along_axis(uniform, np.maximum(source, 0), axis=1)
     padded = np.zeros((rows, length))
     padded[:, : mirrored.shape[1]] = mirrored
-    return _transformed(padded, size)[:, width - 1 : 2 * width - 1]
-
-
-def _transformed(rows: Floats, size: Ints) -> Floats:
-    """Each row convolved with the Lorentzian for its size, on a circle as long as the row."""
-    length = rows.shape[1]
     sizes, which = np.unique(size, return_inverse=True)
     shapes = np.stack([_kernel(int(one), length) for one in sizes])
-    spectrum = fft.rfft(rows, axis=1)
+    spectrum = fft.rfft(padded, axis=1)
     spectrum *= shapes[which] if len(sizes) > 1 else shapes
-    folded: Floats = fft.irfft(spectrum, n=length, axis=1)
+    folded: Floats = fft.irfft(spectrum, n=length, axis=1)[:, width - 1 : 2 * width - 1]
     return folded

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators._speed import kernels
 from barospec.schemas.errors import CallError
 
 Floats = NDArray[np.float64]
@@ -47,13 +46,6 @@ class Rows:
         Points per spectrum in the arrays the rows came from.
     moved, order : ndarray of int
         Rows whose points had to be rearranged, and from where each point came.
-    plain : ndarray of bool, shape (rows,)
-        Rows whose energies are known to rise by `NUDGE` or more and whose values are not huge; where it is not known
-        (without compiled kernels), False.
-    grids : ndarray, shape (axes, points)
-        The energies once: one axis that all rows share, or those of each row.
-    grid : ndarray of int, shape (rows,)
-        Which of the axes is a row's.
     """
 
     energy: Floats
@@ -63,9 +55,6 @@ class Rows:
     width: int
     moved: Ints
     order: Ints
-    plain: Bools
-    grids: Floats
-    grid: Ints
 
     def restore(self, values: Floats, failed: Bools | None = None) -> Floats:
         """Per-point `values` at the places the points came from; NaN where there was none.
@@ -116,48 +105,8 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
         raise CallError(
             f"leading axes of shapes {shapes} do not fit together: one batch of spectra is expected."
         ) from None
-    arrays = [np.broadcast_to(array, shape) for array in arrays]
     leading, width = shape[:-1], shape[-1]
-    flat = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays[1:]]
-    # Without a step from row to row it is one axis, which need not be looked at again for each.
-    shared = arrays[0].size > width > 0 and not any(arrays[0].strides[:-1])
-    energy = arrays[0][(0,) * len(leading)] if shared else arrays[0]
-    grids = np.ascontiguousarray(energy).reshape(-1, width)
-    surveyed = _surveyed(grids, flat, leading, width)
-    if surveyed is None:
-        surveyed = _rearranged([np.ascontiguousarray(arrays[0]).reshape(-1, width), *flat], leading, width)
-    return surveyed
-
-
-def _surveyed(grids: Floats, signals: list[Floats], leading: tuple[int, ...], width: int) -> Rows | None:
-    """The rows by compiled kernels, where all are in order and have no holes; else None."""
-    compiled = kernels()
-    if compiled is None or not grids.size or not signals:
-        return None
-    rows = len(signals[0])
-    lead = np.empty(len(grids), dtype=np.intp)
-    compiled.rising_lead(grids, lead)
-    if lead.min() < 0:
-        return None
-    counts = np.empty((len(signals), rows), dtype=np.intp)
-    for array, one in zip(signals, counts, strict=True):
-        compiled.finite_lead(array, one)
-    if counts.min() < 0:
-        return None
-    count = np.minimum(counts.min(axis=0), lead)
-    shared = len(grids) < rows
-    if shared and count.min() < count.max():
-        return None
-    if count.min() < width:
-        grids = compiled.filled(grids, count[: len(grids)], np.inf)
-        signals = [compiled.filled(array, count, 0.0) for array in signals]
-    energy = np.broadcast_to(grids, (rows, width)) if shared else grids
-    grid = np.zeros(rows, dtype=np.intp) if shared else np.arange(rows)
-    moved, order = np.empty(0, dtype=np.intp), np.empty((0, width), dtype=np.intp)
-    return Rows(energy, signals, count, leading, width, moved, order, np.ones(rows, dtype=bool), grids, grid)
-
-
-def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Rows:
+    flat = [np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1, width) for array in arrays]
     good = np.isfinite(flat[0])
     for array in flat[1:]:
         good &= np.isfinite(array)
@@ -176,18 +125,7 @@ def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Row
             copy[moved] = np.take_along_axis(array[moved], order, axis=1)
             rearranged.append(copy)
         flat = rearranged
-    plain, grid = _plain(flat, count), np.arange(len(count))
-    return Rows(flat[0], flat[1:], count, leading, width, moved, order, plain, flat[0], grid)
-
-
-def _plain(flat: list[Floats], count: Ints) -> Bools:
-    plain = np.zeros(len(count), dtype=bool)
-    compiled = kernels()
-    if compiled is not None:
-        compiled.rising(flat[0], count, plain)
-        for array in flat:
-            plain &= (np.abs(array, where=np.isfinite(array), out=np.zeros_like(array)) < compiled.HUGE).all(axis=1)
-    return plain
+    return Rows(flat[0], flat[1:], count, leading, width, moved, order)
 
 
 def nudge(energy: Floats) -> tuple[Floats, Bools]:

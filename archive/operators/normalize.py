@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from barospec.archive.operators import _grid
-from barospec.archive.operators._e0 import FEWEST, find_e0, find_plain
+from barospec.archive.operators._e0 import FEWEST, find_e0
 from barospec.archive.operators._fit import Polynomials, fit_polynomials
 from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
-from barospec.archive.operators._speed import frozen, kernels
 from barospec.archive.operators._windows import (
     CONSTANT_PRE_EDGE,
     E0_OUTSIDE,
@@ -32,7 +31,6 @@ from barospec.schemas.errors import CallError
 
 MAX_DEGREE = 5
 CURVES = ("norm", "flat", "pre_edge", "post_edge")
-_UNWANTED = np.empty((0, 0))
 
 REASONS = (
     "ok",
@@ -192,7 +190,7 @@ def _normalize_rows(
         integers={name: np.full(total, -1, dtype=np.int16) for name in ("nnorm", "nvict")},
         quality=np.where(rows.count < FEWEST, FEW_POINTS, 0).astype(np.uint8),
     )
-    able = (done.quality == 0) & ~_compiled_rows(rows, given, asked, nnorm, nvict, done)
+    able = done.quality == 0
     if able.any():
         pick: Any = slice(None) if able.all() else able
         energy, mu, count = rows.energy[pick], rows.signals[0][pick], rows.count[pick]
@@ -229,49 +227,6 @@ class _Done:
             for name, values in mine.items():
                 values[where] = theirs[name]
         self.quality[where] = other.quality
-
-
-def _compiled_rows(
-    rows: _grid.Rows,
-    given: Floats | None,
-    asked: tuple[float | None, ...],
-    nnorm: int | None,
-    nvict: int,
-    done: _Done,
-) -> Bools:
-    """Do the plain rows with the compiled kernels, where there are any; which rows are done."""
-    compiled = kernels()
-    todo: Bools = rows.plain & (done.quality == 0)
-    if compiled is None or nvict or not todo.any():
-        return np.zeros_like(todo)
-    e0 = done.numbers["e0"]
-    if given is None:
-        e0[:] = find_plain(rows, todo, compiled)
-        done.quality[todo & np.isnan(e0)] = NO_EDGE
-    else:
-        e0[:] = given
-        inside = (given >= rows.energy[:, 1] - TIE) & (given <= at(rows.energy, rows.count - 2) + TIE)
-        done.quality[todo & ~inside] = E0_OUTSIDE
-    order = np.nonzero(todo)[0]
-    if len(rows.grids) < len(order):
-        # What depends on e0 and the grid alone is made once for rows that follow each other.
-        order = order[np.argsort(e0[order], kind="stable")]
-    compiled.normalize_rows(
-        frozen(rows.grids),
-        rows.grid,
-        frozen(rows.signals[0]),
-        rows.count,
-        order,
-        e0,
-        np.array([np.nan if end is None else float(end) for end in asked]),
-        -1 if nnorm is None else int(nnorm),
-        tuple(done.per_point.get(name, _UNWANTED) for name in CURVES),
-        tuple(done.numbers[name] for name in ("edge_step", "pre1", "pre2", "norm1", "norm2")),
-        done.integers["nnorm"],
-        done.quality,
-    )
-    done.integers["nvict"][todo] = 0
-    return todo
 
 
 def _normalize_able(
@@ -324,7 +279,7 @@ def _normalize_able(
             "norm1": windows.norm1,
             "norm2": windows.norm2,
         },
-        integers={"nnorm": cut.nnorm, "nvict": used_nvict},
+        integers={"nnorm": cut.nnorm.astype(np.int16), "nvict": used_nvict.astype(np.int16)},
         quality=quality,
     )
 
