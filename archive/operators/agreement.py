@@ -50,10 +50,7 @@ def agreement(
     Returns
     -------
     dict
-        Shape (...): ``agreement_residual`` (1), the root of the squared residuals over that of the squared values;
-        ``agreement_shift`` (eV, added to the spectrum's energies) and ``agreement_shift_sigma``;
-        ``agreement_scale`` (1), the reference's factor; ``agreement_quality``. The residual of a calculation is no
-        noise, so it has no sigma: it is the same however often it is computed.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

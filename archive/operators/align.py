@@ -49,9 +49,8 @@ def align(
     Returns
     -------
     dict
-        ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows; ``align_shift``
-        (eV, added to the energies), ``align_shift_sigma``, ``foil_e0`` (eV, as measured), ``foil_e0_other`` (eV, the other
-        maximum where there are two, else NaN), ``align_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``aligned_energy`` replaces ``energy`` in the rest of the chain.
 
     Raises
     ------
@@ -193,8 +192,8 @@ def align_to(
     Returns
     -------
     dict
-        ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows;
-        ``align_to_shift`` (eV, added to the energies), ``align_to_shift_sigma``, ``align_to_quality``, shape (...).
+        Outputs with the units and meanings of ``TO_OPERATOR.outputs``, shape (...), per point (..., n).
+        ``aligned_energy`` replaces ``energy`` in the rest of the chain.
 
     Raises
     ------

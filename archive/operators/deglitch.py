@@ -36,9 +36,9 @@ def deglitch(
     Returns
     -------
     dict
-        ``deglitched_mu`` (unit of mu), shape (..., n), NaN at the points left out, which stands for ``mu`` in
-        whatever follows; ``deglitched_points``, how many were left out, and ``deglitch_quality``, shape (...).
-        There is no sigma: what stays is as measured.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``deglitched_mu`` replaces ``mu`` in the rest of the chain; NaN at the excluded points. There is no sigma: the other
+        points are as measured.
 
     Raises
     ------

@@ -38,8 +38,8 @@ def derivative(energy: ArrayLike, norm: ArrayLike) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``dnorm`` (1/eV), ``dnorm_sigma`` (1/eV, statistical), shape (..., n), NaN where the input was;
-        ``derivative_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        NaN where the input was.
 
     Raises
     ------
@@ -131,8 +131,7 @@ def derivative_features(
     Returns
     -------
     dict
-        Shape (...), for each of alpha, beta, gamma: ``<name>_position`` (eV) and ``<name>_height`` (1/eV), each
-        with ``_sigma`` (statistical); ``derivative_features_quality``.
+        Outputs with the units and meanings of ``FEATURE_OPERATOR.outputs``, shape (...).
 
     Raises
     ------

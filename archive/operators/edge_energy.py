@@ -80,9 +80,7 @@ def edge_energy(
     Returns
     -------
     dict
-        All of shape (...): ``edge_energy`` (eV); ``edge_energy_sigma`` (eV), statistical;
-        ``edge_energy_sigma_norm`` (eV), from the choice of windows; ``edge_energy_windows``, how many of the
-        ensemble gave a value; ``edge_energy_quality``, an index into ``OPERATOR.reasons``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -76,8 +76,8 @@ def edge_shift(
     Returns
     -------
     dict
-        Shape (...): ``edge_shift`` (eV), ``edge_shift_sigma`` (eV, statistical, the reference's included),
-        ``edge_shift_sigma_norm`` (eV, from the choice of windows, the same for both), ``edge_shift_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
+        ``edge_shift_sigma`` includes that of the reference.
 
     Raises
     ------

@@ -67,9 +67,7 @@ def feature(
     Returns
     -------
     dict
-        Shape (...): ``feature_height`` (1), ``feature_area`` (eV), and their differences to the reference
-        ``feature_height_change``, ``feature_area_change``, each with ``_sigma`` (statistical);
-        ``feature_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -69,9 +69,7 @@ def find_e0(
     Returns
     -------
     dict
-        All in eV, shape (...): ``e0_derivative``, ``e0_derivative_other`` (NaN where there is none), ``e0_parabola``, ``e0_fraction``, ``e0_integral``,
-        ``e0_white_line``; for each but the first two ``<name>_sigma``; ``find_e0_quality``. The first two are points of
-        the scan and have no sigma: their uncertainty is the step there or more.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -62,9 +62,7 @@ def iad(
     Returns
     -------
     dict
-        Shape (...): ``iad`` (1), corrected, and ``iad_sigma``; ``iad_raw`` (1), as it stands; ``iad_floor`` (1), what
-        two spectra of this noise give when they do not differ; ``iad_limit`` (1), upper limit at 95 %;
-        ``iad_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

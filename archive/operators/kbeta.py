@@ -42,8 +42,7 @@ def kbeta13_position(
     Returns
     -------
     dict
-        ``kbeta13_position`` (eV) and ``kbeta13_position_sigma`` (statistical); ``kbeta13_position_quality``; shape
-        (...).
+        Outputs with the units and meanings of ``POSITION_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -125,8 +124,7 @@ def kbeta_prime(
     Returns
     -------
     dict
-        Shape (...): ``kbeta_prime_area`` (1), the satellite's share of the area, ``kbeta_prime_height`` (1), the
-        height over that of the main line, each with ``_sigma`` (statistical); ``kbeta_prime_quality``.
+        Outputs with the units and meanings of ``PRIME_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -241,7 +239,7 @@ def first_moment(
     Returns
     -------
     dict
-        ``first_moment`` (eV), ``first_moment_sigma`` (statistical), ``first_moment_quality``; shape (...).
+        Outputs with the units and meanings of ``MOMENT_OPERATOR.outputs``, shape (...).
 
     Raises
     ------

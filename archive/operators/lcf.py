@@ -72,9 +72,7 @@ def lcf(
     Returns
     -------
     dict
-        ``lcf_fraction`` (1), shape (..., references), and ``lcf_fraction_sigma``; ``lcf_r_factor`` (1), squared
-        residuals over squared values; ``lcf_chi2`` (1), squared residuals over noise and degrees of freedom;
-        ``lcf_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per reference (..., references).
 
     Raises
     ------

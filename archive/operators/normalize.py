@@ -93,11 +93,9 @@ def normalize(
     Returns
     -------
     dict
-        ``norm``, ``flat`` (1), ``pre_edge``, ``post_edge`` (unit of mu), shape (..., n), NaN where the input
-        was; ``e0`` (eV), ``edge_step`` (unit of mu), the windows used ``pre1``, ``pre2``, ``norm1``,
-        ``norm2`` (eV), shape (...); ``nnorm``, ``nvict`` as used (integers, -1 where nothing was done);
-        ``normalize_quality``, an index into ``OPERATOR.reasons``. Nothing here is an uncertainty: the choice
-        of windows is the largest one and `edge_energy` propagates it.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        Per-point outputs are NaN where the input was. Nothing here is an uncertainty: the choice of windows is the
+        largest one and `edge_energy` propagates it.
 
     Raises
     ------

@@ -82,8 +82,7 @@ def pre_edge_peak(
     Returns
     -------
     dict
-        Shape (...): ``pre_edge_area`` (eV), ``pre_edge_height`` (1), ``pre_edge_centroid`` (eV),
-        ``pre_edge_position`` (eV), each with ``_sigma``; ``pre_edge_peak_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -57,9 +57,7 @@ def spin_state(
     Returns
     -------
     dict
-        Shape (...): ``high_spin`` (1), the share within [0, 1], ``high_spin_sigma``, ``high_spin_limit`` (1), its upper
-        limit, ``high_spin_free`` (1), the share as fitted, which may lie outside [0, 1]; ``spin_chi2`` (1), squared
-        residuals over noise and degrees of freedom; ``spin_state_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

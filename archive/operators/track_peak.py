@@ -55,8 +55,7 @@ def track_peak(
     Returns
     -------
     dict
-        Shape (...): ``peak_position`` (eV), ``peak_height`` (1), each with ``_sigma`` (statistical);
-        ``track_peak_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

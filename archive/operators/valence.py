@@ -111,9 +111,9 @@ def valence(
     Returns
     -------
     dict
-        ``valence`` (1), ``valence_sigma`` (1, statistical), ``valence_sigma_norm`` (1, from the choice of
-        normalization windows, taken as independent between spectra of different materials);
-        ``valence_quality``, which flags what lies beyond the references; shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
+        ``valence_sigma_norm`` takes the windows as independent between spectra of different materials;
+        ``valence_quality`` flags values beyond the references.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def valence_vtc(
     Returns
     -------
     dict
-        ``valence_vtc`` (1), ``valence_vtc_sigma`` (1, statistical), ``valence_vtc_quality``; shape (...).
+        Outputs with the units and meanings of ``VTC_OPERATOR.outputs``, shape (...).
 
     Raises
     ------

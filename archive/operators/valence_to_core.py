@@ -65,9 +65,7 @@ def valence_to_core(
     Returns
     -------
     dict
-        Shape (...): ``vtc_position`` (eV), ``vtc_area`` (eV on the scale of `emission`), ``vtc_height`` (1),
-        ``vtc_width`` (eV), ``vtc_shift`` (eV, against the reference), ``vtc_ratio`` (1, height over that of the
-        reference), each with ``_sigma`` (statistical); ``valence_to_core_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -59,8 +59,7 @@ def white_line(
     Returns
     -------
     dict
-        Shape (...): ``white_line_position`` (eV), ``white_line_height`` (1), ``white_line_area`` (eV), each with
-        ``_sigma``; ``white_line_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -50,9 +50,8 @@ def whole_edge_shift(
     Returns
     -------
     dict
-        ``whole_edge_shift`` (eV, positive where the spectrum lies higher), ``whole_edge_shift_sigma``;
-        ``whole_edge_residual`` (1), the root of the squared residuals over that of the squared values;
-        ``whole_edge_shift_quality``; shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
+        ``whole_edge_shift`` is positive where the spectrum has the higher energy.
 
     Raises
     ------
