@@ -1,4 +1,4 @@
-"""E0 as the steepest point of mu(E), after the rules of Larch's ``find_e0``, for many spectra at once."""
+"""E0 as the inflection point of mu(E) (maximum of the first derivative), by the rules of Larch's ``find_e0``, for many spectra at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DERIVATIVE_TIE = 1e-9
 
 
 def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
-    """Energy of the steepest point of each row, and whether there is one.
+    """Find the inflection point of each row (maximum of the first derivative), and whether there is one.
 
     Two passes. The first takes the derivative as it is; the second looks at +-75 points around the result,
     on a derivative convolved with a Lorentzian whose width and step are the mean of the scan's own small
@@ -79,7 +79,7 @@ def _second_pass(
 
 
 def _derivative(energy: Floats, mu: Floats, count: Ints) -> Floats:
-    """Central differences of mu over those of energy, one-sided at both ends; -inf beyond `count`."""
+    """Return central differences of mu over those of energy, one-sided at both ends; -inf beyond `count`."""
     slope = np.empty_like(mu)
     np.subtract(mu[:, 2:], mu[:, :-2], out=slope[:, 1:-1])
     slope[:, 1:-1] /= energy[:, 2:] - energy[:, :-2]
@@ -95,7 +95,7 @@ def _derivative(energy: Floats, mu: Floats, count: Ints) -> Floats:
 
 
 def _small_step(energy: Floats, count: Ints) -> Floats:
-    """Mean of ten small energy steps, the smallest 1 % left out, kept in 0.01..1 eV; 1 below 100 points."""
+    """Return the mean of ten small energy steps, without the smallest 1 %, clipped to 0.01..1 eV; 1 below 100 points."""
     skip = (count * 0.01).astype(np.intp)
     out = np.ones(len(energy))
     rows = np.nonzero(skip > 0)[0]
@@ -113,7 +113,7 @@ def _small_step(energy: Floats, count: Ints) -> Floats:
 
 
 def _steepest(slope: Floats, count: Ints) -> tuple[Ints, Bools]:
-    """Index of the largest slope that is high together with both its neighbors; 0 and False where none is.
+    """Return the index of the largest slope that is high together with both its neighbors; 0 and False where none is.
 
     High is above 0.6 (0.3 for 20 points or fewer) of the range between the margins, halved up to twice while
     fewer than three points are. Of slopes that differ by less than 1e-9 of the range the first is taken:
@@ -151,7 +151,7 @@ def _steepest(slope: Floats, count: Ints) -> tuple[Ints, Bools]:
 
 
 def _smooth(x: Floats, y: Floats, count: Ints, step: Floats) -> Floats:
-    """y(x) convolved with a Lorentzian of half width `step` on a grid of that step; -inf beyond `count`."""
+    """Convolve y(x) with a Lorentzian of half width `step` on a grid of that step; -inf beyond `count`."""
     rows = np.arange(len(x))
     first, last = x[:, 0], x[rows, count - 1]
     begin = step * np.trunc((first - 5 * step) / step)
@@ -175,7 +175,7 @@ def _smooth(x: Floats, y: Floats, count: Ints, step: Floats) -> Floats:
 
 
 def _octaves(size: Ints) -> Ints:
-    """Eight lengths per octave: rows of like size are transformed together."""
+    """Round up to eight lengths per octave: rows of similar size are transformed together."""
     octaves: Ints = np.ceil(8 * np.log2(np.maximum(3 * size - 1, 2))).astype(np.intp)
     return octaves
 
@@ -186,7 +186,7 @@ def _transform_length(octaves: int) -> int:
 
 
 def _resample(u: Floats, y: Floats, count: Ints, spacing: Floats, size: Ints) -> Floats:
-    """Linear interpolation of y(u) at 0, spacing, 2 spacing, ...; constant beyond the ends."""
+    """Interpolate y(u) linearly at 0, spacing, 2 spacing, ...; constant beyond the ends."""
     rows, points = y.shape
     width = int(size.max())
     slope = np.zeros_like(y)
@@ -208,7 +208,7 @@ def _resample(u: Floats, y: Floats, count: Ints, spacing: Floats, size: Ints) ->
 
 @lru_cache(maxsize=1024)
 def _kernel(size: int, length: int) -> NDArray[np.complex128]:
-    """Transform of the Lorentzian over 2*size points, of unit sum, centered on index 0 of a circle."""
+    """Return the transform of the Lorentzian over 2*size points, of unit sum, centered on index 0 of a circle."""
     window = 1.0 / (1.0 + (np.arange(2 * size) - size) ** 2.0)
     placed = np.zeros(length)
     placed[np.arange(-size, size) % length] = window / window.sum()
@@ -218,7 +218,7 @@ def _kernel(size: int, length: int) -> NDArray[np.complex128]:
 
 
 def _convolve(uniform: Floats, size: Ints, length: int) -> Floats:
-    """Each row's first `size` values, mirrored at both ends, convolved with a Lorentzian of one grid step."""
+    """Convolve each row's first `size` values, mirrored at both ends, with a Lorentzian of one grid step."""
     rows, width = uniform.shape
     # Mirrored about the first value, and behind the last one. What lies farther out than `size` never
     # meets the kernel, which is no longer than that.

@@ -57,7 +57,7 @@ class Rows:
     order: Ints
 
     def restore(self, values: Floats, failed: Bools | None = None) -> Floats:
-        """Per-point `values` at the places the points came from; NaN where there was none.
+        """Return per-point `values` to the places that the points came from; NaN where there was none.
 
         `values` may be overwritten: pass a temporary.
         """
@@ -73,7 +73,7 @@ class Rows:
 
 
 def per_spectrum(value: ArrayLike, leading: tuple[int, ...], name: str) -> Floats:
-    """One number per row from a number or an array over the batch."""
+    """Broadcast a number or an array over the batch to one number per row."""
     array = np.asarray(value, dtype=np.float64)
     try:
         return np.broadcast_to(array, leading).reshape(-1)
@@ -92,7 +92,7 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
     energy : array_like, shape (..., n)
         In eV; leading axes broadcast against those of the signals (one shared axis may be (n,)).
     *signals : array_like, shape (..., n)
-        A point without a finite value in energy and in every signal is left out of its row.
+        A point without a finite value in energy and in every signal is dropped from its row.
     """
     arrays = [np.asarray(array, dtype=np.float64) for array in (energy, *signals)]
     if any(array.ndim == 0 or array.shape[-1] != arrays[0].shape[-1] for array in arrays):
@@ -153,7 +153,7 @@ def nudge(energy: Floats) -> tuple[Floats, Bools]:
 
 
 def last_at_or_below(energy: Floats, value: Floats) -> Ints:
-    """Index of the last energy <= value (+ `TIE`), 0 where there is none.
+    """Return the index of the last energy <= value (+ `TIE`), 0 where there is none.
 
     `energy` is (rows, points) ascending, `value` (rows,) or (rows, k); one binary search for all.
     """
@@ -170,7 +170,7 @@ def last_at_or_below(energy: Floats, value: Floats) -> Ints:
 
 
 def nearest(energy: Floats, value: Floats, low: Ints | None = None) -> Ints:
-    """Index of the energy nearest to value; the lower one where both are as near (within `TIE`).
+    """Return the index of the energy nearest to value; the lower one where both are as near (within `TIE`).
 
     `low` is `last_at_or_below` of the same, where it is known already.
     """
@@ -184,12 +184,12 @@ def nearest(energy: Floats, value: Floats, low: Ints | None = None) -> Ints:
 
 
 def at(array: Floats, index: Ints) -> Floats:
-    """``array[row, index[row]]`` for every row."""
+    """Return ``array[row, index[row]]`` for every row."""
     return array[np.arange(len(array)), index]
 
 
 def segments(start: Ints, stop: Ints, width: int) -> Ints:
-    """Flat indices for `reduce_segments`, for rows of `width` points; every segment has a point or more."""
+    """Return flat indices for `reduce_segments`, for rows of `width` points; every segment has a point or more."""
     base = np.arange(len(start)) * width
     index = np.empty(2 * len(start), dtype=np.intp)
     index[0::2] = base + start
@@ -199,11 +199,11 @@ def segments(start: Ints, stop: Ints, width: int) -> Ints:
 
 
 def reduce_segments(ufunc: np.ufunc, array: Floats, index: Ints) -> Floats:
-    """`ufunc` reduced over each row's segment."""
+    """Reduce `ufunc` over each row's segment."""
     out: Floats = ufunc.reduceat(array.reshape(-1), index)[0::2]
     return out
 
 
 def round_to(value: Floats, unit: float) -> Floats:
-    """Nearest multiple of `unit`, half to even; a half is a half even after float noise of `TIE`."""
+    """Round to a multiple of `unit`, half to even; a half is a half even after float noise of `TIE`."""
     return unit * np.rint(np.round(value / unit, 9))

@@ -30,7 +30,7 @@ def difference(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Norm less that of a reference spectrum, on the spectrum's own energies.
+    """Subtract the norm of a reference spectrum, on the spectrum's own energies.
 
     Parameters
     ----------

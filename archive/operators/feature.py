@@ -23,8 +23,8 @@ from barospec.schemas.errors import CallError
 REASONS = (
     *common_reasons(14),
     "the scan does not cover the window",
-    "taken with care: no reference was named, so there is no change",
-    "taken with care: the reference does not cover the window, so there is no change",
+    "suspect: no reference was named, so there is no change",
+    "suspect: the reference does not cover the window, so there is no change",
 )
 NOT_COVERED, NO_REFERENCE, REFERENCE_SHORT = 3, 4, 5
 
@@ -42,7 +42,7 @@ def feature(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Height of norm at an energy and its area in a window, both fixed for a series; and their change.
+    """Measure the height of norm at an energy and its area in a window, both fixed for a series; and their change.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ REASONS = common_reasons(1, "positive itrans and irefer")
 
 
 def foil(energy: ArrayLike, itrans: ArrayLike, irefer: ArrayLike) -> dict[str, Any]:
-    """Absorption of the foil behind the sample, ``murefer = ln(itrans / irefer)``.
+    """Form the absorption of the foil behind the sample, ``murefer = ln(itrans / irefer)``.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ REASONS = (
     "the given e0 lies outside the scan",
     "edge step not positive",
     "too few points above the edge for the post-edge fit",
-    "taken with care: fewer than 3 steps in the pre-edge window, a constant was subtracted instead of a line",
-    "taken with care: fewer than 5 points in the post-edge window, the degree was lowered",
+    "suspect: fewer than 3 steps in the pre-edge window, a constant was subtracted instead of a line",
+    "suspect: fewer than 5 points in the post-edge window, the degree was lowered",
 )
 
 
@@ -72,10 +72,10 @@ def normalize(
     energy : array_like, shape (..., n)
         In eV. One axis for all spectra, or one each; any order. Repeated energies are moved up by 0.0005 eV.
     mu : array_like, shape (..., n)
-        Absorption, any scale. Points without a finite energy and mu are left out; padding with NaN is one
+        Absorption, any scale. Points without a finite energy and mu are excluded; padding with NaN is one
         case.
     e0 : float or array_like of shape (...), optional
-        Edge energy in eV. Default: the steepest point, see Notes.
+        Edge energy in eV. Default: the inflection point, see Notes.
     pre1, pre2, norm1, norm2 : float, optional
         Window ends in eV relative to e0. Default: pre1 from the second point, to 5 eV (2 eV with 20 points or
         fewer below e0); pre2 half of it; norm2 from the last point, to 5 eV; norm1 a third of norm2 in 5 eV,
@@ -160,7 +160,7 @@ def _check(
 
 
 def fit_edge(energy: Floats, mu: Floats, cut: Slices, nvict: NDArray[np.int64]) -> tuple[Floats, Polynomials]:
-    """The pre-edge on every point and the post-edge polynomial above it."""
+    """Fit the pre-edge on every point and the post-edge polynomial above it."""
     straight = (~cut.constant).astype(np.intp)
     if not nvict.any():
         pre_edge = fit_polynomials(energy, mu, cut.pre_start, cut.pre_stop, straight)(energy)
@@ -236,7 +236,7 @@ def _normalize_able(
     nnorm: int | None,
     nvict: int,
 ) -> _Done:
-    """All numbers of rows that have points enough; rows that fail later hold numbers without meaning."""
+    """Compute all numbers of rows that have points enough; rows that fail later hold numbers without meaning."""
     quality = np.zeros(len(count), dtype=np.uint8)
     energy, hopeless = _grid.nudge(energy)
     energy, again = _grid.nudge(energy)
@@ -290,7 +290,7 @@ OPERATOR = Operator(
     outputs={
         "norm": Output("1", "normalized absorption: (mu - pre_edge) / edge_step", per_point=True),
         "flat": Output("1", "norm without the post-edge curvature from e0 up", per_point=True),
-        "e0": Output("eV", "edge energy: given, or the steepest point of mu(E)"),
+        "e0": Output("eV", "edge energy: given, or the inflection point of mu(E) (maximum of the first derivative)"),
         "edge_step": Output("unit of mu", "post_edge - pre_edge at the point nearest e0"),
         "pre_edge": Output("unit of mu", "pre-edge line", per_point=True),
         "post_edge": Output("unit of mu", "post-edge polynomial", per_point=True),
@@ -309,7 +309,7 @@ OPERATOR = Operator(
     ),
     technique="xas",
     parameters={
-        "e0": "edge energy in eV; default: the steepest point of mu(E)",
+        "e0": "edge energy in eV; default: the inflection point of mu(E)",
         "pre1": "lower end of the pre-edge window, eV relative to e0; default: the second point, to 5 eV",
         "pre2": "upper end of the pre-edge window, eV relative to e0; default: half of pre1",
         "norm1": "lower end of the post-edge window, eV relative to e0; default: norm2/3 to 5 eV, at most 25",

@@ -64,7 +64,7 @@ def normalize_emission(
 
     References
     ----------
-    Maximum of Kb1,3 scaled to 1 as in E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure"
+    Maximum of Kβ1,3 scaled to 1 as in E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure"
     (2024); unit area as for integrated absolute differences: Inorg. Chem. 59,
     12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
 

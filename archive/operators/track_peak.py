@@ -33,7 +33,7 @@ def track_peak(
     degree: int = 3,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Position and height of the highest maximum between two energies that are the same for a whole series.
+    """Find position and height of the highest maximum between two energies that are the same for a whole series.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def white_line(
     half: float = 2.0,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Position and height of the first strong maximum above the edge, and the area above an arctangent step.
+    """Find position and height of the first strong maximum above the edge, and the area above an arctangent step.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def whole_edge_shift(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """How far the edge as a whole lies above that of a reference spectrum.
+    """Fit the shift of the edge as a whole against that of a reference spectrum.
 
     Parameters
     ----------
