@@ -80,7 +80,9 @@ class Spectrum:
         sample = str(self.columns.get("sample") or "")
         conditions = [f"{self.columns[name]:g} {unit}" for name, unit in _TOLD if self.columns.get(name) is not None]
         text = ", ".join([sample, *conditions, str(self.columns["run"])])
-        return text if not self.warning or states_origin(text, self) else f"{text} ({str(self.columns['origin']).upper()})"
+        return (
+            text if not self.warning or states_origin(text, self) else f"{text} ({str(self.columns['origin']).upper()})"
+        )
 
 
 _TOLD = (("pressure", "GPa"), ("temperature", "K"))

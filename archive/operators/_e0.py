@@ -1,4 +1,4 @@
-"""E0 as the inflection point of mu(E) (maximum of the first derivative), by the rules of Larch's ``find_e0``, for many spectra at once."""
+"""E0 of many spectra at once: the inflection point of mu(E) (maximum of the first derivative), as Larch finds it."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def reference_unit(
 
 
 def laid_on(energy: Floats, moved: Floats, reference: tuple[Floats, Unit, int]) -> tuple[Floats, Floats]:
-    """Interpolate curve and variance of a reference to `energy` + `moved` (one per row), linearly; NaN where not measured.
+    """Interpolate curve and variance of a reference linearly to `energy` + `moved` (one per row); NaN outside.
 
     The variance is that between two points of independent errors.
     """

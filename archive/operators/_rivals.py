@@ -76,7 +76,7 @@ def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equ
 
 
 def _slopes(x: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats) -> tuple[Floats, Floats]:
-    """Return the slope of the line through the points within `HALF` of each, and its sigma; -inf and NaN in the padding."""
+    """Fit a line through the points within `HALF` of each; slope and sigma, -inf and NaN in the padding."""
     column = np.arange(x.shape[1])
     real = column < count[:, None]
     t = np.where(real, x - e0[:, None], 0.0)

@@ -59,9 +59,10 @@ def align(
 
     Notes
     -----
-    The foil's e0 is its inflection point (maximum of the first derivative) as Larch finds it, refined by the parabola that the derivative follows
-    within `half` of it; the point itself where there is no such parabola (flagged, without a sigma). Recorded
-    energies are not changed; the shift is a result, and aligned energies exist inside the chain.
+    The foil's e0 is its inflection point (maximum of the first derivative) as Larch finds it, refined by the parabola
+    that the derivative follows within `half` of it; the point itself where there is no such parabola (flagged,
+    without a sigma). Recorded energies are not changed; the shift is a result, and aligned energies exist inside the
+    chain.
 
     The derivative of some metals has two maxima that are nearly as high: those of nickel lie 12 eV apart, the second at
     0.8 to 1 of the first, and noise decides which is the steeper. Tabulated edge energies of foils are those of the first
@@ -120,7 +121,7 @@ def _foil_e0(batch: Batch, half: float, equal: float) -> tuple[Floats, Floats, F
     noise = white_noise(batch.energy, batch.signals[0], batch.count)
     second = rival(batch.energy, batch.signals[0], batch.count, e0, noise, equal)
     two = second.near
-    # Noise alone is no reason to leave the highest maximum of the derivative: the other one has to be as high by its share.
+    # Noise alone is no reason to leave the highest maximum: the other one has to be as high by its share.
     steeper = two & (second.energy < e0) & (second.ratio >= equal)
     other = np.where(two, np.where(steeper, e0, second.energy), np.nan)
     e0 = np.where(steeper, second.energy, e0)

@@ -185,7 +185,7 @@ def derivative_features(
 
 
 def _steepest(batch: Batch, low: float, high: float, half: float) -> tuple[Floats, ...]:
-    """Return the vertex of the highest local parabola of the derivative: position, sigma, height, sigma; NaN without one."""
+    """Find the highest vertex of the derivative's local parabolas: position, sigma, height, sigma; NaN without one."""
     x, y, count = batch.energy, batch.signals[0], batch.count
     noise = white_noise(x, y, count)
     steps = np.arange(low, high + 0.5 * half, 0.5 * half)

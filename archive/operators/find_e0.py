@@ -78,10 +78,10 @@ def find_e0(
 
     Notes
     -----
-    ``e0_derivative`` is the inflection point (maximum of the first derivative) as Larch finds it. Where the derivative has another maximum, 5 to 30 eV away,
-    that reaches 0.8 of it or is as high within noise, noise and grid decide between the two: the other is
-    ``e0_derivative_other``, and flagged. Slopes are compared over 1 eV on either side. ``e0_parabola`` is the vertex of the parabola that
-    the derivative follows within `half` of e0 (a cubic fitted to norm). ``e0_fraction`` is where norm rises
+    ``e0_derivative`` is the inflection point (maximum of the first derivative) as Larch finds it. Where the derivative
+    has another maximum, 5 to 30 eV away, that reaches 0.8 of it or is as high within noise, noise and grid decide
+    between the two: the other is ``e0_derivative_other``, and flagged. Slopes are compared over 1 eV on either side.
+    ``e0_parabola`` is the vertex of the parabola that the derivative follows within `half` of e0 (a cubic fitted to norm). ``e0_fraction`` is where norm rises
     through `fraction` next to e0. ``e0_integral`` is the mean energy over the levels of the rise::
 
         1/(level2 - level1) * integral of E(norm) d(norm) from level1 to level2

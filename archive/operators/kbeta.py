@@ -291,7 +291,7 @@ def first_moment(
 
 
 def crossings(x: Any, y: Any, count: Any, center: Any, level: Any) -> tuple[Any, Any, Any]:
-    """Find the nearest energies on either side of `center` where y falls below `level` (per row); and whether both exist."""
+    """Find the nearest energies on either side of `center` where y falls below `level` (per row); whether both exist."""
     inside = np.arange(x.shape[1]) < count[:, None]
     under = (y < level[:, None]) & inside
     column = np.arange(x.shape[1])

@@ -183,7 +183,7 @@ def _fit(
 def _subset(
     curves: list[Floats], y: Floats, weight: Floats, count: Any, subset: tuple[int, ...], size: int, one: bool
 ) -> tuple[Floats, list[Floats], Floats, Any]:
-    """Fit the fractions of the subset; the kernel of each on the points (0 where a fraction is not free), squares, done."""
+    """Fit the fractions of the subset; return them, their kernels on the points (0 where not free), squares, done."""
     rows = len(y)
     fractions, kernels = np.zeros((rows, size)), [np.zeros_like(y) for _ in range(size)]
     *free, last = subset

@@ -193,7 +193,7 @@ class Links:
         return Dataset(h5py.Dataset(found), self, path, where, virtual)
 
     def linked(self, source: Path, name: str, where: str) -> Group | None:
-        """Return the root of the file `name` that something in the file `source` points to; None when it is not to be read."""
+        """Return the root of the file `name` that the file `source` points to; None when it is not to be read."""
         place = self._opened[source].place.parent / name
         try:
             path = place.resolve()
@@ -431,7 +431,7 @@ class Dataset:
         return values
 
     def home(self, entry: Group) -> tuple[Path, str]:
-        """Return file and entry that hold the values: of a virtual dataset that is another one, whole, those of that one."""
+        """Return file and entry that hold the values; of a virtual dataset that is another one, whole, those of that one."""
         dataset, left = self, MOST_LINKS
         while dataset.virtual:
             sources = list(dataset._sources())
@@ -507,7 +507,7 @@ def _is_endless(space: Any) -> bool:
 
 
 def _placed(selection: Any, shape: tuple[int, ...]) -> Any:
-    """Return a selection in a dataset of this shape: a file does not keep how large the source of a virtual dataset was."""
+    """Place a selection in a dataset of this shape: a file does not keep how large a virtual dataset's source was."""
     import h5py
 
     space = h5py.h5s.create_simple(shape)

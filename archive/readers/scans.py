@@ -97,7 +97,7 @@ def d_spacing_from(options: Mapping[str, Any], path: Path) -> float | None:
 
 
 def edge_energy_from(options: Mapping[str, Any], path: Path) -> float | None:
-    """Return the edge energy in eV that the caller adds to relative energies, ``columns: {E_edge: 8333}``; None without one."""
+    """Return the caller's edge energy in eV for relative energies, ``columns: {E_edge: 8333}``; None without one."""
     columns = options.get("columns")
     if not isinstance(columns, Mapping):
         return None

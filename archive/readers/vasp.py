@@ -154,7 +154,7 @@ def _projected(element: Any, path: Path) -> tuple[list[str], Array] | None:
 def _projection(
     parts: dict[str, Any], shape: tuple[int, ...], elements: tuple[str, ...], path: Path
 ) -> tuple[Array | None, tuple[str, ...]]:
-    """Return weights as columns with their labels; a non-collinear run has sets for total, x, y, z, of which the total is taken."""
+    """Return weights as columns with their labels; of a non-collinear run (total, x, y, z) those of the total."""
     if "projected" not in parts:
         return None, ()
     fields, weights = parts["projected"]
