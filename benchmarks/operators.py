@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.operators import _grid, _speed, chain
+from barospec.archive.operators import chain
 from barospec.archive.operators.registry import OPERATORS
 from benchmarks.record import Result, least_cpu
 
 POINTS = 700
 ROWS = 2000
 PEER_ROWS = 60
-BLOCK = chain.POINTS_PER_BLOCK // POINTS
 
 LARCH = """
 import json, sys, time
@@ -121,8 +120,7 @@ def _against_larch() -> Result:
     result = Result(
         f"normalize with e0, {POINTS} points",
         f"CPU time of one thread, least of repeated runs, before and after the peers'; {versions}, spectrum by spectrum. "
-        "A memory copy moves energy and mu in and norm and flat out. The kernel alone fills arrays that exist, from "
-        f"{BLOCK} spectra (one block) that have been looked through, and is held against a copy of these into arrays that exist.",
+        "A memory copy moves energy and mu in and norm and flat out.",
         ["what", "µs per spectrum", "Larch / this", "rexafs / this", "copy / this"],
     )
 
@@ -131,10 +129,6 @@ def _against_larch() -> Result:
 
     for (shared, given), (taken, copied) in zip(CASES, times, strict=True):
         title = f"{'one shared grid' if shared else 'own grids'}, e0 {'given' if given else 'found'}"
-        result.rows.append([title, taken * 1e6, ratio("Larch", taken), ratio("rexafs", taken), copied / taken])
-    for shared in (False, True):
-        taken, copied = _kernel_alone(shared)
-        title = f"kernel alone, {'one shared grid' if shared else 'own grids'}, e0 given"
         result.rows.append([title, taken * 1e6, ratio("Larch", taken), ratio("rexafs", taken), copied / taken])
     for name, found in best.items():
         for step in ("normalize", "find_e0"):
@@ -168,41 +162,6 @@ def _ours(shared: bool, given: bool) -> tuple[float, float]:
     ours()
     taken, copied = least_cpu(ours, lambda: [whole.copy(), arrays["mu"].copy()])
     return taken / ROWS, copied / ROWS
-
-
-def _kernel_alone(shared: bool) -> tuple[float, float]:
-    """Seconds for a spectrum, and for a copy of it, without allocating memory; both infinite without numba."""
-    compiled = _speed.kernels()
-    if compiled is None:
-        return float("inf"), float("inf")
-    arrays = curves(BLOCK, shared=shared)
-    rows = _grid.make_rows(arrays["energy"][0] if shared else arrays["energy"], arrays["mu"])
-    norm, flat = np.empty((2, BLOCK, POINTS))
-    numbers, unwanted = tuple(np.empty((5, BLOCK))), np.empty((0, 0))
-
-    def ours() -> None:
-        compiled.normalize_rows(
-            _speed.frozen(rows.grids),
-            rows.grid,
-            _speed.frozen(rows.signals[0]),
-            rows.count,
-            np.arange(BLOCK),
-            np.full(BLOCK, 8345.0),
-            np.full(4, np.nan),
-            -1,
-            (norm, flat, unwanted, unwanted),
-            numbers,
-            np.empty(BLOCK, dtype=np.int16),
-            np.zeros(BLOCK, dtype=np.uint8),
-        )
-
-    def copy() -> None:
-        np.copyto(norm, arrays["energy"])
-        np.copyto(flat, arrays["mu"])
-
-    ours()
-    taken, copied = least_cpu(ours, copy, repeat=200)
-    return taken / BLOCK, copied / BLOCK
 
 
 def _peer(name: str, place: tuple[str, str, str]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _command(command: str) -> str:
 VOLATILE = (
     (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{20}\b"), "SNAPSHOT"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?"), "TIME"),
-    (re.compile(r"\b(barospec|numpy|scipy|numba) \d[\w.]*"), r"\1 VERSION"),
+    (re.compile(r"\b(barospec|numpy|scipy) \d[\w.]*"), r"\1 VERSION"),
     (re.compile(r" {2,}|─+"), " "),
 )
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.archive.operators import _grid
+from barospec.archive.operators import _grid, chain
 from barospec.archive.operators.normalize import NO_EDGE, NO_STEP, OPERATOR, REASONS, normalize
 from barospec.schemas.errors import CallError
 from tests.realdata import REALDATA, needs_realdata
 from tests.reference.curves import SYNTHETIC, real_curves, synthetic_curves
+from tests.test_operators import same, spectra
 
 # Made by tests/reference/make_larch_reference.py, which states the version in the file.
 with np.load(Path(__file__).parent / "reference" / "larch_reference.npz") as _file:
@@ -265,3 +269,50 @@ def test_an_exact_step_comes_back(step: float, slope: float, curve: float) -> No
     np.testing.assert_allclose(out["edge_step"], step, rtol=1e-9)
     np.testing.assert_allclose(out["norm"][x < 0], 0.0, atol=1e-9)
     np.testing.assert_allclose(out["flat"][x >= 0], 1.0, atol=1e-8)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"e0": 8345.0}, {"nnorm": 3, "pre2": -20.0}])
+@pytest.mark.parametrize("holes", ["none", "at the end of all", "at the end of one", "inside"])
+def test_one_axis_for_all_gives_the_bits_of_axes_of_their_own(parameters: dict[str, Any], holes: str) -> None:
+    random = np.random.default_rng(5)
+    energy = np.cumsum(random.uniform(0.2, 1.0, 700)) + 8100.0
+    mu = step_curve(energy + random.uniform(-1, 1, (40, 1))) + random.normal(0, 1e-3, (40, 700))
+    if holes == "at the end of all":
+        mu[:, -30:] = np.nan
+    elif holes == "at the end of one":
+        mu[7, -30:] = np.nan
+    elif holes == "inside":
+        mu[7, 300] = np.nan
+    own = normalize(np.repeat(energy[None], 40, axis=0), mu, **parameters)
+    assert np.unique(own["e0"]).size > 1 or parameters.get("e0")
+    for shared in (energy, energy[None], np.broadcast_to(energy, mu.shape)):
+        assert same(normalize(shared, mu, **parameters), own)
+    mixed = random.permutation(40)[:23]
+    assert same(normalize(energy, mu[mixed], **parameters), {name: values[mixed] for name, values in own.items()})
+
+
+@pytest.mark.parametrize("nnorm", [2, 3])
+def test_a_curve_has_the_same_bits_whichever_others_are_wanted(nnorm: int) -> None:
+    arrays = {name: spectra(9, 301)[name] for name in ("energy", "mu")}
+    curves = ("norm", "flat", "pre_edge", "post_edge")
+    whole = chain.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=curves)
+    for wanted in itertools.chain.from_iterable(itertools.combinations(curves, n) for n in (1, 2)):
+        found = chain.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=wanted)
+        assert same({name: found[name] for name in wanted}, {name: whole[name] for name in wanted})
+
+
+@pytest.mark.parametrize("width", [10.0, 1.0, 0.3])
+def test_windows_whose_points_are_clustered(width: float) -> None:
+    post = np.r_[8380.0 + width * np.linspace(0, 1, 200), 8790.0, 8800.0]
+    energy = np.r_[np.linspace(8150.0, 8379.0, 300), post]
+    mu = 1e-3 * (energy - 8345.0) + np.where(energy > 8345.0, 2.0 - 1e-6 * (energy - 8345.0) ** 2, 1.0)
+    out = normalize(energy, mu, e0=8345.0, norm1=35.0, nnorm=2)
+    np.testing.assert_allclose(out["post_edge"][300:-1], mu[300:-1], rtol=1e-11)
+
+
+def test_threads_get_the_bits_of_one() -> None:
+    arrays = {name: spectra(60, 300)[name] for name in ("energy", "mu")}
+    alone = chain.run_chain("edge_energy", arrays)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: chain.run_chain("edge_energy", arrays), range(12)):
+            assert same(found, alone)

@@ -59,7 +59,7 @@ def test_sample_has_an_absorption_and_an_emission_scan() -> None:
     assert absorption.header["positioners.samz"] == "1.25 mm"
     assert "energy_enc has no unit; 8.3 to 8.4 is taken as keV" in told(absorption)
     assert "2 positioners have no value (cryo, mono)" in told(absorption)
-    assert "all values are zero, left out: irefer (I2)" in told(absorption)
+    assert "all values are zero, dropped: irefer (I2)" in told(absorption)
     assert 'the default entry "9.1" is not in the file' in told(absorption)
     assert "2 entries (3.1 to 3.2) link to not-here.h5" in told(absorption)
     assert "no spectrum in 1.2: no energy axis among its counters (Tcryo)" in told(absorption)

@@ -272,7 +272,7 @@ def test_wien2k_densities_in_both_units(tmp_path: Path) -> None:
     )
     renamed = tmp_path / "density.txt"
     renamed.write_bytes(SAMPLES["wien2k_dos"].read_bytes())
-    with pytest.raises(InvalidData, match=r'tells the unit by the name.*unit="eV"'):
+    with pytest.raises(InvalidData, match=r'states the unit in the name.*unit="eV"'):
         wien2k.read_dos(renamed)
     np.testing.assert_array_equal(wien2k.read_dos(renamed, unit="eV").density, in_ev.density)
     with pytest.raises(CallError, match='unit "Ha"'):

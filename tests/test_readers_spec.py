@@ -122,7 +122,7 @@ def test_damaged_cells_are_told_with_their_line_and_never_become_zero(tmp_path: 
     assert np.isnan(found[0].channels["i0"][3])
     assert found[0].energy.size == 40
     assert f'edited.spec:{number + 1} [0.2]: "x" is not a finite number' in told(found)
-    assert "1 point(s) without an energy are left out" in told(found)
+    assert "1 point(s) without an energy are dropped" in told(found)
 
 
 def test_multichannel_spectra_are_passed_over(tmp_path: Path) -> None:

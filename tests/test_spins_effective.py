@@ -14,10 +14,10 @@ from barospec.archive.spins import algebra, models
 from barospec.archive.spins.canonical import Exact, transform
 from barospec.archive.spins.composites import PICTURES, Composite, Picture, embedding, picture_weights
 from barospec.archive.spins.effective import (
+    Reduced,
     coupling,
     effective_hamiltonian,
     effective_model,
-    full_matrix,
     reduce_model,
 )
 from barospec.archive.spins.invariants import decompose, invariant_basis
@@ -30,6 +30,26 @@ LOW = {"J_H": 0.63, "J_ZZ": 0.36}
 HIGH = {"J_H": 0.57, "J_ZZ": 0.66}
 ENERGY = st.floats(0.1, 1.5)
 FEW = settings(max_examples=25, deadline=None)
+
+
+def full_matrix(reduced: Reduced) -> np.ndarray:
+    """H_eff in the product space of the effective spins, shape (..., d, d) in eV, basis m = s, ..., -s per site."""
+    complete = invariant_basis(reduced.spins, "product")
+    values, _ = decompose(complete, reduced.matrices)
+    pairs = {
+        pair: algebra.pair_operator(*pair, reduced.spins).toarray()
+        for pair in itertools.combinations(range(len(reduced.spins)), 2)
+    }
+    size = round(np.prod([2 * spin + 1 for spin in reduced.spins]))
+    total = np.zeros((*values.shape[:-1], size, size))
+    for k, graph in enumerate(complete.graphs):
+        orders = set(itertools.permutations(graph))
+        for order in orders:
+            operator = np.eye(size)
+            for edge in order:
+                operator = operator @ pairs[edge]
+            total += values[..., k, None, None] * operator / len(orders)
+    return total
 
 
 # Published and reference values

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from barospec.archive.spins import models
 from barospec.archive.spins.chain import hopping_to_spins
 from barospec.archive.spins.comparison import paper_against_exact
-from barospec.archive.spins.effective import coupling, full_matrix
+from barospec.archive.spins.effective import coupling
 from barospec.archive.spins.electrons.electrons import (
     CLUSTERS,
     electron_cluster,
     parameter_operators,
-    parity_levels,
     reduce_cluster,
 )
 from barospec.archive.spins.electrons.fermions import FockSector
@@ -27,6 +26,7 @@ from barospec.archive.spins.sheets.records import read_models
 from barospec.archive.spins.trans_proximate import CRITERIA, mean_force_couplings, trans_proximate
 from barospec.sample_data import RAW
 from barospec.schemas.errors import CallError, InvalidData
+from tests.test_spins_effective import full_matrix
 
 BOTH = {"t_perp_pZ": [1.38, 1.94], "E_CT": [2.54, 3.21], "U_d": 6.0, "U_p": 4.0, "J": 0.4}
 BARE = {"convention": "kanamori", "e_ct_reference": "high-spin d8"}
@@ -133,15 +133,6 @@ def test_intruders_are_seen() -> None:
     assert numbers(found, "intruders")[0] > 0
     assert numbers(found, "intruders")[1] == 0
     assert numbers(found, "weight_below_half").tolist() == [1, 1]
-
-
-def test_pair_states_of_other_parity_lie_in_the_window() -> None:
-    # With U' = U_d - 2 J the odd pair state of one Ni (even number of X holes) is degenerate with its d8 singlet.
-    free = parity_levels("bilayer", {**BOTH, "t_perp_pZ": 0.0}, **BARE)  # type: ignore[arg-type]
-    names = free["parity_level"].labels["parities"]
-    singlet = numbers(free, "spin_top")[0] - 0.8
-    assert numbers(free, "parity_level")[0, names.index("odd even")] == pytest.approx(singlet, abs=1e-10)
-    assert numbers(free, "parity_intruders")[0, names.index("odd even")] > 0
 
 
 def test_points_of_a_grid_are_independent_and_unknown_stays_unknown() -> None:

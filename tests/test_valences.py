@@ -42,15 +42,6 @@ def run(command: object, *words: object) -> dict[str, object]:
     return told
 
 
-def test_the_papers_shifts_give_the_papers_other_valence() -> None:
-    value, sigma = valences.from_shifts(1.50, -0.35, sigma=0.05)
-    assert value == pytest.approx(2.81, abs=0.005)
-    # By hand: 1/1.85 per eV; of two shifts of 0.05 eV, weighted 0.19 and 0.81.
-    assert sigma == pytest.approx(0.05 / 1.85 * np.hypot(0.189, 0.811), rel=0.01)
-    with pytest.raises(CallError, match="one energy"):
-        valences.from_shifts(1.0, 1.0)
-
-
 def test_both_estimates_of_the_sample_stand_side_by_side(sample: Archive, sample_path: Path) -> None:
     told = run(
         verb.command,

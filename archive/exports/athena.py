@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.exports.common import Floats, Spectrum, json_header, said
+from barospec.archive.exports.common import Floats, Spectrum, json_header, states_origin
 from barospec.schemas.version import __version__
 
 SUFFIX = ".prj"
@@ -22,7 +22,7 @@ _MADE_OF = {"mutrans": ("i0", "itrans"), "mufluor": ("i0", "ifluor"), "murefer":
 
 
 def refusal(spectrum: Spectrum) -> str:
-    """Why a spectrum cannot be a group of a project; empty when it can."""
+    """Return why a spectrum cannot be a group of a project; empty when it can."""
     return "" if spectrum.columns["technique"] == "xas" else "Athena is for absorption spectra"
 
 
@@ -43,7 +43,7 @@ def write(spectra: Iterable[Spectrum], path: Path) -> int:
     """
     keys: set[str] = set()
     count = 0
-    told: list[str] = []
+    journal: list[str] = []
     with path.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed:
         out = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
         out.write("# Athena project file -- Demeter version 0.9.26\n")
@@ -51,7 +51,7 @@ def write(spectra: Iterable[Spectrum], path: Path) -> int:
         for spectrum in spectra:
             key = _key(spectrum, keys)
             if spectrum.warning:
-                told.append(f"{key}: {spectrum.warning}")
+                journal.append(f"{key}: {spectrum.warning}")
             out.write(f"$old_group = '{key}';\n")
             args = [item for pair in sorted(_args(spectrum).items()) for item in pair]
             out.write(f"@args = {perl(tuple(args))};\n")
@@ -62,7 +62,7 @@ def write(spectra: Iterable[Spectrum], path: Path) -> int:
                 out.write(f"$xdi = bless( {perl(metadata)}, 'Xray::XDI' );\n")
             out.write(_RECORD)
             count += 1
-        out.write(f"@journal = {perl(tuple(told))};\n\n1;\n\n# Local Variables:\n# truncate-lines: t\n# End:\n")
+        out.write(f"@journal = {perl(tuple(journal))};\n\n1;\n\n# Local Variables:\n# truncate-lines: t\n# End:\n")
         out.flush()
         out.detach()
     return count
@@ -85,7 +85,7 @@ def _args(spectrum: Spectrum) -> dict[str, Any]:
         args |= {"importance": 1, "multiplier": 1, "is_nor": int(spectrum.curve_name.startswith("norm"))}
         args["ln"] = int(spectrum.curve_name in ("mutrans", "murefer") and _channels(spectrum) is not None)
     label = str(args.get("label") or spectrum.label())
-    if spectrum.warning and not said(label, spectrum):
+    if spectrum.warning and not states_origin(label, spectrum):
         label = f"{label} ({str(known['origin']).upper()})"
     args |= {"label": label, "bkg_z": symbol.lower(), "fft_edge": level.lower()}
     shift = known.get("energy_shift")
@@ -127,7 +127,7 @@ def _number(value: float) -> str:
 
 
 def perl(value: Any) -> str:
-    r"""A value as Data::Dumper writes it.
+    r"""Write a value as Data::Dumper does.
 
     >>> perl(("label", "it's", 1, [2.5, None], {"a": "b"}))
     "('label','it\\'s',1,['2.5',undef],{'a' => 'b'})"

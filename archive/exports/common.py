@@ -1,4 +1,4 @@
-"""What every export starts from: one spectrum with its metadata, cleaned of what is private."""
+"""Shared steps of all exports: one spectrum with its metadata, without private fields."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Spectrum:
 
     @property
     def warning(self) -> str:
-        """What has to be said of a spectrum that nobody measured; empty for one that somebody did."""
+        """Notice for a spectrum that nobody measured; empty for a measured one."""
         return SAID.get(str(self.columns["origin"]), "")
 
     @property
@@ -76,24 +76,26 @@ class Spectrum:
         return re.sub(r"[^A-Za-z0-9.+-]+", "_", "_".join(parts))
 
     def label(self) -> str:
-        """A title for people: sample, pressure and temperature, run, and what it is not."""
+        """Return a title for people: sample, pressure and temperature, run, and what it is not."""
         sample = str(self.columns.get("sample") or "")
-        told = [f"{self.columns[name]:g} {unit}" for name, unit in _TOLD if self.columns.get(name) is not None]
-        text = ", ".join([sample, *told, str(self.columns["run"])])
-        return text if not self.warning or said(text, self) else f"{text} ({str(self.columns['origin']).upper()})"
+        conditions = [f"{self.columns[name]:g} {unit}" for name, unit in _TOLD if self.columns.get(name) is not None]
+        text = ", ".join([sample, *conditions, str(self.columns["run"])])
+        return (
+            text if not self.warning or states_origin(text, self) else f"{text} ({str(self.columns['origin']).upper()})"
+        )
 
 
 _TOLD = (("pressure", "GPa"), ("temperature", "K"))
 
 
-def said(text: str, spectrum: Spectrum) -> bool:
-    """Whether a text says already that a spectrum is synthetic or calculated."""
+def states_origin(text: str, spectrum: Spectrum) -> bool:
+    """Check whether a text already says that a spectrum is synthetic or calculated."""
     return str(spectrum.columns["origin"]).casefold() in text.casefold()
 
 
 @dataclass(slots=True)
 class Exported:
-    """What an export wrote, and what it could not write."""
+    """Result of an export: what was written, and what could not be."""
 
     query: str = ""
     snapshot: str = ""
@@ -104,13 +106,13 @@ class Exported:
 
 
 def time_text(value: Any) -> str:
-    """A time as ISO 8601 in UTC, to the second."""
+    """Format a time as ISO 8601 in UTC, to the second."""
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(np.datetime64(value, "s")))
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def stated(name: str, value: Any) -> str:
-    """A field as text, with its unit."""
+    """Format a field as text, with its unit."""
     term = BY_NAME[name]
     if term.kind == "time":
         return time_text(value)
@@ -120,7 +122,7 @@ def stated(name: str, value: Any) -> str:
 
 
 def json_header(text: Any) -> dict[str, Any]:
-    """JSON that a reader keeps as text within a header, such as Athena's parameters."""
+    """Parse the JSON that a reader keeps as text within a header, such as Athena's parameters."""
     try:
         found = json.loads(text) if isinstance(text, str) else {}
     except ValueError:

@@ -17,7 +17,7 @@ _UNITS = {"Å": "angstrom"}
 
 
 def refusal(spectrum: Spectrum) -> str:
-    """Why a spectrum cannot be an NXxas entry; empty when it can."""
+    """Return why a spectrum cannot be an NXxas entry; empty when it can."""
     return "" if spectrum.columns["technique"] == "xas" else "NXxas is for absorption spectra"
 
 

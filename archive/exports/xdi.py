@@ -26,7 +26,7 @@ _TOLD = ("technique", "edge", "element", "point_count", "energy_min", "energy_ma
 
 
 def refusal(spectrum: Spectrum) -> str:
-    """Why a spectrum cannot be an XDI file; empty when it can."""
+    """Return why a spectrum cannot be an XDI file; empty when it can."""
     if spectrum.columns["technique"] != "xas":
         return "XDI is for absorption spectra"
     keep = np.isfinite(spectrum.energy) & np.isfinite(spectrum.curve)
@@ -45,8 +45,8 @@ def write(spectrum: Spectrum, path: Path) -> None:
 
     Notes
     -----
-    Points without a value in the curve are left out, since the format has no word for them, and counted in
-    ``Barospec.points_left_out``; channels with further gaps are left out as a whole. `energy_shift` is a field and is not
+    Points without a value in the curve are excluded, since the format has no word for them, and counted in
+    ``Barospec.points_left_out``; channels with further gaps are excluded as a whole. `energy_shift` is a field and is not
     added.
     """
     keep = np.isfinite(spectrum.energy) & np.isfinite(spectrum.curve)

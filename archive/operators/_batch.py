@@ -17,7 +17,7 @@ FEW_POINTS, TOO_CLOSE = 1, 2
 
 
 def common_reasons(fewest: int, signal: str = "norm") -> tuple[str, str, str]:
-    """The codes 0 to 2 of every operator that uses `Batch`."""
+    """Return the codes 0 to 2 of every operator that uses `Batch`."""
     return (
         "ok",
         f"fewer than {fewest} points with energy and {signal} (see the quality of the step before)",
@@ -53,9 +53,9 @@ class Batch:
         self.code[where & (self.code == 0)] = code
 
     def results(self, outputs: Mapping[str, Output], values: Mapping[str, Any], care: int) -> dict[str, Any]:
-        """All outputs in the shape of the batch; NaN (-1 for integers) where the code lies below `care`.
+        """Return all outputs in the shape of the batch; NaN (-1 for integers) where the code is below `care`.
 
-        Codes from `care` on belong to values that stand but are to be taken with care.
+        Codes from `care` on belong to values that are kept but suspect.
         """
         done = (self.code == 0) | (self.code >= care)
         out: dict[str, Any] = {}
@@ -91,7 +91,7 @@ class Batch:
 def make_batch(
     energy: ArrayLike, *signals: ArrayLike, fewest: int, numbers: Mapping[str, ArrayLike] | None = None
 ) -> Batch:
-    """Rows with `fewest` points or more, made regular; energies that repeat are moved up by 0.0005 eV.
+    """Return rows with `fewest` points or more, made regular; energies that repeat are moved up by 0.0005 eV.
 
     Parameters
     ----------

@@ -35,18 +35,18 @@ class Crop:
         return found
 
     def take(self, array: Floats, fill: float = 0.0) -> Floats:
-        """The points of an array (rows, points), then `fill`; +inf for energies."""
+        """Return the points of an array (rows, points), then `fill`; +inf for energies."""
         taken: Floats = array[np.arange(len(array))[:, None], self.index]
         taken[self.beyond] = fill
         return taken
 
     def mask(self, array: Bools) -> Bools:
-        """The points of a mask (rows, points), then False."""
+        """Return the points of a mask (rows, points), then False."""
         found: Bools = array[np.arange(len(array))[:, None], self.index] & ~self.beyond
         return found
 
     def put(self, values: Floats) -> Floats:
-        """Values of the points taken in rows of full length, 0 elsewhere."""
+        """Return values of the points taken in rows of full length, 0 elsewhere."""
         out = np.zeros((len(values), self.points))
         place = ~self.beyond
         row = np.nonzero(place)[0]
@@ -55,7 +55,7 @@ class Crop:
 
 
 def crop(energy: Floats, count: Ints, low: Floats | float, high: Floats | float) -> Crop:
-    """The points from `low` to `high` (eV, one number or one per row), and one more on either side.
+    """Crop to the points from `low` to `high` (eV, one number or one per row), and one more on either side.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def crop(energy: Floats, count: Ints, low: Floats | float, high: Floats | float)
 
 
 def crop_to(used: Bools) -> Crop:
-    """From the first to the last of the points used, (rows, points)."""
+    """Crop from the first to the last of the points used, (rows, points)."""
     width = used.shape[1]
     start = used.argmax(axis=1)
     taken = np.where(used.any(axis=1), width - used[:, ::-1].argmax(axis=1) - start, 1)

@@ -1,16 +1,14 @@
-"""E0 as the steepest point of mu(E), after the rules of Larch's ``find_e0``, for many spectra at once."""
+"""E0 of many spectra at once: the inflection point of mu(E) (maximum of the first derivative), as Larch finds it."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from types import ModuleType
 
 import numpy as np
 import scipy.fft as fft
 from numpy.typing import NDArray
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, Rows, nudge, reduce_segments, segments
-from barospec.archive.operators._speed import frozen, lorentzian
+from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""
@@ -22,7 +20,7 @@ _DERIVATIVE_TIE = 1e-9
 
 
 def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
-    """Energy of the steepest point of each row, and whether there is one.
+    """Find the inflection point of each row (maximum of the first derivative), and whether there is one.
 
     Two passes. The first takes the derivative as it is; the second looks at +-75 points around the result,
     on a derivative convolved with a Lorentzian whose width and step are the mean of the scan's own small
@@ -63,39 +61,6 @@ def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
     return e0, found
 
 
-def find_plain(rows: Rows, todo: Bools, compiled: ModuleType) -> Floats:
-    """As `find_e0`, of the rows with `todo` by compiled kernels; NaN for the others.
-
-    Parameters
-    ----------
-    rows : Rows
-    todo : ndarray of bool, shape (rows,)
-        Of `Rows.plain`.
-    compiled : module
-        `_speed.kernels`.
-    """
-    grids, grid, mu, count = frozen(rows.grids), rows.grid, frozen(rows.signals[0]), rows.count
-    e0, state, steps = np.full(len(count), np.nan), np.empty(len(count), dtype=np.uint8), np.empty(len(count))
-    firsts, sizes = np.empty(len(count), dtype=np.intp), np.zeros(len(count), dtype=np.intp)
-    compiled.first_guesses(grids, grid, mu, count, todo, state, firsts, steps, sizes)
-    near = np.nonzero(state == compiled.MATRIX)[0]
-    near = near[np.argsort(sizes[near], kind="stable")]
-    compiled.smoothed_points(grids, grid, mu, count, near, firsts, steps, sizes, lorentzian(), e0, state)
-    # A window of many small steps is smoothed by Fourier transform, rows of like size together.
-    far = state == compiled.TRANSFORM
-    length = np.where(far, _octaves(sizes), 0)
-    for common in np.unique(length[far]):
-        pick = np.nonzero(length == common)[0]
-        uniform = np.empty((len(pick), _transform_length(int(common))))
-        compiled.resampled_rows(grids, grid, mu, count, pick, firsts, steps, sizes, uniform)
-        folded = _transformed(uniform, sizes[pick])
-        compiled.chosen_points(grids, grid, count, pick, firsts, steps, sizes, folded, e0, state)
-    rest = np.nonzero((state == compiled.NUMPY) & todo)[0]
-    if rest.size:
-        e0[rest], _ = find_e0(rows.energy[rest], mu[rest], count[rest])
-    return e0
-
-
 def _second_pass(
     energy: Floats, mu: Floats, group: Ints, start: Ints, stop: Ints, step: Floats
 ) -> tuple[Floats, Bools]:
@@ -114,7 +79,7 @@ def _second_pass(
 
 
 def _derivative(energy: Floats, mu: Floats, count: Ints) -> Floats:
-    """Central differences of mu over those of energy, one-sided at both ends; -inf beyond `count`."""
+    """Return central differences of mu over those of energy, one-sided at both ends; -inf beyond `count`."""
     slope = np.empty_like(mu)
     np.subtract(mu[:, 2:], mu[:, :-2], out=slope[:, 1:-1])
     slope[:, 1:-1] /= energy[:, 2:] - energy[:, :-2]
@@ -130,7 +95,7 @@ def _derivative(energy: Floats, mu: Floats, count: Ints) -> Floats:
 
 
 def _small_step(energy: Floats, count: Ints) -> Floats:
-    """Mean of ten small energy steps, the smallest 1 % left out, kept in 0.01..1 eV; 1 below 100 points."""
+    """Return the mean of ten small energy steps, without the smallest 1 %, clipped to 0.01..1 eV; 1 below 100 points."""
     skip = (count * 0.01).astype(np.intp)
     out = np.ones(len(energy))
     rows = np.nonzero(skip > 0)[0]
@@ -148,7 +113,7 @@ def _small_step(energy: Floats, count: Ints) -> Floats:
 
 
 def _steepest(slope: Floats, count: Ints) -> tuple[Ints, Bools]:
-    """Index of the largest slope that is high together with both its neighbors; 0 and False where none is.
+    """Return the index of the largest slope that is high together with both its neighbors; 0 and False where none is.
 
     High is above 0.6 (0.3 for 20 points or fewer) of the range between the margins, halved up to twice while
     fewer than three points are. Of slopes that differ by less than 1e-9 of the range the first is taken:
@@ -186,7 +151,7 @@ def _steepest(slope: Floats, count: Ints) -> tuple[Ints, Bools]:
 
 
 def _smooth(x: Floats, y: Floats, count: Ints, step: Floats) -> Floats:
-    """y(x) convolved with a Lorentzian of half width `step` on a grid of that step; -inf beyond `count`."""
+    """Convolve y(x) with a Lorentzian of half width `step` on a grid of that step; -inf beyond `count`."""
     rows = np.arange(len(x))
     first, last = x[:, 0], x[rows, count - 1]
     begin = step * np.trunc((first - 5 * step) / step)
@@ -210,18 +175,18 @@ def _smooth(x: Floats, y: Floats, count: Ints, step: Floats) -> Floats:
 
 
 def _octaves(size: Ints) -> Ints:
-    """Eight lengths per octave: rows of like size are transformed together."""
+    """Round up to eight lengths per octave: rows of similar size are transformed together."""
     octaves: Ints = np.ceil(8 * np.log2(np.maximum(3 * size - 1, 2))).astype(np.intp)
     return octaves
 
 
 def _transform_length(octaves: int) -> int:
-    # One point more than needed leaves room for compiled rows, which begin at index 1.
+    # One point more than needed: the length of a transform decides the last bits, and stored numbers have these.
     return int(fft.next_fast_len(int(np.ceil(2 ** (octaves / 8))) + 1, real=True))
 
 
 def _resample(u: Floats, y: Floats, count: Ints, spacing: Floats, size: Ints) -> Floats:
-    """Linear interpolation of y(u) at 0, spacing, 2 spacing, ...; constant beyond the ends."""
+    """Interpolate y(u) linearly at 0, spacing, 2 spacing, ...; constant beyond the ends."""
     rows, points = y.shape
     width = int(size.max())
     slope = np.zeros_like(y)
@@ -243,7 +208,7 @@ def _resample(u: Floats, y: Floats, count: Ints, spacing: Floats, size: Ints) ->
 
 @lru_cache(maxsize=1024)
 def _kernel(size: int, length: int) -> NDArray[np.complex128]:
-    """Transform of the Lorentzian over 2*size points, of unit sum, centered on index 0 of a circle."""
+    """Return the transform of the Lorentzian over 2*size points, of unit sum, centered on index 0 of a circle."""
     window = 1.0 / (1.0 + (np.arange(2 * size) - size) ** 2.0)
     placed = np.zeros(length)
     placed[np.arange(-size, size) % length] = window / window.sum()
@@ -253,7 +218,7 @@ def _kernel(size: int, length: int) -> NDArray[np.complex128]:
 
 
 def _convolve(uniform: Floats, size: Ints, length: int) -> Floats:
-    """Each row's first `size` values, mirrored at both ends, convolved with a Lorentzian of one grid step."""
+    """Convolve each row's first `size` values, mirrored at both ends, with a Lorentzian of one grid step."""
     rows, width = uniform.shape
     # Mirrored about the first value, and behind the last one. What lies farther out than `size` never
     # meets the kernel, which is no longer than that.
@@ -264,15 +229,9 @@ def _convolve(uniform: Floats, size: Ints, length: int) -> Floats:
     mirrored[:, width - 1 :] = np.take_along_axis(uniform, np.maximum(source, 0), axis=1)
     padded = np.zeros((rows, length))
     padded[:, : mirrored.shape[1]] = mirrored
-    return _transformed(padded, size)[:, width - 1 : 2 * width - 1]
-
-
-def _transformed(rows: Floats, size: Ints) -> Floats:
-    """Each row convolved with the Lorentzian for its size, on a circle as long as the row."""
-    length = rows.shape[1]
     sizes, which = np.unique(size, return_inverse=True)
     shapes = np.stack([_kernel(int(one), length) for one in sizes])
-    spectrum = fft.rfft(rows, axis=1)
+    spectrum = fft.rfft(padded, axis=1)
     spectrum *= shapes[which] if len(sizes) > 1 else shapes
-    folded: Floats = fft.irfft(spectrum, n=length, axis=1)
+    folded: Floats = fft.irfft(spectrum, n=length, axis=1)[:, width - 1 : 2 * width - 1]
     return folded

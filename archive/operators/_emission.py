@@ -1,4 +1,4 @@
-"""What the operators for emission lines share: the main line, a window of unit area, references laid on it."""
+"""Shared steps of the emission operators: main line, window of unit area, references interpolated to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEGREE = 4
 
 
 def main_line(energy: Floats, y: Floats, count: Ints, variance: Floats, half: float = HALF) -> Top:
-    """The highest line by a polynomial around its top."""
+    """Fit the highest line by a polynomial around its top."""
     guess, _ = highest(energy, y, inside(energy, count, -np.inf, np.inf))
     return fit_top(energy, y, count, guess, half, DEGREE, variance)
 
@@ -56,7 +56,7 @@ def unit_area(energy: Floats, y: Floats, count: Ints, variance: Floats, below: f
 
 
 def variance_of(energy: Floats, y: Floats, count: Ints, sigma: Floats | None) -> Floats:
-    """The variance of the points: what came with them, else found from the curve itself."""
+    """Return the variance of the points: the given one, else one estimated from the curve itself."""
     if sigma is None:
         return counting_variance(energy, y, count)
     known = np.isfinite(sigma) & (sigma > 0)
@@ -71,7 +71,7 @@ def reference_unit(
     below: float,
     above: float,
 ) -> tuple[Floats, Unit, int]:
-    """One reference at unit area on its own window, with its energies and number of points.
+    """Scale one reference to unit area on its own window; return it with its energies and number of points.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def reference_unit(
 
 
 def laid_on(energy: Floats, moved: Floats, reference: tuple[Floats, Unit, int]) -> tuple[Floats, Floats]:
-    """Curve and variance of a reference at `energy` + `moved` (one per row), linear; NaN where not measured.
+    """Interpolate curve and variance of a reference linearly to `energy` + `moved` (one per row); NaN outside.
 
     The variance is that between two points of independent errors.
     """

@@ -21,7 +21,7 @@ _AT_ONCE = 8
 
 
 def ensemble_windows(windows: Windows, number: int) -> Windows:
-    """As many windows around those used, ends of shape (rows, number); ranges as in `edge_energy`."""
+    """Return `number` windows around those used, ends of shape (rows, number); ranges as in `edge_energy`."""
     u = np.stack([_halton(number, base) for base in (2, 3, 5, 7)])
     pre1, pre2, norm1, norm2 = (end[:, None] for end in (windows.pre1, windows.pre2, windows.norm1, windows.norm2))
     span = norm2 - norm1
@@ -36,7 +36,7 @@ def ensemble_windows(windows: Windows, number: int) -> Windows:
 
 
 def _halton(number: int, base: int) -> Floats:
-    """The first points of the Halton sequence of that base, in (0, 1)."""
+    """Return the first points of the Halton sequence of that base, in (0, 1)."""
     index = np.arange(1, number + 1)
     out, weight = np.zeros(number), 1.0
     while index.any():
@@ -82,13 +82,13 @@ class Baselines:
             self.weight = ratio ** nvict[:, None]
 
     def scaled(self, energy: Floats) -> Floats:
-        """Energies of shape (rows,) or (rows, k) as t."""
+        """Scale energies of shape (rows,) or (rows, k) to t."""
         shape = (-1,) + (1,) * (energy.ndim - 1)
         scaled: Floats = (energy - self.center.reshape(shape)) / self.half.reshape(shape)
         return scaled
 
     def moments(self, start: Ints, stop: Ints, top: int, y: Floats | None = None) -> list[Floats]:
-        """Sums of y t**k (y = 1 by default) over start <= i < stop, for k = 0..top; indices (rows, ...)."""
+        """Sum y t**k (y = 1 by default) over start <= i < stop, for k = 0..top; indices (rows, ...)."""
         rows = np.arange(len(self.energy)).reshape((-1,) + (1,) * (start.ndim - 1))
         term = np.ones_like(self.t) if y is None else y
         out = []
@@ -101,7 +101,7 @@ class Baselines:
         return out
 
     def leverage(self, start: Ints, stop: Ints, degree: Ints, energy: Floats) -> tuple[Floats, Floats]:
-        """Variance for unit noise of a fitted polynomial at an energy; the window's mean energy; (rows,)."""
+        """Return the variance for unit noise of a fitted polynomial at an energy; the window's mean energy; (rows,)."""
         top = int(degree.max())
         sums = self.moments(start, stop, 2 * top)
         t = self.scaled(energy)
@@ -116,7 +116,7 @@ class Baselines:
     def line_leverage(
         self, start: Ints, stop: Ints, straight: Bools, crossing: Floats, reference: Floats, fraction: float
     ) -> Floats:
-        """Variance for unit noise of the line at `crossing` less `fraction` times that at `reference`."""
+        """Return the variance for unit noise of the line at `crossing` less `fraction` times that at `reference`."""
         points, first, second = self.moments(start, stop, 2)
         mean = first / points
         spread = second - first * mean
@@ -126,7 +126,7 @@ class Baselines:
         return out
 
     def edges(self, e0: Floats, windows: Windows) -> tuple[Lines, Floats]:
-        """Pre-edge and edge step of every member, NaN where a window is too short; (rows, members)."""
+        """Return pre-edge and edge step of every member, NaN where a window is too short; (rows, members)."""
         pre_start, pre_stop, post_start, post_stop = (
             _grid.last_at_or_below(self.energy, e0[:, None] + end)
             for end in (windows.pre1, windows.pre2, windows.norm1, windows.norm2)
@@ -157,7 +157,7 @@ class Baselines:
         return Lines(offset, slope), np.where(good, step, np.nan)
 
     def crossings(self, lines: Lines, steps: Floats, left: Ints, fraction: float) -> Floats:
-        """Energy where each member's norm rises through `fraction`, nearest to `left`; (rows, members)."""
+        """Return energy where each member's norm rises through `fraction`, nearest to `left`; (rows, members)."""
         rows = np.arange(len(left))
         here = self.energy[rows, left]
         begin = _grid.last_at_or_below(self.energy, here - REACH)
@@ -190,7 +190,7 @@ class Baselines:
 
 
 def _solve(sums: list[Floats], sides: list[list[Floats]], degree: Ints, top: int) -> list[list[Floats]]:
-    """Solutions of the normal equations sums[i + j] c[j] = side[i] for i, j <= degree; c = 0 above it.
+    """Solve the normal equations sums[i + j] c[j] = side[i] for i, j <= degree; c = 0 above it.
 
     Elimination without pivoting (the matrix is positive definite), for all rows and members at once.
     """

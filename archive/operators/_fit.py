@@ -26,7 +26,7 @@ class Polynomials:
     coefficients: Floats
 
     def __call__(self, x: Floats) -> Floats:
-        """Values at x, shape (rows,) or (rows, points)."""
+        """Evaluate at x, shape (rows,) or (rows, points)."""
         shape = (-1,) + (1,) * (x.ndim - 1)
         powers = [power.reshape(shape) for power in self.coefficients]
         t = (x - self.center.reshape(shape)) / self.scale.reshape(shape)

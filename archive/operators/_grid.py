@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators._speed import kernels
 from barospec.schemas.errors import CallError
 
 Floats = NDArray[np.float64]
@@ -47,13 +46,6 @@ class Rows:
         Points per spectrum in the arrays the rows came from.
     moved, order : ndarray of int
         Rows whose points had to be rearranged, and from where each point came.
-    plain : ndarray of bool, shape (rows,)
-        Rows whose energies are known to rise by `NUDGE` or more and whose values are not huge; where it is not known
-        (without compiled kernels), False.
-    grids : ndarray, shape (axes, points)
-        The energies once: one axis that all rows share, or those of each row.
-    grid : ndarray of int, shape (rows,)
-        Which of the axes is a row's.
     """
 
     energy: Floats
@@ -63,12 +55,9 @@ class Rows:
     width: int
     moved: Ints
     order: Ints
-    plain: Bools
-    grids: Floats
-    grid: Ints
 
     def restore(self, values: Floats, failed: Bools | None = None) -> Floats:
-        """Per-point `values` at the places the points came from; NaN where there was none.
+        """Return per-point `values` to the places that the points came from; NaN where there was none.
 
         `values` may be overwritten: pass a temporary.
         """
@@ -84,7 +73,7 @@ class Rows:
 
 
 def per_spectrum(value: ArrayLike, leading: tuple[int, ...], name: str) -> Floats:
-    """One number per row from a number or an array over the batch."""
+    """Broadcast a number or an array over the batch to one number per row."""
     array = np.asarray(value, dtype=np.float64)
     try:
         return np.broadcast_to(array, leading).reshape(-1)
@@ -103,7 +92,7 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
     energy : array_like, shape (..., n)
         In eV; leading axes broadcast against those of the signals (one shared axis may be (n,)).
     *signals : array_like, shape (..., n)
-        A point without a finite value in energy and in every signal is left out of its row.
+        A point without a finite value in energy and in every signal is dropped from its row.
     """
     arrays = [np.asarray(array, dtype=np.float64) for array in (energy, *signals)]
     if any(array.ndim == 0 or array.shape[-1] != arrays[0].shape[-1] for array in arrays):
@@ -116,48 +105,8 @@ def make_rows(energy: ArrayLike, *signals: ArrayLike) -> Rows:
         raise CallError(
             f"leading axes of shapes {shapes} do not fit together: one batch of spectra is expected."
         ) from None
-    arrays = [np.broadcast_to(array, shape) for array in arrays]
     leading, width = shape[:-1], shape[-1]
-    flat = [np.ascontiguousarray(array).reshape(-1, width) for array in arrays[1:]]
-    # Without a step from row to row it is one axis, which need not be looked at again for each.
-    shared = arrays[0].size > width > 0 and not any(arrays[0].strides[:-1])
-    energy = arrays[0][(0,) * len(leading)] if shared else arrays[0]
-    grids = np.ascontiguousarray(energy).reshape(-1, width)
-    surveyed = _surveyed(grids, flat, leading, width)
-    if surveyed is None:
-        surveyed = _rearranged([np.ascontiguousarray(arrays[0]).reshape(-1, width), *flat], leading, width)
-    return surveyed
-
-
-def _surveyed(grids: Floats, signals: list[Floats], leading: tuple[int, ...], width: int) -> Rows | None:
-    """The rows by compiled kernels, where all are in order and have no holes; else None."""
-    compiled = kernels()
-    if compiled is None or not grids.size or not signals:
-        return None
-    rows = len(signals[0])
-    lead = np.empty(len(grids), dtype=np.intp)
-    compiled.rising_lead(grids, lead)
-    if lead.min() < 0:
-        return None
-    counts = np.empty((len(signals), rows), dtype=np.intp)
-    for array, one in zip(signals, counts, strict=True):
-        compiled.finite_lead(array, one)
-    if counts.min() < 0:
-        return None
-    count = np.minimum(counts.min(axis=0), lead)
-    shared = len(grids) < rows
-    if shared and count.min() < count.max():
-        return None
-    if count.min() < width:
-        grids = compiled.filled(grids, count[: len(grids)], np.inf)
-        signals = [compiled.filled(array, count, 0.0) for array in signals]
-    energy = np.broadcast_to(grids, (rows, width)) if shared else grids
-    grid = np.zeros(rows, dtype=np.intp) if shared else np.arange(rows)
-    moved, order = np.empty(0, dtype=np.intp), np.empty((0, width), dtype=np.intp)
-    return Rows(energy, signals, count, leading, width, moved, order, np.ones(rows, dtype=bool), grids, grid)
-
-
-def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Rows:
+    flat = [np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1, width) for array in arrays]
     good = np.isfinite(flat[0])
     for array in flat[1:]:
         good &= np.isfinite(array)
@@ -176,18 +125,7 @@ def _rearranged(flat: list[Floats], leading: tuple[int, ...], width: int) -> Row
             copy[moved] = np.take_along_axis(array[moved], order, axis=1)
             rearranged.append(copy)
         flat = rearranged
-    plain, grid = _plain(flat, count), np.arange(len(count))
-    return Rows(flat[0], flat[1:], count, leading, width, moved, order, plain, flat[0], grid)
-
-
-def _plain(flat: list[Floats], count: Ints) -> Bools:
-    plain = np.zeros(len(count), dtype=bool)
-    compiled = kernels()
-    if compiled is not None:
-        compiled.rising(flat[0], count, plain)
-        for array in flat:
-            plain &= (np.abs(array, where=np.isfinite(array), out=np.zeros_like(array)) < compiled.HUGE).all(axis=1)
-    return plain
+    return Rows(flat[0], flat[1:], count, leading, width, moved, order)
 
 
 def nudge(energy: Floats) -> tuple[Floats, Bools]:
@@ -215,7 +153,7 @@ def nudge(energy: Floats) -> tuple[Floats, Bools]:
 
 
 def last_at_or_below(energy: Floats, value: Floats) -> Ints:
-    """Index of the last energy <= value (+ `TIE`), 0 where there is none.
+    """Return the index of the last energy <= value (+ `TIE`), 0 where there is none.
 
     `energy` is (rows, points) ascending, `value` (rows,) or (rows, k); one binary search for all.
     """
@@ -232,7 +170,7 @@ def last_at_or_below(energy: Floats, value: Floats) -> Ints:
 
 
 def nearest(energy: Floats, value: Floats, low: Ints | None = None) -> Ints:
-    """Index of the energy nearest to value; the lower one where both are as near (within `TIE`).
+    """Return the index of the energy nearest to value; the lower one where both are as near (within `TIE`).
 
     `low` is `last_at_or_below` of the same, where it is known already.
     """
@@ -246,12 +184,12 @@ def nearest(energy: Floats, value: Floats, low: Ints | None = None) -> Ints:
 
 
 def at(array: Floats, index: Ints) -> Floats:
-    """``array[row, index[row]]`` for every row."""
+    """Return ``array[row, index[row]]`` for every row."""
     return array[np.arange(len(array)), index]
 
 
 def segments(start: Ints, stop: Ints, width: int) -> Ints:
-    """Flat indices for `reduce_segments`, for rows of `width` points; every segment has a point or more."""
+    """Return flat indices for `reduce_segments`, for rows of `width` points; every segment has a point or more."""
     base = np.arange(len(start)) * width
     index = np.empty(2 * len(start), dtype=np.intp)
     index[0::2] = base + start
@@ -261,11 +199,11 @@ def segments(start: Ints, stop: Ints, width: int) -> Ints:
 
 
 def reduce_segments(ufunc: np.ufunc, array: Floats, index: Ints) -> Floats:
-    """`ufunc` reduced over each row's segment."""
+    """Reduce `ufunc` over each row's segment."""
     out: Floats = ufunc.reduceat(array.reshape(-1), index)[0::2]
     return out
 
 
 def round_to(value: Floats, unit: float) -> Floats:
-    """Nearest multiple of `unit`, half to even; a half is a half even after float noise of `TIE`."""
+    """Round to a multiple of `unit`, half to even; a half is a half even after float noise of `TIE`."""
     return unit * np.rint(np.round(value / unit, 9))

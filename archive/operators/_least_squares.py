@@ -32,7 +32,7 @@ class Fit:
     inverse: Floats
 
     def combine(self, terms: Floats) -> Floats:
-        """Variance of ``terms @ coefficients``, terms of shape (rows, k)."""
+        """Return the variance of ``terms @ coefficients``, terms of shape (rows, k)."""
         # Few and fixed terms: written out, so that the order of addition never changes.
         out = np.zeros(len(terms))
         for i in range(terms.shape[1]):
@@ -41,7 +41,7 @@ class Fit:
         return out
 
     def kernel(self, basis: list[Floats], weight: Floats, terms: Floats) -> Floats:
-        """Weights of the points in ``terms @ coefficients``, (rows, points); basis and weight those of the fit."""
+        """Return weights of the points in ``terms @ coefficients``, (rows, points); basis and weight those of the fit."""
         out = np.zeros_like(weight)
         for j, term in enumerate(basis):
             factor = np.zeros(len(weight))
@@ -91,7 +91,7 @@ def linear(basis: list[Floats], y: Floats, weight: Floats, count: Ints, variance
 
 
 def inverted(matrix: Floats) -> tuple[Floats, Bools]:
-    """Inverses of symmetric positive matrices, shape (rows, k, k); False where one is singular to 1e-12."""
+    """Invert symmetric positive matrices, shape (rows, k, k); False where one is singular to 1e-12."""
     size = matrix.shape[-1]
     diagonal = np.einsum("rii->ri", matrix)
     good = np.isfinite(matrix).all(axis=(1, 2)) & (diagonal > 0).all(axis=1)
@@ -139,7 +139,7 @@ def curved(
     where it was begun. The covariance is that of the estimate (for unit noise), the inverse that of the sum.
 
     Every row goes on until its own step is lost in rounding, or for `iterations`, so that the others never show;
-    `solved` tells whether the last step changed the sum of squares by less than `tolerance` of itself, or 1e-12 of that
+    `solved` is whether the last step changed the sum of squares by less than `tolerance` of itself, or 1e-12 of that
     of the data.
     """
     used = (weight > 0) & (np.arange(y.shape[1]) < count[:, None])
@@ -164,7 +164,7 @@ Points = tuple[Floats, Floats, Floats, Bools, Ints]
 
 
 def _marquardt(model: Model, points: Points, start: Floats, held: Floats, iterations: int) -> tuple[Floats, Floats]:
-    """Parameters of the least sum of squares, and by how much the last step made it less.
+    """Minimize the sum of squares; return the parameters and by how much the last step reduced the sum.
 
     A row whose step is lost in rounding is done, whatever the others need.
     """
@@ -217,7 +217,7 @@ def _squares(model: Model, points: Points, parameters: Floats) -> Floats:
 
 
 def solved(matrix: Floats, right: Floats) -> tuple[Floats, Bools]:
-    """Solutions of symmetric positive equations, matrix (rows, k, k) and right (rows, k); False where a pivot, of the
+    """Solve symmetric positive equations, matrix (rows, k, k) and right (rows, k); False where a pivot, of the
     matrix scaled to a diagonal of 1, is lost in rounding.
 
     Cholesky's decomposition, written out for small k: many small matrices at once.

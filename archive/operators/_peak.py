@@ -31,7 +31,7 @@ class Top:
 
 
 def highest(energy: Floats, y: Floats, among: Bools) -> tuple[Floats, Bools]:
-    """Energy of the highest of the points `among`, the first of equals; and whether it is not their first or last."""
+    """Return the energy of the highest point `among` (the first of equals), and whether it is not their first or last."""
     level = np.where(among, y, -np.inf)
     index = level.argmax(axis=1)
     rows = np.arange(len(energy))
@@ -92,7 +92,7 @@ def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float,
 def _polynomial(
     energy: Floats, y: Floats, count: Ints, center: Floats, width: Floats, degree: int, variance: Floats
 ) -> tuple[Fit, list[Floats], Floats, Floats]:
-    """Polynomial around `center`: the fit, its basis and weights, and where it is highest in units of `width`."""
+    """Fit a polynomial around `center`; return fit, basis, weights, and the place of its maximum in units of `width`."""
     # The window ends go down smoothly to no weight, so that a point never jumps in or out.
     t = (energy - center[:, None]) / width[:, None]
     t = np.where(np.abs(t) < 1.5, t, 2.0)
@@ -107,7 +107,7 @@ def _polynomial(
 def _drawn_along(
     energy: Floats, y: Floats, count: Ints, window: tuple[Floats, Floats], degree: int, variance: Floats
 ) -> Floats:
-    """How much farther the top moves than the window's polynomial says, since the window moves along with it.
+    """Return how much farther the top moves than the window's polynomial says, since the window moves along with it.
 
     A top found in a window around itself is a fixed point: where the top found depends on the window's middle with
     slope k (the peak is no polynomial), `PASSES` fits move it by ``1 + k + k^2`` times as much as one.
@@ -135,7 +135,7 @@ def _wide_enough(energy: Floats, count: Ints, center: Floats, half: float, fewes
 
 
 def _maximum(coefficients: Floats) -> Floats:
-    """Where the polynomial, in t from -1 to 1, is highest and level; NaN where nowhere. Newton from the best of 33."""
+    """Find where the polynomial, in t from -1 to 1, has its maximum; NaN where nowhere. Newton from the best of 33."""
     t = np.linspace(-1.0, 1.0, 33)
     degree = coefficients.shape[1] - 1
     values = np.zeros((len(coefficients), t.size))

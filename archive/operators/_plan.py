@@ -1,4 +1,4 @@
-"""What a chain means: which operators run, in which order, with which parameters."""
+"""Plan of a chain: operators, their order, and their parameters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Plan:
     references: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
 
     def asked_references(self) -> dict[str, Any]:
-        """Operator -> what was written for its references."""
+        """Return operator -> what was written for its references."""
         asked = {
             operator.name: self.parameters[operator.name].get(operator.references.name)
             for operator in self.operators
@@ -49,21 +49,21 @@ class Plan:
         return {name: value for name, value in asked.items() if value is not None}
 
     def length(self, output: str) -> int:
-        """Number of references along an output that has a value for each."""
+        """Return the number of references along an output that has a value for each."""
         owner = next(operator for operator in self.operators if output in operator.outputs)
         arrays = self.references.get(owner.name, {})
         return min((len(array) for array in arrays.values()), default=0)
 
 
 def output_dtype(name: str, output: Output) -> DTypeLike:
-    """Type in which an output is kept: uint8 for reason codes, int16 for other integers, else float64."""
+    """Return the type of an output: uint8 for reason codes, int16 for other integers, else float64."""
     if not output.integer:
         return np.float64
     return np.uint8 if name.endswith("_quality") else np.int16
 
 
 def plan(names: Iterable[str], available: Collection[str]) -> list[Operator]:
-    """The operators to run, in order: those named, each after the operators that make what it needs.
+    """List the operators to run, in order: those named, each after the operators that make what it needs.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def plan(names: Iterable[str], available: Collection[str]) -> list[Operator]:
 
 
 def _check_replacements(ordered: list[Operator]) -> None:
-    """An operator that gives new energies or curves must come before all that read the old ones."""
+    """Refuse an operator that gives new energies or curves after one that reads the old ones."""
     for position, operator in enumerate(ordered):
         for name in operator.replaces:
             for earlier in ordered[:position]:

@@ -31,7 +31,7 @@ NORM_REFERENCE: dict[str, str | tuple[str, ...]] = {
 
 
 def unpacked(normalization: ArrayLike | None, prefix: str = "normalization_") -> dict[str, NDArray[np.float64]]:
-    """The last axis of ``normalization`` as one array each; NaN where nothing is known.
+    """Unpack the last axis of ``normalization`` into one array each; NaN where nothing is known.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def unpacked(normalization: ArrayLike | None, prefix: str = "normalization_") ->
 def on_mu(
     kernel: Floats, x: Floats, y: Floats, count: Ints, numbers: Mapping[str, Any], prefix: str = "normalization_"
 ) -> Floats:
-    """The kernel on the points of mu (in units of the edge step) of a result with this kernel on norm.
+    """Return the kernel on the points of mu (in units of the edge step) of a result with this kernel on norm.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def on_mu(
 
 
 class Carrier:
-    """What the normalization of rows does to kernels on norm: for several results of the same rows; see `on_mu`."""
+    """Noise propagation through the normalization of rows, for several results of the same rows; see `on_mu`."""
 
     def __init__(
         self, x: Floats, y: Floats, count: Ints, numbers: Mapping[str, Any], prefix: str = "normalization_"
@@ -108,7 +108,7 @@ class Carrier:
         self.polynomial = _polynomial_at(t, post, middle, cut.nnorm, place, count)
 
     def on_mu(self, kernel: Floats) -> Floats:
-        """The kernel on the points of mu of a result with this kernel on norm, both (rows, points)."""
+        """Return the kernel on the points of mu of a result with this kernel on norm, both (rows, points)."""
         if not self.known.any():
             return kernel
         count = self.count
@@ -126,7 +126,7 @@ class Carrier:
 
 
 def _polynomial_at(t: Floats, taken: Bools, middle: Floats, degree: Ints, place: Floats, count: Ints) -> Floats:
-    """Kernel of the value at `place` of a polynomial fitted to the points `taken`."""
+    """Return the kernel of the value at `place` of a polynomial fitted to the points `taken`."""
     half = np.max(np.where(taken, np.abs(t - middle[:, None]), 0.0), axis=1, initial=0.0)
     half = np.where(half > 0, half, 1.0)
     scaled = np.where(taken, (t - middle[:, None]) / half[:, None], 0.0)
@@ -152,7 +152,7 @@ def _polynomial_at(t: Floats, taken: Bools, middle: Floats, degree: Ints, place:
 
 
 def interpolating(kernel: Floats, x: Floats, axis: Floats) -> Floats:
-    """The kernel on the points of a reference that is interpolated linearly to the energies x.
+    """Return the kernel on the points of a reference that is interpolated linearly to the energies x.
 
     Parameters
     ----------
@@ -179,6 +179,6 @@ def interpolating(kernel: Floats, x: Floats, axis: Floats) -> Floats:
 
 
 def length(kernel: Floats, count: Ints) -> Floats:
-    """Root of the sum of squares: the result's sigma for points of unit noise."""
+    """Return the root of the sum of squares: the result's sigma for points of unit noise."""
     root: Floats = np.sqrt(row_sum(np.where(np.isfinite(kernel), kernel, 0.0) ** 2, count))
     return root

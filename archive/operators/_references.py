@@ -17,7 +17,7 @@ from barospec.schemas.errors import CallError, InvalidData
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What one query found: raw arrays with a leading axis of repeats, and a label.
+    """Spectra that one query found: raw arrays with a leading axis of repeats, and a label.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Reference:
     label : str
         What stands before the query; the number that goes with it where an operator wants one.
     about : mapping
-        Query, snapshot, spectrum ids, whatever provenance shall tell.
+        Query, snapshot, spectrum ids, whatever provenance is to record.
     """
 
     arrays: Mapping[str, NDArray[np.float64]]
@@ -38,7 +38,7 @@ _LABEL = re.compile(r"^\s*([^\s:\"']+)\s*:\s*(.+)$", re.DOTALL)
 
 
 def split_references(operator: Operator, value: Any) -> list[tuple[str, Any]]:
-    """Labels and queries out of what a person wrote for ``reference`` or ``references``.
+    """Split what a person wrote for ``reference`` or ``references`` into labels and queries.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def split_references(operator: Operator, value: Any) -> list[tuple[str, Any]]:
 def arrays_for(
     operator: Operator, references: Sequence[Reference], made: Sequence[Mapping[str, NDArray[Any]]]
 ) -> dict[str, NDArray[np.float64]]:
-    """The keyword arrays of an operator from what the steps before it made of each reference.
+    """Return the keyword arrays of an operator from what the steps before it made of each reference.
 
     Curves of one reference are merged onto its first spectrum's energies, numbers averaged; see `merge`.
 

@@ -1,4 +1,4 @@
-"""Whether an edge has one steepest point: another maximum of the derivative, farther away and nearly as high."""
+"""Competing inflection points of an edge: another maximum of the derivative, farther away and nearly as high."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equ
 
 
 def _slopes(x: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats) -> tuple[Floats, Floats]:
-    """Slope of the line through the points within `HALF` of each, and its sigma; -inf and NaN in the padding."""
+    """Fit a line through the points within `HALF` of each; slope and sigma, -inf and NaN in the padding."""
     column = np.arange(x.shape[1])
     real = column < count[:, None]
     t = np.where(real, x - e0[:, None], 0.0)

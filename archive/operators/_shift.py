@@ -1,4 +1,4 @@
-"""How far a curve lies beside a reference curve, by least squares over a window."""
+"""Shift of a curve against a reference curve, by least squares over a window."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Reference:
     numbers: dict[str, Floats]
 
     def variance(self, kernel: Floats, x: Floats) -> Floats:
-        """What the reference's noise adds to the variance of results that have it at the energies x with this
+        """Return what the reference's noise adds to the variance of results that have it at the energies x with this
         kernel, both (rows, points); 0 where its noise is not known.
         """
         own = interpolating(kernel, x, self.energy)
@@ -48,7 +48,7 @@ class Reference:
         return found
 
     def left(self, x: Floats) -> Floats:
-        """Variance that interpolation to the energies x leaves of unit noise, (rows, points)."""
+        """Return the variance that interpolation to the energies x leaves of unit noise, (rows, points)."""
         axis = self.energy
         i = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
         u = np.clip((np.where(np.isfinite(x), x, axis[0]) - axis[i]) / (axis[i + 1] - axis[i]), 0.0, 1.0)
@@ -58,7 +58,7 @@ class Reference:
 
 @dataclass(slots=True)
 class Shift:
-    """Shift that lays a row on the reference (added to its energies), with its standard uncertainty; the factor and
+    """Shift that brings a row onto the reference (added to its energies), with its standard uncertainty; the factor and
     the relative residual. All (rows,).
     """
 
@@ -69,7 +69,7 @@ class Shift:
 
 
 def window_of(operator: str, low: float | None, high: float | None, most: float) -> tuple[float, float]:
-    """The window in eV.
+    """Check a window in eV and return it.
 
     Raises
     ------
@@ -122,7 +122,7 @@ class Curve:
         self._table = None if places is None else np.searchsorted(e, places, side="right") - 1
 
     def interval(self, x: Floats) -> Ints:
-        """Index of the interval of each energy; the first or last one outside."""
+        """Return the index of the interval of each energy; the first or last one outside."""
         e, last = self.energy, self.energy.size - 2
         if self._table is None:
             return np.clip(np.searchsorted(e, x, side="right") - 1, 0, last)
@@ -133,14 +133,14 @@ class Curve:
         return i
 
     def value(self, x: Floats) -> Floats:
-        """The curve at x; NaN outside."""
+        """Interpolate the curve to x; NaN outside."""
         i = self.interval(x)
         t = (x - self.energy[i]) / self.width[i]
         y0, m0, c2, c3 = (term[i] for term in self.terms)
         return self._within(x, y0 + t * (m0 + t * (c2 + t * c3)))
 
     def value_and_slope(self, x: Floats) -> tuple[Floats, Floats]:
-        """The curve and its derivative at x; NaN outside."""
+        """Interpolate the curve and its derivative to x; NaN outside."""
         i = self.interval(x)
         h = self.width[i]
         t = (x - self.energy[i]) / h
@@ -155,7 +155,7 @@ class Curve:
 
 @dataclass(slots=True)
 class _Search:
-    """Rows, a curve to lay them on, and the model: ``y(E) = [a] ref(E + shift) [+ b + c E]``."""
+    """Rows, a curve to shift them onto, and the model: ``y(E) = [a] ref(E + shift) [+ b + c E]``."""
 
     x: Floats
     y: Floats
@@ -167,16 +167,16 @@ class _Search:
     scale: bool
 
     def cropped(self, low: Floats | float, high: Floats | float) -> tuple[_Search, Crop]:
-        """The same on the points from `low` to `high`."""
+        """Return the same on the points from `low` to `high`."""
         cut = crop(self.x, self.count, low, high)
         return replace(self, x=cut.take(self.x, np.inf), y=cut.take(self.y), count=cut.count), cut
 
     def chosen(self, rows: Bools) -> _Search:
-        """The same for some of the rows."""
+        """Return the same for some of the rows."""
         return replace(self, x=self.x[rows], y=self.y[rows], count=self.count[rows])
 
     def taken(self, shift: Floats, sloped: bool) -> tuple[Bools, Floats, Floats, list[Floats]]:
-        """Points in the window after a shift; there the reference, its slope, and the terms of the background."""
+        """Return points in the window after a shift; there the reference, its slope, and the terms of the background."""
         moved = self.x + shift[:, None]
         where = np.where(np.isfinite(moved), moved, np.inf)
         value, slope = self.curve.value_and_slope(where) if sloped else (self.curve.value(where), where)
@@ -189,7 +189,7 @@ class _Search:
         return used, value, slope, [used.astype(np.float64), np.where(used, (moved - middle) / half, 0.0)]
 
     def misfit(self, shift: Floats) -> Floats:
-        """Mean squared residual at a shift; infinite where it cannot be told."""
+        """Return the mean squared residual at a shift; infinite where there is none."""
         used, value, _, background = self.taken(shift, sloped=False)
         points = row_sum(used.astype(np.float64), self.count)
         y = np.where(used, self.y, 0.0)
@@ -207,7 +207,7 @@ class _Search:
         return np.where(good, row_sum(rest**2, self.count) / points, np.inf)
 
     def step(self, shift: Floats) -> Floats:
-        """The change of shift that Gauss-Newton asks for; 0 where it cannot be told."""
+        """Return the change of shift that Gauss-Newton asks for; 0 where there is none."""
         used, value, slope, background = self.taken(shift, sloped=True)
         y = np.where(used, self.y, 0.0)
         points = row_sum(used.astype(np.float64), self.count)
@@ -222,7 +222,7 @@ class _Search:
         return np.where(good & (points >= len(terms)) & np.isfinite(step), step, 0.0)
 
     def fit(self, shift: Floats) -> tuple[Fit, list[Floats], Floats]:
-        """Fit with the slope as last term, basis and weights; the slope's coefficient is a change of shift."""
+        """Fit with the slope as last term; return fit, basis, weights. The slope's coefficient is a change of shift."""
         used, value, slope, background = self.taken(shift, sloped=True)
         weight = used.astype(np.float64)
         terms = [*([value] if self.scale else []), *background]
@@ -234,7 +234,7 @@ class _Search:
 
 
 def _equations(terms: list[Floats], target: Floats, count: Ints) -> tuple[Floats, Floats]:
-    """Normal equations of terms that are 0 where a point does not take part."""
+    """Return the normal equations of terms that are 0 where a point is not used."""
     size = len(terms)
     matrix, right = np.empty((len(target), size, size)), np.empty((len(target), size))
     for i in range(size):
@@ -253,7 +253,7 @@ def best_shift(
     linear_background: bool = False,
     scale: bool = False,
 ) -> Shift:
-    """Least squares of ``y(E) = a ref(E + shift) [+ b + c E]`` over the points with E + shift in the window.
+    """Fit ``y(E) = a ref(E + shift) [+ b + c E]`` by least squares over the points with E + shift in the window.
 
     The points that take part are those in the window after the shift that was found; the shift is looked for on a
     grid first and then by Gauss-Newton, until a row's step is lost in rounding. Rows where it fails get a code of
@@ -295,7 +295,7 @@ def best_shift(
 
 
 def _refined(search: _Search, start: Floats) -> Floats:
-    """Shift of each row after Gauss-Newton's steps, `PASSES` at most; a row that stands still is left alone."""
+    """Refine the shift of each row by Gauss-Newton steps, `PASSES` at most; a converged row is not changed."""
     shift = start.copy()
     going = np.arange(len(shift))
     for _ in range(PASSES):

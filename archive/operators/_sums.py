@@ -17,21 +17,21 @@ NOISE_POINTS = 12
 
 
 def row_sum(values: Floats, count: Ints) -> Floats:
-    """Sum over the first `count` values of each row; rows have one or more."""
+    """Sum the first `count` values of each row; rows have one or more."""
     if not len(values):
         return np.empty(0)
     return reduce_segments(np.add, values, segments(np.zeros_like(count), count, values.shape[1]))
 
 
 def row_max(values: Floats, count: Ints) -> Floats:
-    """Largest of the first `count` values of each row."""
+    """Return the largest of the first `count` values of each row."""
     if not len(values):
         return np.empty(0)
     return reduce_segments(np.maximum, values, segments(np.zeros_like(count), count, values.shape[1]))
 
 
 def inside(energy: Floats, count: Ints, low: Floats | float, high: Floats | float) -> Bools:
-    """Points between `low` and `high`, ends included (to 1e-9 eV); one number, or one per row."""
+    """Select the points between `low` and `high`, ends included (to 1e-9 eV); one number, or one per row."""
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     shape = (-1, 1)
     lower = low.reshape(shape) if low.ndim else low
@@ -42,14 +42,14 @@ def inside(energy: Floats, count: Ints, low: Floats | float, high: Floats | floa
 
 
 def covered(energy: Floats, count: Ints, low: Floats | float, high: Floats | float) -> Bools:
-    """Rows measured from `low` to `high`."""
+    """Select the rows measured from `low` to `high`."""
     last = energy[np.arange(len(energy)), np.maximum(count - 1, 0)]
     found: Bools = (energy[:, 0] <= np.asarray(low) + 1e-9) & (last >= np.asarray(high) - 1e-9)
     return found
 
 
 def weights_between(energy: Floats, count: Ints, low: Floats | float, high: Floats | float) -> Floats:
-    """Weights w with sum(w y) the integral of the straight lines between the points from `low` to `high`.
+    """Return weights w with sum(w y) the integral of the straight lines between the points from `low` to `high`.
 
     The trapezoidal rule with the two cut intervals at the ends done exactly; 0 outside, and where a row has no
     points.
@@ -84,7 +84,7 @@ def weights_between(energy: Floats, count: Ints, low: Floats | float, high: Floa
 
 
 def value_at(energy: Floats, y: Floats, count: Ints, where: Floats) -> Floats:
-    """Y at `where` (one per row) on the straight line between its points; NaN outside the scan."""
+    """Interpolate y linearly to `where` (one per row); NaN outside the scan."""
     rows = np.arange(len(energy))
     below = (energy <= where[:, None]) & (np.arange(energy.shape[1]) < count[:, None])
     left = np.clip(np.count_nonzero(below, axis=1) - 1, 0, np.maximum(count - 2, 0))
@@ -96,7 +96,7 @@ def value_at(energy: Floats, y: Floats, count: Ints, where: Floats) -> Floats:
 
 
 def interpolated(x: Floats, reference_energy: Floats, reference: Floats) -> Floats:
-    """A reference curve at the energies x, straight between its points; NaN where it was not measured."""
+    """Interpolate a reference curve linearly to the energies x; NaN where it was not measured."""
     good = np.isfinite(reference_energy) & np.isfinite(reference)
     xr, yr = reference_energy[good], reference[good]
     order = np.argsort(xr, kind="stable")
@@ -107,7 +107,7 @@ def interpolated(x: Floats, reference_energy: Floats, reference: Floats) -> Floa
 
 
 def _residuals(energy: Floats, y: Floats, count: Ints) -> tuple[Floats, list[Floats]]:
-    """Distances of points to the cubic through two neighbors on each side, and the four weights of that cubic.
+    """Return distances of points to the cubic through two neighbors on each side, and the four weights of that cubic.
 
     NaN in the padding; shape (rows, points - 4).
     """
@@ -129,7 +129,7 @@ def _residuals(energy: Floats, y: Floats, count: Ints) -> tuple[Floats, list[Flo
 
 
 def white_noise(energy: Floats, y: Floats, count: Ints) -> Floats:
-    """Standard deviation of a point, the same for all points of a row; NaN below `NOISE_POINTS` points.
+    """Estimate the standard deviation of a point, the same for all points of a row; NaN below `NOISE_POINTS` points.
 
     From the median squared distance to the cubic through four neighbors: smooth structure drops out to third
     order, and the few points that are not smooth (a steep edge, a glitch) hardly move a median. Correlated
@@ -150,7 +150,7 @@ def white_noise(energy: Floats, y: Floats, count: Ints) -> Floats:
 
 
 def counting_variance(energy: Floats, y: Floats, count: Ints) -> Floats:
-    """Variance of every point as ``a + g y``: constant noise and counting noise, found from the curve itself.
+    """Estimate the variance of every point as ``a + g y``, constant noise plus counting noise, from the curve itself.
 
     The squared distances to the cubic through four neighbors are fitted by a and g (neither negative), weighted
     by their own expected scatter. Structure narrower than a few points is counted as noise. NaN below

@@ -1,4 +1,4 @@
-"""What noise adds to absolute differences, and what is left of them without it."""
+"""Noise bias of absolute differences, and its removal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FARTHEST = 9.0
 
 
 def folded(delta: Floats, sigma: Floats) -> Floats:
-    """Expectation of the absolute value of a normal variable of mean `delta` and standard deviation `sigma`.
+    """Return the expectation of the absolute value of a normal variable of mean `delta` and standard deviation `sigma`.
 
     >>> folded(np.array([0.0, 3.0]), np.array([1.0, 0.0])).round(4).tolist()
     [0.7979, 3.0]
@@ -34,7 +34,7 @@ def folded(delta: Floats, sigma: Floats) -> Floats:
 
 @cache
 def _tables() -> tuple[Floats, Floats, Floats, Floats]:
-    """All in units of the noise, against an observed difference z: the estimate that is corrected by its own bias and
+    """Tabulate, in units of the noise, against an observed difference z: the estimate corrected by its own bias and
     its variance at a true difference z; for each of `WIDTHS`, what noise adds on average where z is observed.
     """
     seen = np.linspace(0.0, FARTHEST, 361)
@@ -58,7 +58,7 @@ def _tables() -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def unfolded(delta: Floats, sigma: Floats) -> Floats:
-    """Estimate of the absolute value of one true difference from an observed one with noise `sigma`.
+    """Estimate the absolute value of one true difference from an observed one with noise `sigma`.
 
     >>> unfolded(np.array([5.0, 0.5]), np.array([1e-9, 0.0])).tolist()
     [5.0, 0.5]
@@ -70,21 +70,21 @@ def unfolded(delta: Floats, sigma: Floats) -> Floats:
 
 
 def scatter(delta: Floats, sigma: Floats) -> Floats:
-    """Variance of `unfolded` at a true difference, in units of ``sigma^2``; 1 far from 0."""
+    """Return the variance of `unfolded` at a true difference, in units of ``sigma^2``; 1 far from 0."""
     seen, _, variance, _ = _tables()
     found: Floats = np.interp(in_noise(delta, sigma), seen, variance)
     return found
 
 
 def in_noise(delta: Floats, sigma: Floats) -> Floats:
-    """|delta| in units of the noise; infinite without noise."""
+    """Return |delta| in units of the noise; infinite without noise."""
     with np.errstate(all="ignore"):
         found: Floats = np.where(sigma > 0, np.abs(delta) / np.where(sigma > 0, sigma, 1.0), np.inf)
     return found
 
 
 def without_noise(delta: Floats, sigma: Floats, used: Bools, count: Ints) -> Floats:
-    """|delta| of every point less what noise adds to it on average, (rows, points).
+    """Return |delta| of every point less what noise adds to it on average, (rows, points).
 
     How much that is depends on the true difference: sigma sqrt(2/pi) where there is none, nothing where it is large.
     What true differences a row has is found from the row: a mixture of normal distributions of `WIDTHS`, of greatest

@@ -39,7 +39,7 @@ class Slices:
 def choose_windows(
     energy: Floats, count: Ints, e0: Floats, near_e0: Ints, asked: tuple[float | None, ...], nnorm: int | None
 ) -> Windows:
-    """The windows of each row: what was asked for, else the defaults, clipped to the scan."""
+    """Choose the windows of each row: what was asked for, else the defaults, clipped to the scan."""
     pre1, pre2, norm1, norm2 = (None if end is None else np.full(len(e0), float(end)) for end in asked)
     below, above = energy[:, 0] - e0, at(energy, count - 1) - e0
     if pre1 is None:
@@ -65,7 +65,7 @@ def choose_windows(
 
 
 def slice_windows(energy: Floats, count: Ints, e0: Floats, windows: Windows) -> Slices:
-    """Where the windows lie in the arrays. A post_start below 0 means that there is nothing to fit."""
+    """Return the index ranges of the windows. A post_start below 0 means that there is nothing to fit."""
     ends = (e0 + np.stack([windows.pre1, windows.pre2, windows.norm1, windows.norm2])).T
     low = _grid.last_at_or_below(energy, ends)
     upper = _grid.nearest(energy, ends[:, 1::2], low[:, 1::2])

@@ -27,7 +27,7 @@ def agreement(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Best shift and scale that lay a spectrum on a reference, and what is left.
+    """Fit the shift and scale that bring a spectrum onto a reference, and return the residual.
 
     Parameters
     ----------
@@ -50,10 +50,7 @@ def agreement(
     Returns
     -------
     dict
-        Shape (...): ``agreement_residual`` (1), the root of the squared residuals over that of the squared values;
-        ``agreement_shift`` (eV, added to the spectrum's energies) and ``agreement_shift_sigma``;
-        ``agreement_scale`` (1), the reference's factor; ``agreement_quality``. The residual of a calculation is no
-        noise, so it has no sigma: it is the same however often it is computed.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -106,7 +103,7 @@ OPERATOR = Operator(
         "agreement_scale": Output("1", "factor of the reference; it follows from the curves and has no sigma"),
         "agreement_quality": QUALITY,
     },
-    summary="Best shift and scale that lay a (calculated) spectrum on a reference, and the residual.",
+    summary="Best shift and scale of a (calculated) spectrum against a reference, and the residual.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024), figure 6",
     technique="xas",
     parameters={
@@ -118,7 +115,7 @@ OPERATOR = Operator(
     reasons=REASONS,
     references=References(
         NORM_REFERENCE,
-        "spectrum that the others are laid on, such as the measured one",
+        "spectrum that the others are compared with, such as the measured one",
         absolute=False,
     ),
     example={"low": 8335.0, "high": 8375.0},

@@ -19,8 +19,8 @@ from barospec.schemas.errors import CallError
 REASONS = (
     *common_reasons(_e0.FEWEST, "the foil's absorption"),
     "no edge of the foil found: no point inside the scan is steep together with both its neighbors",
-    "taken with care: the derivative has no parabola next to the foil's e0, the point of the scan was taken",
-    "taken with care: the derivative has two maxima that are nearly as high, and the lower in energy was taken although the "
+    "suspect: the derivative has no parabola next to the foil's e0, the point of the scan was taken",
+    "suspect: the derivative has two maxima that are nearly as high, and the lower in energy was taken although the "
     "other one (foil_e0_other) is steeper or nearer to `to`",
 )
 NO_EDGE, GRID_POINT, TWO_MAXIMA = 3, 4, 5
@@ -41,17 +41,16 @@ def align(
         Where the foil's e0 belongs, in eV. There is no default: Ni metal is 8333 in common tables and 8331.5 in
         others, and two series are comparable only when both use one.
     half : float
-        Half width in eV of the cubic fitted around the foil's steepest point.
+        Half width in eV of the cubic fitted around the foil's inflection point.
     equal : float
         Share of the steepest slope from which another maximum of the derivative, 5 to 30 eV away, counts as well. A large
-        one, such as 9, takes the steepest point whatever there is.
+        one, such as 9, takes the highest maximum of the derivative in any case.
 
     Returns
     -------
     dict
-        ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows; ``align_shift``
-        (eV, added to the energies), ``align_shift_sigma``, ``foil_e0`` (eV, as measured), ``foil_e0_other`` (eV, the other
-        maximum where there are two, else NaN), ``align_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``aligned_energy`` replaces ``energy`` in the rest of the chain.
 
     Raises
     ------
@@ -60,14 +59,15 @@ def align(
 
     Notes
     -----
-    The foil's e0 is its steepest point as Larch finds it, refined by the parabola that the derivative follows
-    within `half` of it; the point itself where there is no such parabola (flagged, without a sigma). Recorded
-    energies are not changed; the shift is a result, and aligned energies exist inside the chain.
+    The foil's e0 is its inflection point (maximum of the first derivative) as Larch finds it, refined by the parabola
+    that the derivative follows within `half` of it; the point itself where there is no such parabola (flagged,
+    without a sigma). Recorded energies are not changed; the shift is a result, and aligned energies exist inside the
+    chain.
 
     The derivative of some metals has two maxima that are nearly as high: those of nickel lie 12 eV apart, the second at
     0.8 to 1 of the first, and noise decides which is the steeper. Tabulated edge energies of foils are those of the first
     inflection, so of two maxima the lower in energy is taken: where `to` lies does not decide, as a scan may be off by half
-    their distance. The other is told in ``foil_e0_other``, and flagged where it is the steeper one or lies nearer to `to`.
+    their distance. The other is reported in ``foil_e0_other``, and flagged where it is the steeper one or lies nearer to `to`.
     Slopes are compared over 1 eV on either side; the derivative has to fall to 0.9 of the lower one between them.
 
     References
@@ -91,7 +91,7 @@ def align(
         raise CallError(f"half = {half} is not a width. Give eV above 0.")
     if not equal > 0:
         raise CallError(
-            f"equal = {equal} is no share of a slope. Give 0.8, or 9 for the steepest point whatever there is."
+            f"equal = {equal} is no share of a slope. Give 0.8, or 9 for the highest maximum of the derivative in any case."
         )
     with np.errstate(all="ignore"):
         batch = make_batch(energy, murefer, murefer, fewest=_e0.FEWEST)
@@ -110,7 +110,7 @@ def align(
 
 
 def _foil_e0(batch: Batch, half: float, equal: float) -> tuple[Floats, Floats, Floats, Bools]:
-    """First inflection and its sigma, another maximum of the derivative, and whether that one is the steeper."""
+    """Find the first inflection and its sigma, another maximum of the derivative, and whether that one is the steeper."""
     e0 = np.full(len(batch.count), np.nan)
     good = np.nonzero(batch.code == 0)[0]
     if good.size:
@@ -121,7 +121,7 @@ def _foil_e0(batch: Batch, half: float, equal: float) -> tuple[Floats, Floats, F
     noise = white_noise(batch.energy, batch.signals[0], batch.count)
     second = rival(batch.energy, batch.signals[0], batch.count, e0, noise, equal)
     two = second.near
-    # Noise alone is no reason to leave the steepest point: the other one has to be as high by its share.
+    # Noise alone is no reason to leave the highest maximum: the other one has to be as high by its share.
     steeper = two & (second.energy < e0) & (second.ratio >= equal)
     other = np.where(two, np.where(steeper, e0, second.energy), np.nan)
     e0 = np.where(steeper, second.energy, e0)
@@ -148,13 +148,13 @@ OPERATOR = Operator(
     },
     summary="Shift energies so that the reference foil measured with each spectrum has its e0 at one energy.",
     source=(
-        "steepest point: xraylarch 2026.3.1, find_e0, refined by a parabola; first of two inflections as S. Kraft et al., "
+        "inflection point: xraylarch 2026.3.1, find_e0, refined by a parabola; first of two inflections as S. Kraft et al., "
         "Rev. Sci. Instrum. 67, 681 (1996), doi:10.1063/1.1146657"
     ),
     technique="xas",
     parameters={
         "to": "energy in eV at which the foil's e0 belongs (Ni metal: 8333 or 8331.5, by convention)",
-        "half": "half width in eV of the cubic fitted around the foil's steepest point",
+        "half": "half width in eV of the cubic fitted around the foil's inflection point",
         "equal": "share of the steepest slope from which another maximum of the derivative counts as well",
     },
     reasons=REASONS,
@@ -193,8 +193,8 @@ def align_to(
     Returns
     -------
     dict
-        ``aligned_energy`` (eV), shape (..., n), which stands for ``energy`` in whatever follows;
-        ``align_to_shift`` (eV, added to the energies), ``align_to_shift_sigma``, ``align_to_quality``, shape (...).
+        Outputs with the units and meanings of ``TO_OPERATOR.outputs``, shape (...), per point (..., n).
+        ``aligned_energy`` replaces ``energy`` in the rest of the chain.
 
     Raises
     ------
@@ -253,7 +253,9 @@ TO_OPERATOR = Operator(
         "most": "largest shift that is considered, eV",
     },
     reasons=TO_REASONS,
-    references=References({"reference_energy": "energy", "reference_mu": "mu"}, "spectrum that all others are laid on"),
+    references=References(
+        {"reference_energy": "energy", "reference_mu": "mu"}, "spectrum that all others are aligned with"
+    ),
     replaces={"energy": "aligned_energy"},
     example={"low": 8330.0, "high": 8370.0},
 )

@@ -36,9 +36,8 @@ def background(
     Returns
     -------
     dict
-        ``net_intensity`` (unit of intensity), shape (..., n), which stands for ``intensity`` in whatever follows;
-        ``background_level`` (unit of intensity), the background at the middle of the scan, and
-        ``background_level_sigma``; ``background_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``net_intensity`` replaces ``intensity`` in the rest of the chain.
 
     Raises
     ------

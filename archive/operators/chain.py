@@ -159,7 +159,7 @@ def run(ready: Plan, arrays: Mapping[str, ArrayLike], wanted: Collection[str] | 
 
 
 def _scratch(ready: Plan, keep: Collection[str], shape: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
-    """Arrays for what later operators read and nobody keeps: made once for all blocks, as fresh memory is slow."""
+    """Allocate arrays for what later operators read and nobody keeps: once for all blocks, as fresh memory is slow."""
     read = {name for operator in ready.operators for name in operator.inputs}
     return {
         name: np.empty(shape)
@@ -190,7 +190,7 @@ def _kept(ready: Plan, wanted: Collection[str] | None) -> dict[str, Output]:
 def _flat_inputs(
     ready: Plan, arrays: Mapping[str, ArrayLike]
 ) -> tuple[dict[str, NDArray[np.float64]], tuple[int, ...], int]:
-    """The inputs as (rows, points) or (rows,), the leading axes they share, and the number of points."""
+    """Return the inputs as (rows, points) or (rows,), the leading axes they share, and the number of points."""
     per_point = {
         name: next((o.outputs[name].per_point for o in OPERATORS.values() if name in o.outputs), True)
         for name in ready.inputs

@@ -31,14 +31,14 @@ def deglitch(
     at : float, sequence of float, or text
         Energies in eV, absolute; text holds several, such as ``"8350.2 8361"``.
     width : float
-        Points within this of such an energy are left out, in eV.
+        Points within this of such an energy are excluded, in eV.
 
     Returns
     -------
     dict
-        ``deglitched_mu`` (unit of mu), shape (..., n), NaN at the points left out, which stands for ``mu`` in
-        whatever follows; ``deglitched_points``, how many were left out, and ``deglitch_quality``, shape (...).
-        There is no sigma: what stays is as measured.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``deglitched_mu`` replaces ``mu`` in the rest of the chain; NaN at the excluded points. There is no sigma: the other
+        points are as measured.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def deglitch(
 
     References
     ----------
-    None: what is left out, and where, stands in the parameters.
+    None: what is excluded, and where, is in the parameters.
 
     Examples
     --------
@@ -87,14 +87,17 @@ OPERATOR = Operator(
     func=deglitch,
     inputs=("energy", "mu"),
     outputs={
-        "deglitched_points": Output("1", "how many points were left out", integer=True),
+        "deglitched_points": Output("1", "how many points were excluded", integer=True),
         "deglitched_mu": Output("unit of mu", "mu without the points near the given energies", per_point=True),
         "deglitch_quality": QUALITY,
     },
     summary="Leave out the points near energies that a person names; nothing is detected or interpolated.",
-    source="none: what is left out stands in the parameters",
+    source="none: what is excluded is in the parameters",
     technique="xas",
-    parameters={"at": "energies in eV, absolute, one or several", "width": "how near points are left out, eV"},
+    parameters={
+        "at": "energies in eV, absolute, one or several",
+        "width": "distance within which points are excluded, eV",
+    },
     reasons=REASONS,
     replaces={"mu": "deglitched_mu"},
     example={"at": 8390.0},

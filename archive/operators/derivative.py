@@ -19,14 +19,14 @@ REASONS = common_reasons(3)
 FEATURE_REASONS = (
     *common_reasons(14),
     "the scan does not cover a window",
-    "taken with care: not every feature is a maximum of the derivative inside its window; NaN where not",
+    "suspect: not every feature is a maximum of the derivative inside its window; NaN where not",
 )
 NOT_COVERED, SOME_MISSING = 3, 4
 FEATURES = ("alpha", "beta", "gamma")
 
 
 def derivative(energy: ArrayLike, norm: ArrayLike) -> dict[str, Any]:
-    """First derivative of norm, second-order accurate on an uneven grid, one-sided at the ends.
+    """Differentiate norm, second-order accurate on an uneven grid, one-sided at the ends.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def derivative(energy: ArrayLike, norm: ArrayLike) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``dnorm`` (1/eV), ``dnorm_sigma`` (1/eV, statistical), shape (..., n), NaN where the input was;
-        ``derivative_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        NaN where the input was.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def derivative_features(
     half: float = 2.0,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Position and height of the maxima of the derivative in up to three windows: pre-edge, edge, feature C.
+    """Find position and height of the maxima of the derivative in up to three windows: pre-edge, edge, feature C.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def derivative_features(
     norm : array_like, shape (..., n)
         Normalized absorption.
     alpha_low, alpha_high, beta_low, beta_high, gamma_low, gamma_high : float
-        Windows in eV, absolute and fixed for a series. A feature without a window is left out (NaN).
+        Windows in eV, absolute and fixed for a series. A feature without a window is not computed (NaN).
     half : float
         Half width in eV of the fits, smaller than the features are wide.
     normalization : array_like, shape (..., 7), optional
@@ -131,8 +131,7 @@ def derivative_features(
     Returns
     -------
     dict
-        Shape (...), for each of alpha, beta, gamma: ``<name>_position`` (eV) and ``<name>_height`` (1/eV), each
-        with ``_sigma`` (statistical); ``derivative_features_quality``.
+        Outputs with the units and meanings of ``FEATURE_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -186,7 +185,7 @@ def derivative_features(
 
 
 def _steepest(batch: Batch, low: float, high: float, half: float) -> tuple[Floats, ...]:
-    """Vertex of the steepest local parabola of the derivative: position, sigma, height, sigma; NaN without one."""
+    """Find the highest vertex of the derivative's local parabolas: position, sigma, height, sigma; NaN without one."""
     x, y, count = batch.energy, batch.signals[0], batch.count
     noise = white_noise(x, y, count)
     steps = np.arange(low, high + 0.5 * half, 0.5 * half)

@@ -30,7 +30,7 @@ def difference(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Norm less that of a reference spectrum, on the spectrum's own energies.
+    """Subtract the norm of a reference spectrum, on the spectrum's own energies.
 
     Parameters
     ----------
@@ -51,9 +51,8 @@ def difference(
     Returns
     -------
     dict
-        ``difference`` (1), shape (..., n), NaN where the reference was not measured; ``difference_area`` (eV),
-        its integral, and ``difference_rms`` (1), the root of its mean square less what the noise alone gives (0
-        where that is more), each with ``_sigma``; ``difference_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``difference`` is NaN where the reference was not measured; ``difference_rms`` is 0 where noise alone gives more.
 
     Raises
     ------

@@ -21,8 +21,8 @@ STUDENT = 0.8
 """t of 68.3 % is 1 + 0.5/dof, and distances that share neighbors have 0.6 degrees of freedom each."""
 
 _FAR, _SEVERAL = (
-    "taken with care: the crossing lies more than `far` from e0",
-    ("taken with care: norm rises through the fraction more than once, the rise next to e0 was taken"),
+    "suspect: the crossing lies more than `far` from e0",
+    ("suspect: norm rises through the fraction more than once, the rise next to e0 was taken"),
 )
 _NO_SIGMA = f"no edge_energy_sigma: fewer than {NOISE_POINTS + 2} points in the pre-edge window"
 REASONS = (
@@ -54,7 +54,7 @@ def edge_energy(
     far: float = 10.0,
     ensemble: int = ENSEMBLE,
 ) -> dict[str, Any]:
-    """Energy where norm first rises through a fraction of the edge step, by linear interpolation.
+    """Find the energy where norm first rises through a fraction of the edge step, by linear interpolation.
 
     The rise is looked for from e0: where norm(e0) lies below `fraction`, the first upward crossing above e0,
     else the last one below it. On a spectrum that rises through the fraction once this is the first upward
@@ -65,7 +65,7 @@ def edge_energy(
     energy : array_like, shape (..., n)
         In eV, any order, NaN padding allowed.
     norm : array_like, shape (..., n)
-        Normalized absorption, as `normalize` returns it; points without a value are left out.
+        Normalized absorption, as `normalize` returns it; points without a value are excluded.
     e0 : array_like, shape (...)
         In eV.
     pre1, pre2, norm1, norm2, nnorm, nvict : array_like, shape (...), optional
@@ -80,9 +80,7 @@ def edge_energy(
     Returns
     -------
     dict
-        All of shape (...): ``edge_energy`` (eV); ``edge_energy_sigma`` (eV), statistical;
-        ``edge_energy_sigma_norm`` (eV), from the choice of windows; ``edge_energy_windows``, how many of the
-        ensemble gave a value; ``edge_energy_quality``, an index into ``OPERATOR.reasons``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -197,7 +195,7 @@ def _edge_energy_rows(
 
 
 def find_crossing(energy: Floats, norm: Floats, count: Ints, e0: Floats, fraction: float) -> tuple[Ints, Bools, Bools]:
-    """Index of the point before the rise through `fraction` next to e0; if there is one; if others precede.
+    """Return the index of the point before the rise through `fraction` next to e0; if there is one; if others precede.
 
     Rows as in `_grid.Rows`. Others count from the first point on.
     """
@@ -215,7 +213,7 @@ def find_crossing(energy: Floats, norm: Floats, count: Ints, e0: Floats, fractio
 
 
 def _known_windows(part: dict[str, Floats]) -> Windows:
-    """The windows as numbers everywhere; where they are not known, empty ones at e0."""
+    """Return the windows as numbers everywhere; where they are not known, empty ones at e0."""
     known = np.isfinite(part["pre1"] + part["pre2"] + part["norm1"] + part["norm2"]) & (part["nnorm"] >= 0)
     ends = [np.where(known, part[name], 0.0) for name in ("pre1", "pre2", "norm1", "norm2")]
     return Windows(ends[0], ends[1], ends[2], ends[3], np.where(known, part["nnorm"], 0).astype(np.intp))
@@ -232,7 +230,7 @@ def _sigma(
     crossing: Floats,
     fraction: float,
 ) -> Floats:
-    """Statistical standard uncertainty in eV; NaN where the pre-edge window is too short for the noise."""
+    """Return the statistical standard uncertainty in eV; NaN where the pre-edge window is too short for the noise."""
     e0 = part["e0"]
     cut = slice_windows(energy, count, e0, windows)
     noise = _point_noise(energy, norm, cut.pre_start, cut.pre_stop)
@@ -250,7 +248,7 @@ def _sigma(
 
 
 def _point_noise(energy: Floats, norm: Floats, start: Ints, stop: Ints) -> Floats:
-    """Standard deviation of a point of norm, from distances to the line between its two neighbors."""
+    """Estimate the standard deviation of a point of norm from distances to the line between its two neighbors."""
     inner = stop - start - 2
     able = inner >= NOISE_POINTS
     if not able.any():
@@ -281,7 +279,7 @@ def member_crossings(
     fraction: float,
     ensemble: int,
 ) -> Floats:
-    """Edge energy with every set of windows of the ensemble, in eV, shape (..., ensemble); NaN where there is none.
+    """Return the edge energy with every set of windows of the ensemble, in eV, shape (..., ensemble); NaN without one.
 
     Arguments as `edge_energy`. Members of one number stand for the same windows in every spectrum that has the
     same windows to begin with: differences between spectra are member by member.
@@ -328,7 +326,7 @@ def _sigma_norm(
     fraction: float,
     ensemble: int,
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Standard deviation of the crossing over the ensemble of windows, in eV, and how many gave one."""
+    """Return the standard deviation of the crossing over the ensemble of windows, in eV, and how many gave one."""
     if ensemble == 0:
         return np.full(len(count), np.nan), np.zeros(len(count), dtype=np.intp)
     crossings = _members(energy, norm, count, part, windows, left, fraction, ensemble)

@@ -22,8 +22,8 @@ REASONS = (
     "the reference has no edge energy",
     "cannot be normalized with the reference's windows (too few points, no step, or e0 outside the scan)",
     "no crossing: norm does not rise through the fraction next to the reference's e0",
-    "taken with care: the scan does not reach the ends of the reference's windows, so others were used",
-    "taken with care: the edge lies more than `far` from the reference's e0, or norm rises through more than once",
+    "suspect: the scan does not reach the ends of the reference's windows, so others were used",
+    "suspect: the edge lies more than `far` from the reference's e0, or norm rises through more than once",
     "no edge_shift_sigma: too few points in the pre-edge window of spectrum or reference",
 )
 BAD_REFERENCE, NOT_NORMALIZED, NO_CROSSING, CLIPPED, FAR, NO_SIGMA = range(1, 7)
@@ -52,7 +52,7 @@ def edge_shift(
     reference_energy: ArrayLike | None = None,
     reference_mu: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Edge energy less that of a reference spectrum, with the reference's windows for both.
+    """Subtract the edge energy of a reference spectrum, with the reference's windows for both.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def edge_shift(
     Returns
     -------
     dict
-        Shape (...): ``edge_shift`` (eV), ``edge_shift_sigma`` (eV, statistical, the reference's included),
-        ``edge_shift_sigma_norm`` (eV, from the choice of windows, the same for both), ``edge_shift_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
+        ``edge_shift_sigma`` includes that of the reference.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def edge_shift(
 
 
 def _edge(energy: ArrayLike, base: dict[str, Any], options: dict[str, float], ensemble: int) -> dict[str, Any]:
-    """Edge energy, its sigma, whether it is to be taken with care, and the crossings of the ensemble."""
+    """Return the edge energy, its sigma, whether it is suspect, and the crossings of the ensemble."""
     settings = [base[name] for name in ("e0", *WINDOWS, "nnorm", "nvict")]
     edge = edge_energy(energy, base["norm"], *settings, ensemble=0, **options)
     code = edge["edge_energy_quality"]
@@ -164,7 +164,7 @@ def _edge(energy: ArrayLike, base: dict[str, Any], options: dict[str, float], en
 
 
 def _spread(here: Floats, origin: Floats, ensemble: int) -> Floats:
-    """Standard deviation over the members of the difference; NaN where fewer than three quarters have one."""
+    """Return the standard deviation over the members of the difference; NaN where fewer than three quarters have one."""
     if ensemble == 0:
         return np.full(here.shape[:-1], np.nan)
     with np.errstate(all="ignore"):

@@ -23,8 +23,8 @@ from barospec.schemas.errors import CallError
 REASONS = (
     *common_reasons(14),
     "the scan does not cover the window",
-    "taken with care: no reference was named, so there is no change",
-    "taken with care: the reference does not cover the window, so there is no change",
+    "suspect: no reference was named, so there is no change",
+    "suspect: the reference does not cover the window, so there is no change",
 )
 NOT_COVERED, NO_REFERENCE, REFERENCE_SHORT = 3, 4, 5
 
@@ -42,7 +42,7 @@ def feature(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Height of norm at an energy and its area in a window, both fixed for a series; and their change.
+    """Measure the height of norm at an energy and its area in a window, both fixed for a series; and their change.
 
     Parameters
     ----------
@@ -67,9 +67,7 @@ def feature(
     Returns
     -------
     dict
-        Shape (...): ``feature_height`` (1), ``feature_area`` (eV), and their differences to the reference
-        ``feature_height_change``, ``feature_area_change``, each with ``_sigma`` (statistical);
-        ``feature_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -24,8 +24,8 @@ from barospec.schemas.errors import CallError
 REASONS = (
     *common_reasons(_e0.FEWEST),
     "no edge: the spectrum was not normalized, see normalize_quality",
-    "taken with care: not every definition gives a value; NaN where it does not",
-    "taken with care: the derivative has another maximum that is nearly as high, at e0_derivative_other",
+    "suspect: not every definition gives a value; NaN where it does not",
+    "suspect: the derivative has another maximum that is nearly as high, at e0_derivative_other",
 )
 NO_EDGE, SOME_MISSING, TWO_MAXIMA = 3, 4, 5
 
@@ -43,7 +43,7 @@ def find_e0(
     reach: float = 30.0,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Edge position by five definitions: steepest point, its refinement, fraction, integral, white line.
+    """Find the edge by five definitions: inflection point, its refinement, fraction, integral, white line.
 
     Parameters
     ----------
@@ -69,9 +69,7 @@ def find_e0(
     Returns
     -------
     dict
-        All in eV, shape (...): ``e0_derivative``, ``e0_derivative_other`` (NaN where there is none), ``e0_parabola``, ``e0_fraction``, ``e0_integral``,
-        ``e0_white_line``; for each but the first two ``<name>_sigma``; ``find_e0_quality``. The first two are points of
-        the scan and have no sigma: their uncertainty is the step there or more.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -80,10 +78,10 @@ def find_e0(
 
     Notes
     -----
-    ``e0_derivative`` is the steepest point as Larch finds it. Where the derivative has another maximum, 5 to 30 eV away,
-    that reaches 0.8 of it or is as high within noise, noise and grid decide between the two: the other is
-    ``e0_derivative_other``, and flagged. Slopes are compared over 1 eV on either side. ``e0_parabola`` is the vertex of the parabola that
-    the derivative follows within `half` of e0 (a cubic fitted to norm). ``e0_fraction`` is where norm rises
+    ``e0_derivative`` is the inflection point (maximum of the first derivative) as Larch finds it. Where the derivative
+    has another maximum, 5 to 30 eV away, that reaches 0.8 of it or is as high within noise, noise and grid decide
+    between the two: the other is ``e0_derivative_other``, and flagged. Slopes are compared over 1 eV on either side.
+    ``e0_parabola`` is the vertex of the parabola that the derivative follows within `half` of e0 (a cubic fitted to norm). ``e0_fraction`` is where norm rises
     through `fraction` next to e0. ``e0_integral`` is the mean energy over the levels of the rise::
 
         1/(level2 - level1) * integral of E(norm) d(norm) from level1 to level2
@@ -171,7 +169,7 @@ def _positions(
 
 
 def _crossing(batch: Batch, level: float) -> tuple[Floats, Floats, Any]:
-    """Where norm rises through `level` next to e0, what its points move it by, and whether it does."""
+    """Return where norm rises through `level` next to e0, what its points move it by, and whether it does."""
     energy, norm, rows = batch.energy, batch.signals[1], np.arange(len(batch.count))
     left, found, _ = find_crossing(energy, norm, batch.count, batch.numbers["e0"], level)
     low, step = at(norm, left), at(norm, left + 1) - at(norm, left)
@@ -186,7 +184,7 @@ def _crossing(batch: Batch, level: float) -> tuple[Floats, Floats, Any]:
 
 
 def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats]:
-    """Vertex of the derivative's parabola and its sigma: the inflection of a cubic fitted around e0."""
+    """Return the vertex of the derivative's parabola and its sigma: the inflection of a cubic fitted around e0."""
     energy, norm, count = batch.energy, batch.signals[1], batch.count
     start = at(energy, _grid.nearest(energy, batch.numbers["e0"]))
     center = start
@@ -204,7 +202,7 @@ def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats
 
 
 def drawn_along(energy: Floats, y: Floats, count: Ints, center: Floats, half: float, passes: int) -> Floats:
-    """How much farther an inflection moves than one cubic says, since the window of the cubic moves along with it.
+    """Return how much farther an inflection moves than one cubic says, since the window of the cubic moves along.
 
     ``1 + k + k^2 ...`` for so many passes, k the slope of the inflection found against the middle of the window.
     """
@@ -220,7 +218,7 @@ def drawn_along(energy: Floats, y: Floats, count: Ints, center: Floats, half: fl
 def local_cubic(
     energy: Floats, y: Floats, count: Ints, center: Floats, half: float
 ) -> tuple[Fit, Floats, Callable[[Floats], Floats]]:
-    """Cubic in t = (E - center)/width fitted within `half` of `center`, three points on either side at least.
+    """Fit a cubic in t = (E - center)/width within `half` of `center`, three points on either side at least.
 
     Returns the fit, the width, and what gives the weights of all points in ``terms @ coefficients``.
     """
@@ -245,7 +243,10 @@ OPERATOR = Operator(
     func=find_e0,
     inputs=("energy", "mu", "norm", "e0"),
     outputs={
-        "e0_derivative": Output("eV", "steepest point of mu, a point of the scan; no sigma: the step or more"),
+        "e0_derivative": Output(
+            "eV",
+            "inflection point of mu (maximum of the first derivative), a point of the scan; no sigma: the step or more",
+        ),
         "e0_derivative_other": Output(
             "eV", "another maximum of the derivative, nearly as high; NaN where there is none", rare=True
         ),
@@ -259,8 +260,8 @@ OPERATOR = Operator(
         "e0_white_line_sigma": Output("eV", "its statistical standard uncertainty"),
         "find_e0_quality": QUALITY,
     },
-    summary="Edge position by every definition: steepest point, parabola, fraction, integral, white line.",
-    source="steepest point: xraylarch 2026.3.1, find_e0; the others as defined here",
+    summary="Edge position by every definition: inflection point, parabola, fraction, integral, white line.",
+    source="inflection point: xraylarch 2026.3.1, find_e0; the others as defined here",
     technique="xas",
     parameters={
         "fraction": "fraction of the edge step for e0_fraction",

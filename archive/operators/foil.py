@@ -14,7 +14,7 @@ REASONS = common_reasons(1, "positive itrans and irefer")
 
 
 def foil(energy: ArrayLike, itrans: ArrayLike, irefer: ArrayLike) -> dict[str, Any]:
-    """Absorption of the foil behind the sample, ``murefer = ln(itrans / irefer)``.
+    """Form the absorption of the foil behind the sample, ``murefer = ln(itrans / irefer)``.
 
     Parameters
     ----------
@@ -26,8 +26,9 @@ def foil(energy: ArrayLike, itrans: ArrayLike, irefer: ArrayLike) -> dict[str, A
     Returns
     -------
     dict
-        ``murefer`` (1), shape (..., n), NaN where an intensity is not above 0; ``foil_quality``, shape (...).
-        It has no sigma of its own: `align` takes the noise from the curve.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``murefer`` is NaN where an intensity is not above 0. It has no sigma of its own: `align` takes the noise from
+        the curve.
 
     Raises
     ------

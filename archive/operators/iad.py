@@ -21,7 +21,7 @@ REASONS = (
     *common_reasons(20, "emission"),
     "no main line, or the scan does not reach over the window around it",
     "the reference, once aligned, does not reach over the window",
-    "taken with care: less than twice the floor of noise, so iad_limit is what can be said",
+    "suspect: less than twice the floor of noise, so iad_limit is what can be said",
     "no sigma, floor and correction: the noise of spectrum or reference is not known",
 )
 NOT_COVERED, REFERENCE_SHORT, UNDER_FLOOR, NO_NOISE = 3, 4, 5, 6
@@ -41,7 +41,7 @@ def iad(
     reference_emission: ArrayLike | None = None,
     reference_emission_sigma: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Integrated absolute difference to a reference, both of unit area on one window, less what noise adds.
+    """Integrate the absolute difference to a reference, both of unit area on one window, less what noise adds.
 
     Parameters
     ----------
@@ -52,19 +52,17 @@ def iad(
     below, above : float
         The window reaches from `below` under the main line to `above` over it, in eV.
     align : {"peak", "center", "none"}
-        What is laid on the reference's: the fitted top of the main line, the center of mass of the window, or
+        What is aligned with the reference's: the fitted top of the main line, the center of mass of the window, or
         nothing (energies as they are).
     smooth : float
-        Half width in eV of the window over which differences are smoothed before noise is told from structure.
+        Half width in eV of the window over which differences are smoothed before noise is separated from structure.
     reference_energy, reference_emission, reference_emission_sigma : array_like, shape (m,)
         The reference spectrum (``reference``).
 
     Returns
     -------
     dict
-        Shape (...): ``iad`` (1), corrected, and ``iad_sigma``; ``iad_raw`` (1), as it stands; ``iad_floor`` (1), what
-        two spectra of this noise give when they do not differ; ``iad_limit`` (1), upper limit at 95 %;
-        ``iad_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -83,7 +81,7 @@ def iad(
     m_i the mean of ``F(delta, s') - |delta|`` over the true differences delta that an observed d'_i may come from; how
     they are distributed is found from the spectrum itself, as a mixture of normal distributions of 0, 1, 2, 4 ... 32 s'
     of greatest likelihood. Identical spectra are then all width 0, and the mean of iad is 0 (single values may lie
-    below). In simulations of Ni Kb lines the bias is below 0.2 sigma for identical spectra and above twice the floor,
+    below). In simulations of Ni Kβ lines the bias is below 0.2 sigma for identical spectra and above twice the floor,
     up to 0.7 sigma downwards in between, where the result is a limit.
 
     ``iad_floor = sum w_i F(0, s_i)``. The sigma propagates the noise of all points of both spectra, the common
@@ -169,7 +167,7 @@ def _measure(
     mean = row_sum(weights * sign * np.where(used, curve, 0.0), count)
     change = np.where(used, weights * (sign - mean[:, None]), 0.0)
     sigma = np.sqrt(row_sum(change**2 * noise**2, count))
-    # Two main lines that noise has laid beside each other are a difference as well.
+    # Two main lines that noise has shifted against each other are a difference as well.
     beside = np.where(used, gradient * line_sigma[:, None], 0.0)
     corrected = without_noise(level, np.sqrt(left + beside**2), used, count)
     value = row_sum(np.where(used, weights * corrected, 0.0), count)
@@ -193,7 +191,7 @@ def _measure(
 
 
 def running_parabola(x: Floats, y: Floats, variance: Floats, used: Any, half: float) -> tuple[Floats, Floats]:
-    """Value at each point of the parabola fitted within `half` of it, and that value's variance.
+    """Return the value at each point of the parabola fitted within `half` of it, and that value's variance.
 
     Points are weighted alike; a point with fewer than four others in reach keeps its own value.
     """
@@ -240,7 +238,7 @@ def running_parabola(x: Floats, y: Floats, variance: Floats, used: Any, half: fl
 
 
 def _reach(x: Floats, used: Any, half: float) -> int:
-    """Largest number of points that any used point has within `half` on one side, 60 at most."""
+    """Return the largest number of points that any used point has within `half` on one side, 60 at most."""
     reach = 1
     while reach < min(60, x.shape[1] - 1):
         near = (x[:, reach:] - x[:, :-reach] <= half + 1e-9) & used[:, reach:] & used[:, :-reach]
@@ -272,8 +270,8 @@ OPERATOR = Operator(
     parameters={
         "below": "the window begins this far below the main line, eV",
         "above": "the window ends this far above the main line, eV",
-        "align": "what is laid on the reference's: peak, center (of mass) or none",
-        "smooth": "half width in eV over which differences are smoothed to tell noise from structure",
+        "align": "what is aligned with the reference's: peak, center (of mass) or none",
+        "smooth": "half width in eV over which differences are smoothed to separate noise from structure",
     },
     reasons=REASONS,
     references=References(

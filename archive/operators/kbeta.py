@@ -1,4 +1,4 @@
-"""The Kb main line: position, intensity of the Kb' satellite, first moment."""
+"""The Kβ main line: position, intensity of the Kβ′ satellite, first moment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _QUALITY = QUALITY
 def kbeta13_position(
     energy: ArrayLike, emission: ArrayLike, emission_sigma: ArrayLike, *, half: float = HALF
 ) -> dict[str, Any]:
-    """Position of the main line, from a fit and not from a point of the scan.
+    """Find the position of the main line, from a fit and not from a point of the scan.
 
     Parameters
     ----------
@@ -42,8 +42,7 @@ def kbeta13_position(
     Returns
     -------
     dict
-        ``kbeta13_position`` (eV) and ``kbeta13_position_sigma`` (statistical); ``kbeta13_position_quality``; shape
-        (...).
+        Outputs with the units and meanings of ``POSITION_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -88,7 +87,7 @@ POSITION_OPERATOR = Operator(
         "kbeta13_position_sigma": Output("eV", _SIGMA),
         "kbeta13_position_quality": _QUALITY,
     },
-    summary="Position of the Kb1,3 line from a fit around its top.",
+    summary="Position of the Kβ1,3 line from a fit around its top.",
     source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",
     technique="xes",
     parameters={"half": "half width in eV of the quartic fitted around the top"},
@@ -107,7 +106,7 @@ def kbeta_prime(
     distance: float = 16.0,
     half: float = 1.0,
 ) -> dict[str, Any]:
-    """Intensity of the Kb' satellite: its share of the area, and the height at its place.
+    """Measure the Kβ′ satellite: its share of the area, and the height at its position.
 
     Parameters
     ----------
@@ -125,8 +124,7 @@ def kbeta_prime(
     Returns
     -------
     dict
-        Shape (...): ``kbeta_prime_area`` (1), the satellite's share of the area, ``kbeta_prime_height`` (1), the
-        height over that of the main line, each with ``_sigma`` (statistical); ``kbeta_prime_quality``.
+        Outputs with the units and meanings of ``PRIME_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -183,7 +181,7 @@ def kbeta_prime(
 
 
 def _slope_with(x: Floats, y: Floats, count: Ints, line: Floats, ends: tuple[float, float, float]) -> Floats:
-    """How much the satellite's share of the area changes with the place of the line, in 1/eV."""
+    """Return how much the satellite's share of the area changes with the position of the line, in 1/eV."""
     w1, w2, above = ends
     shares = []
     for moved in (line - 0.2, line + 0.2):
@@ -205,7 +203,7 @@ PRIME_OPERATOR = Operator(
         "kbeta_prime_height_sigma": Output("1", _SIGMA),
         "kbeta_prime_quality": _QUALITY,
     },
-    summary="Intensity of the Kb' satellite as a share of the area, and as a height.",
+    summary="Intensity of the Kβ′ satellite as a share of the area, and as a height.",
     source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",
     technique="xes",
     parameters={
@@ -227,7 +225,7 @@ MOMENT_REASONS = (
 def first_moment(
     energy: ArrayLike, emission: ArrayLike, emission_sigma: ArrayLike, *, level: float = 0.3
 ) -> dict[str, Any]:
-    """First moment of the main line above a fraction of its maximum.
+    """Compute the first moment of the main line above a fraction of its maximum.
 
     Parameters
     ----------
@@ -241,7 +239,7 @@ def first_moment(
     Returns
     -------
     dict
-        ``first_moment`` (eV), ``first_moment_sigma`` (statistical), ``first_moment_quality``; shape (...).
+        Outputs with the units and meanings of ``MOMENT_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -293,7 +291,7 @@ def first_moment(
 
 
 def crossings(x: Any, y: Any, count: Any, center: Any, level: Any) -> tuple[Any, Any, Any]:
-    """Nearest energies on either side of `center` where y falls below `level` (per row); and whether both exist."""
+    """Find the nearest energies on either side of `center` where y falls below `level` (per row); whether both exist."""
     inside = np.arange(x.shape[1]) < count[:, None]
     under = (y < level[:, None]) & inside
     column = np.arange(x.shape[1])
@@ -311,7 +309,7 @@ def crossings(x: Any, y: Any, count: Any, center: Any, level: Any) -> tuple[Any,
 
 
 def _slope(x: Any, y: Any, count: Any, where: Any) -> Any:
-    """Mean slope of y within 1 eV of `where`."""
+    """Return the mean slope of y within 1 eV of `where`."""
     low, high = value_at(x, y, count, where - 1.0), value_at(x, y, count, where + 1.0)
     return np.abs(high - low) / 2.0
 

@@ -28,7 +28,7 @@ MOST = 8
 REASONS = (
     *common_reasons(14),
     "the scan does not cover the window",
-    "the references are too alike in the window to be told apart",
+    "the references are too alike in the window to be distinguished",
     "a reference does not cover the window",
 )
 NOT_COVERED, ALIKE, REFERENCE_SHORT = 3, 4, 5
@@ -47,7 +47,7 @@ def lcf(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Fractions of reference spectra that make up a spectrum (linear-combination fit).
+    """Fit the fractions of reference spectra that make up a spectrum (linear-combination fit).
 
     Parameters
     ----------
@@ -72,9 +72,7 @@ def lcf(
     Returns
     -------
     dict
-        ``lcf_fraction`` (1), shape (..., references), and ``lcf_fraction_sigma``; ``lcf_r_factor`` (1), squared
-        residuals over squared values; ``lcf_chi2`` (1), squared residuals over noise and degrees of freedom;
-        ``lcf_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per reference (..., references).
 
     Raises
     ------
@@ -159,7 +157,7 @@ def _references(energy: ArrayLike | None, norm: ArrayLike | None, normalization:
 def _fit(
     curves: list[Floats], y: Floats, weight: Floats, count: Any, sum_to_one: bool, nonnegative: bool
 ) -> tuple[Floats, list[Floats], Floats, Floats]:
-    """Best fractions over all subsets that are allowed, the kernel of each, squares, number used."""
+    """Return the best fractions over all subsets that are allowed, the kernel of each, squares, number used."""
     size, rows = len(curves), len(y)
     best = np.full(rows, np.inf)
     fractions, kernels = np.full((rows, size), np.nan), [np.zeros_like(y) for _ in curves]
@@ -177,7 +175,7 @@ def _fit(
         kernels = [np.where(allowed[:, None], new, old) for new, old in zip(weights, kernels, strict=True)]
         used = np.where(allowed, len(subset), used)
         if number == 0:
-            # Where the whole set cannot be told apart, a part of it proves nothing.
+            # Where the whole set cannot be distinguished, a part of it proves nothing.
             alike = ~solved
     return fractions, kernels, np.where(alike | ~np.isfinite(best), np.nan, best), used
 
@@ -185,7 +183,7 @@ def _fit(
 def _subset(
     curves: list[Floats], y: Floats, weight: Floats, count: Any, subset: tuple[int, ...], size: int, one: bool
 ) -> tuple[Floats, list[Floats], Floats, Any]:
-    """Fractions of the subset, the kernel of each on the points (0 where a fraction is not free), squares, done."""
+    """Fit the fractions of the subset; return them, their kernels on the points (0 where not free), squares, done."""
     rows = len(y)
     fractions, kernels = np.zeros((rows, size)), [np.zeros_like(y) for _ in range(size)]
     *free, last = subset

@@ -12,7 +12,7 @@ from barospec.schemas.errors import CallError
 
 
 def merge(energy: ArrayLike, curves: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:
-    """Mean of repeated curves on the energies of the first, point by point.
+    """Average repeated curves on the energies of the first, point by point.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def merge(energy: ArrayLike, curves: ArrayLike, weights: ArrayLike | None = None
 
 
 def merge_numbers(value: ArrayLike, sigma: ArrayLike) -> tuple[float, float]:
-    """Mean of repeated numbers and its sigma: from theirs, or from their scatter where that is larger.
+    """Average repeated numbers; sigma from theirs, or from their scatter where that is larger.
 
     Parameters
     ----------
     value, sigma : array_like, shape (repeats,)
-        Values without a number do not count; a sigma that is not known leaves the scatter alone to tell.
+        Values without a number do not count; where a sigma is not known, the scatter alone counts.
 
     Returns
     -------

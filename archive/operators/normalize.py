@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from barospec.archive.operators import _grid
-from barospec.archive.operators._e0 import FEWEST, find_e0, find_plain
+from barospec.archive.operators._e0 import FEWEST, find_e0
 from barospec.archive.operators._fit import Polynomials, fit_polynomials
 from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
-from barospec.archive.operators._speed import frozen, kernels
 from barospec.archive.operators._windows import (
     CONSTANT_PRE_EDGE,
     E0_OUTSIDE,
@@ -32,7 +31,6 @@ from barospec.schemas.errors import CallError
 
 MAX_DEGREE = 5
 CURVES = ("norm", "flat", "pre_edge", "post_edge")
-_UNWANTED = np.empty((0, 0))
 
 REASONS = (
     "ok",
@@ -42,8 +40,8 @@ REASONS = (
     "the given e0 lies outside the scan",
     "edge step not positive",
     "too few points above the edge for the post-edge fit",
-    "taken with care: fewer than 3 steps in the pre-edge window, a constant was subtracted instead of a line",
-    "taken with care: fewer than 5 points in the post-edge window, the degree was lowered",
+    "suspect: fewer than 3 steps in the pre-edge window, a constant was subtracted instead of a line",
+    "suspect: fewer than 5 points in the post-edge window, the degree was lowered",
 )
 
 
@@ -74,10 +72,10 @@ def normalize(
     energy : array_like, shape (..., n)
         In eV. One axis for all spectra, or one each; any order. Repeated energies are moved up by 0.0005 eV.
     mu : array_like, shape (..., n)
-        Absorption, any scale. Points without a finite energy and mu are left out; padding with NaN is one
+        Absorption, any scale. Points without a finite energy and mu are excluded; padding with NaN is one
         case.
     e0 : float or array_like of shape (...), optional
-        Edge energy in eV. Default: the steepest point, see Notes.
+        Edge energy in eV. Default: the inflection point, see Notes.
     pre1, pre2, norm1, norm2 : float, optional
         Window ends in eV relative to e0. Default: pre1 from the second point, to 5 eV (2 eV with 20 points or
         fewer below e0); pre2 half of it; norm2 from the last point, to 5 eV; norm1 a third of norm2 in 5 eV,
@@ -95,11 +93,9 @@ def normalize(
     Returns
     -------
     dict
-        ``norm``, ``flat`` (1), ``pre_edge``, ``post_edge`` (unit of mu), shape (..., n), NaN where the input
-        was; ``e0`` (eV), ``edge_step`` (unit of mu), the windows used ``pre1``, ``pre2``, ``norm1``,
-        ``norm2`` (eV), shape (...); ``nnorm``, ``nvict`` as used (integers, -1 where nothing was done);
-        ``normalize_quality``, an index into ``OPERATOR.reasons``. Nothing here is an uncertainty: the choice
-        of windows is the largest one and `edge_energy` propagates it.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        Per-point outputs are NaN where the input was. Nothing here is an uncertainty: the choice of windows is the
+        largest one and `edge_energy` propagates it.
 
     Raises
     ------
@@ -164,7 +160,7 @@ def _check(
 
 
 def fit_edge(energy: Floats, mu: Floats, cut: Slices, nvict: NDArray[np.int64]) -> tuple[Floats, Polynomials]:
-    """The pre-edge on every point and the post-edge polynomial above it."""
+    """Fit the pre-edge on every point and the post-edge polynomial above it."""
     straight = (~cut.constant).astype(np.intp)
     if not nvict.any():
         pre_edge = fit_polynomials(energy, mu, cut.pre_start, cut.pre_stop, straight)(energy)
@@ -192,7 +188,7 @@ def _normalize_rows(
         integers={name: np.full(total, -1, dtype=np.int16) for name in ("nnorm", "nvict")},
         quality=np.where(rows.count < FEWEST, FEW_POINTS, 0).astype(np.uint8),
     )
-    able = (done.quality == 0) & ~_compiled_rows(rows, given, asked, nnorm, nvict, done)
+    able = done.quality == 0
     if able.any():
         pick: Any = slice(None) if able.all() else able
         energy, mu, count = rows.energy[pick], rows.signals[0][pick], rows.count[pick]
@@ -231,49 +227,6 @@ class _Done:
         self.quality[where] = other.quality
 
 
-def _compiled_rows(
-    rows: _grid.Rows,
-    given: Floats | None,
-    asked: tuple[float | None, ...],
-    nnorm: int | None,
-    nvict: int,
-    done: _Done,
-) -> Bools:
-    """Do the plain rows with the compiled kernels, where there are any; which rows are done."""
-    compiled = kernels()
-    todo: Bools = rows.plain & (done.quality == 0)
-    if compiled is None or nvict or not todo.any():
-        return np.zeros_like(todo)
-    e0 = done.numbers["e0"]
-    if given is None:
-        e0[:] = find_plain(rows, todo, compiled)
-        done.quality[todo & np.isnan(e0)] = NO_EDGE
-    else:
-        e0[:] = given
-        inside = (given >= rows.energy[:, 1] - TIE) & (given <= at(rows.energy, rows.count - 2) + TIE)
-        done.quality[todo & ~inside] = E0_OUTSIDE
-    order = np.nonzero(todo)[0]
-    if len(rows.grids) < len(order):
-        # What depends on e0 and the grid alone is made once for rows that follow each other.
-        order = order[np.argsort(e0[order], kind="stable")]
-    compiled.normalize_rows(
-        frozen(rows.grids),
-        rows.grid,
-        frozen(rows.signals[0]),
-        rows.count,
-        order,
-        e0,
-        np.array([np.nan if end is None else float(end) for end in asked]),
-        -1 if nnorm is None else int(nnorm),
-        tuple(done.per_point.get(name, _UNWANTED) for name in CURVES),
-        tuple(done.numbers[name] for name in ("edge_step", "pre1", "pre2", "norm1", "norm2")),
-        done.integers["nnorm"],
-        done.quality,
-    )
-    done.integers["nvict"][todo] = 0
-    return todo
-
-
 def _normalize_able(
     energy: Floats,
     mu: Floats,
@@ -283,7 +236,7 @@ def _normalize_able(
     nnorm: int | None,
     nvict: int,
 ) -> _Done:
-    """All numbers of rows that have points enough; rows that fail later hold numbers without meaning."""
+    """Compute all numbers of rows that have points enough; rows that fail later hold numbers without meaning."""
     quality = np.zeros(len(count), dtype=np.uint8)
     energy, hopeless = _grid.nudge(energy)
     energy, again = _grid.nudge(energy)
@@ -324,7 +277,7 @@ def _normalize_able(
             "norm1": windows.norm1,
             "norm2": windows.norm2,
         },
-        integers={"nnorm": cut.nnorm, "nvict": used_nvict},
+        integers={"nnorm": cut.nnorm.astype(np.int16), "nvict": used_nvict.astype(np.int16)},
         quality=quality,
     )
 
@@ -337,7 +290,7 @@ OPERATOR = Operator(
     outputs={
         "norm": Output("1", "normalized absorption: (mu - pre_edge) / edge_step", per_point=True),
         "flat": Output("1", "norm without the post-edge curvature from e0 up", per_point=True),
-        "e0": Output("eV", "edge energy: given, or the steepest point of mu(E)"),
+        "e0": Output("eV", "edge energy: given, or the inflection point of mu(E) (maximum of the first derivative)"),
         "edge_step": Output("unit of mu", "post_edge - pre_edge at the point nearest e0"),
         "pre_edge": Output("unit of mu", "pre-edge line", per_point=True),
         "post_edge": Output("unit of mu", "post-edge polynomial", per_point=True),
@@ -356,7 +309,7 @@ OPERATOR = Operator(
     ),
     technique="xas",
     parameters={
-        "e0": "edge energy in eV; default: the steepest point of mu(E)",
+        "e0": "edge energy in eV; default: the inflection point of mu(E)",
         "pre1": "lower end of the pre-edge window, eV relative to e0; default: the second point, to 5 eV",
         "pre2": "upper end of the pre-edge window, eV relative to e0; default: half of pre1",
         "norm1": "lower end of the post-edge window, eV relative to e0; default: norm2/3 to 5 eV, at most 25",

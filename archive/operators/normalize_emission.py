@@ -48,9 +48,8 @@ def normalize_emission(
     Returns
     -------
     dict
-        ``emission`` (1 for the maximum, 1/eV for the area) and ``emission_sigma`` (the standard uncertainty of each
-        point), shape (..., n); ``emission_scale`` (unit of intensity, times eV for the area), what was divided by,
-        and ``emission_scale_sigma``; ``normalize_emission_quality``, shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...), per point (..., n).
+        ``emission`` is in 1/eV and ``emission_scale`` in unit of intensity times eV where the area is 1.
 
     Raises
     ------
@@ -65,7 +64,7 @@ def normalize_emission(
 
     References
     ----------
-    Maximum of Kb1,3 scaled to 1 as in E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure"
+    Maximum of Kβ1,3 scaled to 1 as in E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure"
     (2024); unit area as for integrated absolute differences: Inorg. Chem. 59,
     12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
 

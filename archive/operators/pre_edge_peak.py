@@ -30,7 +30,7 @@ REASONS = (
     "the scan does not cover the windows",
     "fewer than 7 points in the windows of the baseline",
     "the baseline does not describe norm in its windows: the residual is more than 0.02 or the fit has no end",
-    "taken with care: no maximum inside the window of the peak, so there is no position and no height",
+    "suspect: no maximum inside the window of the peak, so there is no position and no height",
 )
 NO_EDGE, NOT_COVERED, FEW_BASELINE, NOT_CONVERGED, NO_MAXIMUM = range(3, 8)
 LARGEST_MISFIT = 0.02
@@ -57,7 +57,7 @@ def pre_edge_peak(
     half: float = 1.0,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Area, height, centroid and position of the pre-edge peak above a line plus the tail of a Lorentzian.
+    """Measure area, height, centroid and position of the pre-edge peak above a line plus the tail of a Lorentzian.
 
     Parameters
     ----------
@@ -82,8 +82,7 @@ def pre_edge_peak(
     Returns
     -------
     dict
-        Shape (...): ``pre_edge_area`` (eV), ``pre_edge_height`` (1), ``pre_edge_centroid`` (eV),
-        ``pre_edge_position`` (eV), each with ``_sigma``; ``pre_edge_peak_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -98,7 +97,7 @@ def pre_edge_peak(
         centroid = integral of E p / area
         position, height: maximum of a cubic fitted to p around its highest point
 
-    A tail hardly tells a Lorentzian's place from its width. Both are therefore held, as if they had been measured
+    A tail hardly separates a Lorentzian's position from its width. Both are therefore held, as if they had been measured
     once: 10 +- 5 eV above the anchor and 7 +- 3.5 eV, against the noise of the points (0.0003 at least), which decides
     nothing where the data do. Larch weighs all points alike in its centroid, which is biased on uneven grids.
 
@@ -153,7 +152,7 @@ class _Windows:
 
 
 def _baseline(x: Floats, parameters: Floats) -> tuple[Floats, list[Floats]]:
-    """Line plus Lorentzian in units of 10 eV; its values and derivatives by the five parameters."""
+    """Return values and derivatives (by the five parameters) of line plus Lorentzian, in units of 10 eV."""
     a, c, d, f, g = (parameters[:, k, None] for k in range(5))
     u = (x - f) / g
     shape = 1.0 / (1.0 + u * u)
@@ -197,7 +196,7 @@ def _measure(batch: Batch, windows: _Windows, half: float) -> dict[str, Floats]:
     centroid = row_sum(weights * moment * peak, count) / area
 
     def sigma(kernel: Floats) -> Floats:
-        """Of a result with this kernel on the peak: the points that made the baseline count as well."""
+        """Return the sigma of a result with this kernel on the peak: the points that made the baseline count as well."""
         own = cut.take(kernel)
         gradient = np.stack([row_sum(own * slope, near) for slope in slopes], axis=1)
         whole = cut.put(own - fit.kernel(slopes, fitted, gradient))

@@ -1,4 +1,4 @@
-"""What an operator is: a record around a pure batch function."""
+"""Operator: a record around a pure batch function."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ OUTPUT_UNITS = ("1/eV", "1/GPa", "unit of mu", "unit of intensity")
 """Units of results beside those of `barospec.schemas.units`; scales of a curve as recorded have no unit of their own."""
 
 
+# Version 0.1.0 worded reasons so; the words of CF attributes are names in users' programs and stay.
+_KEPT_WORDS = {"suspect:": "care", "distinguished": "told apart"}
+
+
 def _word(reason: str) -> str:
-    """A reason in small letters, digits and underscores, without what it adds in brackets."""
-    plain = re.sub(r"\([^)]*\)", "", reason.replace("taken with care:", "care").lower())
+    """Return a reason in small letters, digits and underscores, without what it adds in brackets."""
+    for now, kept in _KEPT_WORDS.items():
+        reason = reason.replace(now, kept)
+    plain = re.sub(r"\([^)]*\)", "", reason.lower())
     return re.sub(r"[^0-9a-z.+-]+", "_", plain).strip("_.")
 
 
@@ -107,13 +113,13 @@ class Operator:
     technique : str
         ``xas``, ``xes``, or empty for both.
     parameters : mapping of str to str
-        Meaning (with unit) of each keyword of `func`, those of `references` left out.
+        Meaning (with unit) of each keyword of `func`, without those of `references`.
     reasons : tuple of str
         What the code in the output ``<name>_quality`` means: 0 is always "ok".
     references : References, optional
         Spectra that it compares with.
     replaces : mapping of str to str
-        Array -> output that stands in its place for every operator that follows in the chain.
+        Array -> output that replaces it for every operator that follows in the chain.
     optional : mapping of str to tuple of str
         Keyword of `func` -> numbers per spectrum that become its last axis, where the data or the steps before have all
         of them: what a result can do without, such as the windows of a normalization.
@@ -141,7 +147,7 @@ class Operator:
     fills: bool = False
 
     def kind_of_sigma(self, output: str) -> str:
-        """What an uncertainty among the outputs is made of; empty for what is none.
+        """Return what an uncertainty among the outputs is made of; empty for what is none.
 
         >>> from barospec.archive.operators.registry import find_operator
         >>> find_operator("edge_energy").kind_of_sigma("edge_energy_sigma_norm")

@@ -66,7 +66,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 def find_operator(name: str) -> Operator:
-    """The operator of that name.
+    """Return the operator of that name.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Uncertainties by doing it again: the whole chain over curves with other noise, references included.
 
-What `propagated` sigmas linearize and leave out (an automatic e0, the choice of a highest point) is in these.
+What `propagated` sigmas linearize and omit (an automatic e0, the choice of a highest point) is in these.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check(kind: str, replicas: int) -> None:
 
 
 def noise_of(name: str, energy: ArrayLike, signal: ArrayLike, kind: str) -> Floats:
-    """Standard deviation of every point of curves, shape of `signal`.
+    """Estimate the standard deviation of every point of curves, shape of `signal`.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def noise_of(name: str, energy: ArrayLike, signal: ArrayLike, kind: str) -> Floa
 
 
 def _again(curve: Floats, sigma: Floats, replicas: int) -> Floats:
-    """The curve with other noise, (replicas, n); the same for the same curve, wherever it stands."""
+    """Return the curve with other noise, (replicas, n); the same for the same curve, wherever it occurs."""
     real = np.flatnonzero(np.isfinite(curve) & np.isfinite(sigma))
     seed = hashlib.sha256(np.ascontiguousarray(curve[real]).tobytes()).digest()
     out = np.tile(curve, (replicas, 1))
@@ -95,7 +95,7 @@ def _again(curve: Floats, sigma: Floats, replicas: int) -> Floats:
 
 
 def _replicas(arrays: Mapping[str, ArrayLike], kind: str, replicas: int) -> dict[str, Floats]:
-    """For each signal, (replicas, rows, n)."""
+    """Return (replicas, rows, n) for each signal."""
     energy = np.asarray(arrays["energy"], dtype=np.float64)
     out = {}
     for name in SIGNALS:
@@ -115,7 +115,7 @@ def run_again(
     kind: str,
     replicas: int = REPLICAS,
 ) -> dict[str, NDArray[Any]]:
-    """Results of a chain with the sigmas of its numbers found by repetition.
+    """Run a chain and find the sigmas of its numbers by repetition.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Equivalence:
 def equivalence_of(
     change: float, sigma: float, dof: float, *, margin: float | None = None, confidence: float = 0.95
 ) -> Equivalence:
-    """Two one-sided tests of a change against +-margin.
+    """Test a change against +-margin by two one-sided tests.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def equivalence(
     margin: float | None = None,
     confidence: float = 0.95,
 ) -> Equivalence:
-    """How much y changes over the whole range of x at most: "does not move, less than 0.03 eV at 95 %".
+    """Bound the change of y over the whole range of x: "does not move, less than 0.03 eV at 95 %".
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Comparison:
 
 
 def compare_slopes(first: Line, second: Line, *, confidence: float = 0.95) -> Comparison:
-    """Whether two series have the same slope, such as edge shift against bond length of two compounds.
+    """Compare the slopes of two series, such as edge shift against bond length of two compounds.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def compare_slopes(first: Line, second: Line, *, confidence: float = 0.95) -> Co
 
 
 def compare_values(first: float, first_sigma: float, second: float, second_sigma: float) -> Comparison:
-    """Two independent estimates of one number side by side, such as the valence from the edge and from Kb2,5.
+    """Compare two independent estimates of one number, such as the valence from the edge and from Kβ2,5.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def compare_values(first: float, first_sigma: float, second: float, second_sigma
 def structural_correction(
     edge_energy: ArrayLike, bond_length: ArrayLike, *, per_bond_length: float, at: float, sigma: float = 0.0
 ) -> tuple[Floats, Floats]:
-    """Edge energies of one sample without the part that its contraction makes.
+    """Subtract from edge energies of one sample the part that its contraction makes.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def components(
     centered: bool = True,
     confidence: float = 0.95,
 ) -> Components:
-    """Principal components over a window, with the number of them that noise does not explain.
+    """Find the principal components over a window, and the number of them that noise does not explain.
 
     Parameters
     ----------

@@ -53,12 +53,12 @@ class Line:
     count: int
 
     def at(self, x: ArrayLike) -> Floats:
-        """Value of the line at x."""
+        """Evaluate the line at x."""
         value: Floats = self.center + self.slope * (np.asarray(x, dtype=np.float64) - self.x_middle)
         return value
 
     def band(self, x: ArrayLike, confidence: float = 0.95) -> Floats:
-        """Half width of the confidence band of the line (of its mean, not of single points) at x."""
+        """Return the half width of the confidence band of the line (of its mean, not of single points) at x."""
         distance = np.asarray(x, dtype=np.float64) - self.x_middle
         sigma = np.hypot(self.center_sigma, self.slope_sigma * distance)
         half: Floats = stats.t.ppf(0.5 + 0.5 * confidence, max(self.dof, 1)) * sigma
@@ -66,7 +66,7 @@ class Line:
 
 
 def usable(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None, fewest: int) -> tuple[Floats, Floats, Floats]:
-    """The points with a number in x and y, by rising x; sigma is NaN everywhere when any of them has none.
+    """Return the points with a number in x and y, by rising x; sigma is NaN everywhere when any of them has none.
 
     Raises
     ------
@@ -93,12 +93,12 @@ def usable(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None, fewest: int) -> 
 
 
 def fit_line(x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None) -> Line:
-    """Weighted least-squares line.
+    """Fit a line by weighted least squares.
 
     Parameters
     ----------
     x, y : array_like, shape (n,)
-        Condition and quantity; points without a number are left out.
+        Condition and quantity; points without a number are excluded.
     sigma : array_like, shape (n,), optional
         Standard uncertainties of y. Where one is not known none is used: points then count alike and their scatter
         gives the uncertainties.
@@ -176,14 +176,14 @@ class Break:
     value: float
 
     def at(self, x: ArrayLike) -> Floats:
-        """Value of the broken line at x."""
+        """Evaluate the broken line at x."""
         away = np.asarray(x, dtype=np.float64) - self.position
         found: Floats = self.value + np.where(away < 0, self.slope_before, self.slope_behind) * away
         return found
 
 
 def _broken(x: Floats, y: Floats, w: Floats, places: Floats) -> Floats:
-    """Weighted sum of squares of the best broken line for each place of the break; y of shape (n, series)."""
+    """Return the weighted sum of squares of the best broken line for each place of the break; y of shape (n, series)."""
     root = np.sqrt(w)[:, None]
     out = np.empty((len(places), y.shape[1]))
     for k, place in enumerate(places):
@@ -198,7 +198,7 @@ def _broken(x: Floats, y: Floats, w: Floats, places: Floats) -> Floats:
 def fit_breakpoint(
     x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None, *, confidence: float = 0.95, seed: int = 0
 ) -> Break:
-    """Best place of a change of slope, and how significant it is.
+    """Find the best place of a change of slope, and how significant it is.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def fit_breakpoint(
 def _slopes(
     x: Floats, y: Floats, w: Floats, place: float, unit: float
 ) -> tuple[float, tuple[float, float, float, float]]:
-    """Value where two lines meet, and the slope before it and behind it, each with its sigma."""
+    """Return the value where two lines meet, and the slope before it and behind it, each with its sigma."""
     below, above = np.minimum(x - place, 0.0), np.maximum(x - place, 0.0)
     terms = np.stack([np.ones_like(x), below, above], axis=1)
     inverse = np.linalg.inv(terms.T @ (terms * w[:, None]))

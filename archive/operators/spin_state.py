@@ -1,4 +1,4 @@
-"""Low-spin and high-spin shares of a Kb line, with an upper limit on the high-spin share."""
+"""Low-spin and high-spin shares of a Kβ line, with an upper limit on the high-spin share."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ REASONS = (
     *common_reasons(20, "emission"),
     "no main line, or the scan does not reach over the window around it",
     "a reference, once aligned, does not reach over the window",
-    "the two references are too alike to be told apart",
+    "the two references are too alike to be distinguished",
     "the noise of spectrum or references is not known",
-    "taken with care: the share lies beyond the references by more than three sigmas",
+    "suspect: the share lies beyond the references by more than three sigmas",
 )
 NOT_COVERED, REFERENCE_SHORT, ALIKE, NO_NOISE, BEYOND = range(3, 8)
 
@@ -39,7 +39,7 @@ def spin_state(
     reference_emission: ArrayLike | None = None,
     reference_emission_sigma: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Share of a high-spin reference in a spectrum that is fitted by a low-spin and a high-spin one.
+    """Fit the share of a high-spin reference in a spectrum described by a low-spin and a high-spin one.
 
     Parameters
     ----------
@@ -57,9 +57,7 @@ def spin_state(
     Returns
     -------
     dict
-        Shape (...): ``high_spin`` (1), the share within [0, 1], ``high_spin_sigma``, ``high_spin_limit`` (1), its upper
-        limit, ``high_spin_free`` (1), the share as fitted, which may lie outside [0, 1]; ``spin_chi2`` (1), squared
-        residuals over noise and degrees of freedom; ``spin_state_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -77,7 +75,7 @@ def spin_state(
 
     References
     ----------
-    Least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
+    Least squares; spin sensitivity of Kβ: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620.
 
     Examples
     --------
@@ -133,7 +131,7 @@ def spin_state(
         for one, curve in ((low, ls), (high, hs)):
             ahead, _ = laid_on(x, one[1].line[0] - own.line + 0.1, one)
             tilts.append(row_sum(kernel * np.where(used & np.isfinite(ahead), (ahead - curve) / 0.1, 0.0), count))
-        # The three main lines are laid on each other as well as noise lets them.
+        # The three main lines are aligned as well as noise permits.
         for tilt, line in (
             ((1 - f) * tilts[0], low[1].line_sigma[0]),
             (f * tilts[1], high[1].line_sigma[0]),
@@ -152,7 +150,7 @@ def spin_state(
 
 
 def upper_limit(value: Floats, sigma: Floats, confidence: float) -> Floats:
-    """Limit below which a share in [0, 1] lies with `confidence`, from a normal likelihood and a flat prior.
+    """Return the limit that a share in [0, 1] is below with `confidence`, from a normal likelihood and a flat prior.
 
     >>> upper_limit(np.array([0.0]), np.array([0.1]), 0.95).round(3).tolist()
     [0.196]
@@ -200,7 +198,7 @@ OPERATOR = Operator(
         "spin_state_quality": QUALITY,
     },
     summary="High-spin share from a fit by a low-spin and a high-spin reference, with its upper limit.",
-    source="least squares; spin sensitivity of Kb: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620",
+    source="least squares; spin sensitivity of Kβ: Inorg. Chem. 59, 12518 (2020), doi:10.1021/acs.inorgchem.0c01620",
     technique="xes",
     parameters={
         "below": "the window begins this far below the main line, eV",

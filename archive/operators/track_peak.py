@@ -33,7 +33,7 @@ def track_peak(
     degree: int = 3,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Position and height of the highest maximum between two energies that are the same for a whole series.
+    """Find position and height of the highest maximum between two energies that are the same for a whole series.
 
     Parameters
     ----------
@@ -55,8 +55,7 @@ def track_peak(
     Returns
     -------
     dict
-        Shape (...): ``peak_position`` (eV), ``peak_height`` (1), each with ``_sigma`` (statistical);
-        ``track_peak_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -16,15 +16,15 @@ from barospec.schemas.errors import CallError
 REASONS = (
     "ok",
     "no position, see the quality of the step before",
-    "taken with care: extrapolated, the position lies beyond the references",
+    "suspect: extrapolated, the position lies beyond the references",
     "no sigma: that of the position or of a reference is not known",
-    "taken with care: extrapolated, and no sigma",
+    "suspect: extrapolated, and no sigma",
 )
 NO_POSITION, EXTRAPOLATED, NO_SIGMA, BOTH = range(1, 5)
 
 
 def _calibrated(position: Floats, sigma: Floats, known: tuple[Floats, Floats, Floats]) -> tuple[Floats, Floats]:
-    """Valence and its sigma from the line E = a + b v through the references (E, sigma, v)."""
+    """Interpolate valence and sigma on the line E = a + b v through the references (E, sigma, v)."""
     at, errors, valence = known
     usable = np.isfinite(errors).all() and bool((errors > 0).all())
     weight = 1.0 / errors**2 if usable else np.ones(len(at))
@@ -97,7 +97,7 @@ def valence(
     reference_edge_energy_sigma_norm: ArrayLike | None = None,
     reference_valence: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Valence by linear interpolation of the edge energy between references.
+    """Interpolate the valence linearly from the edge energies of references.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def valence(
     Returns
     -------
     dict
-        ``valence`` (1), ``valence_sigma`` (1, statistical), ``valence_sigma_norm`` (1, from the choice of
-        normalization windows, taken as independent between spectra of different materials);
-        ``valence_quality``, which flags what lies beyond the references; shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
+        ``valence_sigma_norm`` takes the windows as independent between spectra of different materials;
+        ``valence_quality`` flags values beyond the references.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def valence_vtc(
     reference_vtc_position_sigma: ArrayLike | None = None,
     reference_valence: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Valence by linear interpolation of the position of the valence-to-core line between references.
+    """Interpolate the valence linearly from the positions of the valence-to-core line of references.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def valence_vtc(
     Returns
     -------
     dict
-        ``valence_vtc`` (1), ``valence_vtc_sigma`` (1, statistical), ``valence_vtc_quality``; shape (...).
+        Outputs with the units and meanings of ``VTC_OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -193,7 +193,7 @@ def valence_vtc(
 
     References
     ----------
-    Kb2,5 shifts: E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure" (2024).
+    Kβ2,5 shifts: E. Mijit et al., "Local electronic properties of La3Ni2O7 under pressure" (2024).
 
     Examples
     --------
@@ -240,11 +240,11 @@ VTC_OPERATOR = Operator(
     func=valence_vtc,
     inputs=("vtc_position", "vtc_position_sigma"),
     outputs={
-        "valence_vtc": Output("1", "valence on the line through the references, from the Kb2,5 position"),
+        "valence_vtc": Output("1", "valence on the line through the references, from the Kβ2,5 position"),
         "valence_vtc_sigma": Output("1", "its statistical standard uncertainty, the references' included"),
         "valence_vtc_quality": QUALITY,
     },
-    summary="Valence by linear interpolation of the Kb2,5 position between references.",
+    summary="Valence by linear interpolation of the Kβ2,5 position between references.",
     source="E. Mijit et al., Local electronic properties of La3Ni2O7 under pressure (2024)",
     technique="xes",
     reasons=REASONS,

@@ -1,4 +1,4 @@
-"""Valence-to-core line (Kb2,5) on the tail of the main line: position, area, height, width, and their change."""
+"""Valence-to-core line (Kβ2,5) on the tail of the main line: position, area, height, width, and their change."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ REASONS = (
     "the scan does not cover the window and its sides",
     "the tail of the main line cannot be fitted on both sides of the window",
     "no maximum above the tail inside the window",
-    "taken with care: no reference was named, so there is no shift",
-    "taken with care: the reference has no such line, so there is no shift",
+    "suspect: no reference was named, so there is no shift",
+    "suspect: the reference has no such line, so there is no shift",
 )
 NO_LINE, NOT_COVERED, NO_TAIL, NO_MAXIMUM, NO_REFERENCE, BAD_REFERENCE = range(3, 9)
 
@@ -42,7 +42,7 @@ def valence_to_core(
     reference_emission: ArrayLike | None = None,
     reference_emission_sigma: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Position, area, height and width of a weak line above the tail of the main one, and its shift.
+    """Measure position, area, height and width of a weak line above the tail of the main one, and its shift.
 
     Parameters
     ----------
@@ -65,9 +65,7 @@ def valence_to_core(
     Returns
     -------
     dict
-        Shape (...): ``vtc_position`` (eV), ``vtc_area`` (eV on the scale of `emission`), ``vtc_height`` (1),
-        ``vtc_width`` (eV), ``vtc_shift`` (eV, against the reference), ``vtc_ratio`` (1, height over that of the
-        reference), each with ``_sigma`` (statistical); ``valence_to_core_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------
@@ -199,7 +197,7 @@ OPERATOR = Operator(
         "vtc_ratio_sigma": Output("1", _SIGMA + ", that of the reference included"),
         "valence_to_core_quality": QUALITY,
     },
-    summary="Position, area, height and width of the Kb2,5 line above the main line's tail, and their change.",
+    summary="Position, area, height and width of the Kβ2,5 line above the main line's tail, and their change.",
     source="E. Gallo, P. Glatzel, Adv. Mater. 26, 7730 (2014)",
     technique="xes",
     parameters={

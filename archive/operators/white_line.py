@@ -35,7 +35,7 @@ def white_line(
     half: float = 2.0,
     normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Position and height of the first strong maximum above the edge, and the area above an arctangent step.
+    """Find position and height of the first strong maximum above the edge, and the area above an arctangent step.
 
     Parameters
     ----------
@@ -59,8 +59,7 @@ def white_line(
     Returns
     -------
     dict
-        Shape (...): ``white_line_position`` (eV), ``white_line_height`` (1), ``white_line_area`` (eV), each with
-        ``_sigma``; ``white_line_quality``.
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
 
     Raises
     ------

@@ -27,7 +27,7 @@ def whole_edge_shift(
     normalization: ArrayLike | None = None,
     reference_normalization: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """How far the edge as a whole lies above that of a reference spectrum.
+    """Fit the shift of the edge as a whole against that of a reference spectrum.
 
     Parameters
     ----------
@@ -50,9 +50,8 @@ def whole_edge_shift(
     Returns
     -------
     dict
-        ``whole_edge_shift`` (eV, positive where the spectrum lies higher), ``whole_edge_shift_sigma``;
-        ``whole_edge_residual`` (1), the root of the squared residuals over that of the squared values;
-        ``whole_edge_shift_quality``; shape (...).
+        Outputs with the units and meanings of ``OPERATOR.outputs``, shape (...).
+        ``whole_edge_shift`` is positive where the spectrum has the higher energy.
 
     Raises
     ------

@@ -38,12 +38,12 @@ _AGREES = 1e-6
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the file, unpacked if need be, names itself an Athena project."""
+    """Check whether the file, unpacked if need be, names itself an Athena project."""
     return athena_project.MARK in athena_project.beginning(head)
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """All curves over energy of a project.
+    """Read all curves over energy of a project.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def _names(project: Project, path: Path, notes: list[Problem]) -> dict[int, str]:
-    """A name of its own for each group."""
+    """Return a name of its own for each group."""
     names: dict[int, str] = {}
     taken: Counter[str] = Counter()
     for group in project.groups:
@@ -99,7 +99,7 @@ def _names(project: Project, path: Path, notes: list[Problem]) -> dict[int, str]
 
 
 def _is_reference(group: Group) -> bool:
-    """Whether a group is a reference channel: Athena calls it "  Ref NAME"."""
+    """Check whether a group is a reference channel: Athena calls it "  Ref NAME"."""
     return group.label.startswith("Ref ")
 
 
@@ -145,7 +145,7 @@ def _scan(group: Group, names: Mapping[int, str], project: Project, path: Path) 
 
 
 def _energy(group: Group, place: str) -> tables.Array:
-    """The group's energies; InvalidData for what is no spectrum, such as pixels or chi(k)."""
+    """Return the group's energies; InvalidData for what is no spectrum, such as pixels or chi(k)."""
     kind = str(group.args.get("datatype") or group.args.get("recordtype") or "").casefold()
     if group.flag("is_chi") or kind.startswith(_NO_CURVE):
         raise InvalidData(f"{place}: a group of type {kind or 'chi'}, which is no absorption over energy.")
@@ -164,16 +164,16 @@ def _energy(group: Group, place: str) -> tables.Array:
 
 
 def _are_pixels(energy: tables.Array) -> bool:
-    """Whether an abscissa counts 0, 1, 2, ...: no edge lies within the first 100 eV of a scan by whole eV."""
+    """Check whether an abscissa counts 0, 1, 2, ...: no edge is within the first 100 eV of a scan by whole eV."""
     return bool(energy.size > 2 and 0 <= energy[0] < scans.SURELY_EV and np.all(np.diff(energy) == 1))
 
 
 def _channels(group: Group, tell: Any) -> dict[str, tables.Array]:
-    """The curve and, where the file has them, the counters it was formed from."""
+    """Return the curve and, where the file has them, the counters it was formed from."""
     curve, size = group.arrays["y"], group.arrays["y"].size
     i0, signal = (group.arrays.get(key) for key in ("i0", "signal"))
     if any(array is not None and array.size != size for array in (i0, signal)):
-        tell("warning", "i0 and signal are not as long as the curve and are left out")
+        tell("warning", "i0 and signal are not as long as the curve and are dropped")
         i0 = signal = None
     how = _formed(curve, i0, signal, group)
     reference = _is_reference(group)
@@ -197,12 +197,12 @@ def _channels(group: Group, tell: Any) -> dict[str, tables.Array]:
         channels["sigma"] = deviation
         tell("note", "sigma is the stddev of Athena's merge: the scatter of its scans, not the error of their mean")
     elif deviation is not None:
-        tell("note", f"stddev has {deviation.size} values for {size} points and is left out")
+        tell("note", f"stddev has {deviation.size} values for {size} points and is dropped")
     return channels
 
 
 def _formed(curve: tables.Array, i0: tables.Array | None, signal: tables.Array | None, group: Group) -> str:
-    """How the curve was formed: "log", "ratio", or "" when neither arrays nor parameters say so."""
+    """Return how the curve was formed: "log", "ratio", or "" when neither arrays nor parameters say so."""
     if i0 is not None and signal is not None:
         try:
             factor = float(group.args.get("multiplier") or 1)
@@ -220,7 +220,7 @@ def _formed(curve: tables.Array, i0: tables.Array | None, signal: tables.Array |
 
 
 def _partner(group: Group, project: Project) -> Group | None:
-    """The group that is tied to this one as sample and reference."""
+    """Return the group that is tied to this one as sample and reference."""
     key = str(group.args.get("referencegroup") or "")
     for other in project.groups:
         if other is not group and key and other.key == key:
@@ -240,7 +240,7 @@ def _attach(channels: dict[str, tables.Array], energy: tables.Array, group: Grou
 
 
 def _shift(group: Group) -> float:
-    """Athena's energy shift in eV; 0 when none is stated."""
+    """Return Athena's energy shift in eV; 0 when none is stated."""
     value = tables.numeric(str(group.args.get("bkg_eshift") or "0").strip())
     return value if value is not None and np.isfinite(value) else 0.0
 
@@ -276,7 +276,7 @@ def _conditions(group: Group, channels: Mapping[str, tables.Array], tell: Any) -
 
 
 def _metadata(group: Group) -> dict[tuple[str, str], str]:
-    """XDI fields of a group, which newer projects keep as ``$xdi`` and older ones among the parameters."""
+    """Return XDI fields of a group, which newer projects keep as ``$xdi`` and older ones among the parameters."""
     metadata = group.xdi.get("metadata")
     families = dict(metadata) if isinstance(metadata, dict) else {}
     families |= {key[4:]: value for key, value in group.args.items() if key.startswith("xdi_")}

@@ -42,7 +42,7 @@ class Group:
         return " ".join(str(self.args.get("label") or "").split()) or self.key
 
     def flag(self, name: str) -> bool:
-        """Whether a parameter is switched on; Perl and JSON write 1, "1" and true."""
+        """Check whether a parameter is switched on; Perl and JSON write 1, "1" and true."""
         return str(self.args.get(name) or "0").strip().casefold() not in ("0", "", "0.0", "false", "no")
 
 
@@ -57,7 +57,7 @@ class Project:
 
 
 def beginning(head: bytes) -> str:
-    """The first characters of a file that may be gzipped; "" where it cannot be unpacked.
+    """Read the first characters of a file that may be gzipped; "" where it cannot be unpacked.
 
     >>> beginning(b"# Athena project file -- Demeter version 0.9.26")[:21]
     '# Athena project file'
@@ -71,7 +71,7 @@ def beginning(head: bytes) -> str:
 
 
 def read_project(path: Path) -> Project:
-    """The groups of an Athena project.
+    """Read the groups of an Athena project.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def read_project(path: Path) -> Project:
 
 
 def without_folders(value: Any) -> Any:
-    """The same parameters with file names in place of absolute paths, which hold proposal numbers and names.
+    """Return the same parameters with file names in place of absolute paths, which hold proposal numbers and names.
 
     >>> without_folders({"file": "/home/someone/2014/NiO.000", "titles": ["N2 in I0/It"]})
     {'file': 'NiO.000', 'titles': ['N2 in I0/It']}
@@ -164,7 +164,7 @@ def _read_perl(text: str, path: Path, project: Project) -> None:
         if group is not None or name == "journal":
             _statement(name, match[2], number, group, project)
     if group is not None or not ended:
-        where = "within a group, which is left out" if group is not None else "without its last line"
+        where = "within a group, which is skipped" if group is not None else "without its last line"
         project.problems.append(
             Problem("warning", f"the project ends {where} (a row is missing): truncated?", str(path))
         )
@@ -228,7 +228,7 @@ def _read_json(text: str, path: Path, project: Project) -> None:
 
 
 def _numbers(value: Any) -> tables.Array:
-    """A list of numbers or of their texts; NaN where one is undefined."""
+    """Return a list of numbers or of their texts; NaN where one is undefined."""
     if not isinstance(value, list):
         raise InvalidData("is no list")
     found = [tables.numeric(item) if isinstance(item, str) else item for item in value]

@@ -17,7 +17,7 @@ from barospec.archive.readers.tables import is_row, split_cells
 
 @dataclass(slots=True)
 class Layout:
-    """Where the table begins (`first`, an index of lines), what its columns are, and what the header states.
+    """Layout of a table: its beginning (`first`, an index of lines), its columns, and what the header states.
 
     ``requested`` names the column of the axis as it was asked for, beside the one it was measured.
     """
@@ -32,7 +32,7 @@ class Layout:
 
 
 def first_row(lines: list[str], start: int = 0) -> int:
-    """Index of the first of two rows of numbers of one width; the number of lines when there are none."""
+    """Return the index of the first of two rows of numbers of one width; the number of lines when there are none."""
     previous = -1, 0
     for index in range(start, len(lines)):
         line = lines[index]
@@ -49,7 +49,7 @@ def first_row(lines: list[str], start: int = 0) -> int:
 
 
 def labels_above(lines: list[str], first: int) -> list[str]:
-    """Column labels from the last header line, if it has as many as the table has columns; else none."""
+    """Return column labels from the last header line, if it has as many as the table has columns; else none."""
     if first >= len(lines):
         return []
     width = len(split_cells(lines[first]))
@@ -203,7 +203,7 @@ LAYOUTS: tuple[tuple[str, re.Pattern[bytes], Callable[[list[str]], Layout]], ...
 
 
 def find_layout(head: bytes) -> tuple[str, Callable[[list[str]], Layout]] | None:
-    """Name and layout of the beamline whose files begin like `head`; None when there is none.
+    """Find name and layout of the beamline whose files begin like `head`; None when there is none.
 
     >>> find_layout(b"XDAC V1.4 Datafile V1")[0]
     'NSLS XDAC'

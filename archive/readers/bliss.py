@@ -1,6 +1,6 @@
 """ESRF BLISS HDF5 (NeXus): scans ``n.1``, ``n.2``, ... with counters under ``measurement``.
 
-An entry with an energy axis is a scan of ours; others (cameras, pyrometers, alignments) are passed over, with
+An entry with an energy axis is a spectrum; others (cameras, pyrometers, alignments) are passed over, with
 a note among the problems of the first scan. When no entry can be read, the error lists them with reasons.
 Which counter is what follows the tables of ``counters.py``, or the caller's ``channels``; the choice
 is kept in the scan's header.
@@ -33,12 +33,12 @@ class _Entry(channel_mapping.Entry):
     group: Any = None
 
     def text(self, key: str) -> str:
-        """A string of the entry, "" when missing or unreadable."""
+        """Return a string of the entry, "" when missing or unreadable."""
         return hdf5.text_of(hdf5.get(self.group, key))
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether an HDF5 file names BLISS, or has a ``measurement``, in its first megabytes.
+    """Check whether an HDF5 file names BLISS, or has a ``measurement``, in its first megabytes.
 
     The bytes are searched, without the HDF5 library: a damaged file may crash that.
     """
@@ -52,7 +52,7 @@ def sniff(head: bytes, filename: str) -> bool:
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """All spectra of a BLISS file, in the order of their numbers.
+    """Read all spectra of a BLISS file, in the order of their numbers.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         The file; links to other files are followed to those below the folder that is ingested.
     options : mapping
         ``channels``: vocabulary channel, or ``energy``, to a counter's name, to a list of counters to be
-        summed, or to ``{counter: ..., unit: keV}``. What it leaves out follows the tables of ``counters.py``.
+        summed, or to ``{counter: ..., unit: keV}``. Channels that it does not name follow the tables of ``counters.py``.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """What `read` does, in this process: for files that are known to be sound."""
+    """Read in this process what `read` reads in another: for files that are known to be sound."""
     taken = _take(path, options)
     if not taken.scans:
         raise InvalidData(channel_mapping.nothing_read(path, taken.refused | taken.other, taken.notes))
@@ -89,7 +89,7 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 def read_since(
     path: Path, options: Mapping[str, Any], seen: Sequence[str]
 ) -> tuple[list[Scan], list[str], list[Problem]]:
-    """What is new in a file that grows; entries that were seen are not opened.
+    """Read what is new in a growing file; entries that were seen are not opened.
 
     Parameters
     ----------
@@ -114,14 +114,14 @@ def read_since(
 def scans_since(
     path: Path, options: Mapping[str, Any], seen: Sequence[str]
 ) -> tuple[list[Scan], list[str], list[Problem]]:
-    """What `read_since` does, in this process."""
+    """Read in this process what `read_since` reads in another."""
     taken = _take(path, options, frozenset(seen), finished=False)
     return taken.scans, taken.ended, taken.all_notes(path)
 
 
 @dataclass(slots=True)
 class _Taken:
-    """What came of a file's entries; `refused` and `other` map a reason to the entries it holds for."""
+    """Outcome of a file's entries; `refused` and `other` map a reason to the entries it holds for."""
 
     scans: list[Scan] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -130,11 +130,11 @@ class _Taken:
     other: dict[str, list[str]] = field(default_factory=dict)
 
     def all_notes(self, path: Path) -> list[Problem]:
-        told = [
+        problems = [
             Problem("note", f"no spectrum in {channel_mapping.names_of(keys)}: {why}", str(path))
             for why, keys in self.other.items()
         ]
-        return [*self.notes, *told]
+        return [*self.notes, *problems]
 
 
 def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozenset(), finished: bool = True) -> _Taken:
@@ -159,12 +159,12 @@ def _take(path: Path, options: Mapping[str, Any], seen: frozenset[str] = frozens
 
 
 def _number(key: str) -> str:
-    """The number that the parts of a scan share: ``39`` of ``39.1`` and ``39.2``."""
+    """Return the number that the parts of a scan share: ``39`` of ``39.1`` and ``39.2``."""
     return key.rpartition(".")[0] or key
 
 
 def _entries(file: hdf5.Group, path: Path, notes: list[Problem], seen: frozenset[str]) -> list[tuple[str, hdf5.Group]]:
-    """Entries not seen before that can be opened, by number; one note for each file that links lead to in vain."""
+    """Open entries not seen before, by number; one note for each file whose links cannot be followed."""
     found = []
     broken: dict[str, list[str]] = {}
     for key in sorted(set(file) - seen, key=hdf5.by_number):
@@ -186,7 +186,7 @@ def _entries(file: hdf5.Group, path: Path, notes: list[Problem], seen: frozenset
 
 
 def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> list[channel_mapping.Entry]:
-    """The other parts of a scan: ``n.2``, with channels that are recorded slowly, for ``n.1``."""
+    """Return the other parts of a scan: ``n.2``, with channels that are recorded slowly, for ``n.1``."""
     number, _, _ = key.rpartition(".")
     others = ((other, group) for other, group in entries if other != key and other.rpartition(".")[0] == number)
     return [_entry(other, group, path, 1) for other, group in others if number]
@@ -195,7 +195,7 @@ def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> li
 def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
     found = _counters(group, least)
     # Attributes cost as much as small arrays; only units that decide something are read.
-    telling = {name for name in found if channel_mapping.is_energy(name)} | set(
+    with_units = {name for name in found if channel_mapping.is_energy(name)} | set(
         sample_environment.like_thermometers(found)
     )
     data = hdf5.get(group, hdf5.attribute(group, "default") or "plotselect")
@@ -205,7 +205,7 @@ def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
         key,
         path,
         found,
-        units={name: unit for name in telling if (unit := hdf5.attribute(found[name], "units"))},
+        units={name: unit for name in with_units if (unit := hdf5.attribute(found[name], "units"))},
         technique="xes" if emission else "",
         plotted=(hdf5.attribute(data, "axes"), hdf5.attribute(data, "signal")),
         group=group,
@@ -256,7 +256,7 @@ def _scan(
 
 
 def _counters(group: hdf5.Group, least: int) -> dict[str, hdf5.Dataset]:
-    """1-D numeric counters of an entry with at least `least` points, by name."""
+    """Return 1-D numeric counters of an entry with at least `least` points, by name."""
     measurement = hdf5.get(group, "measurement")
     if not isinstance(measurement, hdf5.Group):
         return {}
@@ -269,7 +269,7 @@ def _counters(group: hdf5.Group, least: int) -> dict[str, hdf5.Dataset]:
 
 
 def _same_length(entry: channel_mapping.Entry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
-    """Fast and slow channels of one scan may differ by a point; then all are cut to the shortest."""
+    """Cut fast and slow channels of one scan, which may differ by a point, to the shortest."""
     sizes = {channel: values.size for channel, values in arrays.items()}
     shortest, longest = min(sizes.values()), max(sizes.values())
     if shortest == longest:
@@ -311,7 +311,7 @@ def _conditions(entry: _Entry, technique: str) -> dict[str, Any]:
 
 
 def _header(entry: _Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
-    """What the file says about the scan. Directories stay out: they hold proposal numbers and names."""
+    """Return what the file says about the scan, without directories, which hold proposal numbers and names."""
     header = {key: entry.text(key) for key in ("title", "start_time", "end_time", "end_reason")}
     header["creator"] = (
         f"{hdf5.attribute(entry.group.root, 'creator')} {hdf5.attribute(entry.group.root, 'creator_version')}"

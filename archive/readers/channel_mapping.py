@@ -66,7 +66,7 @@ class Entry:
         self.problems.append(Problem(severity, message, str(self.path), scan=self.name))
 
     def find(self, wanted: str) -> str | None:
-        """The counter of that name, in any capitalization if only one has it."""
+        """Find the counter of that name, in any capitalization if only one has it."""
         if wanted in self.counters:
             return wanted
         for fold in (str.casefold, plain):
@@ -77,7 +77,7 @@ class Entry:
 
 
 def plain(counter: str) -> str:
-    """A counter's name for comparison: without capitals and without a unit in brackets.
+    """Return a counter's name for comparison: without capitals and without a unit in brackets.
 
     >>> plain("Energy (keV)")
     'energy'
@@ -86,7 +86,7 @@ def plain(counter: str) -> str:
 
 
 def find_axis(entry: Entry, given: Any) -> tuple[str, str, str]:
-    """Technique, counter of the energy axis, and the unit that the caller states for it."""
+    """Find the technique, the counter of the energy axis, and the unit that the caller states for it."""
     if given is not None:
         names, unit = named(entry, "energy", given)
         missing = [one for one in names if entry.find(one) is None]
@@ -114,7 +114,7 @@ def is_energy(counter: str) -> bool:
 
 
 def _technique(entry: Entry, axis: str) -> str:
-    """By the axis: emission is resolved with the spectrometer, absorption with the incident beam."""
+    """Return the technique by the axis: emission is resolved with the spectrometer, absorption with the incident beam."""
     folded = plain(axis)
     if folded in EMISSION or folded.startswith("xes_en"):
         return "xes"
@@ -124,14 +124,14 @@ def _technique(entry: Entry, axis: str) -> str:
 
 
 def _moves(entry: Entry, counter: str) -> bool:
-    """Whether a counter was scanned: a constant mono energy jitters by 1e-7."""
+    """Check whether a counter was scanned: a constant mono energy jitters by 1e-7."""
     values = values_of(entry, counter)
     finite = values[np.isfinite(values)]
     return bool(finite.size > 1 and np.ptp(finite) > 1e-4 * abs(float(np.median(finite))))
 
 
 def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Counters of each channel; InvalidData when those that make a curve are missing or ambiguous."""
+    """Choose the counters of each channel; InvalidData when those that make a curve are missing or ambiguous."""
     chosen: dict[str, list[str]] = {}
     for channel, given in wanted.items():
         if channel in ("energy", "temperature"):
@@ -177,7 +177,7 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
 
 
 def named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
-    """Names and unit from a caller's entry: "I0", ["el1", "el2"], "
+    """Return names and unit from a caller's entry: "I0", ["el1", "el2"], "
     "{"counter": "energy_enc", "unit": "keV"}.
     """
     unit = ""
@@ -193,7 +193,7 @@ def named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
 
 
 def _plotted(entry: Entry, axis: str) -> str | None:
-    """The counter that the entry's default plot shows over `axis`."""
+    """Return the counter that the entry's default plot shows over `axis`."""
     plotted, signal = entry.plotted
     return entry.find(signal) if plotted == axis and signal else None
 
@@ -222,7 +222,7 @@ def sum_of(entry: Entry, counters: list[str]) -> scans.Array:
 
 
 def wanted_channels(options: Mapping[str, Any], place: str) -> Mapping[str, Any]:
-    """The caller's ``channels``, checked: channels of the vocabulary, ``energy`` and ``temperature``."""
+    """Check the caller's ``channels``: channels of the vocabulary, ``energy`` and ``temperature``."""
     wanted = options.get("channels") or {}
     if not isinstance(wanted, Mapping):
         raise InvalidData(f"{place}: channels is {wanted!r}; write channels: {{energy: energy_enc, i0: I0}}.")
@@ -237,7 +237,7 @@ def wanted_channels(options: Mapping[str, Any], place: str) -> Mapping[str, Any]
 
 
 def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:
-    """The energy axis in eV; where no unit is stated, the range decides, and a warning says so."""
+    """Convert the energy axis to eV; where no unit is stated, the range decides, and a warning says so."""
     values = values_of(entry, axis)
     unit = unit or entry.units.get(axis, "")
     if unit:
@@ -266,17 +266,17 @@ def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:
 
 
 def alive(entry: Entry, arrays: dict[str, scans.Array], chosen: Mapping[str, list[str]]) -> dict[str, scans.Array]:
-    """Channels without those whose counter was zero all along: nothing was connected."""
+    """Return channels without those whose counter was zero all along: nothing was connected."""
     dead = [channel for channel, values in arrays.items() if not np.any(values)]
     if dead and len(dead) < len(arrays):
         names = ", ".join(f"{channel} ({'+'.join(chosen[channel])})" for channel in dead)
-        entry.tell("note", f"all values are zero, left out: {names}")
+        entry.tell("note", f"all values are zero, dropped: {names}")
         return {channel: values for channel, values in arrays.items() if channel not in dead}
     return arrays
 
 
 def nothing_read(path: Path, reasons: Mapping[str, list[str]], notes: Sequence[Problem]) -> str:
-    """The message for a file none of whose scans is a spectrum."""
+    """Return the message for a file none of whose scans is a spectrum."""
     lines = [f"{names_of(keys)}: {why}" for why, keys in reasons.items()]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"and {len(lines) - SHOWN} more"]
@@ -288,5 +288,5 @@ def nothing_read(path: Path, reasons: Mapping[str, list[str]], notes: Sequence[P
 
 
 def names_of(keys: Sequence[str]) -> str:
-    """The first few names of scans, and how many more there are."""
+    """Return the first few names of scans, and how many more there are."""
     return ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

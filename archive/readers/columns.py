@@ -27,12 +27,12 @@ _HOW = "columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}"
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the file begins like one of the known beamline layouts."""
+    """Check whether the file begins like one of the known beamline layouts."""
     return beamline_layouts.find_layout(head) is not None
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """The one spectrum of a column file.
+    """Read the one spectrum of a column file.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 def channels_from_options(
     values: tables.Array, labels: list[str], options: Mapping[str, Any], path: Path
 ) -> tuple[tables.Array, dict[str, tables.Array]]:
-    """Energy and channels from a table, as ``options["columns"]`` describes it.
+    """Take energy and channels from a table, as ``options["columns"]`` describes it.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _check_layout(columns: Any, path: Path) -> None:
 
 
 def _column(entry: Any, key: str, values: tables.Array, labels: list[str], path: Path) -> tuple[tables.Array, str]:
-    """The column that an entry names, or the sum of those, and the unit stated for it ("" when none is)."""
+    """Return the column that an entry names, or the sum of those, and the unit stated for it ("" when none is)."""
     unit, wanted = "", entry
     if isinstance(entry, Mapping):
         extra = sorted(set(entry) - {"column", "unit"})
@@ -173,7 +173,7 @@ def _column(entry: Any, key: str, values: tables.Array, labels: list[str], path:
 
 
 def _number(wanted: Any, key: str, width: int, labels: list[str], path: Path) -> int:
-    """A column's number from 1, from its number or its label."""
+    """Return a column's number from 1, from its number or its label."""
     text = str(wanted).strip()
     for fold in (lambda label: label, str.casefold, lambda label: re.split(r"[\s(\[]", label)[0].casefold()):
         matches = [number for number, label in enumerate(labels, 1) if fold(label) == fold(text)]
@@ -188,7 +188,7 @@ def _number(wanted: Any, key: str, width: int, labels: list[str], path: Path) ->
 
 
 def _present(layout: beamline_layouts.Layout) -> dict[str, Any]:
-    """The layout's columns without the detectors that this file does not have."""
+    """Return the layout's columns without the detectors that this file does not have."""
     return {
         key: entry
         for key, entry in layout.columns.items()
@@ -197,7 +197,7 @@ def _present(layout: beamline_layouts.Layout) -> dict[str, Any]:
 
 
 def _describe(lines: list[str], layout: beamline_layouts.Layout) -> str:
-    """What is there, for a person who has to write the layout."""
+    """Describe the columns for a person who has to write the layout."""
     if layout.first >= len(lines):
         return "there are no two rows of numbers of one width in it."
     width = len(tables.split_cells(lines[layout.first]))
@@ -209,7 +209,7 @@ def _describe(lines: list[str], layout: beamline_layouts.Layout) -> str:
 def _against_request(
     values: tables.Array, layout: beamline_layouts.Layout, energy: tables.Array, options: Mapping[str, Any], path: Path
 ) -> list[Problem]:
-    """A warning where the axis as measured strays from the one that was asked for."""
+    """Return a warning where the measured axis strays from the requested one."""
     if not layout.requested or layout.requested not in layout.labels:
         return []
     axis = next(key for key in _AXES if key in layout.columns)

@@ -1,4 +1,4 @@
-"""What readers of band structures and densities of states give: plain arrays with their labels."""
+"""Band structures and densities of states as plain arrays with their labels."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Dos:
 
 @dataclass(frozen=True, slots=True)
 class ElectronicStructure:
-    """What one run of a code gives; None for what its file does not hold."""
+    """Result of one run of a code; None for what its file does not hold."""
 
     code: str
     code_version: str

@@ -28,7 +28,7 @@ _SHELLS = "KLMNO"
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the first lines name FDMNES, its parameters, or its column ``<xanes>``."""
+    """Check whether the first lines name FDMNES, its parameters, or its column ``<xanes>``."""
     text = head.decode("latin-1")
     first = text.lstrip().split("\n", 1)[0]
     return (
@@ -39,7 +39,7 @@ def sniff(head: bytes, filename: str) -> bool:
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """The spectra of an FDMNES output file: one for each column ``<xanes>``.
+    """Read the spectra of an FDMNES output file: one for each column ``<xanes>``.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def _site(path: Path, problems: list[Problem]) -> str:
-    """The site by FDMNES's number at the end of the file name; empty where it is not sure that it is one.
+    """Return the site by FDMNES's number at the end of the file name; empty where it is not sure that it is one.
 
     Of several inequivalent absorbers FDMNES writes a file each, with the number in the name. One file alone may be
     called so by its owner; another of the same name with another number beside it settles the matter.
@@ -120,7 +120,7 @@ def _site(path: Path, problems: list[Problem]) -> str:
 
 
 def _curves(labels: list[str], width: int, path: Path, line: int, problems: list[Problem]) -> dict[int, str]:
-    """Numbers (from 1) and names of the columns that are absorption; what comes after them is diffraction."""
+    """Return numbers (from 1) and names of the columns that are absorption; what comes after them is diffraction."""
     taken: dict[int, str] = {}
     for index, label in enumerate(labels[:width], 1):
         if "xanes" not in label.casefold():
@@ -131,13 +131,13 @@ def _curves(labels: list[str], width: int, path: Path, line: int, problems: list
         shown = " ".join(labels)[:60]
         raise InvalidData(f'{path}:{line}: no column of it ("{shown}") is an absorption, <xanes>.')
     if len(taken) < width:
-        left = f"{width - len(taken)} columns after {labels[len(taken) - 1]} are not absorption and are left out"
+        left = f"{width - len(taken)} columns after {labels[len(taken) - 1]} are not absorption and are skipped"
         problems.append(Problem("note", left, str(path), line))
     return taken
 
 
 def _parameters(lines: list[str]) -> dict[str, float]:
-    """Parameters that the header states as ``1.5 2.5 = A, B``, by name."""
+    """Return parameters that the header states as ``1.5 2.5 = A, B``, by name."""
     stated: dict[str, float] = {}
     for line in lines:
         numbers, equals, names = line.lstrip("# ").partition("=")
@@ -193,7 +193,7 @@ def _conditions(stated: Mapping[str, float], lines: list[str], path: Path, probl
 
 
 def _edge(stated: Mapping[str, float]) -> str | None:
-    """The edge by Z, shell and subshell; None when two edges (L2 and L3) are calculated together."""
+    """Return the edge by Z, shell and subshell; None when two edges (L2 and L3) are calculated together."""
     try:
         z, shell, sub = (int(stated[key]) for key in ("Z", "n_edge", "j_edge"))
     except (KeyError, ValueError, OverflowError):

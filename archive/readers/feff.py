@@ -32,13 +32,13 @@ _PRE_EDGE = 30.0
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the header names FEFF in its first line and the absorbing atom in the next ones."""
+    """Check whether the header names FEFF in its first line and the absorbing atom in the next ones."""
     text = head.decode("latin-1")
     return text.startswith("#") and bool(_CODE.search(text.split("\n", 1)[0])) and "Abs   Z=" in text
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """The spectrum of an ``xmu.dat``.
+    """Read the spectrum of an ``xmu.dat``.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def _tell_range(energy: tables.Array, k: tables.Array, path: Path, problems: list[Problem]) -> None:
-    """A note when too little lies before the Fermi level, where FEFF's k passes zero."""
+    """Note when there is too little before the Fermi level, where FEFF's k passes zero."""
     sound = np.isfinite(energy) & np.isfinite(k)
     if not sound.any():
         return
@@ -140,7 +140,7 @@ def _conditions(plain: list[str], path: Path, problems: list[Problem]) -> dict[s
 
 
 def _method(plain: list[str]) -> str:
-    """FEFF's settings, mostly in its own words, in the order of the header."""
+    """Return FEFF's settings, mostly in its own words, in the order of the header."""
     parts = []
     for line in plain:
         potentials = re.match(r"POT\s+(.*)", line)
@@ -190,7 +190,7 @@ def _add_cluster(conditions: dict[str, Any], header: dict[str, str], path: Path,
 
 
 def _read_input(text: str) -> tuple[dict[str, list[str]], list[tuple[float, float, float, int]], float]:
-    """Cards, atoms (x, y, z, potential), and the factor on coordinates of a ``feff.inp``."""
+    """Read cards, atoms (x, y, z, potential), and the factor on coordinates of a ``feff.inp``."""
     cards: dict[str, list[str]] = {}
     atoms: list[tuple[float, float, float, int]] = []
     listing = False

@@ -37,7 +37,7 @@ _SEARCHED = 32 * 2**20
 
 
 def mentions(path: Path, pattern: bytes) -> bool:
-    """Whether a pattern, in any capitalization, occurs in the first 32 MB of a file.
+    """Check whether a pattern, in any capitalization, occurs in the first 32 MB of a file.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Links:
     _refused: dict[str, str] = field(default_factory=dict)
 
     def open(self, place: Path) -> Group:
-        """The root of a file that may be read; UnreadableFile when it is damaged or locked."""
+        """Return the root of a file that may be read; UnreadableFile when it is damaged or locked."""
         path = place.resolve()
         if path not in self._opened:
             state = _state(path)
@@ -120,7 +120,7 @@ class Links:
         self._read[path] = None
 
     def follow(self, start: Group, path: str, left: list[int]) -> Group | Dataset | None:
-        """What is at a path; None where it is missing, damaged, or not to be followed."""
+        """Return what is at a path; None where it is missing, damaged, or not to be followed."""
         node: Group | Dataset | None = start
         if path.startswith("/"):
             node = self.open(self._opened[start.path].place)
@@ -162,7 +162,7 @@ class Links:
         return None if root is None else self.follow(root, "/" + inside, left)
 
     def _dataset(self, found: Any, path: Path, where: str) -> Dataset | None:
-        """A dataset, unless its numbers are in a file of no format. Nothing is asked of it before that was looked at."""
+        """Return a dataset, unless its numbers are in a file of no format, which is checked before anything else."""
         import h5py
 
         try:
@@ -193,7 +193,7 @@ class Links:
         return Dataset(h5py.Dataset(found), self, path, where, virtual)
 
     def linked(self, source: Path, name: str, where: str) -> Group | None:
-        """The root of the file `name` that something in the file `source` points to; None when it is not to be read."""
+        """Return the root of the file `name` that the file `source` points to; None when it is not to be read."""
         place = self._opened[source].place.parent / name
         try:
             path = place.resolve()
@@ -218,11 +218,11 @@ class Links:
         return root
 
     def why_not(self, name: str) -> bool:
-        """Whether links to a file of this name were refused, which `problems` says."""
+        """Check whether links to a file of this name were refused, which `problems` says."""
         return name in self._refused
 
     def problems(self) -> list[Problem]:
-        """Which files were read beside the main one, and which links were not followed."""
+        """Return notes on which files were read beside the main one, and which links were not followed."""
         found = [Problem("warning", message + ".", str(self.main)) for message in self._refused.values()]
         if self._followed:
             names = ", ".join(path.name for path in list(self._followed)[:6]) + (
@@ -261,12 +261,12 @@ class Links:
             if path not in self._digests:
                 self._digests[path] = self._digest(path, finished)
         others = sorted(set(self._read) - {main}, key=lambda path: path.name)
-        told = [f"{path.name} sha256:{self._digests[path]}" for path in others]
+        read = [f"{path.name} sha256:{self._digests[path]}" for path in others]
         # Without its name: a master file is often called by the proposal's number.
-        told.append(f"through sha256:{self._digests[main]}")
+        read.append(f"through sha256:{self._digests[main]}")
         home = homes.pop() if len(homes) == 1 else None
         for scan in scans:
-            scan.header["files_read"] = ", ".join(told)
+            scan.header["files_read"] = ", ".join(read)
             if home is not None and home[0] != main:
                 scan.held = Held(home[0], home[1] + scan.name.removeprefix(key), self._digests[home[0]])
 
@@ -302,7 +302,7 @@ class Group:
         return Group(self.item.file["/"], self.links, self.path, "")
 
     def target(self, key: str) -> str:
-        """The file that a member links to, "" without such a link."""
+        """Return the file that a member links to, "" without such a link."""
         import h5py
 
         key_bytes = key.encode("utf-8", "surrogateescape")
@@ -346,7 +346,7 @@ class Dataset:
         return kind
 
     def __getitem__(self, everything: tuple[()]) -> Any:
-        """All values.
+        """Read all values.
 
         Raises
         ------
@@ -366,7 +366,7 @@ class Dataset:
         return self._unpacked(lambda: self.item[()])
 
     def _unpacked(self, read: Callable[[], Any]) -> Any:
-        """What `read` gives; where it fails since a compression is not installed, the error says which."""
+        """Return what `read` gives; where it fails since a compression is not installed, the error says which."""
         try:
             return read()
         except OSError:
@@ -375,7 +375,7 @@ class Dataset:
         raise UnreadableFile(f"{self.links.main}: dataset {self.name} of {self.path.name} is compressed by {lacking}")
 
     def _sources(self) -> Iterator[tuple[Any, Any, str, str]]:
-        """Each part of a virtual dataset: its place here, its place there, file and dataset."""
+        """Return each part of a virtual dataset: its place here, its place there, file and dataset."""
         made = self.item.id.get_create_plist()
         for n in range(made.get_virtual_count()):
             yield (
@@ -386,7 +386,7 @@ class Dataset:
             )
 
     def _source(self, file: str, name: str) -> Dataset:
-        """A dataset that this one is made of; InvalidData where the library would put fill values in its place."""
+        """Return a dataset that this one is made of; InvalidData where the library would put fill values in its place."""
         root = self.links.open(self.links._opened[self.path].place) if file == "." else None
         root = root or self.links.linked(self.path, file, self.name)
         found = None if root is None else self.links.follow(root, "/" + name, [MOST_LINKS])
@@ -431,7 +431,7 @@ class Dataset:
         return values
 
     def home(self, entry: Group) -> tuple[Path, str]:
-        """File and entry that hold the values. A virtual dataset that is another one, whole, is at home where that one is."""
+        """Return file and entry that hold the values; of a virtual dataset that is another one, whole, those of that one."""
         dataset, left = self, MOST_LINKS
         while dataset.virtual:
             sources = list(dataset._sources())
@@ -449,7 +449,7 @@ class Dataset:
 
 @contextmanager
 def open_file(path: Path, options: Mapping[str, Any] = _NO_OPTIONS) -> Iterator[Group]:
-    """An HDF5 file for reading: its root.
+    """Open an HDF5 file for reading; return its root.
 
     Parameters
     ----------
@@ -497,7 +497,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _is_endless(space: Any) -> bool:
-    """Whether a selection grows with what it is taken from."""
+    """Check whether a selection grows with what it is taken from."""
     import h5py
 
     if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
@@ -507,7 +507,7 @@ def _is_endless(space: Any) -> bool:
 
 
 def _placed(selection: Any, shape: tuple[int, ...]) -> Any:
-    """A selection in a dataset of this shape: a file does not keep how large the source of a virtual dataset was."""
+    """Place a selection in a dataset of this shape: a file does not keep how large a virtual dataset's source was."""
     import h5py
 
     space = h5py.h5s.create_simple(shape)
@@ -531,7 +531,7 @@ def _placed(selection: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _is_whole(space: Any) -> bool:
-    """Whether a selection is everything, in its order."""
+    """Check whether a selection is everything, in its order."""
     import h5py
 
     in_order = space.get_select_type() in (h5py.h5s.SEL_ALL, h5py.h5s.SEL_HYPERSLABS)
@@ -539,7 +539,7 @@ def _is_whole(space: Any) -> bool:
 
 
 def _missing_filter(item: h5py.Dataset) -> str:
-    """The compression of a dataset that is not installed, with the remedy; "" when all are."""
+    """Return the compression of a dataset that is not installed, with the remedy; "" when all are."""
     import h5py
 
     made = item.id.get_create_plist()
@@ -560,12 +560,12 @@ def by_number(key: str) -> list[tuple[int, int, str]]:
 
 
 def get(group: Group | Dataset | None, key: str) -> Any:
-    """A member, or None when it is missing, a broken link, unreadable, or in a file that is not to be read."""
+    """Return a member, or None when it is missing, a broken link, unreadable, or in a file that is not to be read."""
     return group.links.follow(group, key.strip("/"), [MOST_LINKS]) if isinstance(group, Group) else None
 
 
 def attribute(item: Any, key: str) -> str:
-    """An attribute as text (the first, of several); "" when there is none."""
+    """Return an attribute as text (the first, of several); "" when there is none."""
     if item is None:
         return ""
     item.links.touch(item.path)
@@ -576,7 +576,7 @@ def attribute(item: Any, key: str) -> str:
 
 
 def text_of(item: Any) -> str:
-    """A dataset as text; "" when it is none or cannot be read."""
+    """Return a dataset as text; "" when it is none or cannot be read."""
     if not isinstance(item, Dataset):
         return ""
     try:
@@ -594,7 +594,7 @@ def _decode(value: Any) -> str:
 
 
 def scalar(item: Any) -> float | None:
-    """A scalar dataset as a number; None for b'ERR' and the like."""
+    """Return a scalar dataset as a number; None for b'ERR' and the like."""
     if not isinstance(item, Dataset):
         return None
     try:

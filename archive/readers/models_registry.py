@@ -21,7 +21,7 @@ class ModelReader:
     sniff: str = "sniff"
 
     def function(self, name: str) -> Any:
-        """A function of the module, which is imported when asked for."""
+        """Import the module and return a function of it."""
         return getattr(importlib.import_module(f"barospec.archive.readers.{self.module}"), name)
 
 
@@ -35,7 +35,7 @@ MODEL_READERS: Mapping[str, ModelReader] = {
 
 
 def model_claims(head: bytes, filename: str) -> list[str]:
-    r"""Names of the model formats that a file of this beginning may have, in alphabetical order.
+    r"""Return names of the model formats that a file of this beginning may have, in alphabetical order.
 
     >>> model_claims(b"written by hand\n 1\n 3\n 2 1 2\n", "chain_hr.dat")
     ['wannier90']
@@ -44,7 +44,7 @@ def model_claims(head: bytes, filename: str) -> list[str]:
 
 
 def read_model(path: str | Path, format: str | None = None) -> Any:
-    """The content of a model file.
+    """Read a model file.
 
     Parameters
     ----------

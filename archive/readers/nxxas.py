@@ -39,7 +39,7 @@ _MODES: tuple[tuple[str, str, bool], ...] = (
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether an HDF5 file names NXxas in its first megabytes (bytes are searched, nothing is opened)."""
+    """Check whether an HDF5 file names NXxas in its first megabytes (bytes are searched, nothing is opened)."""
     if not head.startswith(hdf5.SIGNATURE):
         return False
     path = Path(filename)
@@ -47,7 +47,7 @@ def sniff(head: bytes, filename: str) -> bool:
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """All spectra of an NXxas file.
+    """Read all spectra of an NXxas file.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """What `read` does, in this process: for files that are known to be sound."""
+    """Read in this process what `read` reads in another: for files that are known to be sound."""
     found: list[Scan] = []
     notes: list[Problem] = []
     refused: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def read_scans(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def _entries(group: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Groups that declare NXxas: entries, and subentries of entries with several signals."""
+    """Return groups that declare NXxas: entries, and subentries of entries with several signals."""
     for key in sorted(group, key=hdf5.by_number):
         item = hdf5.get(group, key)
         if not isinstance(item, hdf5.Group):
@@ -114,7 +114,7 @@ class _Entry(channel_mapping.Entry):
     group: Any = None
 
     def text(self, *paths: str) -> str:
-        """The first of some strings that is there."""
+        """Return the first of some strings that is there."""
         return next((text for path in paths if (text := hdf5.text_of(hdf5.get(self.group, path)).strip())), "")
 
 
@@ -165,7 +165,7 @@ def _scans(key: str, group: Any, path: Path, options: Mapping[str, Any]) -> list
 
 
 def _of_class(group: Any, nx_class: str, usual: str) -> Any:
-    """The member of a NeXus class, whatever it is called; None without one."""
+    """Return the member of a NeXus class, whatever it is called; None without one."""
     usual_one = hdf5.get(group, usual)
     if usual_one is not None:
         return usual_one
@@ -174,7 +174,7 @@ def _of_class(group: Any, nx_class: str, usual: str) -> Any:
 
 
 def _datasets(group: Any, instrument: Any) -> dict[str, Any]:
-    """Numeric arrays of an entry by path, those of the instrument under ``instrument/`` whatever it is called."""
+    """Return numeric arrays of an entry by path, those of the instrument under ``instrument/`` whatever it is called."""
     found: dict[str, Any] = {}
     roots = [("", group), ("instrument/", instrument)]
     roots += [(f"{key}/", hdf5.get(group, key)) for key in ("data", "plot")]
@@ -196,7 +196,7 @@ def _datasets(group: Any, instrument: Any) -> dict[str, Any]:
 
 
 def _mode(entry: _Entry) -> tuple[str, bool]:
-    """How it was detected, by ``mode`` or the definition's name, and whether signal/i0 is the curve."""
+    """Return how it was detected, by ``mode`` or the definition's name, and whether signal/i0 is the curve."""
     stated = entry.text("mode", "mode/name", "data/mode")
     text = stated or re.sub(r"^NXxas_?", "", _definition(entry.group)).replace("_", " ")
     for pattern, mode, is_ratio in _MODES:
@@ -206,7 +206,7 @@ def _mode(entry: _Entry) -> tuple[str, bool]:
 
 
 def _by_form(entry: _Entry, mode: str, is_ratio: bool) -> dict[str, str]:
-    """Channels and their datasets, by the form of the entry."""
+    """Return channels and their datasets, by the form of the entry."""
     chosen = {key: f"instrument/{key}/data" for key in _RAW if f"instrument/{key}/data" in entry.counters}
     chosen |= {key: f"data/{key}" for key in ("mutrans", "mufluor", "murefer") if f"data/{key}" in entry.counters}
     if "intensity" in entry.counters:
@@ -271,7 +271,7 @@ def _conditions(entry: _Entry, instrument: Any, mode: str) -> dict[str, Any]:
 
 
 def _quantity(item: Any, unit: str) -> float | None:
-    """A scalar with a stated unit, in `unit`; None without one."""
+    """Return a scalar with a stated unit, in `unit`; None without one."""
     value, stated = hdf5.scalar(item), hdf5.attribute(item, "units")
     known, wanted = find_unit(stated) or find_unit(stated.rstrip("s")), find_unit(unit)
     if value is None or known is None or wanted is None or known.dimension != wanted.dimension or not stated:

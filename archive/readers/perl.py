@@ -27,7 +27,7 @@ Token = tuple[str, str]
 
 
 def parse(text: str) -> Any:
-    r"""The value of a Perl literal.
+    r"""Parse a Perl literal.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _value(tokens: list[Token], at: int, depth: int) -> tuple[Any, int]:
-    """The value that begins at a token, and the index after it."""
+    """Return the value that begins at a token, and the index after it."""
     if at >= len(tokens) or depth > _DEEPEST:
         raise InvalidData("ends within a value" if at >= len(tokens) else "nested too deeply")
     kind, text = tokens[at]
@@ -100,7 +100,7 @@ def _value(tokens: list[Token], at: int, depth: int) -> tuple[Any, int]:
 
 
 def _items(tokens: list[Token], at: int, depth: int) -> tuple[list[Any], int]:
-    """What stands between brackets, and the index after the closing one."""
+    """Return what is between brackets, and the index after the closing one."""
     closing = _CLOSING.get(tokens[at][1]) if at < len(tokens) else None
     if closing is None:
         raise InvalidData("a bracket was expected")

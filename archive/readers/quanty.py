@@ -31,12 +31,12 @@ _NOISE = 1e-3
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the first line is ``#Spectra: n``."""
+    """Check whether the first line is ``#Spectra: n``."""
     return bool(_FIRST.match(head.decode("latin-1").split("\n", 1)[0]))
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """The spectra of a Quanty file: the imaginary part of each.
+    """Read the spectra of a Quanty file: the imaginary part of each.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _curves(
 
 
 def _positive(curve: tables.Array, label: str, path: Path, problems: list[Problem]) -> tables.Array:
-    """The absorption from an imaginary part; refused when it has both signs."""
+    """Return the absorption from an imaginary part; refused when it has both signs."""
     finite = curve[np.isfinite(curve)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low >= -_NOISE * high:

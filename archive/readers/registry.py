@@ -1,4 +1,4 @@
-"""Which readers there are, which of them reads a file, and reading it without a library's traceback."""
+"""Registry of readers: the reader of a file, and reading it without a library's traceback."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ READERS: Mapping[str, Reader] = _Readers()
 
 
 def claims(path: Path) -> list[str]:
-    """Names of the readers that claim a file, in alphabetical order.
+    """Return names of the readers that claim a file, in alphabetical order.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _head(path: Path) -> bytes:
 
 
 def _not_a_spectrum(models: list[str]) -> str:
-    """What a model file holds, and how to read it."""
+    """Say what a model file holds, and how to read it."""
     holds = " or ".join(MODEL_READERS[name].holds for name in models)
     return (
         f"it holds {holds}. As such it is ingested; here spectra are read. In Python: models_registry.read_model(path)."
@@ -86,14 +86,14 @@ def _not_a_spectrum(models: list[str]) -> str:
 
 
 def find_reader(path: str | Path, format: str | None = None, options: Mapping[str, Any] = _NO_OPTIONS) -> Reader:
-    """The one reader for a file.
+    """Find the one reader for a file.
 
     Parameters
     ----------
     path : str or Path
         The file.
     format : str, optional
-        Name of the reader, where the file does not tell or several claim it.
+        Name of the reader, where the file does not show it or several claim it.
     options : mapping
         As in `read_file`. A file that nobody claims is a plain column file if ``columns`` describes it.
 
@@ -180,7 +180,7 @@ def read_file(
 def read_since(
     path: Path, format: str | None, options: Mapping[str, Any], seen: Sequence[str]
 ) -> tuple[Reader, list[Scan], list[str], list[Problem]] | None:
-    """What is new in a file that grows: reader, new scans, entries that have ended, problems; see `bliss.read_since`.
+    """Read what is new in a growing file: reader, new scans, entries that have ended, problems; see `bliss.read_since`.
 
     None for a format whose files do not say which of their scans have ended. Raises as `read_file`, but no new scan is no error.
     """
@@ -193,7 +193,7 @@ def read_since(
 
 @contextmanager
 def _errors_of(path: Path, name: str) -> Iterator[None]:
-    """Whatever is raised in the block becomes an error of ours that names the file."""
+    """Convert whatever is raised in the block to an error of barospec that names the file."""
     try:
         yield
     except BarospecError as error:

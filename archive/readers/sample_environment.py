@@ -26,7 +26,7 @@ _PLAUSIBLE = (0.01, 2500.0)
 
 
 def dead_time_names(names: Iterable[str]) -> list[str]:
-    """Which names are those of count rates or times that a dead-time correction needs.
+    """Return the names of count rates or times that a dead-time correction needs.
 
     >>> dead_time_names(["fx_icr_det0", "fx_ocr_det0", "DeadTime", "dt", "picric"])
     ['fx_icr_det0', 'fx_ocr_det0', 'DeadTime']
@@ -35,7 +35,7 @@ def dead_time_names(names: Iterable[str]) -> list[str]:
 
 
 def dead_time_columns(labels: Iterable[str], channels: Iterable[str]) -> dict[str, str]:
-    """Header field ``dead_time`` of a table with a fluorescence or emission column, as `dead_time` makes it.
+    """Return header field ``dead_time`` of a table with a fluorescence or emission column, as `dead_time` makes it.
 
     >>> dead_time_columns(["Energy", "DeadTime", "FY_c"], ["i0", "ifluor"])
     {'dead_time': 'not corrected here; recorded in columns DeadTime'}
@@ -47,7 +47,7 @@ def dead_time_columns(labels: Iterable[str], channels: Iterable[str]) -> dict[st
 
 
 def dead_time(entry: Entry, channels: Iterable[str]) -> dict[str, str]:
-    """Header field of a scan with a fluorescence or emission channel whose detector records its dead time.
+    """Return header field of a scan with a fluorescence or emission channel whose detector records its dead time.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def dead_time(entry: Entry, channels: Iterable[str]) -> dict[str, str]:
 
 
 def temperature(entry: Entry, slow: Sequence[Entry], given: Any) -> dict[str, Any]:
-    """The sample's temperature over a scan, from its own counters or from slow channels recorded with it.
+    """Return the sample's temperature over a scan, from its own counters or from slow channels recorded with it.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def temperature(entry: Entry, slow: Sequence[Entry], given: Any) -> dict[str, An
 
 
 def _unit(entry: Entry, counter: str) -> str:
-    """The stated unit of a counter if it is one of temperature."""
+    """Return the stated unit of a counter if it is one of temperature."""
     unit = find_unit(entry.units.get(counter, ""))
     return unit.symbol if unit and unit.dimension == "temperature" else ""
 
@@ -154,7 +154,7 @@ def _mean(entry: Entry, one: Entry, counter: str, unit: str) -> dict[str, Any]:
 
 
 def like_thermometers(names: Iterable[str]) -> list[str]:
-    """Which names may be those of thermometers, so that their units are worth reading.
+    """Return names that may be those of thermometers, so that their units are worth reading.
 
     >>> like_thermometers(["I0", "Tcryo", "sample_temp", "ls336_a"])
     ['Tcryo', 'sample_temp']

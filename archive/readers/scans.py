@@ -1,4 +1,4 @@
-"""What all readers share: energies in eV, times in UTC, and a scan that is checked once."""
+"""Shared steps of all readers: energies in eV, times in UTC, and a scan that is checked once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SURELY_EV = 100.0
 
 
 def energy_from_angle(angle: Array, d_spacing: float) -> Array:
-    """Photon energy in eV that a crystal reflects at a Bragg angle.
+    """Return the photon energy in eV that a crystal reflects at a Bragg angle.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def energy_from_angle(angle: Array, d_spacing: float) -> Array:
 
 
 def scale_to(values: Array, unit: str, target: str, where: str) -> Array:
-    """Values given in `unit` in the unit `target` (eV or deg); InvalidData when that cannot be.
+    """Convert values given in `unit` to the unit `target` (eV or deg); InvalidData when that cannot be.
 
     >>> scale_to(np.array([8.333]), "keV", "eV", "foil.dat").tolist()
     [8333.0]
@@ -68,7 +68,7 @@ def scale_to(values: Array, unit: str, target: str, where: str) -> Array:
 
 
 def assume_ev(values: Array, where: str) -> Array:
-    """Energies without a unit, which are eV unless they are so small that keV is likelier: that is refused.
+    """Accept energies without a unit as eV, unless they are so small that keV is likelier: that is refused.
 
     >>> assume_ev(np.array([8333.0, 8334.0]), "foil.dat").tolist()
     [8333.0, 8334.0]
@@ -83,7 +83,7 @@ def assume_ev(values: Array, where: str) -> Array:
 
 
 def d_spacing_from(options: Mapping[str, Any], path: Path) -> float | None:
-    """The lattice spacing in Å that the caller gives, "3.1356" or "0.31356 nm"; None without one."""
+    """Return the lattice spacing in Å that the caller gives, "3.1356" or "0.31356 nm"; None without one."""
     columns = options.get("columns")
     given = options.get("d_spacing")
     if given is None and isinstance(columns, Mapping):
@@ -97,7 +97,7 @@ def d_spacing_from(options: Mapping[str, Any], path: Path) -> float | None:
 
 
 def edge_energy_from(options: Mapping[str, Any], path: Path) -> float | None:
-    """The edge energy in eV that the caller adds to relative energies, ``columns: {E_edge: 8333}``; None without one."""
+    """Return the caller's edge energy in eV for relative energies, ``columns: {E_edge: 8333}``; None without one."""
     columns = options.get("columns")
     if not isinstance(columns, Mapping):
         return None
@@ -111,7 +111,7 @@ def edge_energy_from(options: Mapping[str, Any], path: Path) -> float | None:
 
 
 def utc(text: str) -> str | None:
-    """An ISO 8601 time as UTC, or None when it is no time or its zone is not stated.
+    """Convert an ISO 8601 time to UTC; None when it is no time or its zone is not stated.
 
     >>> utc("2023-10-28T18:04:45.737156+02:00"), utc("1995-06-20 04:07:07")
     ('2023-10-28T16:04:45.737156Z', None)
@@ -137,10 +137,10 @@ def make_scan(
     header: Mapping[str, str] | None = None,
     problems: Sequence[Problem] = (),
 ) -> Scan:
-    """A scan with its energy axis and channels checked.
+    """Build a scan and check its energy axis and channels.
 
-    Points without a finite energy have no place on the axis and are left out with a warning; a channel
-    without one finite value is left out too. Everything else stays as recorded: out-of-order and repeated
+    Points without a finite energy have no place on the axis and are dropped with a warning; a channel
+    without one finite value is dropped too. Everything else stays as recorded: out-of-order and repeated
     energies, NaN and infinity in channels are reported, not repaired.
 
     Parameters
@@ -169,7 +169,7 @@ def make_scan(
     keep = np.isfinite(energy)
     if not keep.all():
         line = int(lines[~keep][0]) if lines is not None else 0
-        message = f"{int((~keep).sum())} point(s) without an energy are left out"
+        message = f"{int((~keep).sum())} point(s) without an energy are dropped"
         found.append(Problem("warning", message, str(path), line, scan=scan))
         lines = lines[keep] if lines is not None else None
     energy = np.ascontiguousarray(energy[keep])
@@ -185,12 +185,12 @@ def make_scan(
 def _channels(
     channels: Mapping[str, Array], tell_all: bool, path: Path, scan: str, found: list[Problem]
 ) -> dict[str, Array]:
-    """Channels that have a finite value; what is not finite is reported (for text, parse_table did)."""
+    """Return channels that have a finite value; what is not finite is reported (for text, parse_table did)."""
     taken = {}
     for channel, values in channels.items():
         bad = int((~np.isfinite(values)).sum())
         if bad == values.size:
-            message = f"{channel} has no finite value and is left out"
+            message = f"{channel} has no finite value and is dropped"
         else:
             taken[channel] = np.ascontiguousarray(values, dtype=np.float64)
             message = f"{channel}: {bad} of {values.size} values are not finite" if bad and tell_all else ""

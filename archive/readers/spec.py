@@ -52,7 +52,7 @@ class _Block:
         return f"{self.number}.{self.order}"
 
     def text(self, mark: str) -> str:
-        """The first header line of a mark, such as ``#L``; the file's where the scan has none."""
+        """Return the first header line of a mark, such as ``#L``; the file's where the scan has none."""
         for line in (*(text for _, text in self.header), *self.shared):
             if line.startswith(f"{mark} "):
                 return line[len(mark) :].strip()
@@ -60,7 +60,7 @@ class _Block:
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the first lines are SPEC's (``#F``, ``#E``, ``#O0``, ...) up to a first ``#S number``."""
+    """Check whether the first lines are SPEC's (``#F``, ``#E``, ``#O0``, ...) up to a first ``#S number``."""
     head = head.replace(b"\r\n", b"\n").lstrip()
     if _APS.search(head):
         return False
@@ -68,7 +68,7 @@ def sniff(head: bytes, filename: str) -> bool:
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """All spectra of a SPEC file, in the order of the file.
+    """Read all spectra of a SPEC file, in the order of the file.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         The file.
     options : mapping
         ``channels``: vocabulary channel, or ``energy``, to a column's label, to a list of labels to be summed, or
-        to ``{counter: ..., unit: keV}``. What it leaves out follows the tables of ``counters.py``.
+        to ``{counter: ..., unit: keV}``. Channels that it does not name follow the tables of ``counters.py``.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
 
 
 def _blocks(text: str) -> list[_Block]:
-    """The scans of a file; a header of the file (``#F``, ``#O``) holds for the scans after it."""
+    """Return the scans of a file; a header of the file (``#F``, ``#O``) holds for the scans after it."""
     blocks: list[_Block] = []
     times: Counter[int] = Counter()
     shared: list[str] = []
@@ -127,14 +127,14 @@ def _blocks(text: str) -> list[_Block]:
             block = _Block(int(start[1]), times[int(start[1])], (start[2] or "").strip(), number, shared=shared)
             blocks.append(block)
         elif line.startswith(("#F ", "#E ")):
-            # A file header in the middle of a file starts anew.
+            # A file header in the middle of a file replaces the one before.
             shared = [line] if line.startswith("#F ") or block is not None else [*shared, line]
             block = None
         elif block is None:
             shared.append(line)
         elif line.startswith("#"):
             block.header.append((number, line))
-            block.rows += [""] if block.rows else []  # rows are counted to tell their lines
+            block.rows += [""] if block.rows else []  # rows are counted to report their lines
         elif line.startswith("@") or (block.rows and block.rows[-1].endswith("\\")):
             # Spectra of a multichannel analyzer, continued by a backslash, are no columns of the scan.
             block.rows.append(line if line.endswith("\\") else "")
@@ -146,7 +146,7 @@ def _blocks(text: str) -> list[_Block]:
 
 
 def labels_of(line: str) -> list[str]:
-    """Labels of a ``#L`` line: two blanks or a tab apart, since a label may hold single ones.
+    """Return labels of a ``#L`` line: two blanks or a tab apart, since a label may hold single ones.
 
     >>> labels_of("Two Theta  I0 mon  Seconds")
     ['Two Theta', 'I0 mon', 'Seconds']
@@ -188,7 +188,7 @@ def _scan(block: _Block, path: Path, wanted: Mapping[str, Any], last: bool) -> S
 
 
 def _labels(block: _Block, table: tables.Table, place: str) -> list[str]:
-    """Labels of the columns, each its own; InvalidData when they are not as many as the columns."""
+    """Return labels of the columns, each its own; InvalidData when they are not as many as the columns."""
     width = table.values.shape[1]
     line = block.text("#L")
     labels = labels_of(line)
@@ -209,7 +209,7 @@ def _labels(block: _Block, table: tables.Table, place: str) -> list[str]:
 
 
 def _units(labels: Sequence[str]) -> dict[str, str]:
-    """Units that labels state in brackets: "Energy (keV)"."""
+    """Return units that labels state in brackets: "Energy (keV)"."""
     stated = {label: re.search(r"[(\[]\s*(\S+?)\s*[)\]]$", label) for label in labels}
     found = {
         label: {"kev": "keV", "ev": "eV"}.get(match[1].casefold(), match[1]) for label, match in stated.items() if match
@@ -218,7 +218,7 @@ def _units(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _tell_length(block: _Block, points: int, entry: channel_mapping.Entry) -> None:
-    """A warning when a step scan (``ascan motor from to intervals time``) ended early."""
+    """Warn when a step scan (``ascan motor from to intervals time``) ended early."""
     match = re.match(r"\s*[ad]scan\s+\S+\s+\S+\s+\S+\s+(\d+)\s+\S+\s*$", block.command)
     if match and points < int(match[1]) + 1:
         entry.tell("warning", f"{points} of {int(match[1]) + 1} points: aborted, truncated, or still being measured")
@@ -235,7 +235,7 @@ def _conditions(block: _Block, entry: channel_mapping.Entry) -> dict[str, Any]:
 
 
 def _header(block: _Block, chosen: Mapping[str, list[str]]) -> dict[str, str]:
-    """What the file says about the scan, without ``#F``, which may hold a path, and without the user's name."""
+    """Return what the file says about the scan, without ``#F``, which may hold a path, and without the user's name."""
     header = {
         "command": block.command,
         "date": block.text("#D"),

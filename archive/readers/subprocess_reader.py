@@ -1,6 +1,6 @@
 """Reading in a process of its own, for formats whose C library crashes or hangs on damaged files.
 
-One flipped byte of an HDF5 file can end the process with a segmentation fault or loop for ever, which no
+One flipped byte of an HDF5 file can end the process with a segmentation fault or loop without end, which no
 exception handler sees; a folder of a thousand files must survive it. The price is the start of an
 interpreter, about 0.4 s a file.
 """
@@ -26,12 +26,12 @@ PATIENCE_PER_MB = 0.5
 
 
 def read_isolated(module: str, path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """What ``read_scans(path, options)`` of a reader's module returns or raises; see `call_isolated`."""
+    """Call ``read_scans(path, options)`` of a reader's module in a child process; see `call_isolated`."""
     return cast(list[Scan], call_isolated(module, "read_scans", path, options))
 
 
 def call_isolated(module: str, function: str, path: Path, options: Mapping[str, Any], *more: Any) -> Any:
-    """What ``function(path, options, *more)`` of a reader's module returns or raises, run in a child process.
+    """Call ``function(path, options, *more)`` of a reader's module in a child process; return or raise what it does.
 
     Parameters
     ----------

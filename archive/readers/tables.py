@@ -1,4 +1,4 @@
-"""What the text readers share: decoding, number tables, units, and checks of a curve."""
+"""Shared steps of the text readers: decoding, number tables, units, and checks of a curve."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 def read_text(path: Path) -> tuple[str, list[Problem]]:
-    """The text of a file, as UTF-8 or, where it is not, as Latin-1.
+    """Read the text of a file, as UTF-8 or, where it is not, as Latin-1.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def read_text(path: Path) -> tuple[str, list[Problem]]:
     if b"\0" in data:
         at = data.index(b"\0")
         raise UnreadableFile(f"{path}: byte {at} is zero: a binary or damaged file where text was expected.")
-    # Padding at the end says nothing, but whether the last line is ended tells a file that was cut.
+    # Padding at the end says nothing, but a last line without an end marks a file that was cut.
     if any(end in raw[len(data) :] for end in (b"\n", b"\r")):
         data += b"\n"
     problems = []
@@ -60,7 +60,7 @@ def read_text(path: Path) -> tuple[str, list[Problem]]:
 
 
 def numeric(cell: str) -> float | None:
-    """The number a cell holds, or None. Python's ``1_000`` is not a number here, Fortran's ``1.0D3`` is.
+    """Return the number a cell holds, or None. Python's ``1_000`` is not a number here, Fortran's ``1.0D3`` is.
 
     >>> numeric("1.5D2"), numeric("1.4.9")
     (150.0, None)
@@ -71,7 +71,7 @@ def numeric(cell: str) -> float | None:
 
 
 def split_cells(line: str) -> list[str]:
-    """Cells of a row separated by semicolons, commas or white space, whichever comes first in that order."""
+    """Split a row at semicolons, commas or white space, whichever comes first in that order."""
     for delimiter in ";,":
         if delimiter in line:
             return [cell.strip() for cell in line.split(delimiter)]
@@ -79,7 +79,7 @@ def split_cells(line: str) -> list[str]:
 
 
 def is_row(line: str) -> bool:
-    """Whether a line holds nothing but numbers, and at least two."""
+    """Check whether a line holds nothing but numbers, and at least two."""
     cells = split_cells(line)
     return len(cells) > 1 and all(numeric(cell) is not None for cell in cells)
 
@@ -94,7 +94,7 @@ class Table:
 
 
 def require_line_end(text: str, path: Path) -> None:
-    """Refuse a text whose last line is not ended: its last number may be cut, and nothing would tell.
+    """Refuse a text whose last line is not ended: its last number may be cut, which nothing would show.
 
     For files of programs that end every line and whose numbers are used without a person looking at a curve.
     """
@@ -116,7 +116,7 @@ def parse_table(lines: Sequence[str], first: int, path: Path, cut: bool = False)
     path : Path
         The file, for messages.
     cut : bool
-        The file does not end with a line end: a short last row was cut off and is left out.
+        The file does not end with a line end: a short last row was cut off and is skipped.
 
     Returns
     -------
@@ -152,21 +152,21 @@ def parse_table(lines: Sequence[str], first: int, path: Path, cut: bool = False)
 
 
 def _last_row(rows: list[tuple[int, list[str]]], width: int, path: Path) -> Problem:
-    """What to say of a last row without a line end; one that is short is taken out of `rows`."""
+    """Describe a last row without a line end; one that is short is removed from `rows`."""
     number, cells = rows[-1]
     if len(rows) == 1 or len(cells) >= width:
         message = "no line end after the last row; if the file was cut, its last number may be incomplete"
         return Problem("note", message, str(path), number)
     rows.pop()
     message = (
-        f"the file ends within this row ({len(cells)} of {width} cells), which is left out: truncated, or "
+        f"the file ends within this row ({len(cells)} of {width} cells), which is skipped: truncated, or "
         "still being written?"
     )
     return Problem("warning", message, str(path), number)
 
 
 def _fast(rows: list[tuple[int, list[str]]], width: int) -> Array | None:
-    """All rows at once where every cell is a plain number, which is nearly always."""
+    """Parse all rows at once where every cell is a plain number, which is nearly always."""
     if any(len(cells) != width for _, cells in rows):
         return None
     try:

@@ -24,13 +24,13 @@ _PROLOG = 65536
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether it is XML whose root is ``modeling``."""
+    """Check whether it is XML whose root is ``modeling``."""
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t")
     return text.startswith(b"<?xml") and b"<modeling>" in text[:1024]
 
 
 def read_vasprun(path: str | Path) -> ElectronicStructure:
-    """Bands and densities of states of a ``vasprun.xml``, those of the last ionic step.
+    """Read bands and densities of states of a ``vasprun.xml``, those of the last ionic step.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def read_vasprun(path: str | Path) -> ElectronicStructure:
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], int]:
-    """The elements that are read, those of the last ionic step, and how many steps there were."""
+    """Return the elements that are read, those of the last ionic step, and how many steps there were."""
     parts: dict[str, Any] = {}
     projected: tuple[list[str], Array] | None = None
     steps = 0
@@ -134,7 +134,7 @@ def _assemble(parts: dict[str, Any], steps: int, path: Path) -> ElectronicStruct
 
 
 def _projected(element: Any, path: Path) -> tuple[list[str], Array] | None:
-    """Orbitals, and weights of shape (spin, k, band, ion, orbital)."""
+    """Return orbitals, and weights of shape (spin, k, band, ion, orbital)."""
     fields = [(field.text or "").strip() for field in element.findall("array/field")]
     spins = element.findall("array/set/set")
     if not spins or not fields:
@@ -154,7 +154,7 @@ def _projected(element: Any, path: Path) -> tuple[list[str], Array] | None:
 def _projection(
     parts: dict[str, Any], shape: tuple[int, ...], elements: tuple[str, ...], path: Path
 ) -> tuple[Array | None, tuple[str, ...]]:
-    """Weights as columns with their labels; a non-collinear run has sets for total, x, y, z, of which the total is taken."""
+    """Return weights as columns with their labels; of a non-collinear run (total, x, y, z) those of the total."""
     if "projected" not in parts:
         return None, ()
     fields, weights = parts["projected"]
@@ -169,7 +169,7 @@ def _projection(
 
 
 def _labels(elements: tuple[str, ...], ions: int, orbitals: list[str]) -> tuple[str, ...]:
-    """``1 Ni dxy``: number, element, orbital."""
+    """Return labels such as ``1 Ni dxy``: number, element, orbital."""
     named = elements if len(elements) == ions else ("",) * ions
     return tuple(f"{i} {name} {orbital}".replace("  ", " ") for i, name in enumerate(named, 1) for orbital in orbitals)
 
@@ -231,7 +231,7 @@ def _dos(element: Any, elements: tuple[str, ...], fermi: float, path: Path) -> D
 
 
 def _numbers(elements: Iterable[Any], path: Path) -> Array:
-    """Rows of numbers; VASP prints asterisks where a number does not fit, which are refused."""
+    """Read rows of numbers; VASP prints asterisks where a number does not fit, which are refused."""
     rows = [(element.text or "").split() for element in elements]
     try:
         values = np.array(rows, dtype=np.float64)
@@ -252,7 +252,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _regular(nested: list[Any], what: str, path: Path) -> Array:
-    """One array of equal parts; InvalidData when they are not equal, or not finite."""
+    """Return one array of equal parts; InvalidData when they are not equal, or not finite."""
     try:
         values = np.array(nested, dtype=np.float64)
     except ValueError:

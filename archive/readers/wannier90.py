@@ -44,14 +44,14 @@ class Hoppings:
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether a first line of text is followed by two lone integers and lines of integers, 15 at most."""
+    """Check whether a first line of text is followed by two lone integers and lines of integers, 15 at most."""
     lines = head.decode("latin-1").split("\n")[:4]
     counts = [re.fullmatch(r"\s*\d+\s*", line) for line in lines[1:3]]
     return len(lines) == 4 and all(counts) and bool(re.fullmatch(r"(?:\s+\d+){1,15}\s*", f" {lines[3]}"))
 
 
 def read_hoppings(path: str | Path) -> Hoppings:
-    r"""The Hamiltonian of a ``_hr.dat``.
+    r"""Read the Hamiltonian of a ``_hr.dat``.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _degeneracies(lines: list[str], count: int, path: Path) -> NDArray[np.int64]
 def _fill(
     rows: tables.Array, orbitals: int, count: int, lines: NDArray[np.int64], path: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.complex128]]:
-    """Vectors and matrices; every element of every vector must be there once."""
+    """Fill vectors and matrices; every element of every vector must be there once."""
     whole = rows[:, :5].astype(np.int64)
     bad = (whole != rows[:, :5]).any(axis=1) | (whole[:, 3:] < 1).any(axis=1) | (whole[:, 3:] > orbitals).any(axis=1)
     if bad.any():
@@ -154,7 +154,7 @@ def _fill(
 def _hermitian(
     vectors: NDArray[np.int64], matrix: NDArray[np.complex128], degeneracies: NDArray[np.int64], path: Path
 ) -> list[Problem]:
-    """A warning when the Hamiltonian is not Hermitian, or R is there without -R."""
+    """Return a warning when the Hamiltonian is not Hermitian, or R is there without -R."""
     place = {tuple(vector): i for i, vector in enumerate(vectors.tolist())}
     opposite = [place.get(tuple(-x for x in vector)) for vector in vectors.tolist()]
     alone = sum(i is None for i in opposite)

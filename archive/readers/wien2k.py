@@ -17,25 +17,25 @@ _FERMI = re.compile(r"#\s*EF\s*=\s*(\S+?)(?=\s|NENRG|$)")
 
 
 def sniff_dos(head: bytes, filename: str) -> bool:
-    """Whether the first lines are comments with ``EF=`` and ``NENRG=``, as TETRA writes them."""
+    """Check whether the first lines are comments with ``EF=`` and ``NENRG=``, as TETRA writes them."""
     lines = head.decode("latin-1").split("\n")[:4]
     return any(re.match(r"#\s*EF\s*=.*NENRG", line) for line in lines)
 
 
 def sniff_bands(head: bytes, filename: str) -> bool:
-    """Whether ``bandindex: 1`` stands in the first lines, as SPAGHETTI writes it."""
+    """Check whether ``bandindex: 1`` is in the first lines, as SPAGHETTI writes it."""
     return any(_BAND.match(line) for line in head.decode("latin-1").split("\n")[:3])
 
 
 def read_dos(path: str | Path, unit: str | None = None) -> Dos:
-    r"""A density of states that TETRA wrote.
+    r"""Read a density of states that TETRA wrote.
 
     Parameters
     ----------
     path : str or Path
         ``case.dos1ev`` (energies in eV from the Fermi level) or ``case.dos1`` (Ry); ``up`` and ``dn`` may follow.
     unit : {"eV", "Ry"}, optional
-        Where the name of the file does not tell.
+        Where the name of the file does not state it.
 
     Returns
     -------
@@ -87,19 +87,19 @@ def read_dos(path: str | Path, unit: str | None = None) -> Dos:
 
 
 def _in_rydberg(path: Path, unit: str | None) -> bool:
-    """Whether energies are in Ry, by what the caller says, else by the name."""
+    """Check whether energies are in Ry, by what the caller says, else by the name."""
     if unit not in (None, "eV", "Ry"):
         raise CallError(f'unit "{unit}": choose eV or Ry.')
     named = _DOS_NAME.search(path.name)
     if unit is None and named is None:
         raise InvalidData(
-            f'{path}: WIEN2k tells the unit by the name, ".dos1ev" or ".dos1" (Ry). Say unit="eV" or "Ry".'
+            f'{path}: WIEN2k states the unit in the name, ".dos1ev" or ".dos1" (Ry). Say unit="eV" or "Ry".'
         )
     return unit == "Ry" if unit else bool(named and not named[1])
 
 
 def read_bands(path: str | Path) -> Bands:
-    r"""Bands that SPAGHETTI wrote along a path.
+    r"""Read bands that SPAGHETTI wrote along a path.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def read_bands(path: str | Path) -> Bands:
 
 
 def _table(lines: list[str], first: int, path: Path) -> Array:
-    """Rows of numbers from a line on, without any gap."""
+    """Read rows of numbers from a line on, without any gap."""
     table = tables.parse_table(lines[first:], first + 1, path)
     if table.problems:
         raise InvalidData(f"{table.problems[0]}. Compare the file with its original.")

@@ -50,7 +50,7 @@ _QUANTITIES = {"sample.temperature": ("temperature", "K"), "sample.pressure": ("
 
 
 def sniff(head: bytes, filename: str) -> bool:
-    """Whether the file says XDI in its first line, or has XDI's column fields all the same."""
+    """Check whether the file says XDI in its first line, or has XDI's column fields all the same."""
     return bool(re.match(rb"(?:\xef\xbb\xbf)?#\s*XDI/\d", head)) or (
         head.startswith(b"#") and bool(_LIKE_XDI.search(head))
     )
@@ -73,7 +73,7 @@ class _Header:
 
 
 def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
-    """The one spectrum of an XDI file.
+    """Read the one spectrum of an XDI file.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _read_field(header: _Header, content: str, line: int, warn: Any) -> None:
 
 
 def _columns(header: _Header, table: tables.Table, path: Path, problems: list[Problem]) -> dict[int, str]:
-    """What each column is, by number from 1: "energy eV"; reports where the file contradicts itself."""
+    """Return what each column is, by number from 1 ("energy eV"); report where the file contradicts itself."""
     width = table.values.shape[1]
     declared, labels = header.declared, header.labels
 
@@ -259,13 +259,13 @@ def _channels(
 
 
 def _d_spacing(header: _Header) -> float | None:
-    """The stated lattice spacing in Å; None when missing, no number, or no crystal's, such as 0."""
+    """Return the stated lattice spacing in Å; None when missing, no number, or no crystal's, such as 0."""
     value = tables.numeric((header.lower.get("mono.d_spacing", "").split() or [""])[0])
     return value if value is not None and np.isfinite(value) and 0.1 < value < 100 else None
 
 
 def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[str, Any]:
-    """Vocabulary terms that the header states; what it states unclearly stays in the header, with a note."""
+    """Return vocabulary terms that the header states; what it states unclearly stays in the header, with a note."""
     stated = header.lower
     found: dict[str, Any] = {"technique": "xas"}  # the format is for absorption spectra only
 
@@ -314,7 +314,7 @@ def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[st
 
 
 def _quantity(text: str, unit: str) -> float | None:
-    """The number, not negative, that a text states with its unit; None for words and a bare number."""
+    """Return the number, not negative, that a text states with its unit; None for words and a bare number."""
     plain = re.sub(r"\bdeg(?:rees?)?\.?\s*(?=[KC]\b)", "", text.strip())
     plain = re.sub(r"(?<=[\d\s])C$", "degC", plain)
     if not re.search(r"[^\d\s.eE+±-]", plain):

@@ -6,14 +6,13 @@ decomposed in a complete basis of invariants, so nothing is left over but roundi
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.spins.algebra import multiplets, pair_operator
+from barospec.archive.spins.algebra import multiplets
 from barospec.archive.spins.canonical import Exact, Selection, transform
 from barospec.archive.spins.composites import Embedding, Picture, embedding
 from barospec.archive.spins.invariants import Basis, decompose, invariant_basis
@@ -265,30 +264,3 @@ def effective_model(reduced: Reduced, mirror: tuple[int, ...] | None = None) -> 
         for first, members in orbits.items()
     )
     return SpinModel(sites, interactions, mirror), {names[first]: values[..., first] for first in orbits}
-
-
-def full_matrix(reduced: Reduced) -> Array:
-    """H_eff in the product space of the effective spins, shape (..., d, d) in eV, basis m = s, ..., -s per site.
-
-    >>> from barospec.archive.spins.composites import PICTURES
-    >>> from barospec.archive.spins.models import bilayer
-    >>> solution = solve(bilayer(), {"J_H": 0.63, "J_ZZ": 0.36})
-    >>> full_matrix(reduce_model(solution, PICTURES["bilayer"]["spin_1"])).shape
-    (9, 9)
-    """
-    complete = invariant_basis(reduced.spins, "product")
-    values, _ = decompose(complete, reduced.matrices)
-    pairs = {
-        pair: pair_operator(*pair, reduced.spins).toarray()
-        for pair in itertools.combinations(range(len(reduced.spins)), 2)
-    }
-    size = round(np.prod([2 * spin + 1 for spin in reduced.spins]))
-    total = np.zeros((*values.shape[:-1], size, size))
-    for k, graph in enumerate(complete.graphs):
-        orders = set(itertools.permutations(graph))
-        for order in orders:
-            operator = np.eye(size)
-            for edge in order:
-                operator = operator @ pairs[edge]
-            total += values[..., k, None, None] * operator / len(orders)
-    return total

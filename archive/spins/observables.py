@@ -19,7 +19,6 @@ from barospec.archive.spins.outputs import BATCH, BOLTZMANN, Array, Labelled, Ou
 from barospec.archive.spins.solve import (
     DEGENERACY_TOLERANCE,
     Solution,
-    average,
     boltzmann_weights,
     check_temperature,
     pair_stack,
@@ -252,9 +251,3 @@ def thermodynamics(
             f"Molar susceptibility of clusters (cgs), g = {g:g}.",
         ),
     )
-
-
-def expectation(solution: Solution, values: Array, temperature: ArrayLike = 0.0) -> Array:
-    """Thermal mean of values known for each level, (..., levels, k) -> (..., k)."""
-    weights = boltzmann_weights(solution.energies, solution.degeneracies, temperature)
-    return average(weights, values)

@@ -25,7 +25,7 @@ from barospec.archive.store.storage.marker import FORMAT
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.values import counted
 
-PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore", "numba")
+PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore")
 # Where locks and renames are promises that not every server keeps.
 NETWORK = (
     "nfs",

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -297,8 +296,6 @@ def main(folder: Path) -> int:
     if _stand_in_for_scipy():
         print("scipy is not installed: numpy's FFT and error functions of the standard library stand in.")
     sys.path.insert(0, str(folder / "software"))
-    # The plain formulas, which everybody can read; the compiled ones may have made the values.
-    os.environ["BAROSPEC_NUMBA"] = "0"
     bundle = json.loads(described.read_text(encoding="utf-8"))
     paper = folder / "data" / "paper" / "numbers.json"
     numbers = json.loads(paper.read_text(encoding="utf-8")) if paper.exists() else []

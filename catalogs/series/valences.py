@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive.operators import series_compare
-from barospec.schemas.errors import CallError, InvalidData
+from barospec.schemas.errors import InvalidData
 
 if TYPE_CHECKING:
     from barospec.catalogs.selection.selection import Selection
@@ -153,40 +153,3 @@ def _reasons(operator: str) -> tuple[str, ...]:
     from barospec.archive.operators.registry import find_operator
 
     return find_operator(operator).reasons
-
-
-def from_shifts(
-    to_low: float, to_high: float, *, low: float = 2.0, high: float = 3.0, sigma: float = 0.0
-) -> tuple[float, float]:
-    """A valence from two printed shifts, where no spectra are at hand.
-
-    Parameters
-    ----------
-    to_low, to_high : float
-        Position less that of the reference of valence `low`, and of `high`, in eV.
-    sigma : float
-        Standard uncertainty of each shift in eV.
-
-    Returns
-    -------
-    valence, sigma : float
-        ``v1 + (v2 - v1) s1/(s1 - s2)``.
-
-    Raises
-    ------
-    CallError
-        The references coincide.
-
-    Examples
-    --------
-    The shifts of Kβ2,5 that E. Mijit et al. (2024) print for La3Ni2O7, against NiO and LaNiO3:
-
-    >>> round(from_shifts(1.50, -0.35)[0], 2)
-    2.81
-    """
-    apart = to_low - to_high
-    if not np.isfinite(apart) or apart == 0:
-        raise CallError("the two references lie at one energy, or a shift is missing: no scale of valence.")
-    step = (high - low) / apart
-    t = to_low / apart
-    return low + step * to_low, abs(step) * sigma * float(np.hypot(1 - t, t))

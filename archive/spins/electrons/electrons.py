@@ -16,7 +16,6 @@ where all are odd: 320 of 3136 states at Sz = 0 for the trilayer. Parts that no 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -307,59 +306,5 @@ def electron_cluster(
         Labelled("other_couplings", others, (BATCH,), "eV", "Largest coefficient beside 1, J_H and J_ZZ."),
         Labelled(
             "intruders", intruders, (BATCH,), "1", "Multiplets below the highest chosen one that were not chosen."
-        ),
-    )
-
-
-def parity_levels(
-    name: str, parameters: Mapping[str, ArrayLike], *, convention: Convention, e_ct_reference: Reference
-) -> Outputs:
-    """Lowest energy for each combination of X-hole parities, against the window that the spins take.
-
-    A state of another combination cannot mix with the spins, yet when it lies in their window the spin model is not
-    all there is at that energy (with U' = U_d - 2 J the low-spin pair state is degenerate with a d8 singlet).
-
-    Returns
-    -------
-    dict of Labelled
-        ``parity_level`` (..., parities) in eV, lowest energy, labels such as ``odd odd even``; ``spin_top`` (...) in
-        eV, highest chosen state of the spins; ``parity_intruders`` (..., parities), number of states at Sz = 0 below
-        that.
-
-    Examples
-    --------
-    >>> values = {"t_perp_pZ": 1.38, "E_CT": 2.54, "U_d": 6, "U_p": 4, "J": 0.4}
-    >>> found = parity_levels("bilayer", values, convention="kanamori", e_ct_reference="high-spin d8")
-    >>> found["parity_level"].labels["parities"][0], int(found["parity_intruders"].values[0])
-    ('odd odd', 0)
-    """
-    cluster = find_cluster(name)
-    reduced, inside = reduce_cluster(name, parameters, convention=convention, e_ct_reference=e_ct_reference)
-    grid, shape, valid = _grid(parameters, convention, e_ct_reference)
-    n = len(cluster.layers)
-    sector = FockSector(cluster.orbitals, n, n)
-    full = parameter_operators(cluster, sector)
-    odd = np.stack([sector.odd(2 * k) for k in range(n)])
-    patterns = list(itertools.product((True, False), repeat=n))
-    lowest, count = np.full((len(grid), len(patterns)), np.nan), np.full((len(grid), len(patterns)), np.nan)
-    top = reduced.top.reshape(-1)
-    for column, pattern in enumerate(patterns):
-        kept = np.flatnonzero(np.all(odd == np.array(pattern)[:, None], axis=0) & _charges(cluster, sector))
-        dense = np.stack([part[kept][:, kept].toarray() for part in full])
-        for point in np.flatnonzero(valid):
-            energies = np.linalg.eigvalsh(np.tensordot(grid[point], dense, 1))
-            lowest[point, column] = energies[0]
-            count[point, column] = np.sum(energies <= top[point] + 1e-9)
-    count[:, 0] = inside.reshape(-1)
-    names = tuple(" ".join("odd" if is_odd else "even" for is_odd in pattern) for pattern in patterns)
-    labels = {"parities": names}
-    dims = (BATCH, "parities")
-    return collect(
-        Labelled(
-            "parity_level", lowest.reshape(*shape, -1), dims, "eV", "Lowest energy of the X-hole parities.", labels
-        ),
-        Labelled("spin_top", reduced.top, (BATCH,), "eV", "Highest state that the spin model stands for."),
-        Labelled(
-            "parity_intruders", count.reshape(*shape, -1), dims, "1", "Other states below the spins' highest.", labels
         ),
     )
