@@ -11,7 +11,7 @@ NAME = "fields"
 
 
 def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOption = False) -> None:
-    """List every field that can be searched: unit, meaning, and what this archive has of it."""
+    """List the fields that queries can use: unit, meaning, and the values in this archive."""
     opened = open_archive(archive, at)
     found = opened.fields()
     if as_json:

@@ -13,7 +13,7 @@ NAME = "runs"
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='Narrows the runs, such as "above 14 GPa".')] = "",
+    text: Annotated[str, typer.Argument(help='Conditions, such as "above 14 GPa". Default: all runs.')] = "",
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,

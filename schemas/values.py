@@ -228,12 +228,16 @@ _SINGULAR = {
             "calculation",
             "commit",
             "count",
+            "fault",
             "file",
+            "input",
             "model",
             "output",
             "point",
+            "pressure",
             "problem",
             "revision",
+            "snapshot",
         )
     },
     **{f"{noun}s": noun for noun in ("row", "run", "sample", "scan", "structure", "tag", "value")},
@@ -241,10 +245,10 @@ _SINGULAR = {
 
 
 def counted(number: int, words: str) -> str:
-    """A number and what is said of so many; `words` are in the plural.
+    """Return a number with its noun and verb; `words` are in the plural.
 
-    >>> counted(3, "spectra are left out"), counted(1, "spectra are left out"), counted(1, "files")
-    ('3 spectra are left out', '1 spectrum is left out', '1 file')
+    >>> counted(3, "spectra are excluded"), counted(1, "spectra are excluded"), counted(1, "files")
+    ('3 spectra are excluded', '1 spectrum is excluded', '1 file')
     """
     if number == 1:
         words = re.sub(r"\w+", lambda word: _SINGULAR.get(word[0], word[0]), words)
