@@ -34,11 +34,11 @@ def flag(
     archive: ArchiveOption = None,
     where: Where = None,
 ) -> None:
-    """Flag spectra (good, check, bad); bad ones are excluded from queries.
+    """Flag spectra as good, check or bad.
 
-    The data do not change. Queries count the excluded spectra; `barospec query --bad` includes them. The history records
-    who set a flag, when and why: `show` prints it, `--at` reads the flags of an earlier state, and `unflag` removes a flag.
-    A reason is required for bad.
+    Queries exclude bad spectra and count them; `barospec query --bad` includes them. The data do not change. "check" means that
+    somebody should look at the spectrum. The history records who set a flag, when and why: `show` prints it, `--at` reads the flags of
+    an earlier state, and `unflag` removes a flag. A reason is required for bad.
     """
     place = next((i for i, word in enumerate(words) if word.casefold() in FLAGS), None)
     if place is None:
@@ -58,7 +58,10 @@ def unflag(
     where: Where = None,
     reason: Reason = "",
 ) -> None:
-    """Remove the flags of spectra. The history keeps the old flags."""
+    """Remove the flags of spectra.
+
+    The history keeps the old flags.
+    """
     opened = open_archive(archive)
     _tell(opened.unflag(_subjects(opened, ids or [], where, bad=True), reason), "unflagged")
 
@@ -69,9 +72,9 @@ def label(
     where: Where = None,
     reason: Reason = "",
 ) -> None:
-    """Add a label to spectra; the query "labels contains WORD" finds them.
+    """Add a label to spectra.
 
-    Labels belong to spectra. To name a state of the whole archive, use `barospec tag`.
+    The query "labels contains WORD" finds them. Labels belong to spectra. To name a state of the whole archive, use `barospec tag`.
     """
     opened = open_archive(archive)
     _tell(opened.label(_subjects(opened, words[:-1], where), words[-1], reason), f"labeled {words[-1]}")
@@ -83,7 +86,10 @@ def unlabel(
     where: Where = None,
     reason: Reason = "",
 ) -> None:
-    """Remove a label from spectra. The history keeps the old label."""
+    """Remove a label from spectra.
+
+    The history keeps the old label.
+    """
     opened = open_archive(archive)
     _tell(opened.unlabel(_subjects(opened, words[:-1], where), words[-1], reason), f"no longer labeled {words[-1]}")
 
@@ -95,7 +101,10 @@ def note(
     archive: ArchiveOption = None,
     where: Where = None,
 ) -> None:
-    """Add a note to spectra; the query "remarks contains WORD" finds them and `show` prints the note."""
+    """Add a note to spectra.
+
+    `show` prints the note, and the query "remarks contains WORD" finds the spectra.
+    """
     opened = open_archive(archive)
     _tell(opened.note(_subjects(opened, words[:-1], where), words[-1]), "annotated")
 

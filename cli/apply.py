@@ -85,7 +85,7 @@ def command(
         str, typer.Option("--reason", help="With --store: reason, recorded in the history.", show_default=False)
     ] = "",
 ) -> None:
-    """Compute an operator for the spectra or models that a query finds.
+    """Compute an operator for spectra or models.
 
     The result is a table with one row per spectrum. --store also saves the values in the archive; then "Ni K with edge_energy >
     8346 eV" is a valid query (docs/derived.md). --output writes curves such as norm to a zarr folder; Python reads them too.

@@ -31,7 +31,7 @@ def command(
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
-    """Write an intake catalog; its entries are named selections of the archive.
+    """Write an intake catalog of named selections.
 
     Without --entry the catalog has entries for all spectra, each kind of spectrum, each run and each saved query. The path of the archive
     is relative to the catalog file. The entries follow the archive; with --at they always read that snapshot.

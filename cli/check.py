@@ -27,9 +27,9 @@ def command(
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check run sheets and files as ingest does, without writing anything.
+    """Check run sheets and files without writing anything.
 
-    Prints every problem, the values that were converted, and which recommended metadata are missing. Exit code 1 if anything
+    Does everything that ingest does before the commit. Prints every problem, the values that were converted, and which recommended metadata are missing. Exit code 1 if anything
     would be refused.
     """
     from barospec.api import prepare

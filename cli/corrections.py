@@ -20,7 +20,10 @@ WhatArgument = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the changes without applying them.")]
 YesOption = Annotated[
-    bool, typer.Option("--yes", "-y", help="Apply the changes to everything that the query finds, without asking.")
+    bool,
+    typer.Option(
+        "--yes", "-y", help="Apply the changes to all spectra that a query finds, without asking (default: ask)."
+    ),
 ]
 JsonReport = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 

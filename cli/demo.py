@@ -42,9 +42,9 @@ print(spectra.sizes, sorted(set(spectra.run.values)))
 def command(
     folder: Annotated[Path, typer.Argument(help="Folder for the sample archive.")] = Path("barospec-demo"),
 ) -> None:
-    """Build a sample archive from raw files and run example commands on it.
+    """Build a sample archive and run example commands on it.
 
-    Every command is printed before it runs, so that it can be repeated. The spectra of the sample are SYNTHETIC (generated from
+    The archive is built from raw files. Every command is printed before it runs, so that it can be repeated. The spectra of the sample are SYNTHETIC (generated from
     published numbers) or calculated with a physics code; none is a measurement.
     """
     from barospec import sample_data

@@ -67,9 +67,9 @@ def command(
     ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)] = "",
 ) -> None:
-    """List the stored sets of derived values: how many values are fresh, stale, failed or missing.
+    """List the stored derived values, or refresh them.
 
-    A value is stale if the spectrum, its energy shift or calibration, a reference, or the version of an operator has changed since
+    For each set: how many values are fresh, stale, failed or missing. A value is stale if the spectrum, its energy shift or calibration, a reference, or the version of an operator has changed since
     the value was computed. Queries exclude stale values and count them. --refresh recomputes them block by block; after an
     interruption it continues at the first block that is not finished. `barospec apply OPERATOR TEXT --store` creates a set.
     """

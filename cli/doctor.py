@@ -29,9 +29,9 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the repair (default: dry run).")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the environment of an archive: versions, file system, lock, space, leftover files, index.
+    """Check the environment of an archive.
 
-    Prints what to do about each problem. Nothing changes without --repair --yes. To check the contents of the archive, use
+    Checks versions, file system, lock, space, leftover files and the index. Prints what to do about each problem. Nothing changes without --repair --yes. To check the contents of the archive, use
     `barospec verify`. Exit code 1 if anything is wrong; notes do not count.
 
     --repair lists the commits that would be lost. If you have a backup, restore the damaged files first: then nothing is lost.

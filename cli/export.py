@@ -40,7 +40,7 @@ def command(
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the spectra that a query finds to files for other tools.
+    """Write the spectra of a query to files for other tools.
 
     Energies are written as recorded; the energy shift is a separate field. Calculated and synthetic spectra are marked in every
     file. Private fields are excluded, as in a bundle.

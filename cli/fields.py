@@ -11,7 +11,10 @@ NAME = "fields"
 
 
 def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOption = False) -> None:
-    """List the fields that queries can use: unit, meaning, and the values in this archive."""
+    """List the fields of queries: unit, meaning, values.
+
+    The values are those of this archive: their number, and their range or the most frequent ones.
+    """
     opened = open_archive(archive, at)
     found = opened.fields()
     if as_json:

@@ -57,11 +57,11 @@ def command(
     print(
         f"{counted(len(report.expired), 'commits')} {would} the history, {report.kept} kept; {counted(len(report.tags), 'tags')} kept."
     )
-    told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.removed.items()) or ""
+    told = ", ".join(counted(count, kind.replace("_", " ")) for kind, count in report.removed.items()) or ""
     if report.dry_run:
-        also = "; what only those entries need comes on top" if report.expired else ""
-        print(f"Nothing refers to {told} ({report.bytes / 1e6:.1f} MB){also}.")
-        note("Nothing was removed. Add --yes to do it.")
+        also = "; files that only these commits use would be removed too" if report.expired else ""
+        print(f"Unused files: {told} ({report.bytes / 1e6:.1f} MB){also}." if told else f"No unused files{also}.")
+        note("Nothing was removed. Add --yes to apply the changes.")
     else:
-        print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB).")
+        print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB)." if told else "No unused files.")
         tell_left(report.left_until)

@@ -22,9 +22,9 @@ def command(
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a bundle into the archive, in one commit: its spectra, their inputs and records.
+    """Import a bundle into the archive, in one commit.
 
-    The bundle is verified first. Spectra keep their spectrum_id, and record the bundle and revision that they came from. Importing the
+    Imports its spectra, their inputs and records. The bundle is verified first. Spectra keep their spectrum_id, and record the bundle and revision that they came from. Importing the
     same bundle again adds nothing. Data that differ from the archive are reported as conflicts. Exit code 1 if anything was not
     imported.
     """

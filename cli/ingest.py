@@ -58,7 +58,7 @@ def command(
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ingest run sheets or data files into the archive, in one atomic commit.
+    """Ingest run sheets or data files, in one atomic commit.
 
     Spectra that are already in the archive are not added again. Scans that cannot be ingested are listed with file, line and reason;
     all others are ingested. With --watch the command runs during a measurement and ingests each scan when it is finished; Ctrl-C stops

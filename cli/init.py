@@ -17,6 +17,7 @@ def command(
     place: Annotated[
         str | None,
         typer.Argument(
+            metavar="LOCATION",
             help="Folder of the new archive, or s3://bucket/prefix. Default: as for --archive of other commands.",
             show_default=False,
         ),

@@ -21,9 +21,9 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the history: time, author, command, message and tags of each commit.
+    """Show the history of the archive, one line per commit.
 
-    With --json also the number of spectra by kind of change and by run.
+    Each line has snapshot, time, author, command, message and tags. --json adds the number of changed spectra.
     """
     opened = open_archive(archive, at)
     named: dict[str, list[str]] = {}

@@ -28,9 +28,9 @@ def command(
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge repeated scans: write their mean as a new spectrum, with the standard error in the channel sigma.
+    """Merge repeated scans into their mean, a new spectrum.
 
-    Scans are repeats if they follow each other on the P-T path of a run, at the same pressure and temperature, and agree in sample,
+    The channel sigma of the new spectrum is the standard error. Scans are repeats if they follow each other on the P-T path of a run, at the same pressure and temperature, and agree in sample,
     signal, mode and calibration. The scans stay in the archive; queries hide them unless they ask for "scans".
     """
     opened = open_archive(archive)

@@ -15,7 +15,10 @@ def command(
     archive: ArchiveOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the steps without applying them.")] = False,
 ) -> None:
-    """Upgrade an archive of an earlier version to the format of this version, one commit per step."""
+    """Upgrade an archive to the format of this version.
+
+    Each step is one commit. An archive of the newest format does not change.
+    """
     from barospec.archive.head import FORMAT
 
     opened = open_archive(archive)

@@ -80,13 +80,16 @@ def command(
         typer.Option(
             "--view",
             help="For spins: couplings per scale as in the paper's tables, levels or chain against pressure, "
-            "correlations or picture weights against J_ZZ/J_H.",
+            "correlations or weights of the low-energy model spaces against J_ZZ/J_H.",
         ),
     ] = View.couplings,
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
-    """Draw the spectra or models that a query finds."""
+    """Draw the spectra or models of a query.
+
+    Writes one picture; the archive does not change.
+    """
     from barospec.catalogs import pictures
 
     if kind is Kind.spins:

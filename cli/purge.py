@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from barospec.cli.common import ArchiveOption, open_archive
-from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption
+from barospec.cli.corrections import DryRunOption, JsonReport, ReasonOption, WhatArgument
 from barospec.cli.gc import tell_left
 from barospec.cli.output import note, progress, write_object
 from barospec.schemas.values import counted
@@ -16,12 +20,12 @@ def command(
     reason: ReasonOption,
     archive: ArchiveOption = None,
     dry_run: DryRunOption = False,
-    yes: YesOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete the spectra (default: dry run).")] = False,
     as_json: JsonReport = False,
 ) -> None:
-    """Delete spectra permanently, from every state of the archive. This cannot be undone.
+    """Delete spectra permanently; this cannot be undone.
 
-    To hide spectra without deleting them, use `barospec withdraw`. Without --yes nothing is deleted; the changes are only listed.
+    Deletes them from every state of the archive. To hide spectra without deleting them, use `barospec withdraw`. Without --yes nothing is deleted; the changes are only listed.
     Numbers, conditions, names, headers and derived values are deleted. Only the ids stay, so that they are never used again. The
     earlier history is removed, and so are the tags that contain the spectra; other tags stay. Copies of the archive, bundles and
     indexes on other machines are not changed.

@@ -57,9 +57,9 @@ def command(
         ),
     ] = False,
 ) -> None:
-    """Find spectra, runs, samples, derived values, structures, models or literature values.
+    """Find spectra, runs, samples and other records.
 
-    Prints a table of the matching rows and, below it, how many rows were excluded and why. Units are converted.
+    Other records are derived values, structures, models and literature values. Prints a table of the matching rows and, below it, how many rows were excluded and why. Units are converted.
 
     Examples: "Ni K spectra between 10 and 20 GPa below 80 K"; "calculated spectra with cluster_atoms >= 77";
     "pressure > 140 kbar and not origin = synthetic"; "runs not above 14 GPa"; "pressure is missing".
@@ -115,7 +115,8 @@ def tell(
         if asked > len(rows):
             note(f"… {asked - len(rows)} more; --csv prints all.")
         if answer.unlisted:
-            print(f"\n{answer.noun} that are undecided because a value is missing:")
+            lacking = f"no {' or '.join(answer.missing)} recorded" if answer.missing else "a value is missing"
+            print(f"\nundecided {answer.noun} ({lacking}):")
             kept = _informative(answer.columns, answer.unlisted)
             table(
                 [answer.columns[i] for i in kept],

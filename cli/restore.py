@@ -27,9 +27,9 @@ def command(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore an earlier state of the archive, or a withdrawn spectrum, as a new commit.
+    """Restore an earlier state, or a withdrawn spectrum.
 
-    After `restore TAG` queries find what they found in that state. No history is lost: spectra that were added later get the status
+    The restored state becomes the newest one, as a new commit. After `restore TAG` queries find what they found in that state. No history is lost: spectra that were added later get the status
     "reverted", keep their ids and revisions, and return if the same file is ingested again. To undo a restore, restore the snapshot
     before it.
     """

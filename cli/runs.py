@@ -19,6 +19,6 @@ def command(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """List runs with their spectra, samples, edges and pressure range."""
+    """List runs: spectra, samples, edges, pressure range."""
     with open_archive(archive, at).ask(f"runs {text}".strip()) as answer:
         tell(answer, as_json=as_json, as_csv=as_csv)

@@ -22,9 +22,9 @@ def save(
     reason: ReasonOption = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace the query of an existing name.")] = False,
 ) -> None:
-    """Save a query in the archive under a name; other queries refer to it as @NAME.
+    """Save a query in the archive under a name.
 
-    The query is checked, then stored in canonical form with author, time and reason, in one commit. `barospec catalog` creates an
+    Other queries refer to it as @NAME. The query is checked, then stored in canonical form with author, time and reason, in one commit. `barospec catalog` creates an
     entry for each saved query that finds spectra.
     """
     opened = open_archive(archive)
@@ -43,9 +43,9 @@ def unsave(
     archive: ArchiveOption = None,
     reason: ReasonOption = "",
 ) -> None:
-    """Remove a saved query. Earlier snapshots keep it, and `barospec saved --history` lists it.
+    """Remove a saved query.
 
-    If other saved queries use this one, remove them first.
+    Earlier snapshots keep it, and `barospec saved --history` lists it. If other saved queries use this one, remove them first.
     """
     record = open_archive(archive).unsave(name.removeprefix("@"), reason=reason)
     print(f"@{record.name} removed; it was: {record.query}")
@@ -59,7 +59,10 @@ def saved(
         bool, typer.Option("--history", help="Include earlier and removed queries, newest first.")
     ] = False,
 ) -> None:
-    """List the saved queries: query, number of matches, author, time and reason."""
+    """List the saved queries.
+
+    For each: the query, the number of matches, author, time and reason.
+    """
     opened = open_archive(archive, at)
     records = opened.saved(history=history)
     columns = ["name", "query", "noun", "count", "author", "time", "reason", "status", "revision", "text"]

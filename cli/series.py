@@ -106,7 +106,9 @@ def command(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Analyze a computed quantity along pressure, temperature, bond length or cluster size.
+    """Analyze a quantity along pressure or another condition.
+
+    The quantity is the output of an operator; the condition can be pressure, temperature, bond length or cluster size.
 
     Example: how much of an edge shift is due to contraction, with the slope of a compound of constant valence:
     barospec series structural edge_shift "La3Ni2O7 xas Ni K run = run-3" --with reference="La3Ni2O7 run = ambient"

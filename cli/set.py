@@ -27,7 +27,7 @@ def command(
     yes: YesOption = False,
     as_json: JsonReport = False,
 ) -> None:
-    """Correct the conditions of a spectrum, or of all spectra that a query finds.
+    """Correct the conditions of one or more spectra.
 
     The correction is one commit with author, time, reason, old and new values. Tags and earlier snapshots keep the old values.
     Ingesting the same file again does not undo the correction. Values are written as in run sheets: units are converted, and ± gives

@@ -31,9 +31,9 @@ def command(
     history: Annotated[bool, typer.Option("--history", help="List every change with author and time.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show or change the description of the archive: title, creators, license, funding, keywords, contact, privacy.
+    """Show or change the description of the archive.
 
-    Changes are versioned: --at TAG shows the settings of that state. Write creators in YAML: --from FILE, or creators='[{name: Ada Lovelace, orcid: 0000-0002-1825-0097, affiliation:
+    The settings are title, creators, license, funding, keywords, contact and privacy. Changes are versioned: --at TAG shows the settings of that state. Write creators in YAML: --from FILE, or creators='[{name: Ada Lovelace, orcid: 0000-0002-1825-0097, affiliation:
     ESRF, ror: 02550n020}]'. ORCID and ROR are checked by their check digits, the license against the SPDX list. Private
     fields are excluded from bundles.
     """

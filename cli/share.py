@@ -53,7 +53,7 @@ def command(
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the spectra that a query finds to a sealed bundle for other people.
+    """Write the spectra of a query to a sealed bundle.
 
     A bundle opens with xarray, zarr or intake alone, is verified with sha256sum and bagit, and can recompute its own numbers.
     Private fields (proposal, persons, folders) are excluded. docs/bundles.md explains the layout. The archive does not change, except

@@ -56,7 +56,10 @@ def command(
     ] = False,
     header: Annotated[bool, typer.Option("--header", help="Include the header of the raw file.")] = False,
 ) -> None:
-    """Print all metadata of a spectrum, its history and a small picture of it."""
+    """Show all metadata of a spectrum and a small picture.
+
+    Prints conditions, provenance, revisions and events. With --why: how a stored value was computed, down to the raw file.
+    """
     import json
 
     opened = open_archive(archive, at)

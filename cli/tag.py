@@ -28,7 +28,7 @@ def command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a state of the archive a permanent name, or list the names.
+    """Give a state a permanent name, or list the names.
 
     The tag names the newest state, or the state given with --at. A tag never moves, and a deleted name cannot be used again, so that
     citations stay valid. `gc` keeps all tagged states. Without a name, the tags are listed; then --at limits the list to that state

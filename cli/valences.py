@@ -40,7 +40,7 @@ def command(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Compare the valence from the absorption edge and from the Kβ2,5 line.
+    """Compare the valence from the edge and from Kβ2,5.
 
     Prints both valences, their difference and its significance. Both are linear scales between the same two reference compounds;
     neither corrects the other. Nothing in the archive changes.

@@ -36,9 +36,9 @@ def command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify an archive or a bundle: every byte, spectrum, record and row of the index.
+    """Verify every byte and record of an archive or bundle.
 
-    Prints each fault with its location. Nothing changes (except with --seal), and no code of a bundle is executed. Exit code 1 if
+    Checks the bytes of all files, every spectrum, every record and every row of the index. Prints each fault with its location. Nothing changes (except with --seal), and no code of a bundle is executed. Exit code 1 if
     anything is wrong.
     """
     whole = (
@@ -73,7 +73,7 @@ def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_js
             print(f"{fault.where}: {fault.what}")
         for todo in dict.fromkeys(fault.todo for fault in report.faults):
             print(f"-> {todo}")
-        told = ", ".join(f"{number} {what}" for what, number in report.checked.items() if what != "bytes of chunks")
+        told = ", ".join(counted(number, what) for what, number in report.checked.items() if what != "bytes of chunks")
         size = report.checked.get("bytes of chunks", 0) / 1e6
         verdict = "No faults" if report.ok else counted(len(report.faults), "faults")
         print(f"{verdict}: {told}; {size:.1f} MB of chunks in {seconds:.1f} s.")

@@ -16,9 +16,9 @@ def command(
     yes: YesOption = False,
     as_json: JsonReport = False,
 ) -> None:
-    """Withdraw a spectrum, or all spectra that a query finds: queries exclude and count them.
+    """Withdraw spectra, so that queries exclude them.
 
-    Nothing is deleted, and earlier snapshots do not change. `barospec restore ID` reinstates a spectrum. To delete spectra permanently,
+    Queries still count them. Nothing is deleted, and earlier snapshots do not change. `barospec restore ID` reinstates a spectrum. To delete spectra permanently,
     use `barospec purge`.
     """
     opened = open_archive(archive)

@@ -224,18 +224,23 @@ _SINGULAR = {
     **{
         f"{noun}s": noun
         for noun in (
+            "array",
             "bond",
             "calculation",
+            "chunk",
             "commit",
             "count",
             "fault",
             "file",
             "input",
+            "log",
+            "manifest",
             "model",
             "output",
             "point",
             "pressure",
             "problem",
+            "record",
             "revision",
             "snapshot",
         )
