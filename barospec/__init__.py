@@ -4,7 +4,7 @@
 >>> barospec.__version__
 '0.2.0.dev0'
 
-Open an archive with `barospec.open`, make one with `barospec.Archive.create`; see `barospec.api.Archive` for its verbs.
+Open an archive with `barospec.open`, create one with `barospec.Archive.create`; `barospec.api.Archive` lists the methods.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"
 
-# Name -> where it lives: loaded when first used (PEP 562), so that `import barospec` costs nothing.
+# Name -> module: loaded on first use (PEP 562), so that `import barospec` is fast.
 _PUBLIC = {
     "Archive": "barospec.api",
     "BarospecError": "barospec.schemas.errors",
