@@ -1,4 +1,4 @@
-"""Many files, and one file of many scans: files per second, the share of parsing, and where workers begin to pay."""
+"""Many files, and one file of many scans: files per second, share of parsing, break-even of workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAD = (
 
 
 def run() -> list[Result]:
-    """The three tables."""
+    """Return three tables."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = _xdi(root / "xdi")
@@ -48,7 +48,7 @@ def _xdi(folder: Path) -> list[Path]:
 
 
 def _ingest(root: Path, name: str, paths: list[Path]) -> tuple[float, float, float]:
-    """Seconds of an ingest, of those spent waiting for parsed files, and of the same ingest again."""
+    """Return seconds of an ingest, of waiting for parsed files, and of the same ingest again."""
     archive = Archive.create(root / name)
     waited = 0.0
 
@@ -146,13 +146,13 @@ def _one_file(root: Path) -> Result:
 
 
 def _cpu() -> tuple[float, float]:
-    """CPU seconds of this process and of those that it started and that have ended."""
+    """Return CPU seconds of this process and of its finished child processes."""
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime, ended.ru_utime + ended.ru_stime
 
 
 def _break_even(paths: list[Path]) -> Result:
-    """Parsing here against parsing in workers from the first file on."""
+    """Compare parsing in this process with parsing in workers from the first file on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     result = Result(
         "Where worker processes begin to pay",

@@ -1,4 +1,4 @@
-"""Putting data in: files per second against the bare reader, spectra per second against a memory copy."""
+"""Ingest: files per second compared with the bare reader, spectra per second compared with a memory copy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPECTRA, POINTS = 20_000, 500
 
 
 def run() -> list[Result]:
-    """Both tables."""
+    """Return two tables."""
     with tempfile.TemporaryDirectory() as folder:
         return [_files(Path(folder)), _store(Path(folder))]
 

@@ -1,7 +1,7 @@
-"""Operators: microseconds per spectrum, kernel by kernel and end to end, against Larch, rexafs and a memory copy.
+"""Operators: microseconds per spectrum, per kernel and end to end, compared with Larch, rexafs and a memory copy.
 
-Peers run in environments of their own: the interpreters that ``BAROSPEC_LARCH_PYTHON`` and ``BAROSPEC_REXAFS_PYTHON``
-name, or ones that are made for the run with pip (Larch takes 2.4 GB). Without a peer its columns are empty.
+Peers run in separate environments: the interpreters that ``BAROSPEC_LARCH_PYTHON`` and ``BAROSPEC_REXAFS_PYTHON``
+name, or environments created for the run with pip (Larch takes 2.4 GB). Without a peer its columns are empty.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ print(json.dumps({"seconds": best, "cpu": least, "peak": resource.getrusage(reso
 
 
 def curves(rows: int, *, shared: bool, seed: int = 0) -> dict[str, np.ndarray]:
-    """Noisy absorption edges and emission lines, on one axis or on axes of their own."""
+    """Return noisy absorption edges and emission lines, on one shared axis or on separate axes."""
     random = np.random.default_rng(seed)
     base = np.r_[np.linspace(8150, 8325, 100), np.linspace(8325.5, 8385, 300), np.linspace(8386, 8800, POINTS - 400)]
     moved = 0.0 if shared else np.linspace(-0.5, 0.5, rows)[:, None]
@@ -102,14 +102,14 @@ def curves(rows: int, *, shared: bool, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def run() -> list[Result]:
-    """Three tables: against Larch, kernel by kernel, and end to end from an archive."""
+    """Return three tables: compared with Larch, per kernel, and end to end from an archive."""
     return [_against_larch(), _kernels(), _end_to_end()]
 
 
 def _against_larch() -> Result:
     first = {name: _peer(name, place) for name, place in PEERS.items()}
     times = [_ours(shared, given) for shared, given in CASES]
-    # Once more, as the machine may have been busy with other things: the shorter time counts for either side.
+    # Again, because the machine may have been busy: the shorter time counts for both sides.
     again = {name: _peer(name, place) for name, place in PEERS.items()}
     times = [tuple(map(min, one, _ours(*case))) for one, case in zip(times, CASES, strict=True)]
     best = {
@@ -155,7 +155,7 @@ CASES = ((False, False), (True, False), (False, True), (True, True))
 
 
 def _ours(shared: bool, given: bool) -> tuple[float, float]:
-    """Seconds for a spectrum, and for a copy of it."""
+    """Return seconds for a spectrum, and for a copy of it."""
     arrays = {key: array for key, array in curves(ROWS, shared=shared).items() if key in ("energy", "mu")}
     if shared:
         arrays["energy"] = arrays["energy"][0]
@@ -171,7 +171,7 @@ def _ours(shared: bool, given: bool) -> tuple[float, float]:
 
 
 def _kernel_alone(shared: bool) -> tuple[float, float]:
-    """Seconds for a spectrum, and for a copy of it, without allocating memory; both infinite without numba."""
+    """Return seconds for a spectrum, and for a copy of it, without allocating memory; both infinite without numba."""
     compiled = _speed.kernels()
     if compiled is None:
         return float("inf"), float("inf")
@@ -214,7 +214,7 @@ def _peer(name: str, place: tuple[str, str, str]) -> dict[str, Any]:
         file = Path(folder) / "curves.npz"
         np.savez(file, **{key: curves(PEER_ROWS, shared=False)[key] for key in ("energy", "mu")})
         words = [python, "-W", "ignore", "-c", program + TIMED, str(file)]
-        # CPU time counts all threads, and waiting ones of a linear algebra library too.
+        # CPU time includes all threads, also waiting threads of a linear algebra library.
         single = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=single)
         if done.returncode:
@@ -226,7 +226,7 @@ def _peer(name: str, place: tuple[str, str, str]) -> dict[str, Any]:
 
 @lru_cache
 def _installed(name: str, wanted: str) -> str | None:
-    """An interpreter with a peer, made for this run; None where pip cannot fetch it."""
+    """Create an interpreter with a peer for this run; return None if pip cannot install it."""
     place = Path(tempfile.mkdtemp(prefix=f"barospec-{name}-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     python = str(place / "bin" / "python")
@@ -304,7 +304,7 @@ COUNTS = (1, 1000, 10_000, 100_000)
 
 
 def _archive(place: Path, rows: int, block: int = 5000) -> Path:
-    """An archive of noisy edges on one grid, written in several commits."""
+    """Create an archive of noisy edges on one grid, written in several commits."""
     from barospec.api import Archive
     from barospec.archive.store import Store
     from barospec.archive.writer import Batch, Writer

@@ -1,7 +1,7 @@
-"""The same questions put to Tiled and intake-esm on the same rows.
+"""The same queries with Tiled and intake-esm on the same rows.
 
-Each is installed into a virtual environment of its own, in the folder that BAROSPEC_PEERS names (used again when it is there) or in a temporary
-one. A peer that cannot be installed, say because no package index is reachable, is left out with the reason.
+Each is installed into its own virtual environment, in the folder BAROSPEC_PEERS (used again if it exists) or in a temporary folder.
+A peer that cannot be installed, for example without a package index, is excluded with the reason.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COLUMNS = (
 
 
 def run(rows: int = ROWS) -> list[Result]:
-    """One table; a row for each question, and what the peers cannot answer."""
+    """Return one table with a row per query, including queries that the peers do not support."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         archive = archive_of_rows(folder / "archive", rows)
@@ -57,7 +57,7 @@ def _export(archive: Archive, target: Path) -> None:
 
 
 def _ask(archive: Archive, name: str, text: str) -> tuple[int, float]:
-    """How many it finds, and the median seconds of asking through the public class, with all counts and rows."""
+    """Return the number of matches, and the median seconds of a query with all counts and rows."""
 
     def ask() -> int:
         with archive.ask(text) as answer:
@@ -86,7 +86,7 @@ def _peer(name: str, source: Path, folder: Path) -> dict[str, Any]:
 
 
 def _environment(name: str, requirement: str, folder: Path) -> Path:
-    """The interpreter of a virtual environment with the peer in it."""
+    """Return the interpreter of a virtual environment with the peer."""
     place = Path(os.environ.get("BAROSPEC_PEERS") or folder) / name.lower()
     python = place / "bin" / "python"
     if not python.exists():
@@ -97,7 +97,7 @@ def _environment(name: str, requirement: str, folder: Path) -> Path:
 
 def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[str, dict[str, Any]]) -> Result:
     versions = ", ".join(f"{name} {peer['version']}" for name, peer in told.items() if "version" in peer)
-    lacking = "".join(f" {name} is left out: {peer['left out']}." for name, peer in told.items() if "left out" in peer)
+    lacking = "".join(f" {name} is excluded: {peer['left out']}." for name, peer in told.items() if "left out" in peer)
     result = Result(
         f"Side by side: {rows:,} rows of {len(COLUMNS)} fields",
         f"barospec {version('barospec')}, {versions}; warm, in one process each, the rows with their metadata as Python objects; ours with all "
@@ -108,7 +108,7 @@ def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[st
     )
     for name, text in QUESTIONS.items():
         count, mine = ours[name][0], (ours[name][1] + again[name][1]) / 2
-        answers = [peer.get("answers", {}).get(name, {"cannot": "left out"}) for peer in told.values()]
+        answers = [peer.get("answers", {}).get(name, {"cannot": "excluded"}) for peer in told.values()]
         for answer in answers:
             if "count" in answer and answer["count"] != count:
                 answer.update(cannot=f"{answer['count']} rows instead of {count}")
@@ -117,6 +117,6 @@ def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[st
         result.rows.append([text, count, mine * 1e3, *map(cell, answers), *map(ratio, answers)])
     nothing = ["–", "–", *("no units: the number must be converted first" for _ in told), *("–" for _ in told)]
     result.rows.append(["above 399 kbar (units)", *nothing])
-    near = ["–", "–", *("not told" for _ in told), *("–" for _ in told)]
+    near = ["–", "–", *("not reported" for _ in told), *("–" for _ in told)]
     result.rows.append(["how many lack a value, or lie within sigma of the limit", *near])
     return result

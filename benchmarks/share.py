@@ -1,4 +1,4 @@
-"""Bundles: writing one against a plain ``to_zarr`` of the same data, the memory that it takes, and checking it again."""
+"""Bundles: time and memory of writing, compared with a plain ``to_zarr`` of the same data; time of verification."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.record import Result, alternating, least_cpu
 ROWS = 10_000
 CHAINS = "edge_energy(ensemble=0)"
 BLOCK = 1 << 20
-# In a process of its own: the largest memory of one that shares, or writes with xarray, so many spectra.
+# In a separate process: peak memory of sharing a number of spectra, or of writing them with xarray.
 MEASURED = """
 import re, sys
 from pathlib import Path
@@ -31,13 +31,13 @@ if __name__ == "__main__":
         archive.query(text).to_xarray().to_zarr(target, zarr_format=3, consolidated=False)
     else:
         archive.share(text, target, derived=how.removeprefix("share").strip())
-    # Not ru_maxrss, which a child process takes over from the one that started it.
+    # Not ru_maxrss, which a child process inherits from its parent.
     print(int(re.search("VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
 def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
-    """Rate and memory of `share`, rate of `verify`."""
+    """Return rate and memory of `share`, and rate of `verify`."""
     with tempfile.TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
         archive_of_edges(root / "edges", rows)
