@@ -191,8 +191,8 @@ def _row(truth: dict[str, Any], point: Point) -> list[str | float]:
     spread = round(sigma["constant"] + sigma["relative"] * point.pressure, 2)
     if point.temperature is None:
         raise InvalidData(
-            f"truth.yaml: routes: step {point.step} has no temperature, which a scan table wants. "
-            "Give one in K, or leave the run without a table as run-1 is."
+            f"truth.yaml: routes: step {point.step} has no temperature, which a scan table needs. "
+            "Give one in K, or use no table for the run, as for run-1."
         )
     warm = point.temperature >= 300
     t_sigma = truth["temperature_sigma"]["value"] * (2 if warm else 1)
