@@ -20,7 +20,7 @@ def run() -> list[Result]:
     """Return one table."""
     result = Result(
         f"Rows per chunk of 1-D arrays, at {ROWS:,} rows",
-        "A commit of 100 more rows rewrites the last chunk of every column; building an index reads all of them.",
+        "A commit of 100 more rows rewrites the last chunk of every column; building an index reads all chunks.",
         ["rows per chunk", "commit of 100 rows s", "read all columns s", "files"],
     )
     kept = writer.COLUMN_ROWS

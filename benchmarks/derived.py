@@ -52,8 +52,8 @@ def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
 def _storing(archive: Archive, rows: int) -> Result:
     result = Result(
         f"Storing derived values of {rows:,} spectra",
-        f"Deriving and storing (block by block, each an atomic commit, index published) against the lazy computation of the same "
-        f"outputs alone; {POINTS} points each, `edge_energy` with normalization. Every round makes a set of its own.",
+        f"Deriving and storing (block by block, each an atomic commit, index published) compared with the lazy computation of the same "
+        f"outputs alone; {POINTS} points each, `edge_energy` with normalization. Every repetition creates a new set.",
         ["chain", "lazy s", "stored s", "ratio", "again (all fresh) s"],
     )
     for chain, parameters in (("edge_energy", {}), ("edge_energy, ensemble=0", {"ensemble": 0})):
@@ -78,7 +78,7 @@ def _storing(archive: Archive, rows: int) -> Result:
 def _searching(archive: Archive, rows: int) -> Result:
     result = Result(
         f"Searching {rows:,} rows by a derived value",
-        "On an open connection, with all the counts that an answer tells; limits chosen so that both find as many.",
+        "On an open connection, with all counts of an answer; limits chosen so that both find the same number.",
         ["found", "pressure ms", "edge_energy ms", "ratio", "edge_energy at 2 sigma ms"],
     )
     with index.connect(index.index_path(archive.location, archive.snapshot)) as connection:

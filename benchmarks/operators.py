@@ -121,8 +121,8 @@ def _against_larch() -> Result:
     result = Result(
         f"normalize with e0, {POINTS} points",
         f"CPU time of one thread, least of repeated runs, before and after the peers'; {versions}, spectrum by spectrum. "
-        "A memory copy moves energy and mu in and norm and flat out. The kernel alone fills arrays that exist, from "
-        f"{BLOCK} spectra (one block) that have been looked through, and is held against a copy of these into arrays that exist.",
+        "A memory copy reads energy and mu and writes norm and flat. The kernel alone fills existing arrays, from "
+        f"{BLOCK} spectra (one block) that were checked before, and is compared with a copy of these into existing arrays.",
         ["what", "µs per spectrum", "Larch / this", "rexafs / this", "copy / this"],
     )
 
@@ -284,8 +284,8 @@ def _step(plan: chain.Plan, values: dict[str, Any]) -> Callable[[], None]:
 def _end_to_end() -> Result:
     result = Result(
         "From the archive: query, read, normalize, edge energy",
-        "Each number of spectra in a process of its own: dask threads, ensemble of 0, least of repeated runs; the peak of "
-        "resident memory, of which a process that computes one spectrum has its part already. All curves and energies "
+        "One process per number of spectra: dask threads, ensemble of 0, fastest of repeated runs; peak resident memory, "
+        "which includes that of a process with one spectrum. All curves and energies "
         f"take {POINTS * 16 / 1e6:.4f} MB per spectrum.",
         ["spectra", "s", "CPU µs per spectrum", "peak memory MB", "all curves MB"],
     )

@@ -100,11 +100,11 @@ def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[st
     lacking = "".join(f" {name} is excluded: {peer['left out']}." for name, peer in told.items() if "left out" in peer)
     result = Result(
         f"Side by side: {rows:,} rows of {len(COLUMNS)} fields",
-        f"barospec {version('barospec')}, {versions}; warm, in one process each, the rows with their metadata as Python objects; ours with all "
-        "counts that an answer tells (missing, withdrawn, near a limit), before and after the peers, the mean of both. Tiled's SQLite catalog was filled "
-        "directly and asked through its in-process client; intake-esm holds a pandas table. Ratios above 1: slower than barospec."
+        f"barospec {version('barospec')}, {versions}; warm, in one process each, the rows with their metadata as Python objects; barospec with "
+        "all counts of an answer (missing, withdrawn, near a limit), measured before and after the peers, mean of both. The SQLite catalog of Tiled was filled "
+        "directly and queried with its in-process client; intake-esm has a pandas table. Ratios above 1: slower than barospec."
         + lacking,
-        ["question", "rows", "ours ms", *(f"{name} ms" for name in told), *(f"{name} ratio" for name in told)],
+        ["question", "rows", "barospec ms", *(f"{name} ms" for name in told), *(f"{name} ratio" for name in told)],
     )
     for name, text in QUESTIONS.items():
         count, mine = ours[name][0], (ours[name][1] + again[name][1]) / 2
@@ -118,5 +118,5 @@ def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[st
     nothing = ["–", "–", *("no units: the number must be converted first" for _ in told), *("–" for _ in told)]
     result.rows.append(["above 399 kbar (units)", *nothing])
     near = ["–", "–", *("not reported" for _ in told), *("–" for _ in told)]
-    result.rows.append(["how many lack a value, or lie within sigma of the limit", *near])
+    result.rows.append(["number without a value, or within sigma of the limit", *near])
     return result

@@ -64,10 +64,10 @@ def _run(path: Path, rows: int) -> list[Result]:
     file = index.index_path(archive.location, archive.snapshot)
     result = Result(
         f"Queries over {rows:,} rows",
-        "Cold: a new process until its JSON is complete, against a process with typer and DuckDB alone that runs the same SQL. "
-        "Warm: in a process on an open connection, with all the counts that the answer tells, in ms of CPU time, which other "
-        f"programs disturb least; medians of {PROCESSES} processes, in brackets the least and the largest ratio; against the bare SQL of its rows, and against plain SQL that tells as much: that of the rows, and one "
-        "statement that counts matches, near misses, rows without a value and withdrawn ones.",
+        "Cold: a new process until its JSON is complete, compared with a process with only typer and DuckDB that runs the same SQL. "
+        "Warm: in a process on an open connection, with all counts of an answer, in ms of CPU time, which other "
+        f"programs disturb least; medians of {PROCESSES} processes, with the smallest and largest ratio in brackets; compared with the bare SQL of its rows, and with plain SQL with the same counts: "
+        "the SQL of the rows, and one statement that counts matches, near misses, rows without a value and withdrawn rows.",
         [
             "question",
             "answer",
@@ -155,8 +155,8 @@ def _selections(archive: Archive) -> Result:
 
     result = Result(
         "Opening selections lazily",
-        "From a query to a Dataset of lazy curves and labelled coordinates, against DuckDB's own `fetchnumpy` of those "
-        "columns with the same conditions, in s of CPU time. No curve is read by either.",
+        "From a query to a Dataset of lazy curves and labelled coordinates, compared with `fetchnumpy` of DuckDB for the "
+        "same columns and conditions, in s of CPU time. Neither reads a curve.",
         ["query", "spectra", "open CPU s", "raw CPU s", "ratio"],
     )
     wanted = ", ".join(f'"{name}"' for name in COORDINATES)
@@ -178,8 +178,8 @@ def _output(path: Path, file: Path, rows: int) -> Result:
     """Compare time and memory of writing all rows with DuckDB's COPY of the same columns."""
     result = Result(
         f"All {rows:,} rows out",
-        "The command from start to end, its largest resident memory, and the same against DuckDB's own COPY to a file in a "
-        "process of its own (which formats in C and on all cores; --json and --csv also write times in UTC and leave no NaN).",
+        "Total time of the command and its peak resident memory, compared with COPY of DuckDB to a file in a separate "
+        "process (which formats in C on all cores; --json and --csv also write times in UTC and no NaN).",
         ["form", "s", "COPY s", "ratio", "MB of memory", "MB for one row"],
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -218,7 +218,7 @@ def _refresh(path: Path, rows: int) -> Result:
     result = Result(
         f"Index refresh after adding to {rows:,} rows",
         "CPU time of publishing the index of the next snapshot (replay on a copy of the last; median of nine): by the process that "
-        "wrote the rows and by another one's, which reads them from the store; compared with rebuilding it.",
+        "wrote the rows and by another process, which reads them from the store; compared with rebuilding the index.",
         ["added", "by the writer, CPU s", "by another, CPU s", "rebuild CPU s", "ratio"],
     )
     store, rng = Store(Archive(path).location), np.random.default_rng(1)

@@ -54,8 +54,8 @@ def _rate(root: Path, rows: int) -> Result:
     archive = _archive(root)
     result = Result(
         f"Sharing {rows:,} spectra",
-        f"`share` (zarr groups, tables, metadata, pictures, sha256 of every file) against xarray's `to_zarr` of the same lazy Dataset and "
-        f"fields alone, and of the derived values too where there are any; {POINTS} points each. Both read from the archive.",
+        f"`share` (zarr groups, tables, metadata, pictures, sha256 of every file) compared with `to_zarr` of xarray for the same lazy Dataset "
+        f"and fields only, and for the derived values if there are any; {POINTS} points each. Both read from the archive.",
         ["with", "to_zarr s", "share s", "ratio", "spectra/s"],
     )
     plain, bundle = root / "plain.zarr", root / "bundle"
@@ -86,8 +86,8 @@ def _memory(root: Path, rows: int) -> Result:
     sizes = ", ".join(f"{count * POINTS * 16 / 1e6:.3g}" for count in counts)
     result = Result(
         "Memory of sharing",
-        f"Largest resident memory, in MB, of a process of its own that shares so many spectra of {POINTS} points and ends; their curves and "
-        f"energies are {sizes} MB. Curves go through block by block; what grows is the metadata of the spectra, which are held whole.",
+        f"Peak resident memory, in MB, of a separate process that shares this number of spectra of {POINTS} points; their curves and "
+        f"energies are {sizes} MB. Curves are written block by block; the growing part is the metadata of the spectra, which stay in memory.",
         ["spectra", *(f"{count:,}" for count in counts)],
     )
     for how in ("to_zarr", "share", f"share {CHAINS}"):
@@ -105,8 +105,8 @@ def _verifying(root: Path, rows: int) -> Result:
     archive, bundle = _archive(root), root / "bundle"
     result = Result(
         f"Verifying {rows:,} spectra",
-        "CPU time of `verify` against reading the same files once through sha256. Of an archive it decodes every chunk, computes each "
-        "spectrum's sha256 again and compares every row of the index with the store; of a bundle it compares arrays, table and records.",
+        "CPU time of `verify`, compared with one sha256 of the same files. For an archive it decodes every chunk, computes the sha256 of each "
+        "spectrum again and compares every row of the index with the store; for a bundle it compares arrays, table and records.",
         ["what", "MB", "sha256 s", "verify s", "ratio", "MB/s"],
     )
     works = [

@@ -79,7 +79,7 @@ def run() -> list[Result]:
 def _larger() -> Result:
     table = Result(
         "Spin spectrum of larger stacks",
-        "All levels of one point; operators of each stack are built once and kept.",
+        "All levels of one point; operators of each stack are built once and reused.",
         ("layers", "spins", "ms, kept operators"),
     )
     for layers in (2, 3, 4, 5):
