@@ -152,7 +152,7 @@ def command(
         if curves:
             note(f"{', '.join(curves)} have one value per point: write them with --output FOLDER, or use Python.")
     for name, count in missing.items():
-        note(f"{name}: no value for {count} of {len(selection)} spectra; {last.quality} gives the reasons.")
+        note(f"{name}: no value for {count} of {counted(len(selection), 'spectra')}; {last.quality} gives the reasons.")
     for said in notes:
         note(said)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barospec.cli.common import ArchiveOption, JsonOption, SetOption, open_archive
 from barospec.cli.output import note, progress, table, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -118,7 +119,7 @@ def with_rate(tell: Callable[[str, int, int], None]) -> Callable[[str, int, int]
     return rated
 
 
-def _summary(found: dict[str, object], stopped: bool) -> str:
+def _summary(found: dict[str, Any], stopped: bool) -> str:
     names = {
         "added": "added",
         "replaced": "replaced",
@@ -131,7 +132,7 @@ def _summary(found: dict[str, object], stopped: bool) -> str:
         "models": "models",
         "calculations": "calculations (hoppings, bands, densities of states)",
     }
-    parts = [f"{found[key]} {text}" for key, text in names.items() if found[key]]
+    parts = [counted(found[key], text) for key, text in names.items() if found[key]]
     if stopped:
         return f"Nothing was written (--strict): {', '.join(parts)}."
     if not found["snapshot"]:

@@ -97,7 +97,7 @@ def tell(
         from barospec.catalogs.index import write_parquet
 
         write_parquet(answer.connection, answer.statement.sql, answer.statement.parameters, parquet)
-        print(f"{answer.count} {answer.noun} written to {parquet}")
+        print(f"{counted(answer.count, answer.noun)} written to {parquet}")
     else:
         rows: list[tuple[Any, ...]] = []
         for row in answer.rows:

@@ -9,6 +9,7 @@ import typer
 
 from barospec.cli.common import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli.output import note, write_object
+from barospec.schemas.values import counted
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)]
 
@@ -31,7 +32,7 @@ def save(
     before = opened.snapshot
     record = opened.save(name, text, reason=reason, replace=replace)
     with opened.ask(f"@{name}") as answer:
-        found = f"{answer.count} {answer.noun}"
+        found = counted(answer.count, answer.noun)
     if opened.snapshot == before:
         print(f"@{name} is already saved: {record.query} ({found}); nothing was changed.")
     else:
@@ -76,7 +77,7 @@ def saved(
     # The query is on a line of its own, not shortened, so that it can be copied.
     for row in rows:
         record = dict(zip(columns, row, strict=True))
-        state = record["status"] if record["count"] is None else f"{record['count']} {record['noun']}"
+        state = record["status"] if record["count"] is None else counted(record["count"], record["noun"])
         why = f": {record['reason']}" if record["reason"] else ""
         print(f"@{record['name']}  {state}; {record['author']}, {record['time']:%Y-%m-%d %H:%M} UTC{why}")
         print(f"    {record['query']}")

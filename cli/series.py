@@ -12,6 +12,7 @@ from barospec.cli.apply import parse_parameters
 from barospec.cli.common import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
 from barospec.cli.output import note, progress, table, write_csv, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec.api import Archive
@@ -146,7 +147,7 @@ def command(
         units = {}
         head |= found
         if not as_json:
-            note(f"{found['rank']} components are above the noise of {found['noise']:.2g}.")
+            note(f"{counted(found['rank'], 'components are')} above the noise of {found['noise']:.2g}.")
     else:
         fields = ["sample", "run"] if by is None else [name for name in by if name]
         if method is Method.structural:

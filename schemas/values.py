@@ -227,6 +227,7 @@ _SINGULAR = {
             "calculation",
             "chunk",
             "commit",
+            "component",
             "count",
             "fault",
             "file",
