@@ -51,7 +51,7 @@ def main() -> None:
         answers[name] = {"count": count, "s": statistics.median(taken)}
     # A range given as text is compared as a value: the answer is empty, without an error.
     silent = answers["range"]["count"] == 0
-    answers["range"] = {"cannot": "no ranges; “> 10” finds nothing and says nothing" if silent else "no ranges"}
+    answers["range"] = {"cannot": "no ranges; “> 10” finds nothing, without an error" if silent else "no ranges"}
     answers["runs"] = answers["count"] = {"cannot": "no ranges"}
     answers["missing"] = {"cannot": "no test for missing values"}
     print(json.dumps({"version": version("intake-esm"), "build_s": built, "answers": answers}))

@@ -72,7 +72,7 @@ def _peer(name: str, source: Path, folder: Path) -> dict[str, Any]:
         python = _environment(name, requirement, folder)
     except subprocess.CalledProcessError as error:
         return {
-            "left out": f"could not be installed: {(error.stderr or '').strip().splitlines()[-1:] or ['no reason given']}"
+            "excluded": f"could not be installed: {(error.stderr or '').strip().splitlines()[-1:] or ['no reason given']}"
         }
     place = folder / f"peer-{name}"
     place.mkdir()
@@ -80,7 +80,7 @@ def _peer(name: str, source: Path, folder: Path) -> dict[str, Any]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     if done.returncode:
-        return {"left out": f"failed: {done.stderr.strip().splitlines()[-1:]}"}
+        return {"excluded": f"failed: {done.stderr.strip().splitlines()[-1:]}"}
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 
@@ -97,7 +97,7 @@ def _environment(name: str, requirement: str, folder: Path) -> Path:
 
 def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[str, dict[str, Any]]) -> Result:
     versions = ", ".join(f"{name} {peer['version']}" for name, peer in told.items() if "version" in peer)
-    lacking = "".join(f" {name} is excluded: {peer['left out']}." for name, peer in told.items() if "left out" in peer)
+    lacking = "".join(f" {name} is excluded: {peer['excluded']}." for name, peer in told.items() if "excluded" in peer)
     result = Result(
         f"Side by side: {rows:,} rows of {len(COLUMNS)} fields",
         f"barospec {version('barospec')}, {versions}; warm, in one process each, the rows with their metadata as Python objects; barospec with "
