@@ -43,7 +43,7 @@ class Deriving(Finding):
         name : str
             Name of the set; by default the name of the operator. Another chain or other parameters need another set.
         preferred : bool
-            Make queries use this set under the operator's plain name. By default they use the first set.
+            Use this set for the plain name of the operator in queries. By default the first set is used.
         follow : bool, optional
             Also compute spectra that are added later and match the query; False stops this.
         mixed : bool
@@ -281,7 +281,7 @@ class Deriving(Finding):
         ----------
         name : str
         preferred : bool, optional
-            Make queries use this set under the operator's plain name.
+            Use this set for the plain name of the operator in queries.
         follow : bool, optional
             Also compute spectra that are added later and match its queries.
         status : {"active", "dropped"}, optional

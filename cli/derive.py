@@ -52,7 +52,7 @@ def command(
         bool, typer.Option("--missing", help="With --refresh: also compute values that are missing.")
     ] = False,
     default: Annotated[
-        bool, typer.Option("--default", help="Make this set the one that queries use under the operator's plain name.")
+        bool, typer.Option("--default", help="Use this set for the plain name of the operator in queries.")
     ] = False,
     follow: Annotated[
         bool | None,

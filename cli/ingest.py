@@ -47,7 +47,8 @@ def command(
     picture: Annotated[
         Path,
         typer.Option(
-            "--picture", help="With --then: picture of the newest spectrum and the one at the previous pressure."
+            "--picture",
+            help="With --then: file for the picture of the newest spectrum over the one at the previous pressure.",
         ),
     ] = Path("barospec-watch.png"),
     settle: Annotated[

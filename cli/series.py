@@ -46,7 +46,8 @@ def command(
         str, typer.Option("--against", help="Numeric field along which the series is analyzed, or bond_length.")
     ] = "pressure",
     by: Annotated[
-        list[str] | None, typer.Option("--by", help="Fields that separate the series. Default: sample and run.")
+        list[str] | None,
+        typer.Option("--by", help="Fields that separate the series. Can be repeated. Default: sample and run."),
     ] = None,
     value: Annotated[
         str | None,
