@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer, make and a package index; nothing else.
+# `make demo` and `make test` need only Python 3.11 or newer, make and a package index.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
 VENV := .venv
@@ -21,11 +21,11 @@ lint: $(VENV)/ready-lint
 	$(PY) -m ruff format --check .
 	rm -rf build/lib build/bdist* $(INSTALLED)
 	$(PIP) --no-deps --target $(INSTALLED) .
-	# mypy and import-linter see the mapped folders only as they are installed, and from outside the checkout.
+	# mypy and import-linter find the mapped folders only when installed, and from outside the checkout.
 	cd $(INSTALLED) && ../../$(PY) -m mypy --config-file ../../pyproject.toml -p barospec
 	cd $(INSTALLED) && ../../$(VENV)/bin/lint-imports ../../pyproject.toml
 
-# Every Python of this machine, the lowest versions allowed, and an upgrade; see .ci/matrix.py.
+# Test with every Python of this machine, the lowest versions allowed, and an upgrade; see .ci/matrix.py.
 matrix: | $(PY)
 	$(PIP) uv
 	$(PY) .ci/matrix.py $(ARGS)
@@ -33,7 +33,7 @@ matrix: | $(PY)
 bench: $(VENV)/ready-test
 	$(PY) -m benchmarks $(ARGS)
 
-# Pages that follow from the code: fields, operators, readers, the run sheet's schema.
+# Generate pages from the code: fields, operators, the schema of the run sheet.
 docs: $(VENV)/ready-test
 	$(PY) docs/generate.py
 
@@ -41,8 +41,8 @@ clean:
 	rm -rf build barospec-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(PY):
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; say PYTHON=/path/to/python3" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; say PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; use make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; use make PYTHON=/path/to/python3" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/ready: pyproject.toml | $(PY)

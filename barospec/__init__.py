@@ -1,10 +1,10 @@
 """barospec: an archive of high-pressure x-ray spectra and the models that explain them.
 
 >>> import barospec
->>> barospec.__version__
+>>> __version__
 '0.2.0.dev0'
 
-Open an archive with `barospec.open`, make one with `barospec.Archive.create`; see `barospec.Archive` for its verbs.
+Open an archive with `barospec.open`, create one with `barospec.Archive.create`; `barospec._archive.Archive` lists the methods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from barospec.catalogs.selection.selection import Selection as Selection
     from barospec.schemas.errors import BarospecError as BarospecError
 
-# Name -> where it lives: loaded when first used (PEP 562), so that `import barospec` costs nothing.
+# Name -> module: loaded on first use (PEP 562), so that `import barospec` is fast.
 _PUBLIC = {
     "Archive": "barospec._archive",
     "BarospecError": "barospec.schemas.errors",

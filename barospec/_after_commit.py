@@ -1,7 +1,7 @@
-"""What follows a commit: checksums, index, values of sets that follow.
+"""Steps after a commit: checksums, index, derived values of sets that follow.
 
-When it begins the commit is in. So whatever goes wrong here, such as a full disk, is reported as pending and not as a failure,
-and the next verb makes up for it: the index any verb, the rest any verb that writes.
+The commit is complete when these steps begin. An error here, such as a full disk, is therefore reported as pending and not as a
+failure. Any verb builds a missing index later; the other steps are finished by the next verb that writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from barospec.catalogs.index import build, open
+from barospec.catalogs.index import build
+from barospec.catalogs.index.open import opened
 
 if TYPE_CHECKING:
     from barospec.archive.store.repository import Store
@@ -32,27 +33,27 @@ def finish(
     rebuild: bool = False,
     prune: bool = False,
 ) -> list[str]:
-    """Do what follows a commit, as far as it can be done.
+    """Do the steps after a commit, as far as possible.
 
     Parameters
     ----------
     store : Store
-        That wrote.
+        The store that was written.
     snapshots : sequence of str
-        Those whose indexes are to be made, the newest first.
+        Snapshots whose indexes are built, the newest first.
     follow : callable, optional
-        Computes values of the first snapshot's new spectra; returns what could not be done.
+        Computes derived values of the new spectra of the first snapshot; returns what could not be computed.
     committed : str, optional
         The snapshot that was written, for the report.
     rebuild : bool
-        Make the indexes from the arrays, whatever is there.
+        Rebuild the indexes from the arrays even if they exist.
     prune : bool
-        Remove index files that are not kept, even if none is made.
+        Remove old index files even if no index is built.
 
     Returns
     -------
     list of str
-        What is pending, each with why; reported as a warning too.
+        Pending steps with reasons; also logged as a warning.
     """
     pending = [f"checksums: {store.unsealed}"] if store.unsealed else []
 
@@ -76,15 +77,17 @@ def finish(
     if follow is not None and snapshots and indexed:
         attempt("values that follow", lambda: pending.extend(follow(snapshots[0])))
     if pending:
-        done = f"Snapshot {committed} is committed" if committed else "What was asked for is done"
+        done = f"Snapshot {committed} is committed" if committed else "The command is complete"
         told = "; ".join(each.rstrip(". ") for each in pending)
-        getLogger("barospec").warning("%s; pending: %s. The next command that writes finishes this.", done, told)
+        getLogger("barospec").warning(
+            "%s; pending: %s. The next command that writes finishes the pending steps.", done, told
+        )
     return pending
 
 
 def catch_up(store: Store, location: Location, snapshot: str) -> list[str]:
-    """Compute what is due of sets that follow, if there are any; return what could not be done."""
-    with open.opened(location, snapshot) as (_, connection):
+    """Compute new values of sets that follow, if there are any; return what could not be computed."""
+    with opened(location, snapshot) as (_, connection):
         if not build.values(connection, FOLLOWING):
             return []
     from barospec.catalogs.derived.refresh import follow

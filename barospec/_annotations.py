@@ -1,4 +1,4 @@
-"""What people say about spectra: flags, labels, notes. Versioned, searchable, and no data are altered."""
+"""Annotations of spectra: flags, labels, notes. They are versioned and searchable; the data do not change."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
 
 
 class Annotating(Finding):
-    """What an archive does with what people say about its spectra."""
+    """Methods of an archive that annotate spectra."""
 
     def flag(self, spectra: str | Sequence[str] | Selection, flag: str, reason: str = "") -> list[str]:
-        """Say what you think of spectra: ``good``, ``check`` or ``bad``. Bad ones are left out of queries, and counted.
+        """Flag spectra: ``good``, ``check`` or ``bad``. Queries exclude bad ones and count them.
 
         Parameters
         ----------
         spectra : str, sequence of str, or Selection
-            Beginnings of spectrum_ids, or what a query found.
+            spectrum_ids or their beginnings, or the result of a query.
         flag : str
-            Takes the place of an earlier one. It is about the spectrum, whatever its revision: data that replace it stay
-            flagged until somebody has looked.
+            Replaces an earlier flag. It belongs to the spectrum, not to a revision: replaced data stay flagged until the
+            flag is changed.
         reason : str
-            Needed for ``bad``.
+            Required for ``bad``.
 
         Returns
         -------
         list of str
-            The spectra that were not flagged so already.
+            The spectra whose flag or reason changed.
         """
         from barospec.catalogs.index.annotations import check_flag
 
         flag = check_flag(flag)
         if flag == "bad" and not reason.strip():
-            raise CallError('say why it is bad: barospec flag ID bad "glitch at 8350 eV".')
+            raise CallError('a bad flag needs a reason: barospec flag ID bad "glitch at 8350 eV".')
         told = self._told(spectra)
         new = [subject for subject, (old, why, _) in told.items() if (old, why or "") != (flag, reason)]
         return self._annotate("flag", new, flag, reason)
 
     def unflag(self, spectra: str | Sequence[str] | Selection, reason: str = "") -> list[str]:
-        """Take flags back; returns the spectra that had one."""
+        """Remove flags; return the spectra that had one."""
         new = [subject for subject, (old, _, _) in self._told(spectra).items() if old]
         return self._annotate("unflag", new, "", reason)
 
     def label(self, spectra: str | Sequence[str] | Selection, label: str, reason: str = "") -> list[str]:
-        """Attach a word to spectra, found by ``labels contains WORD``; returns those that did not have it."""
+        """Add a label to spectra, found by ``labels contains WORD``; return the spectra that did not have it."""
         from barospec.catalogs.index.annotations import check_label
 
         label = check_label(label)
@@ -57,7 +57,7 @@ class Annotating(Finding):
         return self._annotate("label", new, label, reason)
 
     def unlabel(self, spectra: str | Sequence[str] | Selection, label: str, reason: str = "") -> list[str]:
-        """Take a word off spectra; returns those that had it."""
+        """Remove a label from spectra; return the spectra that had it."""
         from barospec.catalogs.index.annotations import check_label
 
         label = check_label(label)
@@ -65,14 +65,14 @@ class Annotating(Finding):
         return self._annotate("unlabel", new, label, reason)
 
     def note(self, spectra: str | Sequence[str] | Selection, text: str) -> list[str]:
-        """Attach a remark to spectra, found by ``remarks contains WORD``; returns their ids."""
+        """Add a note to spectra, found by ``remarks contains WORD``; return their ids."""
         text = " ".join(text.split())
         if not text:
-            raise CallError('the note is empty: barospec note ID "what you saw".')
+            raise CallError('the note is empty. Write one: barospec note ID "beam lost at 8400 eV".')
         return self._annotate("note", list(self._told(spectra)), text, "")
 
     def _told(self, spectra: str | Sequence[str] | Selection) -> dict[str, tuple[str | None, str | None, list[str]]]:
-        """Flag, its reason and the labels of each spectrum named, by whole spectrum_id."""
+        """Return flag, its reason and the labels of each spectrum, by complete spectrum_id."""
         self._must_be_newest()
         if isinstance(spectra, str):
             ids = [self.identify(spectra)]
@@ -81,7 +81,7 @@ class Annotating(Finding):
         else:
             ids = [self.identify(one) for one in spectra]
         if not ids:
-            raise NotFound("no spectra are named; nothing was written.")
+            raise NotFound("no spectra were named, so nothing was written. Name at least one.")
         with self.connection() as connection:
             rows = build.values(
                 connection,

@@ -1,7 +1,7 @@
-"""The archive as Python sees it: one class whose methods are the command line's verbs.
+"""`Archive`: one class whose methods are the verbs of the command line.
 
-The modules of this folder are the only place that joins layers: ingest then publish the index; query then apply. Heavy
-imports are inside methods, so that a query never pays for what it does not use.
+Only the modules of this folder join layers: ingest, then publish the index; query, then apply. Heavy imports are inside
+methods, so that a query loads only what it needs.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ __all__ = ["Archive", "open", "prepare"]
 
 
 class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
-    """An archive and all its verbs.
+    """An archive with all its methods.
 
     Parameters
     ----------
     path : path-like
         The archive's folder, or ``s3://bucket/prefix``.
     at : str, optional
-        A tag, a snapshot or a date (UTC): answer as of then. Without it every call sees the newest snapshot.
+        State to read: a tag, a snapshot or a date (UTC). Without it every call reads the newest snapshot.
     """
 
     @classmethod
     def create(cls, path: PathLike, *, title: str = "") -> Archive:
-        """Make an empty archive at `path`, a folder that is absent or empty, or ``s3://bucket/prefix``."""
+        """Create an empty archive at `path`, a folder that is absent or empty, or ``s3://bucket/prefix``."""
         from barospec.archive.store.repository import Store
 
         store = Store.create(path, title=title)
@@ -58,18 +58,18 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         replace: bool = False,
         **conditions: Any,
     ) -> SavedQuery:
-        """Save a query under a name, in a commit of its own; ``@name`` then stands for it in every query.
+        """Save a query under a name, in one commit; other queries refer to it as ``@name``.
 
         Parameters
         ----------
         name : str
             Letters, digits, ``_`` and ``-``.
         text : str
-            The query; `conditions` join it as in `query`.
+            The query; `conditions` are added to it as in `query`.
         reason : str
-            For the history.
+            Recorded in the history.
         replace : bool
-            Give another meaning to a name that is in use.
+            Replace the query of an existing name.
         """
         from barospec.catalogs.selection.saved_queries import save
 
@@ -81,7 +81,7 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         return record
 
     def unsave(self, name: str, *, reason: str = "") -> SavedQuery:
-        """Remove a saved query, in a commit of its own; earlier snapshots keep it."""
+        """Remove a saved query, in one commit; earlier snapshots keep it."""
         from barospec.catalogs.selection.saved_queries import remove
 
         self._must_be_newest()
@@ -92,7 +92,7 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         return record
 
     def saved(self, *, history: bool = False) -> list[SavedQuery]:
-        """The saved queries by name; with `history` also what they were before, and the removed ones."""
+        """Return the saved queries by name; with `history` also earlier versions and removed queries."""
         from barospec.catalogs.selection.saved_queries import saved_queries
 
         with self.connection() as connection:
@@ -108,19 +108,19 @@ class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
         pin: bool = False,
         derived: Sequence[str] = (),
     ) -> dict[str, str]:
-        """Write an intake catalog of named selections; returns name -> query.
+        """Write an intake catalog of named selections; return name -> query.
 
         Parameters
         ----------
         path : path-like
-            The catalog file; an archive in a folder is named relative to it.
+            The catalog file; the path of an archive in a folder is relative to it.
         entries : mapping of str to str, optional
-            Name -> query. Without it: everything, each kind of spectrum, each run, and the saved queries that find
+            Name -> query. Default: all spectra, each kind of spectrum, each run, and the saved queries that find
             spectra.
         pin : bool
-            Hold the entries at this snapshot instead of following the archive.
+            Make the entries read this snapshot always, instead of following the archive.
         derived : sequence of str
-            Stored values that come with the spectra of every entry, such as ``["edge_energy"]``.
+            Stored values to add to the spectra of every entry, such as ``["edge_energy"]``.
         """
         from barospec.catalogs.query.answer.answer import spectra_of
         from barospec.catalogs.query.resolve.archive_schema import known_from, stored_field

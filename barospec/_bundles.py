@@ -1,4 +1,4 @@
-"""What gives spectra away and takes them in: bundles and exports."""
+"""Bundles and exports: write, import and verify them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def _silent(name: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 class Sharing(Finding):
-    """Bundles and files for other people and other tools."""
+    """Methods of an archive for bundles and exported files."""
 
     def share(
         self,
@@ -44,26 +44,26 @@ class Sharing(Finding):
         mixed: bool = False,
         progress: Progress = _silent,
     ) -> Bundle:
-        """Write the spectra that a query finds as a sealed bundle; see ``docs/bundles.md``.
+        """Write the spectra of a query to a sealed bundle; see ``docs/bundles.md``.
 
         Parameters
         ----------
         text : str or mapping
             A query.
         target : path-like
-            A folder that is absent, or a file ending in ``.zip``.
+            A new folder, or a file ending in ``.zip``.
         derived : str or sequence of str
-            Operators or chains whose values go along, separated by commas: ``"edge_energy, valence(references='...')"``.
+            Operators or chains whose values are included, separated by commas: ``"edge_energy, valence(references='...')"``.
         tag : str
-            Name the snapshot in the archive, for ever, and say the name in the bundle.
+            Create a permanent tag of the snapshot in the archive, and record its name in the bundle.
         raw : bool
-            Recorded channels and the files' own headers too, without private fields.
+            Include recorded channels and file headers, without private fields.
         paper : path-like, optional
-            A ``paper.yaml`` to fill and check.
+            A ``paper.yaml`` to fill in and check.
         zipped : bool
-            A zip archive.
+            Write a zip archive.
         overwrite : bool
-            Replace a bundle that is there.
+            Replace an existing bundle.
         mixed : bool
             Allow references of another origin than the spectra.
         progress : callable
@@ -72,14 +72,14 @@ class Sharing(Finding):
         Returns
         -------
         Bundle
-            With its identifier, its counts, what was left out, and the verdicts on the paper's numbers.
+            Identifier, counts, excluded fields, and the verdicts on the numbers of the paper.
 
         Raises
         ------
         CallError, QueryError
-            The query finds nothing, or the call is wrong.
+            If the query finds nothing, or the call is wrong.
         Conflict
-            The target or the tag is there already.
+            If the target or the tag exists.
         """
         from barospec.catalogs.bundles.build import Options, share
         from barospec.catalogs.derived.requested import split_chains
@@ -89,7 +89,7 @@ class Sharing(Finding):
         selection = self.query(text)
         snapshot = selection.snapshot
         if tag and self.location.tags().get(tag, snapshot) != snapshot:
-            raise CallError(f'the tag "{tag}" names another snapshot. Take another name, or share with --at {tag}.')
+            raise CallError(f'the tag "{tag}" names another snapshot. Choose another name, or share with --at {tag}.')
         written = next(iter(store.history(snapshot, limit=1))).time
         options = Options(
             derived=split_chains(derived),
@@ -122,28 +122,28 @@ class Sharing(Finding):
     def import_bundle(
         self, bundle: PathLike, *, replace: bool = False, message: str = "", progress: Progress = _silent
     ) -> Report:
-        """Take a bundle into the archive, in one commit: spectra of the selection and its inputs, and their records.
+        """Import a bundle into the archive, in one commit: the selected spectra, their inputs and records.
 
         Parameters
         ----------
         bundle : path-like
-            A folder or a zip archive. It is verified first, and refused if anything is wrong with it.
+            A folder or a zip archive. It is verified first, and refused if anything is wrong.
         replace : bool
-            Take what contradicts the archive as a new revision; otherwise it is reported as a conflict.
+            Store data that differ from the archive as a new revision; otherwise they are reported as conflicts.
         message : str
-            For the history.
+            Commit message.
         progress : callable
             ``progress(name, done, total)``.
 
         Returns
         -------
         Report
-            As of an ingest. Each spectrum keeps its ``spectrum_id`` and says its ``bundle`` and the revision it had.
+            As for an ingest. Each spectrum keeps its ``spectrum_id`` and records its ``bundle`` and original revision.
 
         Raises
         ------
         InvalidData
-            The bundle is damaged or hostile; nothing was written.
+            If the bundle is damaged or hostile; nothing is written then.
         """
         from barospec.archive.bundles.reader import BundleReader
         from barospec.archive.bundles.safe_unzip import folder_of
@@ -161,7 +161,7 @@ class Sharing(Finding):
             already = self._reconcile(prepared, reader, {row.spectrum_id: row for row in known}, snapshot)
 
         def look(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-            # A bundle's spectra are known by their ids; a file of the same name elsewhere is another file.
+            # Spectra of a bundle are identified by their ids; a file of the same name elsewhere is another file.
             return lookup(build.publish(store, snapshot), ids, [])
 
         told = message or f"bundle {reader.identifier}: {reader.described['query']}"
@@ -173,7 +173,7 @@ class Sharing(Finding):
         return report
 
     def _reconcile(self, prepared: Prepared, reader: BundleReader, known: Mapping[str, Known], snapshot: str) -> int:
-        """Recognize what the archive has, although the bundle left channels and private fields out of it."""
+        """Recognize spectra that the archive has, although the bundle excludes channels and private fields."""
         from barospec.archive.bundles.redact import Policy
         from barospec.archive.ingest.commit import check_number
         from barospec.archive.ingest.models import fingerprint, read_models
@@ -204,7 +204,7 @@ class Sharing(Finding):
             for name, row in held.items()
             if Policy(settings).clean(row) | _OWN_RECORD == stated[name] | _OWN_RECORD
         }
-        # The archive's own fingerprint is of a model's sheet, which may say more than is kept and shared.
+        # The archive's fingerprint covers the sheet of a model, which may contain more than is stored and shared.
         models = {record.model_id: fingerprint(record) for record in read_models(self._store.read(snapshot))}
         before = len(prepared.structures) + len(prepared.models)
         prepared.structures = [record for record in prepared.structures if record.structure_id not in same]
@@ -220,44 +220,44 @@ class Sharing(Finding):
         overwrite: bool = False,
         progress: Progress = _silent,
     ) -> Exported:
-        """Write the spectra that a query finds as files for other tools.
+        """Write the spectra of a query to files for other tools.
 
         Parameters
         ----------
         text : str or mapping
             A query.
         folder : path-like
-            Where files go; it is made.
+            Folder for the files; created if it does not exist.
         format : str
             ``xdi``, ``athena``, ``nxxas`` or ``csv``.
         overwrite : bool
-            Replace files of the same name.
+            Replace existing files of the same name.
         progress : callable
             ``progress(name, done, total)``.
 
         Returns
         -------
         Exported
-            Files, and what could not be written, with the reason.
+            Files, and spectra that could not be written, with reasons.
         """
         from barospec.catalogs.bundles.export import export
 
         return export(self.query(text), Path(folder), format, self._settings, overwrite=overwrite, tell=progress)
 
 
-# What differs between two archives that hold the same structure.
+# Fields that differ between two archives with the same structure.
 _OWN_RECORD: dict[str, Any] = {"revision": 0, "source_sha256": "", "run_sheet": "", "origin": "", "bonds": []}
 
 
 def verify_bundle(path: PathLike, *, recompute: bool = False, progress: Progress = _silent) -> Verified:
-    """Check a bundle: every byte, every rule, and with `recompute` every derived value again.
+    """Verify every byte and rule of a bundle; with `recompute` also compute every derived value again.
 
     Parameters
     ----------
     path : path-like
         A folder or a zip archive.
     recompute : bool
-        Compute derived values again.
+        Compute derived values again and compare.
     progress : callable
         ``progress(name, done, total)``.
     """

@@ -1,4 +1,4 @@
-"""Derived values: computed once, stored with all that made them, searched like anything else."""
+"""Derived values: computed once, stored with their provenance, searchable like conditions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from barospec._queries import Finding
-from barospec.catalogs.index import build, open
+from barospec.catalogs.index import build
+from barospec.catalogs.index.open import opened
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Deriving(Finding):
-    """What an archive does with values that operators gave."""
+    """Methods of an archive that store and refresh outputs of operators."""
 
     def derive(
         self,
@@ -32,26 +33,26 @@ class Deriving(Finding):
         progress: Progress | None = None,
         **parameters: Any,
     ) -> Derived:
-        """Compute an operator or a chain over what a query finds and store the values of its last operator.
+        """Compute an operator or a chain for the spectra of a query and store the outputs of its last operator.
 
         Parameters
         ----------
         operators : str
             Such as ``"edge_energy"``.
         text : str, mapping or Selection
-            Which spectra. What is stored and fresh already is not computed again.
+            Query of the spectra. Values that are stored and fresh are not computed again.
         name : str
-            Of the set; by default the operator's. Another chain or other parameters make another set.
+            Name of the set; by default the name of the operator. Another chain or other parameters need another set.
         preferred : bool
-            Make the set the one that the operator's outputs mean in queries; the first is, until another is chosen.
+            Use this set for the plain name of the operator in queries. By default the first set is used.
         follow : bool, optional
-            Compute new spectra that meet the query as they come in; False ends that.
+            Also compute spectra that are added later and match the query; False stops this.
         mixed : bool
             Allow references of another origin.
         reason : str
-            For the history.
+            Recorded in the history.
         block : int, optional
-            Spectra to a commit.
+            Spectra per commit.
         progress : callable, optional
             Called as ``progress(name, done, total)``.
         **parameters
@@ -60,7 +61,7 @@ class Deriving(Finding):
         Raises
         ------
         InvalidData
-            The query finds no spectra that the operator is for.
+            If the query finds no spectra of the operator's technique.
         """
         from barospec.catalogs.derived import store_values
 
@@ -69,7 +70,7 @@ class Deriving(Finding):
         wanted, query, selection = self._settled(operators, selection, mixed, parameters)
         if follow and selection.predicates.get("limit"):
             raise CallError(
-                "a query with a limit cannot be followed: which spectra are meant changes with each ingest."
+                "a query with a limit cannot be followed, because each ingest changes which spectra it finds. Remove the limit."
             )
         if name:
             from barospec.archive.store.repository import check_name
@@ -86,7 +87,7 @@ class Deriving(Finding):
     def _settled(
         self, operators: str, selection: Selection, mixed: bool, parameters: Mapping[str, Any]
     ) -> tuple[Derivation, str, Selection]:
-        """What is to be computed in full, for what in canonical form, and the spectra of the operator's technique."""
+        """Return the complete chain, the canonical query, and the spectra of the operator's technique."""
         from barospec.archive.compute.spectra import needed_channels
         from barospec.archive.derived.canonical_chain import settle
         from barospec.archive.operators.chain import parse_chain
@@ -104,11 +105,11 @@ class Deriving(Finding):
         if not len(selection):
             found = ", ".join(f"{count} of {key}" for key, count in kinds.items()) or "none"
             raise InvalidData(
-                f"there is nothing to store: the query finds {found}, {operators} is for {technique or 'any'}."
+                f"nothing to store: the query finds {found}, but {operators} needs {technique or 'any technique'}."
             )
         key = next(iter(selection.counts()))
         channels = needed_channels(operators, selection.channels(key))
-        with open.opened(self.location, selection.snapshot) as (_, connection):
+        with opened(self.location, selection.snapshot) as (_, connection):
             known = known_from(connection)
             query = canonical_text(known, asked, **narrower)
             wanted = settle(
@@ -135,7 +136,7 @@ class Deriving(Finding):
         progress: Progress | None = None,
         **parameters: Any,
     ) -> Derived:
-        """Fit what an operator gives along a condition, run by run, and store slopes or breakpoints as values of the runs.
+        """Fit the output of an operator along a condition for each run; store slopes or breakpoints as values of runs.
 
         Parameters
         ----------
@@ -144,22 +145,22 @@ class Deriving(Finding):
         operators : str
             Such as ``"edge_energy"``.
         text : str, mapping or Selection
-            Which spectra; those of one run, sample and kind are fitted together.
+            Query of the spectra; spectra of one run, sample and kind are fitted together.
         against : str
-            A field of numbers, such as ``"temperature"``.
+            Numeric field, such as ``"temperature"``.
         output : str, optional
-            Which number of the last operator; its first by default.
+            Output of the last operator; its first by default.
         name : str
-            Of the set; by default from what it gives, such as ``edge_energy-slope``.
+            Name of the set; by default made from its output, such as ``edge_energy-slope``.
         follow : bool, optional
-            Fit a run anew as spectra of it come in; False ends that.
+            Fit a run again when spectra are added to it; False stops this.
         mixed, reason, progress, **parameters
             As in `derive`.
 
         Returns
         -------
         Derived
-            How many runs were fitted, and for how many no number came out.
+            Number of runs fitted, and number of runs without a result.
         """
         from barospec.catalogs.derived import run_sets, store_values
 
@@ -167,7 +168,7 @@ class Deriving(Finding):
         selection = self.query(text) if isinstance(text, str | Mapping) else text
         wanted, query, selection = self._settled(operators, selection, mixed, parameters)
         if selection.predicates.get("limit"):
-            raise CallError("values of runs are of all their spectra; leave the limit out of the query.")
+            raise CallError("values of runs need all spectra of a run. Remove the limit from the query.")
         store_values.try_out(selection, wanted)
         store, technique = self._store, next(iter(selection.counts())).split("/")[0]
         row = run_sets.define(
@@ -177,7 +178,7 @@ class Deriving(Finding):
         return self._fit(row, progress, stale=True, missing=True)
 
     def _fit(self, row: Mapping[str, Any], progress: Progress | None, *, stale: bool, missing: bool) -> Derived:
-        """Fit the runs of a set that are due, and publish the index."""
+        """Fit the runs of a set that need it, and publish the index."""
         report = self._fit_due(row, progress, stale=stale, missing=missing)
         self._finish(self._store, self.location.head())
         return report
@@ -192,17 +193,17 @@ class Deriving(Finding):
     def _sets_of_runs(self) -> dict[str, dict[str, Any]]:
         from barospec.catalogs.index.series import sets_of
 
-        with open.opened(self.location, None) as (_, connection):
+        with opened(self.location, None) as (_, connection):
             return {str(row["name"]): row for row in sets_of(connection, dropped=True)}
 
     def derivations(self, name: str = "") -> list[dict[str, Any]]:
-        """The sets of derived values, or one: what each is, and how many values are fresh, stale, failed or missing.
+        """Return the sets of derived values, or one of them, with the numbers of fresh, stale, failed and missing values.
 
         Returns
         -------
         list of dict
-            ``name``, ``of`` (spectra or runs, which the counts are of), ``field`` (how its first output is written in queries), ``fresh`` (with a value), ``failed`` (computed, and
-            there was none), ``stale``, ``because`` (why, with counts), ``missing`` (spectra that meet its queries and were
+            ``name``, ``of`` (spectra or runs, the objects counted), ``field`` (name of its first output in queries), ``fresh`` (with a value), ``failed`` (computed without a
+            result), ``stale``, ``because`` (reasons with counts), ``missing`` (spectra that match its queries and were
             never computed), ``preferred``, ``follow``, ``chain``, ``references``, ``queries``, ``author``, ``time``.
         """
         from barospec.catalogs.derived.sets import describe
@@ -210,7 +211,7 @@ class Deriving(Finding):
         rows = describe(self.location, self.snapshot)
         if name and not any(row["name"] == name for row in rows):
             known = [row["name"] for row in rows]
-            hint = did_you_mean(name, known) or (f" There are {', '.join(known)}." if known else " None is stored.")
+            hint = did_you_mean(name, known) or (f" Stored: {', '.join(known)}." if known else " None are stored.")
             raise NotFound(f'no derived values are stored as "{name}".{hint}')
         return [row for row in rows if name in ("", row["name"])]
 
@@ -223,23 +224,23 @@ class Deriving(Finding):
         block: int | None = None,
         progress: Progress | None = None,
     ) -> list[Derived]:
-        """Compute anew exactly what is stale, in blocks that are committed one by one.
+        """Recompute stale values, in blocks that are committed one by one.
 
         Parameters
         ----------
         name : str
-            A set; all without it.
+            Name of a set. Default: all sets.
         text : str
-            Only spectra that this query finds; values of runs are left alone then.
+            Recompute only spectra that this query finds; values of runs do not change then.
         missing : bool
-            Also spectra that meet a set's queries and never had a value.
+            Also compute spectra that match the queries of a set and never had a value.
         block, progress
             As in `derive`.
 
         Returns
         -------
         list of Derived
-            What was done for each set.
+            Report of each set.
         """
         from barospec.archive.derived.store import find_derivation, read_derivations
         from barospec.catalogs.derived import store_values
@@ -275,19 +276,19 @@ class Deriving(Finding):
         status: str | None = None,
         reason: str = "",
     ) -> None:
-        """Change what a set is used for, in a commit of its own; its values stay as they are.
+        """Change the role of a set, in one commit; its values do not change.
 
         Parameters
         ----------
         name : str
         preferred : bool, optional
-            Make it the set that its operator's outputs mean in queries.
+            Use this set for the plain name of the operator in queries.
         follow : bool, optional
-            Compute new spectra that meet its queries as they come in.
+            Also compute spectra that are added later and match its queries.
         status : {"active", "dropped"}, optional
-            A dropped set is searched no more; computing the same again brings it back.
+            Queries do not use a dropped set; computing the same values again restores it.
         reason : str
-            For the history.
+            Recorded in the history.
         """
         from barospec.catalogs.derived import run_sets, store_values
 
@@ -295,7 +296,7 @@ class Deriving(Finding):
         store = self._store
         if name in self._sets_of_runs():
             if preferred is not None:
-                raise CallError(f"{name} is of runs: the first set of a kind has the plain name, and keeps it.")
+                raise CallError(f"{name} is a set of runs: the first set of a kind has the plain name and keeps it.")
             snapshot = run_sets.change(store, name, follow=follow, status=status, reason=reason)
         else:
             snapshot = store_values.change(
@@ -305,12 +306,12 @@ class Deriving(Finding):
             self._finish(store, snapshot)
 
     def why(self, spectrum_id: str, name: str) -> dict[str, Any]:
-        """Where a stored value of a spectrum comes from: a record in the words of W3C PROV.
+        """Return the provenance of a stored value of a spectrum as a W3C PROV record.
 
         Parameters
         ----------
         spectrum_id : str
-            Or a unique beginning of it.
+            A unique beginning is enough.
         name : str
             A derived field, such as ``edge_energy`` or ``edge_energy[fraction=0.5]``.
         """
@@ -318,30 +319,30 @@ class Deriving(Finding):
         from barospec.catalogs.query.resolve.archive_schema import known_from
 
         identifier = self.identify(spectrum_id)
-        with open.opened(self.location, self.at) as (snapshot, connection):
+        with opened(self.location, self.at) as (snapshot, connection):
             return provenance(connection, known_from(connection), identifier, name, snapshot)
 
     def recompute(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Run a record of `why` again, on the snapshot that it was computed from.
+        """Compute a record of `why` again, on the snapshot that it was computed from.
 
         Returns
         -------
         dict
-            ``outputs`` by name; ``same_bits``; ``difference``, the largest of a number from the stored one, relative to it;
-            ``agrees``, whether that is at most 1e-12, what other versions of the software may make of the same formulas;
-            ``changed``, what is not as it was then (operators, software, platform), which explains a difference.
+            ``outputs`` by name; ``same_bits``; ``difference``, the largest relative difference from a stored number;
+            ``agrees``, True if it is at most 1e-12, which other versions of the software can cause;
+            ``changed``, changes of operators, software or platform since then, which explain a difference.
 
         Raises
         ------
         NotFound
-            The snapshot is not in the archive any more.
+            If the snapshot is no longer in the archive.
         """
         from barospec.catalogs.derived.recompute import recompute
 
         return recompute(self.location, record)
 
     def follow(self, snapshot: str) -> list[str]:
-        """Compute what a commit brought for the sets that follow, and what earlier ones left; return what could not be done."""
+        """Compute the values of new spectra for the sets that follow; return what could not be computed."""
         from barospec._after_commit import catch_up
 
         told = catch_up(self._store, self.location, snapshot)
@@ -351,5 +352,5 @@ class Deriving(Finding):
                     self._fit_due(row, None, stale=True, missing=True)
                     build.publish(self._store, self.location.head())
                 except BarospecError as error:
-                    told.append(f"{row['name']} was not fitted with what came in: {error}")
+                    told.append(f"{row['name']} was not fitted with the new spectra: {error}")
         return told

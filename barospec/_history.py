@@ -1,4 +1,4 @@
-"""What keeps an archive right over the years: its settings, corrections, versions."""
+"""Settings, versions and corrections of an archive."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 
 
 class Keeping(Finding):
-    """Settings, corrections, versions."""
+    """Methods of an archive for settings, versions and corrections."""
 
     def settings(self) -> dict[str, Any]:
-        """What the archive says of itself, defaults included; see `archive.settings.DEFAULTS`."""
+        """Return the settings of the archive, defaults included; see `archive.settings.DEFAULTS`."""
         from barospec.archive.store.settings import read_settings
 
         return read_settings(self._store.read(self.snapshot))
 
     def settings_history(self) -> list[dict[str, Any]]:
-        """Every change of a setting, oldest first: name, value, revision, author, reason, time."""
+        """Return every change of a setting, oldest first: name, value, revision, author, reason, time."""
         from barospec.archive.store.settings import settings_history
 
         return settings_history(self._store.read(self.snapshot))
 
     def configure(self, changes: Mapping[str, Any], *, reason: str = "") -> dict[str, Any]:
-        """Change settings, in a commit of its own; returns all of them.
+        """Change settings, in one commit; return all settings.
 
         Parameters
         ----------
         changes : mapping
             Such as ``{"license": "CC-BY-4.0", "creators": [{"name": "Ada", "orcid": "0000-0002-1825-0097"}]}``; None
-            takes the default.
+            restores the default.
         reason : str
-            For the history.
+            Recorded in the history.
 
         Raises
         ------
         CallError
-            A name that is no setting.
+            If a name is not a setting.
         InvalidData
-            A value that cannot be one.
+            If a value is not valid.
         """
         from barospec.archive.store.settings import change_settings
 
@@ -66,36 +66,36 @@ class Keeping(Finding):
     # Versions
 
     def log(self, limit: int | None = None) -> list[Commit]:
-        """The history, newest first."""
+        """Return the commits, newest first."""
         return list(self._store.history(self.snapshot, limit=limit))
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot."""
+        """Return tag name -> snapshot."""
         return self.location.tags()
 
     def tag_records(self) -> list[Tag]:
-        """The tags with message, author and time."""
+        """Return the tags with message, author and time."""
         from barospec.archive.history.tags import read_tags
 
         store = self._store
         return read_tags(store, store.read(self.location.head()))
 
     def tag(self, name: str, message: str = "", *, at: str | None = None) -> Tag:
-        """Give this snapshot a name for ever; message, who and when are kept in a commit of their own.
+        """Give this snapshot a permanent name; message, author and time are stored in one commit.
 
         Parameters
         ----------
         name : str
             Letters, digits, ``.``, ``_``, ``-``.
         message : str
-            What it is for.
+            Purpose of the tag.
         at : str, optional
-            Tag, snapshot or date to be named; without it the one that this archive is opened at.
+            Tag, snapshot or date to be named; by default the state that this archive is opened at.
 
         Raises
         ------
         Conflict
-            The name is in use, or was: a tag always means what it meant.
+            If the name is or was in use: a tag never changes its meaning.
         """
         from barospec.archive.history.tags import make_tag
 
@@ -106,7 +106,7 @@ class Keeping(Finding):
         return tag
 
     def untag(self, name: str, *, reason: str = "") -> str:
-        """Remove a tag; returns the snapshot that it meant, which stays until `gc`."""
+        """Delete a tag; return the snapshot that it named, which stays until `gc`."""
         from barospec.archive.history.tags import delete_tag
 
         store = self._store
@@ -116,12 +116,12 @@ class Keeping(Finding):
         return meant
 
     def diff(self, first: str, second: str | None = None) -> Difference:
-        """What changed from one state to another: spectra, values, structures, models, queries, settings.
+        """Return the differences between two states: spectra, values, structures, models, queries, settings.
 
         Parameters
         ----------
         first, second : str
-            Tags, snapshots or dates; `second` is this archive's state where not given.
+            Tags, snapshots or dates; by default `second` is the state of this archive.
         """
         from barospec.archive.history.diff import compare
 
@@ -129,16 +129,16 @@ class Keeping(Finding):
         return compare(store, store.resolve(first), store.resolve(second or self.at))
 
     def restore(self, at: str, *, reason: str = "", dry_run: bool = False) -> Restored:
-        """Make an earlier state the newest one, in a commit; nothing of the history is lost.
+        """Make an earlier state the newest one, in one commit; no history is lost.
 
         Parameters
         ----------
         at : str
             Tag, snapshot or date.
         reason : str
-            For the history.
+            Recorded in the history.
         dry_run : bool
-            Only say what would be done.
+            Report the changes without applying them.
         """
         from barospec.archive.history.restore import restore_state
 
@@ -161,24 +161,24 @@ class Keeping(Finding):
         what : str
             A spectrum_id, a unique beginning of one, or a query.
         fields : mapping or sequence of str
-            ``{"pressure": "15.6 ± 0.2 GPa"}`` or ``["pressure=15.6GPa"]``, read as in run sheets; None is "not known".
-            What followed from the old value (its uncertainty, a pressure from a corrected ruby line) changes with it.
+            ``{"pressure": "15.6 ± 0.2 GPa"}`` or ``["pressure=15.6GPa"]``, written as in run sheets; None is "not known".
+            Values that depend on the old one (its uncertainty, a pressure from a corrected ruby line) change with it.
         reason : str
-            Why, for the history.
+            Recorded in the history.
         dry_run : bool
-            Only say what would change.
+            Report the changes without applying them.
 
         Returns
         -------
         Edited
-            Old and new value of each field of each spectrum, and what to know.
+            Old and new value of each field of each spectrum, and notes.
 
         Raises
         ------
         CallError
-            A field that cannot be set, or a value that it cannot have.
+            If a field cannot be set, or a value is not valid.
         InvalidData
-            It does not fit some spectrum; nothing was written.
+            If the change does not fit a spectrum; nothing is written then.
         """
         from barospec.archive.edit.corrections import parse_fields, set_conditions
 
@@ -189,7 +189,7 @@ class Keeping(Finding):
         return self._finished(store, report)
 
     def withdraw(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
-        """Withdraw spectra: they are not found any more, only counted, until `restore`. Parameters as in `set`."""
+        """Withdraw spectra: queries exclude and count them until `reinstate`. Parameters as in `set`."""
         from barospec.archive.edit.corrections import set_status
 
         self._must_be_newest()
@@ -198,7 +198,7 @@ class Keeping(Finding):
         return self._finished(store, report)
 
     def reinstate(self, what: str, *, reason: str, dry_run: bool = False) -> Edited:
-        """Bring withdrawn spectra back. Parameters as in `set`; a query looks among those that are withdrawn."""
+        """Reinstate withdrawn spectra. Parameters as in `set`; a query searches the withdrawn spectra."""
         from barospec.archive.edit.corrections import set_status
 
         self._must_be_newest()
@@ -214,28 +214,28 @@ class Keeping(Finding):
         dry_run: bool = False,
         message: str = "",
     ) -> RescaleReport:
-        """Re-express the pressures of what a query finds in one scale, in one commit.
+        """Convert the pressures of the spectra of a query to one scale, in one commit.
 
         Parameters
         ----------
         text : str
-            Which spectra, such as ``"run-2"``; scans that were merged and their means are both meant.
+            Query of the spectra, such as ``"run-2"``; includes merged scans and their means.
         scale : str
             Such as ``"ruby Dewaele 2004"``; see ``archive.pressure.SCALES``.
         reason, message : str
-            For the events of each spectrum; for the history.
+            Recorded in the events of each spectrum; commit message.
         dry_run : bool
-            Only say what would change.
+            Report the changes without applying them.
 
         Returns
         -------
         RescaleReport
-            Old and new pressures, and how many stay as they are for which reason. Earlier snapshots keep the old ones.
+            Old and new pressures, and counts of unchanged ones with reasons. Earlier snapshots keep the old pressures.
 
         Raises
         ------
         InvalidData
-            For a scale without formula.
+            If the scale has no formula.
         """
         from barospec.archive.edit.rescale_pressure import rescale
         from barospec.archive.sheets.ruby_pressure import find_scale
@@ -254,7 +254,7 @@ class Keeping(Finding):
         return report
 
     def _finder(self, what: str, status: str = "active", scans: Sequence[bool] = (True,)) -> Any:
-        """Rows meant by an id or a query, asked under the writer's lock; `scans`: merged scans, their means, or both."""
+        """Return a function that finds the rows of an id or a query under the lock; `scans`: merged scans, their means, or both."""
         store = self._store
         one = self.identify(what) if self.is_spectrum(what) else None
 
@@ -274,7 +274,7 @@ class Keeping(Finding):
                 dict.fromkeys(str(name) for one in chosen for name in one.columns(["spectrum_id"])["spectrum_id"])
             )
             if not ids:
-                raise NotFound(f'no {status} spectrum is found by "{what}".')
+                raise NotFound(f'"{what}" finds no {status} spectrum.')
             return sorted(lookup(path, ids, []), key=lambda known: (known.group, known.row))
 
         return found

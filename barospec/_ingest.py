@@ -1,4 +1,4 @@
-"""What puts spectra into an archive: ingest, watch, merge; each writes and publishes the index."""
+"""Write operations: ingest, watch, merge; each also publishes the index."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from barospec._derived import Deriving
 from barospec._queries import PathLike
-from barospec.catalogs.index import build, open
+from barospec.catalogs.index import build
 from barospec.catalogs.index.known_rows import lookup
+from barospec.catalogs.index.open import opened
 from barospec.catalogs.selection import select
 from barospec.schemas.errors import CallError
 
@@ -26,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Putting(Deriving):
-    """What puts spectra into an archive."""
+    """Methods of an archive that add spectra."""
 
     def prepare(
         self, paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None
@@ -44,7 +45,7 @@ class Putting(Deriving):
         message: str = "",
         progress: Progress | None = None,
     ) -> Report:
-        """Put run sheets or files into the archive in one atomic commit, and publish its index.
+        """Ingest run sheets or files in one atomic commit, and publish its index.
 
         Parameters
         ----------
@@ -53,24 +54,24 @@ class Putting(Deriving):
         settings : sequence of str
             ``FIELD=VALUE`` for files that no run sheet describes.
         replace : bool
-            Take what contradicts the archive as a new revision; otherwise it is reported as a conflict.
+            Store data that differ from the archive as a new revision; otherwise they are reported as conflicts.
         strict : bool
             Write nothing if anything is refused.
         message : str
-            For the history.
+            Commit message.
         progress : callable, optional
             Called as ``progress(name, done, total)``.
 
         Returns
         -------
         Report
-            Counts, the new snapshot, and every problem with its place.
+            Counts, the new snapshot, and every problem with its location.
         """
         self._must_be_newest()
         return self.take(prepare(paths, settings, progress), replace=replace, strict=strict, message=message)
 
     def take(self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = "") -> Report:
-        """Write what `prepare` gave, in one commit, and publish its index. Parameters as in `ingest`."""
+        """Write the result of `prepare` in one commit, and publish its index. Parameters as in `ingest`."""
         from barospec.archive.ingest.commit import ingest
 
         self._must_be_newest()
@@ -84,7 +85,7 @@ class Putting(Deriving):
         return report
 
     def _finished_put(self, store: Store, snapshot: str | None) -> list[str]:
-        """Do what follows a commit that brought spectra, or make up for what an earlier one left."""
+        """Do the steps after a commit of spectra, and finish pending steps of earlier commits."""
         from barospec._after_commit import finish
         from barospec.archive.store.storage.location import Local
 
@@ -103,27 +104,27 @@ class Putting(Deriving):
         settle: float = 10.0,
         every: float = 10.0,
     ) -> Iterator[Report]:
-        """Put in what a measurement writes into a folder, as it comes; see `archive.watch.Watch`.
+        """Ingest new scans of a folder during a measurement; see `archive.watch.Watch`.
 
         Parameters
         ----------
         folder : path-like
-            Where files appear; it may vanish and come back.
+            Folder of the measurement; it may disappear and return.
         sheet : path-like, optional
-            The run sheet, read again when it changes. Without one, `settings` describe all files.
+            Run sheet, read again when it changes. Without one, `settings` describe all files.
         settings : sequence of str
             ``FIELD=VALUE``.
         replace : bool
-            Take what contradicts the archive as a new revision.
+            Store data that differ from the archive as a new revision.
         settle : float
-            Seconds that a file must rest before it is read.
+            Seconds without changes before a file is read.
         every : float
-            Seconds between two commits at least.
+            Minimum number of seconds between two commits.
 
         Yields
         ------
         Report
-            One after each look at the folder, mostly empty. Stop asking to stop watching.
+            One after each check of the folder, mostly empty. Close the iterator to stop.
         """
         from barospec.archive.ingest.paths import parse_settings
         from barospec.archive.ingest.watch import Watch
@@ -148,23 +149,23 @@ class Putting(Deriving):
         dry_run: bool = False,
         message: str = "",
     ) -> MergeReport:
-        """Merge the repeats at each point among the spectra that a query finds, in one commit.
+        """Merge the repeated scans at each point among the spectra of a query, in one commit.
 
         Parameters
         ----------
         text : str
             Such as ``"run-2 above 10 GPa"``.
         pressure, temperature : float
-            How far, in GPa and K, a repeat may lie from the first of its point.
+            Maximum difference between repeats of a point, in GPa and K.
         dry_run : bool
-            Only say what would be merged.
+            Report the result without writing it.
         message : str
-            For the history.
+            Commit message.
 
         Returns
         -------
         MergeReport
-            Each point with its parents. Parents stay, and are hidden unless scans are asked for.
+            Each point with its parents. Parents stay; queries hide them unless they ask for scans.
         """
         from barospec.archive.compute.replicates import repeats_from
         from barospec.archive.ingest.average_scans import merge_repeats
@@ -177,7 +178,7 @@ class Putting(Deriving):
             selection = select.select(self.location, snapshot, text, scans=True)
             ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
             wanted = "SELECT * FROM spectra WHERE status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[]))"
-            with open.opened(self.location, snapshot) as (_, connection):
+            with opened(self.location, snapshot) as (_, connection):
                 return repeats_from(build.dicts(connection, wanted, [ids]))
 
         report = merge_repeats(
@@ -195,7 +196,7 @@ class Putting(Deriving):
 
 
 def prepare(paths: Sequence[PathLike], settings: Sequence[str] = (), progress: Progress | None = None) -> Prepared:
-    """Read run sheets and files without an archive: what ``barospec check`` does."""
+    """Read run sheets and files without an archive, as ``barospec check`` does."""
     from barospec.archive.ingest.paths import parse_settings
     from barospec.archive.ingest.prepare import prepare as prepare_paths
 

@@ -1,4 +1,4 @@
-"""The care of an archive: whether it is what was written, what may be cleared away, what must be deleted."""
+"""Maintenance of an archive: verification, garbage collection, repair, permanent deletion."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ def _silent(name: str, done: int, total: int) -> None:
 
 
 class Caring(Finding):
-    """Verification, index, clearing away, deleting for good."""
+    """Methods of an archive that verify, repair and clean it."""
 
     def rebuild_index(self) -> Path:
-        """Make the index of this snapshot anew from the arrays."""
+        """Rebuild the index of this snapshot from the arrays."""
         return build.publish(self._store, self.snapshot, rebuild=True)
 
     def gc(self, *, keep_days: float | None = None, dry_run: bool = False, progress: Progress = _silent) -> Cleared:
-        """Shorten the history to what is to be kept, and remove files that nothing refers to.
+        """Remove old history and unused files.
 
-        The newest state and every tagged one always stay.
+        The newest state and all tagged states always stay.
 
         Parameters
         ----------
         keep_days : float, optional
-            Days of history to keep; the setting ``keep_days`` without it, and all where that is not set.
+            Days of history to keep. Default: the setting ``keep_days``, or the whole history without that setting.
         dry_run : bool
-            Only say what would be removed.
+            Report what would be removed, and remove nothing.
         progress : callable
             Called as ``progress(what, done, total)``.
 
         Raises
         ------
         StoreError
-            The store is damaged: nothing is removed then.
+            If the store is damaged; nothing is removed then.
         """
         from barospec.archive.store.garbage_collection import collect
         from barospec.archive.store.settings import read_settings
@@ -58,14 +58,14 @@ class Caring(Finding):
         if keep_days is None:
             keep_days = read_settings(store.read(self.snapshot))["keep_days"]
         if not dry_run:
-            build.prune(store)  # first: on a full disk that makes room for the rest
+            build.prune(store)  # first: on a full disk this frees space for the rest
         report = collect(store, keep_days=keep_days, dry_run=dry_run, progress=progress)
         if not dry_run:
             self._finish(store, store.location.head(), prune=True)
         return report
 
     def doctor(self) -> list[Seen]:
-        """Look at what the archive depends on: versions, file system, lock, space, leftovers, index; changes nothing."""
+        """Check versions, file system, lock, space, leftover files and index; change nothing."""
         from barospec.archive.verify.doctor import Finding as Seen
         from barospec.archive.verify.doctor import examine
 
@@ -79,29 +79,29 @@ class Caring(Finding):
         if used is not None:
             path, connection = used
             connection.close()
-            found.append(Seen("index", "ok", f"{path} is that of the newest snapshot"))
+            found.append(Seen("index", "ok", f"{path} is the index of the newest snapshot"))
         elif not refused:
-            found.append(Seen("index", "note", "there is none of the newest snapshot", "The next query makes it."))
+            found.append(Seen("index", "note", "the newest snapshot has no index", "The next query builds it."))
         todo = (
-            "The next query rebuilds it from the store." if used is None else "Another one is used; it can be deleted."
+            "The next query rebuilds it from the store." if used is None else "Another index is used; delete this one."
         )
         found += [Seen("index", "wrong", f"{each.path} {each.why}", todo) for each in refused]
         return found
 
     def repair(self, *, dry_run: bool = False) -> Repaired:
-        """Go back to the last whole snapshot if the newest one is damaged.
+        """Return to the last undamaged snapshot if the newest one is damaged.
 
-        What is given up is copied to the archive's folder ``damaged`` first.
+        The damaged files are first copied to the folder ``damaged`` of the archive.
 
         Parameters
         ----------
         dry_run : bool
-            Only say what would be done and lost.
+            Report what would be done and lost, and change nothing.
 
         Raises
         ------
         StoreError
-            No snapshot is whole.
+            If no snapshot is undamaged.
         """
         from barospec.archive.store.repository import Store
         from barospec.archive.verify.repair import repair
@@ -118,7 +118,7 @@ class Caring(Finding):
         return report
 
     def _indexed(self, snapshot: str) -> int | None:
-        """How many spectra the index of a snapshot has, if there is one."""
+        """Return the number of spectra in the index of a snapshot, if there is one."""
         path = build.index_path(self.location, snapshot)
         if not path.exists():
             return None
@@ -126,7 +126,7 @@ class Caring(Finding):
             return int(build.values(connection, "SELECT count(*) FROM spectra")[0][0])
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:
-        """Bring the archive to this version's format; returns the formats it was brought to, none when it has it."""
+        """Upgrade the archive to the format of this version; return the formats of the steps, none if it is up to date."""
         from barospec.archive.store.migrate import migrate
 
         store = self._store
@@ -136,18 +136,18 @@ class Caring(Finding):
         return done
 
     def purge(self, what: str, *, reason: str, dry_run: bool = False, progress: Progress = _silent) -> Purged:
-        """Delete spectra for good, from every state of the archive; nothing can bring them back.
+        """Delete spectra permanently, from every state of the archive; this cannot be undone.
 
-        The tags that hold them are deleted, and the history before is cut off.
+        The tags that contain them are deleted, and the earlier history is removed.
 
         Parameters
         ----------
         what : str
             A spectrum_id, a unique beginning of one, or a query.
         reason : str
-            Why, for the events.
+            Recorded in the events.
         dry_run : bool
-            Only say what would be deleted, and which tags with it.
+            Report which spectra and tags would be deleted, and delete nothing.
         progress : callable
             Called as ``progress(what, done, total)``.
         """
@@ -163,7 +163,7 @@ class Caring(Finding):
             path = build.publish(store, snapshot)
             ids = one or [str(name) for name in self.query(what).columns(["spectrum_id"])["spectrum_id"]]
             if not ids:
-                raise NotFound(f'no spectrum is found by "{what}".')
+                raise NotFound(f'"{what}" finds no spectrum.')
             rows: dict[str, list[int]] = {}
             with build.connect(path) as connection:
                 sql = "SELECT grp, row FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL"
@@ -174,20 +174,20 @@ class Caring(Finding):
         begun = (unfinished(files_of(self.location)) or {}).get("ids", [])
         try:
             one = one or found(self.snapshot)[0]
-        except (NotFound, QueryError):  # once purged, they are found no more
+        except (NotFound, QueryError):  # once purged, queries do not find them
             if not begun:
                 raise
-        one = sorted({*(one or ()), *begun})  # what was interrupted is ended with it
+        one = sorted({*(one or ()), *begun})  # an interrupted purge is finished here
         report = purge(store, found, reason=reason, dry_run=dry_run, progress=progress)
         if not dry_run:
             self._finish(store, store.location.head(), rebuild=True, prune=True)
         return report
 
     def verify(self, *, history: bool = False, progress: Progress = _silent) -> Verified:
-        """Check that the archive is what was written; nothing is changed.
+        """Verify that the archive is undamaged; change nothing.
 
-        Every metadata file against the digest that its commit recorded, every chunk by its checksum, every spectrum's
-        numbers against their ``row_sha256``, ids, revisions, events, the rules of the vocabulary, and every row of every
+        Checks every metadata file against the checksum of its commit, every chunk by its checksum, the numbers of every
+        spectrum against their ``row_sha256``, ids, revisions, events, the rules of the vocabulary, and every row of every
         index file against the store.
 
         Parameters
@@ -200,7 +200,7 @@ class Caring(Finding):
         Returns
         -------
         Verified
-            ``ok``, and the ``faults`` with their places.
+            ``ok``, and the ``faults`` with their locations.
         """
         from barospec.archive.store.repository import Store
         from barospec.archive.verify.archive import verify_earlier, verify_files, verify_refs, verify_state
@@ -221,7 +221,7 @@ class Caring(Finding):
             tags = {snapshot: name for name, snapshot in store.location.tags().items()}
             if history:
                 tags |= {c.snapshot: c.snapshot for c in store.history() if c.snapshot not in tags}
-        except BarospecError:  # told already
+        except BarospecError:  # reported already
             tags = {}
         tags.pop(report.snapshot, None)
         for snapshot, name in tags.items():
@@ -232,9 +232,9 @@ class Caring(Finding):
                 for where, what in check_index(store, snapshot):
                     report.blame(where, what, REBUILD)
             except Exception as error:  # an index cannot be made from a damaged store
-                report.blame(f"index of {snapshot}", f"it cannot be compared: {str(error).splitlines()[0]}")
+                report.blame(f"index of {snapshot}", f"cannot be compared with the store: {str(error).splitlines()[0]}")
         return report
 
     def seal(self) -> int:
-        """Record the digests of metadata files of commits that have none, as the files are now; returns how many."""
+        """Record checksums of metadata files, as they are now, for commits without any; return the number of commits."""
         return self._store.seal()

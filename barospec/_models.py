@@ -1,4 +1,4 @@
-"""The theory side of an archive: models, their outputs, and spectra beside them."""
+"""Models, their stored outputs, and spectra together with models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def about_models(text: str) -> str:
-    """A question, made one about models where it names no noun.
+    """Return the query as a query of models if it names no noun.
 
     >>> about_models("La4Ni3O10 above 40 GPa")
     'models La4Ni3O10 above 40 GPa'
@@ -26,23 +26,23 @@ def about_models(text: str) -> str:
 
 
 class Modeling(Finding):
-    """What an archive does with models."""
+    """Methods of an archive for models."""
 
     def models(self, text: str = "") -> ModelSelection:
-        """The models that a query finds, such as ``"La4Ni3O10 above 40 GPa"`` or ``"with J_ZZ > 0.5 eV"``."""
+        """Return the models that a query finds, such as ``"La4Ni3O10 above 40 GPa"`` or ``"with J_ZZ > 0.5 eV"``."""
         from barospec.archive.ingest.models import read_models
         from barospec.catalogs.selection.models import ModelSelection
 
         with self.ask(about_models(text), columns=["model_id"]) as answer:
             if answer.noun != "models":
-                raise CallError(f"the query is about {answer.noun}, not about models.")
+                raise CallError(f'the query finds {answer.noun}, not models. Begin it with "models".')
             found, query, snapshot = [str(row[0]) for row in answer.rows], answer.canonical, answer.snapshot
         return ModelSelection(
             self.location.place, snapshot, query, tuple(read_models(self._store.read(snapshot), found))
         )
 
     def together(self, text: str) -> xr.DataTree:
-        """Spectra and models that meet the same conditions, as one tree: ``/spectra/...`` and ``/models``.
+        """Return spectra and models that match the same conditions as one tree: ``/spectra/...`` and ``/models``.
 
         Raises QueryError for a condition that only one of them has, such as an edge.
         """
@@ -56,7 +56,7 @@ class Modeling(Finding):
         return xr.DataTree.from_dict(tree, name="together")
 
     def store_output(self, dataset: xr.Dataset, message: str = "") -> str:
-        """Keep an output of `ModelSelection.apply` in the archive, in one commit; returns the entry's name."""
+        """Store an output of `ModelSelection.apply` in the archive, in one commit; return the name of the entry."""
         from barospec.archive.ingest.models import store_output
         from barospec.archive.store.repository import Transaction, microseconds
         from barospec.archive.store.write import Writer
@@ -75,10 +75,10 @@ class Modeling(Finding):
         return entry
 
     def outputs(self, text: str = "") -> list[Mapping[str, Any]]:
-        """What is stored beside the parameters of models: outputs of operators, and hoppings, bands and densities of files.
+        """List stored outputs of operators over models, and hoppings, bands and densities of states of ingested files.
 
-        `text` asks as for models, such as ``"La4Ni3O10 above 40 GPa"``: outputs are found with their models, files by their
-        material, pressure and temperature. All without it.
+        `text` is a query of models, such as ``"La4Ni3O10 above 40 GPa"``: outputs are found with their models, files by their
+        material, pressure and temperature. Default: all.
 
         One dict for each: ``entry``, ``kind``, ``material``, ``pressure`` (GPa, None where not known or of several models),
         ``models``, ``source_file``, ``reader``, ``ingested``; `output` opens it.
@@ -94,7 +94,7 @@ class Modeling(Finding):
             return find_outputs(connection, about_models(text), stored)
 
     def output(self, entry: str) -> xr.Dataset:
-        """A stored output of models, or what came from a file of a theory code, lazily; `outputs` lists them."""
+        """Open a stored output of models, or the data of a theory code's file, lazily; `outputs` lists them."""
         from barospec.archive.ingest.models import read_output
 
         return read_output(self._store.read(self.snapshot), entry)

@@ -1,4 +1,4 @@
-"""An archive that is asked: queries, single spectra, and operators over what was found."""
+"""Queries, single spectra, and operators over the results of queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.store.storage.location import Location, locate
-from barospec.catalogs.index import build, open
+from barospec.catalogs.index import build
+from barospec.catalogs.index.open import opened, snapshot_of
 from barospec.catalogs.selection import select
 from barospec.schemas.errors import CallError, NotFound
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_TERMS
@@ -32,13 +33,13 @@ class Finding:
     path : path-like
         The archive's folder, or ``s3://bucket/prefix``.
     at : str, optional
-        A tag, a snapshot or a date (UTC): answer as of then. Without it every call sees the newest snapshot.
+        State to read: a tag, a snapshot or a date (UTC). Without it every call reads the newest snapshot.
     """
 
     def __init__(self, path: PathLike, at: str | None = None) -> None:
         self.location: Location = locate(path)
         self.at = at
-        # What the last verb that wrote left undone, each with why: its commit is in, and the next verb makes up for it.
+        # Steps that the last writing verb could not finish, with reasons: its commit is complete, and the next verb finishes them.
         self.pending: list[str] = []
 
     def __repr__(self) -> str:
@@ -46,8 +47,8 @@ class Finding:
 
     @property
     def snapshot(self) -> str:
-        """The snapshot that answers."""
-        return open.snapshot_of(self.location, self.at)
+        """Return the snapshot that is read."""
+        return snapshot_of(self.location, self.at)
 
     @property
     def _store(self) -> Store:
@@ -56,7 +57,7 @@ class Finding:
         return Store(self.location)
 
     def _finish(self, store: Store, *snapshots: str, follow: bool = False, **how: bool) -> None:
-        """Do what follows a commit, or make up for what an earlier one left; see `finishing`."""
+        """Do the steps after a commit, and finish pending steps of earlier commits; see `finishing`."""
         from barospec._after_commit import catch_up, finish
 
         def due(snapshot: str) -> list[str]:
@@ -66,15 +67,15 @@ class Finding:
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
-        """A read-only DuckDB connection to the index of this snapshot."""
-        with open.opened(self.location, self.at) as (_, connection):
+        """Yield a read-only DuckDB connection to the index of this snapshot."""
+        with opened(self.location, self.at) as (_, connection):
             yield connection
 
     # Find
 
     @contextmanager
     def ask(self, text: str | Mapping[str, Any] = "", **options: Any) -> Iterator[Answer]:
-        """Ask in words; the answer streams its rows while the block lasts.
+        """Run a query; the answer streams its rows inside the ``with`` block.
 
         See ``docs/query-language.md`` for the language, and `catalogs.answer.ask` for the options.
         """
@@ -84,7 +85,7 @@ class Finding:
             yield ask(connection, text, **options)
 
     def query(self, text: str | Mapping[str, Any] = "", **conditions: Any) -> Selection:
-        """The spectra that a query finds, as a selection to compute with.
+        """Return the spectra that a query finds as a selection.
 
         Parameters
         ----------
@@ -96,23 +97,23 @@ class Finding:
         Raises
         ------
         QueryError
-            The text cannot be understood; the message has the place and what would be valid.
+            If the text cannot be understood; the message has the position and what would be valid.
         """
         return select.select(self.location, self.at, text, **conditions)
 
     def runs(self, text: str = "") -> list[dict[str, Any]]:
-        """The runs, each with its spectra, samples, edges and ranges; `text` narrows them ("above 14 GPa")."""
+        """Return the runs with their spectra, samples, edges and ranges; `text` has conditions ("above 14 GPa")."""
         with self.ask(f"runs {text}".strip()) as answer:
             return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
     def derived_values(self, text: str = "") -> list[dict[str, Any]]:
-        """Stored derived values, a row for each spectrum and quantity; `text` narrows them ("of run-2 above 14 GPa").
+        """Return stored derived values, one row per spectrum and quantity; `text` has conditions ("of run-2 above 14 GPa").
 
         Returns
         -------
         list of dict
             ``spectrum_id``, conditions, ``quantity``, ``value`` and ``value_sigma`` in ``value_unit``, ``state`` (fresh, or
-            what was included), ``set`` and ``chain``.
+            as included), ``set`` and ``chain``.
         """
         noun = "" if text.casefold().startswith("derived values") else "derived values "
         with self.ask((noun + text).strip()) as answer:
@@ -125,17 +126,17 @@ class Finding:
 
     def _must_be_newest(self) -> None:
         if self.at is not None:
-            raise CallError("an archive opened at an earlier state cannot be written; open it without at.")
+            raise CallError("an archive opened at an earlier state is read-only. Open it without at to write.")
 
     def fields(self) -> list[dict[str, Any]]:
-        """Every field that can be searched, with unit, meaning, and count, range or commonest values here."""
+        """Return every field of queries with unit, meaning, and count, range or most frequent values in this archive."""
         from barospec.catalogs.query.answer.describe import describe_fields
 
         with self.connection() as connection:
             return describe_fields(connection)
 
     def identify(self, beginning: str) -> str:
-        """The whole spectrum_id that begins so.
+        """Return the complete spectrum_id for its beginning.
 
         Raises NotFound when there is none or more than one.
         """
@@ -150,12 +151,12 @@ class Finding:
             raise NotFound(f'no spectrum_id begins with "{beginning}". `barospec query` lists them.')
         if len(found) > 1:
             raise NotFound(
-                f'"{beginning}" begins several: {", ".join(str(row[0]) for row in found)}. Write more of it.'
+                f'"{beginning}" begins several spectrum_ids: {", ".join(str(row[0]) for row in found)}. Write more characters.'
             )
         return str(found[0][0])
 
     def is_spectrum(self, what: str) -> bool:
-        """Whether a text begins a spectrum_id of the archive, rather than being a query."""
+        """Return True if a text is the beginning of a spectrum_id of the archive, not a query."""
         word = what.strip().lower()
         if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
             return False
@@ -164,7 +165,7 @@ class Finding:
         return bool(found)
 
     def show(self, spectrum_id: str) -> dict[str, Any]:
-        """All that is known about a spectrum: fields, the file's own header, revisions and events.
+        """Return all metadata of a spectrum: fields, file header, revisions and events.
 
         Returns
         -------
@@ -204,7 +205,7 @@ class Finding:
         }
 
     def curve(self, spectrum_id: str) -> tuple[Any, Any]:
-        """Energy (eV) and curve of one spectrum, each of shape (n,), without padding."""
+        """Return energy (eV) and curve of one spectrum, each of shape (n,), without padding."""
         dataset = self._one(spectrum_id)
         data = next(name for name in ("mu", "intensity") if name in dataset)
         count = int(dataset["point_count"].item())
@@ -218,12 +219,12 @@ class Finding:
         if not len(selection):
             status = self.show(identifier)["spectrum"]["status"]
             raise NotFound(
-                f"{identifier} is not active, but {status}. `barospec show {identifier}` tells when and why."
+                f"{identifier} is not active, but {status}. `barospec show {identifier}` prints when and why."
             )
         dataset = selection.to_xarray()
         assert isinstance(dataset, xr.Dataset)
         return dataset
 
     def apply(self, operators: str, text: str | Mapping[str, Any] = "", **parameters: Any) -> xr.Dataset | xr.DataTree:
-        """Run an operator or a chain lazily over what a query finds. See `Selection.apply`."""
+        """Run an operator or a chain lazily over the spectra of a query. See `Selection.apply`."""
         return self.query(text).apply(operators, **parameters)

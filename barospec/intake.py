@@ -1,4 +1,4 @@
-"""The reader that intake catalogs name. This path is permanent: catalogs outside the project hold it."""
+"""Reader that intake catalogs name. This module path is permanent, because existing catalogs contain it."""
 
 from __future__ import annotations
 

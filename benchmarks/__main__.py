@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME...]``: run benchmarks, print their tables, and put them into docs/benchmarks.md."""
+"""``python -m benchmarks [NAME...]``: run benchmarks, print their tables, and write them to docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PACKAGES = ("numpy", "zarr", "icechunk", "duckdb", "xarray", "dask")
 
 
 def main() -> None:
-    """Run the benchmarks named, or all."""
+    """Run the named benchmarks, or all."""
     names = sys.argv[1:] or list(NAMES)
     unknown = set(names) - set(NAMES)
     if unknown:
-        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}. There are {', '.join(NAMES)}.")
+        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}. Choose from {', '.join(NAMES)}.")
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         tables = "\n".join(result.markdown() for result in importlib.import_module(f"benchmarks.{name}").run())
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _keep(name: str, tables: str) -> None:
-    """Replace the benchmark's section of the page; the others stay as they were measured."""
+    """Replace the section of a benchmark on the page; other sections do not change."""
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
     machine = f"{platform.machine()}, {_cores()} cores, Python {platform.python_version()}, " + ", ".join(
         f"{p} {version(p)}" for p in PACKAGES
@@ -49,8 +49,8 @@ def _cores() -> int:
 
 HEAD = """# Benchmarks
 
-Ratios measured side by side in one run; seconds are of one machine and say little elsewhere. `make bench` runs all of them and rewrites
-this page, `make bench ARGS=query` one.
+Ratios measured side by side in one run; seconds are valid for one machine only. `make bench` runs all benchmarks and rewrites
+this page, `make bench ARGS=query` runs one.
 """
 
 

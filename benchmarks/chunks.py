@@ -1,4 +1,4 @@
-"""How many rows a chunk of a 1-D column should have: commits want few, reading everything wants many."""
+"""Rows per chunk of a 1-D column: few rows make commits fast, many rows make reading fast."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ CHOICES = (2048, 8192, 16_384, 65_536)
 
 
 def run() -> list[Result]:
-    """One table."""
+    """Return one table."""
     result = Result(
         f"Rows per chunk of 1-D arrays, at {ROWS:,} rows",
-        "A commit of 100 more rows rewrites the last chunk of every column; building an index reads all of them.",
+        "A commit of 100 more rows rewrites the last chunk of every column; building an index reads all chunks.",
         ["rows per chunk", "commit of 100 rows s", "read all columns s", "files"],
     )
     kept = write.COLUMN_ROWS

@@ -1,4 +1,4 @@
-"""Derived values: storing against computing alone, searching against a search on pressure."""
+"""Derived values: storing compared with computing alone, queries compared with queries on pressure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTPUTS = ("edge_energy", "edge_energy_sigma", "edge_energy_sigma_norm", "edge_e
 
 
 def archive_of_edges(path: Path, rows: int) -> Archive:
-    """An archive of noisy Ni K edges on one axis, whose edges move with pressure."""
+    """Create an archive of noisy Ni K edges on one axis that move with pressure."""
     archive = Archive.create(path)
     store, random = Store(archive.location), np.random.default_rng(0)
     energy = np.r_[np.linspace(8150, 8325, 80), np.linspace(8325.5, 8385, 220), np.linspace(8386, 8800, POINTS - 300)]
@@ -43,7 +43,7 @@ def archive_of_edges(path: Path, rows: int) -> Archive:
 
 
 def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
-    """Storing and searching, as ratios."""
+    """Return storing and queries as ratios."""
     with tempfile.TemporaryDirectory() as temporary:
         archive = archive_of_edges((folder or Path(temporary)) / "edges", rows)
         return [_storing(archive, rows), _searching(archive, rows)]
@@ -52,8 +52,8 @@ def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
 def _storing(archive: Archive, rows: int) -> Result:
     result = Result(
         f"Storing derived values of {rows:,} spectra",
-        f"Deriving and storing (block by block, each an atomic commit, index published) against the lazy computation of the same "
-        f"outputs alone; {POINTS} points each, `edge_energy` with normalization. Every round makes a set of its own.",
+        f"Deriving and storing (block by block, each an atomic commit, index published) compared with the lazy computation of the same "
+        f"outputs alone; {POINTS} points each, `edge_energy` with normalization. Every repetition creates a new set.",
         ["chain", "lazy s", "stored s", "ratio", "again (all fresh) s"],
     )
     for chain, parameters in (("edge_energy", {}), ("edge_energy, ensemble=0", {"ensemble": 0})):
@@ -78,7 +78,7 @@ def _storing(archive: Archive, rows: int) -> Result:
 def _searching(archive: Archive, rows: int) -> Result:
     result = Result(
         f"Searching {rows:,} rows by a derived value",
-        "On an open connection, with all the counts that an answer tells; limits chosen so that both find as many.",
+        "On an open connection, with all counts of an answer; limits chosen so that both find the same number.",
         ["found", "pressure ms", "edge_energy ms", "ratio", "edge_energy at 2 sigma ms"],
     )
     with build.connect(build.index_path(archive.location, archive.snapshot)) as connection:

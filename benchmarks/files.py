@@ -1,4 +1,4 @@
-"""Many files, and one file of many scans: files per second, the share of parsing, and where workers begin to pay."""
+"""Many files, and one file of many scans: files per second, share of parsing, break-even of workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAD = (
 
 
 def run() -> list[Result]:
-    """The three tables."""
+    """Return three tables."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = _xdi(root / "xdi")
@@ -48,7 +48,7 @@ def _xdi(folder: Path) -> list[Path]:
 
 
 def _ingest(root: Path, name: str, paths: list[Path]) -> tuple[float, float, float]:
-    """Seconds of an ingest, of those spent waiting for parsed files, and of the same ingest again."""
+    """Return seconds of an ingest, of waiting for parsed files, and of the same ingest again."""
     archive = Archive.create(root / name)
     waited = 0.0
 
@@ -79,8 +79,8 @@ def _many_files(root: Path, paths: list[Path]) -> Result:
     whole, waited, again = _ingest(root, "a", paths)
     result = Result(
         f"Ingest of {FILES:,} XDI files of {POINTS} points",
-        "In worker processes, as many as cores; one commit, its index published. The bare reader parses the same files one after the "
-        "other. Parsing is the share of the time in which the writing process waited for parsed files. "
+        "With one worker process per core; one commit, its index published. The bare reader parses the same files one after the "
+        "other. Parsing is the share of time in which the writing process waited for parsed files. "
         f"Peak memory of the writing process: {_peak()} MB, bare reader included.",
         ["what", "s", "files/s", "times the bare reader", "parsing"],
     )
@@ -129,8 +129,8 @@ def _one_file(root: Path) -> Result:
     whole, waited, again = _ingest(root, "b", [path])
     result = Result(
         f"Ingest of a BLISS HDF5 file of {SCANS:,} scans",
-        f"{POINTS} points, {COUNTERS} counters a scan, {path.stat().st_size / 1e6:.0f} MB. HDF5 is read in a process of its own, which a "
-        "damaged file may take down; the floor reads the two arrays that are needed and nothing else.",
+        f"{POINTS} points, {COUNTERS} counters a scan, {path.stat().st_size / 1e6:.0f} MB. HDF5 is read in a separate process, which a "
+        "damaged file can crash; the lower limit reads only the two required arrays.",
         ["what", "s", "scans/s", "times the bare reader", "parsing"],
     )
     share = f"{100 * waited / whole:.0f} %"
@@ -146,19 +146,19 @@ def _one_file(root: Path) -> Result:
 
 
 def _cpu() -> tuple[float, float]:
-    """CPU seconds of this process and of those that it started and that have ended."""
+    """Return CPU seconds of this process and of its finished child processes."""
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime, ended.ru_utime + ended.ru_stime
 
 
 def _break_even(paths: list[Path]) -> Result:
-    """Parsing here against parsing in workers from the first file on."""
+    """Compare parsing in this process with parsing in workers from the first file on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     result = Result(
-        "Where worker processes begin to pay",
-        f"XDI files of {POINTS} points, {cores} cores. Workers are started when parsing what is left would take more than "
-        f"{parse_pool.WORTH} s here, by the pace so far. CPU tells what a busy machine hides: what workers take off this process, "
-        "and what they cost.",
+        "Break-even of worker processes",
+        f"XDI files of {POINTS} points, {cores} cores. Workers are started if parsing the remaining files would take more than "
+        f"{parse_pool.WORTH} s in this process at the current rate. CPU time shows what a busy machine hides: the work that workers "
+        "take from this process, and their own cost.",
         [
             "files",
             "here s",

@@ -1,4 +1,4 @@
-"""Putting data in: files per second against the bare reader, spectra per second against a memory copy."""
+"""Ingest: files per second compared with the bare reader, spectra per second compared with a memory copy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPECTRA, POINTS = 20_000, 500
 
 
 def run() -> list[Result]:
-    """Both tables."""
+    """Return two tables."""
     with tempfile.TemporaryDirectory() as folder:
         return [_files(Path(folder)), _store(Path(folder))]
 
@@ -44,7 +44,7 @@ def _files(folder: Path) -> Result:
     again = seconds(lambda: archive.ingest(paths, settings), 1)
     result = Result(
         f"Ingest of {FILES:,} XDI files of {POINTS} points",
-        "From files to a published snapshot in one process, against the bare reader on the same files.",
+        "From files to a published snapshot in one process, compared with the bare reader on the same files.",
         ["what", "s", "files/s", "times the bare reader"],
     )
     for name, taken in (("bare reader", parse), ("ingest", whole), ("the same again (nothing new)", again)):
@@ -88,7 +88,7 @@ def _store(folder: Path) -> Result:
     copy = seconds(lambda: curves.copy(), 5)
     result = Result(
         f"Store: {SPECTRA:,} spectra of {POINTS} points",
-        "One commit of random numbers (they do not compress), reading them back, against copying the same bytes in memory.",
+        "One commit of random numbers (not compressible), and reading them back, compared with copying the same bytes in memory.",
         ["what", "s", "spectra/s", "times a memory copy"],
     )
     result.rows += [

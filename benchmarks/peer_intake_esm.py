@@ -1,6 +1,6 @@
-"""Runs inside intake-esm's own environment: the questions of `peers`, put to a data store on a CSV table.
+"""Queries of `peers` for intake-esm, on a data store with a CSV table; runs in the environment of intake-esm.
 
-Usage: peer_intake_esm.py ROWS.jsonl FOLDER. Prints one JSON object. Nothing of ours is imported.
+Usage: peer_intake_esm.py ROWS.jsonl FOLDER. Prints one JSON object. It imports nothing of barospec.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REPEAT = 5
 
 
 def main() -> None:
-    """Build, ask, tell."""
+    """Build the store, run the queries, print the results."""
     warnings.simplefilter("ignore")
     source = Path(sys.argv[1])
     rows = [json.loads(line) for line in source.read_text().splitlines()]
@@ -49,9 +49,9 @@ def main() -> None:
             ask()
             taken.append(time.perf_counter() - start)
         answers[name] = {"count": count, "s": statistics.median(taken)}
-    # A range given as text is taken for a value that nothing equals: an empty answer, and no error.
+    # A range given as text is compared as a value: the answer is empty, without an error.
     silent = answers["range"]["count"] == 0
-    answers["range"] = {"cannot": "no ranges; “> 10” finds nothing and says nothing" if silent else "no ranges"}
+    answers["range"] = {"cannot": "no ranges; “> 10” finds nothing, without an error" if silent else "no ranges"}
     answers["runs"] = answers["count"] = {"cannot": "no ranges"}
     answers["missing"] = {"cannot": "no test for missing values"}
     print(json.dumps({"version": version("intake-esm"), "build_s": built, "answers": answers}))

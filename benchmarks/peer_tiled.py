@@ -1,6 +1,6 @@
-"""Runs inside Tiled's own environment: the questions of `peers`, put to a SQLite catalog through an in-process client.
+"""Queries of `peers` for Tiled, on a SQLite catalog with an in-process client; runs in the environment of Tiled.
 
-Usage: peer_tiled.py ROWS.jsonl FOLDER. Prints one JSON object. Nothing of ours is imported.
+Usage: peer_tiled.py ROWS.jsonl FOLDER. Prints one JSON object. It imports nothing of barospec.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPEAT = 5
 
 
 def fill(database: Path, rows: list[dict]) -> None:
-    """Nodes like the one that is there, written straight into the catalog's table: its HTTP route takes 20 ms for each."""
+    """Write copies of the existing node directly into the table of the catalog: over HTTP each takes 20 ms."""
     connection = sqlite3.connect(database)
     connection.row_factory = sqlite3.Row
     template = dict(connection.execute("SELECT * FROM nodes WHERE key = 'template'").fetchone())
@@ -45,7 +45,7 @@ def fill(database: Path, rows: list[dict]) -> None:
 
 
 def main() -> None:
-    """Build, ask, tell."""
+    """Build the store, run the queries, print the results."""
     source, folder = Path(sys.argv[1]), Path(sys.argv[2])
     rows = [json.loads(line) for line in source.read_text().splitlines()]
     database = folder / "catalog.db"
@@ -61,7 +61,7 @@ def main() -> None:
             results = client
             for query in queries:
                 results = results.search(query)
-            # The metadata of what was found, as our rows have them.
+            # The metadata of the results, as in the rows of barospec.
             return sum(1 for node in results.values() if node.metadata["spectrum_id"])
 
         def runs() -> int:
@@ -87,7 +87,7 @@ def main() -> None:
                     ask()
                     taken.append(time.perf_counter() - start)
                 answers[name] = {"count": count, "s": statistics.median(taken)}
-            except Exception as error:  # what it cannot do is a result too
+            except Exception as error:  # an unsupported query is a result too
                 answers[name] = {"cannot": f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"}
     print(json.dumps({"version": version("tiled"), "build_s": built, "answers": answers}))
 

@@ -1,7 +1,7 @@
-"""The same questions put to Tiled and intake-esm on the same rows.
+"""The same queries with Tiled and intake-esm on the same rows.
 
-Each is installed into a virtual environment of its own, in the folder that BAROSPEC_PEERS names (used again when it is there) or in a temporary
-one. A peer that cannot be installed, say because no package index is reachable, is left out with the reason.
+Each is installed into its own virtual environment, in the folder BAROSPEC_PEERS (used again if it exists) or in a temporary folder.
+A peer that cannot be installed, for example without a package index, is excluded with the reason.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COLUMNS = (
 
 
 def run(rows: int = ROWS) -> list[Result]:
-    """One table; a row for each question, and what the peers cannot answer."""
+    """Return one table with a row per query, including queries that the peers do not support."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         archive = archive_of_rows(folder / "archive", rows)
@@ -57,7 +57,7 @@ def _export(archive: Archive, target: Path) -> None:
 
 
 def _ask(archive: Archive, name: str, text: str) -> tuple[int, float]:
-    """How many it finds, and the median seconds of asking through the public class, with all counts and rows."""
+    """Return the number of matches, and the median seconds of a query with all counts and rows."""
 
     def ask() -> int:
         with archive.ask(text) as answer:
@@ -72,7 +72,7 @@ def _peer(name: str, source: Path, folder: Path) -> dict[str, Any]:
         python = _environment(name, requirement, folder)
     except subprocess.CalledProcessError as error:
         return {
-            "left out": f"could not be installed: {(error.stderr or '').strip().splitlines()[-1:] or ['no reason given']}"
+            "excluded": f"could not be installed: {(error.stderr or '').strip().splitlines()[-1:] or ['no reason given']}"
         }
     place = folder / f"peer-{name}"
     place.mkdir()
@@ -80,13 +80,13 @@ def _peer(name: str, source: Path, folder: Path) -> dict[str, Any]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     if done.returncode:
-        return {"left out": f"failed: {done.stderr.strip().splitlines()[-1:]}"}
+        return {"excluded": f"failed: {done.stderr.strip().splitlines()[-1:]}"}
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 
 
 def _environment(name: str, requirement: str, folder: Path) -> Path:
-    """The interpreter of a virtual environment with the peer in it."""
+    """Return the interpreter of a virtual environment with the peer."""
     place = Path(os.environ.get("BAROSPEC_PEERS") or folder) / name.lower()
     python = place / "bin" / "python"
     if not python.exists():
@@ -97,18 +97,18 @@ def _environment(name: str, requirement: str, folder: Path) -> Path:
 
 def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[str, dict[str, Any]]) -> Result:
     versions = ", ".join(f"{name} {peer['version']}" for name, peer in told.items() if "version" in peer)
-    lacking = "".join(f" {name} is left out: {peer['left out']}." for name, peer in told.items() if "left out" in peer)
+    lacking = "".join(f" {name} is excluded: {peer['excluded']}." for name, peer in told.items() if "excluded" in peer)
     result = Result(
         f"Side by side: {rows:,} rows of {len(COLUMNS)} fields",
-        f"barospec {version('barospec')}, {versions}; warm, in one process each, the rows with their metadata as Python objects; ours with all "
-        "counts that an answer tells (missing, withdrawn, near a limit), before and after the peers, the mean of both. Tiled's SQLite catalog was filled "
-        "directly and asked through its in-process client; intake-esm holds a pandas table. Ratios above 1: slower than barospec."
+        f"barospec {version('barospec')}, {versions}; warm, in one process each, the rows with their metadata as Python objects; barospec with "
+        "all counts of an answer (missing, withdrawn, near a limit), measured before and after the peers, mean of both. The SQLite catalog of Tiled was filled "
+        "directly and queried with its in-process client; intake-esm has a pandas table. Ratios above 1: slower than barospec."
         + lacking,
-        ["question", "rows", "ours ms", *(f"{name} ms" for name in told), *(f"{name} ratio" for name in told)],
+        ["question", "rows", "barospec ms", *(f"{name} ms" for name in told), *(f"{name} ratio" for name in told)],
     )
     for name, text in QUESTIONS.items():
         count, mine = ours[name][0], (ours[name][1] + again[name][1]) / 2
-        answers = [peer.get("answers", {}).get(name, {"cannot": "left out"}) for peer in told.values()]
+        answers = [peer.get("answers", {}).get(name, {"cannot": "excluded"}) for peer in told.values()]
         for answer in answers:
             if "count" in answer and answer["count"] != count:
                 answer.update(cannot=f"{answer['count']} rows instead of {count}")
@@ -117,6 +117,6 @@ def _table(rows: int, ours: dict[str, Any], again: dict[str, Any], told: dict[st
         result.rows.append([text, count, mine * 1e3, *map(cell, answers), *map(ratio, answers)])
     nothing = ["–", "–", *("no units: the number must be converted first" for _ in told), *("–" for _ in told)]
     result.rows.append(["above 399 kbar (units)", *nothing])
-    near = ["–", "–", *("not told" for _ in told), *("–" for _ in told)]
-    result.rows.append(["how many lack a value, or lie within sigma of the limit", *near])
+    near = ["–", "–", *("not reported" for _ in told), *("–" for _ in told)]
+    result.rows.append(["number without a value, or within sigma of the limit", *near])
     return result

@@ -1,4 +1,4 @@
-"""Queries over a million rows, against the floor: typer and DuckDB with the same SQL and nothing else."""
+"""Queries over a million rows, compared with typer and DuckDB alone running the same SQL."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ app()
 
 
 def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
-    """Cold, warm and refresh, as ratios."""
+    """Return cold and warm queries and refresh as ratios."""
     with tempfile.TemporaryDirectory() as temporary:
         return _run((folder or Path(temporary)) / f"rows-{rows}", rows)
 
@@ -64,10 +64,10 @@ def _run(path: Path, rows: int) -> list[Result]:
     file = build.index_path(archive.location, archive.snapshot)
     result = Result(
         f"Queries over {rows:,} rows",
-        "Cold: a new process until its JSON is complete, against a process with typer and DuckDB alone that runs the same SQL. "
-        "Warm: in a process on an open connection, with all the counts that the answer tells, in ms of CPU time, which other "
-        f"programs disturb least; medians of {PROCESSES} processes, in brackets the least and the largest ratio; against the bare SQL of its rows, and against plain SQL that tells as much: that of the rows, and one "
-        "statement that counts matches, near misses, rows without a value and withdrawn ones.",
+        "Cold: a new process until its JSON is complete, compared with a process with only typer and DuckDB that runs the same SQL. "
+        "Warm: in a process on an open connection, with all counts of an answer, in ms of CPU time, which other "
+        f"programs disturb least; medians of {PROCESSES} processes, with the smallest and largest ratio in brackets; compared with the bare SQL of its rows, and with plain SQL with the same counts: "
+        "the SQL of the rows, and one statement that counts matches, near misses, rows without a value and withdrawn rows.",
         [
             "question",
             "answer",
@@ -81,7 +81,7 @@ def _run(path: Path, rows: int) -> list[Result]:
             "ratio",
         ],
     )
-    # A process is quick or slow as a whole, by how its memory happens to lie: each measurement has one of its own.
+    # A process is fast or slow as a whole, depending on its memory layout: each measurement has its own process.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as fresh:
         warm = list(fresh.map(_warm, [file] * PROCESSES))
     for number, question in enumerate(QUESTIONS):
@@ -103,7 +103,7 @@ def _run(path: Path, rows: int) -> list[Result]:
 
 
 def _warm(file: Path) -> list[tuple[float, float, float]]:
-    """CPU time in s of each question in this process: ours, the bare SQL of its rows, plain SQL that tells as much."""
+    """Return CPU time in s of each query in this process: barospec, bare SQL of its rows, plain SQL with the same counts."""
     taken = []
     for question in QUESTIONS:
         with build.connect(file) as connection:
@@ -117,19 +117,19 @@ def _warm(file: Path) -> list[tuple[float, float, float]]:
                 for one in statements:
                     connection.execute(one.sql, one.parameters).fetchall()
 
-            # Apart, as it reads much more: what ran before leaves the processor's caches to what runs after it.
+            # Separately, because it reads much more and would displace data from the processor caches.
             (plain,) = least_cpu(partial(run, rows, counts), repeat=3)
             taken.append((*least_cpu(ours, partial(run, rows), repeat=25), plain))
     return taken
 
 
 def _spread(ratios: list[float]) -> str:
-    """The median, and between which values all are."""
+    """Return the median and the range as text."""
     return f"{median(ratios):.3g} ({min(ratios):.3g}–{max(ratios):.3g})"
 
 
 def _counts_in_sql(connection: Any, question: str) -> Statement:
-    """What an answer tells beside its rows, as one would count it: every condition as it stands, for every row."""
+    """Return plain SQL with the counts of an answer: every condition for every row."""
     known = known_from(connection)
     translator = Translator(resolve(parse(question), known), known)
     exact, loose, strict = (translator.condition(temper) for temper in ("exact", "loose", "strict"))
@@ -144,19 +144,19 @@ def _counts_in_sql(connection: Any, question: str) -> Statement:
 
 
 def _process(*words: str) -> None:
-    # With bytecode, as installed programs run; a variable that forbids it would cost our many files more than theirs.
+    # With bytecode, as for installed programs; without it the many files of barospec would load more slowly than the peers.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, env=environment)
 
 
 def _selections(archive: Archive) -> Result:
-    """Opening many spectra lazily, against fetching the same columns from DuckDB as numpy arrays."""
+    """Compare opening many spectra lazily with fetching the same columns from DuckDB as numpy arrays."""
     from barospec.catalogs.selection.selection import COORDINATES
 
     result = Result(
         "Opening selections lazily",
-        "From a query to a Dataset of lazy curves and labelled coordinates, against DuckDB's own `fetchnumpy` of those "
-        "columns with the same conditions, in s of CPU time. No curve is read by either.",
+        "From a query to a Dataset of lazy curves and labelled coordinates, compared with `fetchnumpy` of DuckDB for the "
+        "same columns and conditions, in s of CPU time. Neither reads a curve.",
         ["query", "spectra", "open CPU s", "raw CPU s", "ratio"],
     )
     wanted = ", ".join(f'"{name}"' for name in COORDINATES)
@@ -175,11 +175,11 @@ def _selections(archive: Archive) -> Result:
 
 
 def _output(path: Path, file: Path, rows: int) -> Result:
-    """All rows out: time and memory of the command, against DuckDB's COPY of the same columns."""
+    """Compare time and memory of writing all rows with DuckDB's COPY of the same columns."""
     result = Result(
         f"All {rows:,} rows out",
-        "The command from start to end, its largest resident memory, and the same against DuckDB's own COPY to a file in a "
-        "process of its own (which formats in C and on all cores; --json and --csv also write times in UTC and leave no NaN).",
+        "Total time of the command and its peak resident memory, compared with COPY of DuckDB to a file in a separate "
+        "process (which formats in C on all cores; --json and --csv also write times in UTC and no NaN).",
         ["form", "s", "COPY s", "ratio", "MB of memory", "MB for one row"],
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +203,7 @@ def _output(path: Path, file: Path, rows: int) -> Result:
 
 
 def _measured(*words: str) -> tuple[float, float]:
-    """Seconds and peak MB of resident memory of the command."""
+    """Return seconds and peak MB of resident memory of the command."""
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     start = time.perf_counter()
     done = subprocess.run(
@@ -214,11 +214,11 @@ def _measured(*words: str) -> tuple[float, float]:
 
 
 def _refresh(path: Path, rows: int) -> Result:
-    """Adding rows to a large archive: how long until the index of the new snapshot is there."""
+    """Measure the time until the index of a new snapshot exists, after adding rows to a large archive."""
     result = Result(
         f"Index refresh after adding to {rows:,} rows",
         "CPU time of publishing the index of the next snapshot (replay on a copy of the last; median of nine): by the process that "
-        "wrote the rows and by another one's, which reads them from the store; against building it anew.",
+        "wrote the rows and by another process, which reads them from the store; compared with rebuilding the index.",
         ["added", "by the writer, CPU s", "by another, CPU s", "rebuild CPU s", "ratio"],
     )
     store, rng = Store(Archive(path).location), np.random.default_rng(1)
@@ -231,7 +231,7 @@ def _refresh(path: Path, rows: int) -> Result:
         rebuild = _cpu(lambda: build.publish(store, store.location.head(), rebuild=True))
         written, other = map(median, took)
         result.rows.append([added, written, other, rebuild, written / rebuild])
-    (path / "rows.json").unlink(missing_ok=True)  # it has more rows now
+    (path / "rows.json").unlink(missing_ok=True)  # the archive has more rows now
     return result
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark gives: a table of ratios, and how to time things fairly."""
+"""Results of benchmarks as tables of ratios, and fair timing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Result:
     rows: list[Sequence[Any]] = field(default_factory=list)
 
     def markdown(self) -> str:
-        """The table as Markdown."""
+        """Return the table as Markdown."""
         lines = [
             f"## {self.title}",
             "",
@@ -34,12 +34,12 @@ class Result:
 
 
 def shown(value: Any) -> str:
-    """A number with three digits."""
+    """Return a number as text with three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def seconds(work: Callable[[], Any], repeat: int = 5) -> float:
-    """Median wall time of several runs, in s, the garbage collector held back."""
+    """Return the median wall time of several runs in s, with the garbage collector off."""
     taken = []
     for _ in range(repeat):
         gc.collect()
@@ -52,7 +52,7 @@ def seconds(work: Callable[[], Any], repeat: int = 5) -> float:
 
 
 def alternating(*works: Callable[[], Any], repeat: int = 7) -> list[float]:
-    """Shortest wall time of each of several works, run in turn so that a busy machine slows all alike."""
+    """Return the shortest wall time of each task; tasks alternate, so that a busy machine slows all of them."""
     taken: list[list[float]] = [[] for _ in works]
     for _ in range(repeat):
         for times, work in zip(taken, works, strict=True):
@@ -61,7 +61,7 @@ def alternating(*works: Callable[[], Any], repeat: int = 7) -> list[float]:
 
 
 def least_cpu(*works: Callable[[], Any], repeat: int = 9) -> list[float]:
-    """Least CPU time of each of several works run in turn, in s: what else the machine does hardly shows in it."""
+    """Return the least CPU time of each alternating task in s; other programs hardly affect it."""
     best = [float("inf")] * len(works)
     for _ in range(repeat):
         for place, work in enumerate(works):

@@ -1,4 +1,4 @@
-"""Archives of many generated rows, made through the real store and the real index."""
+"""Archives of many generated rows, created with the real store and the real index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EDGES = (("xas", "Ni K", None), ("xas", "La L3", None), ("xes", "Ni K", "Kβ"))
 
 
 def batch_of(count: int, start: int, kind: int, rng: np.random.Generator) -> Batch:
-    """Rows with about as many fields as a beamtime's have, and curves of four points."""
+    """Return rows with about as many fields as in a beamtime, and curves of four points."""
     technique, edge, line = EDGES[kind]
     energy = np.array([8300.0, 8320.0, 8340.0, 8400.0])
     pressure = rng.uniform(0, 40, count)
@@ -48,11 +48,11 @@ def batch_of(count: int, start: int, kind: int, rng: np.random.Generator) -> Bat
 
 
 def archive_of_rows(path: Path, count: int) -> Archive:
-    """An archive with `count` rows; the one at `path` is used again if it has as many."""
+    """Return an archive with `count` rows; use the one at `path` if it has as many."""
     note = path / "rows.json"
     if note.exists() and json.loads(note.read_text())["rows"] == count:
         archive = Archive(path)
-        build.publish(Store(archive.location), archive.snapshot)  # of other columns than before, perhaps
+        build.publish(Store(archive.location), archive.snapshot)  # perhaps with other columns
         return archive
     if path.exists():
         import shutil
@@ -69,7 +69,7 @@ def archive_of_rows(path: Path, count: int) -> Archive:
 
 
 def add_rows(store: Store, count: int, start: int, rng: np.random.Generator, *, kind: int | None = None) -> None:
-    """One commit of `count` more rows."""
+    """Add `count` rows in one commit."""
     chosen = (start // BATCH) % 3 if kind is None else kind
     technique, edge, line = EDGES[chosen]
     key = f"{technique}/{edge.replace(' ', '-')}" if line is None else "xes/Ni-Kb"

@@ -1,4 +1,4 @@
-"""Bundles: writing one against a plain ``to_zarr`` of the same data, the memory that it takes, and checking it again."""
+"""Bundles: time and memory of writing, compared with a plain ``to_zarr`` of the same data; time of verification."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.record import Result, alternating, least_cpu
 ROWS = 10_000
 CHAINS = "edge_energy(ensemble=0)"
 BLOCK = 1 << 20
-# In a process of its own: the largest memory of one that shares, or writes with xarray, so many spectra.
+# In a separate process: peak memory of sharing a number of spectra, or of writing them with xarray.
 MEASURED = """
 import re, sys
 from pathlib import Path
@@ -30,13 +30,13 @@ if __name__ == "__main__":
         archive.query(text).to_xarray().to_zarr(target, zarr_format=3, consolidated=False)
     else:
         archive.share(text, target, derived=how.removeprefix("share").strip())
-    # Not ru_maxrss, which a child process takes over from the one that started it.
+    # Not ru_maxrss, which a child process inherits from its parent.
     print(int(re.search("VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
 def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
-    """Rate and memory of `share`, rate of `verify`."""
+    """Return rate and memory of `share`, and rate of `verify`."""
     with tempfile.TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
         archive_of_edges(root / "edges", rows)
@@ -53,8 +53,8 @@ def _rate(root: Path, rows: int) -> Result:
     archive = _archive(root)
     result = Result(
         f"Sharing {rows:,} spectra",
-        f"`share` (zarr groups, tables, metadata, pictures, sha256 of every file) against xarray's `to_zarr` of the same lazy Dataset and "
-        f"fields alone, and of the derived values too where there are any; {POINTS} points each. Both read from the archive.",
+        f"`share` (zarr groups, tables, metadata, pictures, sha256 of every file) compared with `to_zarr` of xarray for the same lazy Dataset "
+        f"and fields only, and for the derived values if there are any; {POINTS} points each. Both read from the archive.",
         ["with", "to_zarr s", "share s", "ratio", "spectra/s"],
     )
     plain, bundle = root / "plain.zarr", root / "bundle"
@@ -85,8 +85,8 @@ def _memory(root: Path, rows: int) -> Result:
     sizes = ", ".join(f"{count * POINTS * 16 / 1e6:.3g}" for count in counts)
     result = Result(
         "Memory of sharing",
-        f"Largest resident memory, in MB, of a process of its own that shares so many spectra of {POINTS} points and ends; their curves and "
-        f"energies are {sizes} MB. Curves go through block by block; what grows is the metadata of the spectra, which are held whole.",
+        f"Peak resident memory, in MB, of a separate process that shares this number of spectra of {POINTS} points; their curves and "
+        f"energies are {sizes} MB. Curves are written block by block; the growing part is the metadata of the spectra, which stay in memory.",
         ["spectra", *(f"{count:,}" for count in counts)],
     )
     for how in ("to_zarr", "share", f"share {CHAINS}"):
@@ -104,8 +104,8 @@ def _verifying(root: Path, rows: int) -> Result:
     archive, bundle = _archive(root), root / "bundle"
     result = Result(
         f"Verifying {rows:,} spectra",
-        "CPU time of `verify` against reading the same files once through sha256. Of an archive it decodes every chunk, computes each "
-        "spectrum's sha256 again and compares every row of the index with the store; of a bundle it compares arrays, table and records.",
+        "CPU time of `verify`, compared with one sha256 of the same files. For an archive it decodes every chunk, computes the sha256 of each "
+        "spectrum again and compares every row of the index with the store; for a bundle it compares arrays, table and records.",
         ["what", "MB", "sha256 s", "verify s", "ratio", "MB/s"],
     )
     works = [

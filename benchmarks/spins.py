@@ -1,4 +1,4 @@
-"""All correlations of the trilayer over pressure, temperature and ratio: one batch against a loop of single diagonalizations."""
+"""All correlations of the trilayer over pressure, temperature and ratio: one batch compared with a loop of diagonalizations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAIRS = list(itertools.combinations(range(6), 2))
 
 
 def grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """J_H along pressure (interpolated between the two published values), temperature in K, and the ratio J_ZZ / J_H."""
+    """Return J_H along pressure (interpolated between the two published values), temperature in K, and the ratio J_ZZ / J_H."""
     hund = np.linspace(0.63, 0.57, SHAPE[0])[:, None, None]
     kelvin = np.linspace(0.0, 600.0, SHAPE[1])[None, :, None]
     ratio = np.linspace(0.2, 2.0, SHAPE[2])[None, None, :]
@@ -26,7 +26,7 @@ def grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def single(hund: float, kelvin: float, ratio: float, operators: list[np.ndarray]) -> np.ndarray:
-    """One point the plain way: the 64 by 64 matrix, its eigenvectors, and every pair."""
+    """Compute one point directly: the 64 by 64 matrix, its eigenvectors, and every pair."""
     pair = dict(zip(PAIRS, operators, strict=True))
     matrix = hund * (ratio * (pair[1, 3] + pair[3, 5]) - pair[0, 1] - pair[2, 3] - pair[4, 5])
     energies, vectors = np.linalg.eigh(matrix)
@@ -37,7 +37,7 @@ def single(hund: float, kelvin: float, ratio: float, operators: list[np.ndarray]
 
 
 def run() -> list[Result]:
-    """Time both ways, having checked that they give the same numbers."""
+    """Time both methods after checking that they give the same numbers."""
     hund, kelvin, ratio = grid()
     operators = [pair_operator(*pair, trilayer().spins).toarray() for pair in PAIRS]
     points = [(float(hund[i, 0, 0]), float(kelvin[0, j, 0]), float(ratio[0, 0, k])) for i, j, k in np.ndindex(*SHAPE)]
@@ -59,7 +59,7 @@ def run() -> list[Result]:
     same = everything.reshape(-1, 6, 6)[:: len(points) // LOOPED][:, *upper]
     worst = max(np.abs(same - loop()).max(), np.abs(distinct().reshape(everything.shape) - everything).max())
     if worst > 1e-10:
-        raise RuntimeError(f"batch and loop differ by {worst:g}; the times would mean nothing.")
+        raise RuntimeError(f"batch and loop differ by {worst:g}; a comparison of their times has no meaning.")
     one, each, many = alternating(batch, distinct, loop, repeat=5)
     many *= len(points) / len(looped)
     table = Result(
@@ -79,7 +79,7 @@ def run() -> list[Result]:
 def _larger() -> Result:
     table = Result(
         "Spin spectrum of larger stacks",
-        "All levels of one point; operators of each stack are built once and kept.",
+        "All levels of one point; operators of each stack are built once and reused.",
         ("layers", "spins", "ms, kept operators"),
     )
     for layers in (2, 3, 4, 5):

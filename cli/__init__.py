@@ -1,1 +1,1 @@
-"""Words on a terminal: one thin module per verb."""
+"""Command line: one thin module per verb."""

@@ -1,4 +1,4 @@
-"""What the verbs share that correct spectra: ``set``, ``withdraw``, ``restore``."""
+"""Options and output that ``set``, ``withdraw``, ``restore`` and ``purge`` share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 WhatArgument = Annotated[
-    str, typer.Argument(metavar="ID|QUERY", help="spectrum_id, a unique beginning of one, or a query.")
+    str, typer.Argument(metavar="ID|QUERY", help="A spectrum_id (a unique beginning is enough), or a query.")
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for those who come after.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it for all that a query finds, without asking.")]
-JsonReport = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the changes without applying them.")]
+YesOption = Annotated[
+    bool,
+    typer.Option(
+        "--yes", "-y", help="Apply the changes to all spectra that a query finds, without asking (default: ask)."
+    ),
+]
+JsonReport = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
 def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> None:
-    """Print what was done to each spectrum, or would be."""
+    """Print the changes of each spectrum, applied or planned."""
     from barospec.archive.edit.corrections import show_changes
     from barospec.schemas.vocabulary import BY_NAME
 
@@ -52,5 +57,9 @@ def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> No
         print(f"... and {len(report.edits) - SHOWN} more")
     count = len(report.edits)
     done = f"{counted(count, 'spectra')} {'would change' if dry_run else 'changed'}"
-    done += f", {report.unchanged} {'is' if report.unchanged == 1 else 'are'} so already" if report.unchanged else ""
+    done += (
+        f", {report.unchanged} {'has' if report.unchanged == 1 else 'have'} these values already"
+        if report.unchanged
+        else ""
+    )
     print(f"{done}{f' (snapshot {report.snapshot})' if report.snapshot else ''}.")

@@ -1,4 +1,4 @@
-"""Options that verbs share, and how an archive is found."""
+"""Options that several verbs share, and access to the archive."""
 
 from __future__ import annotations
 
@@ -18,44 +18,47 @@ ArchiveOption = Annotated[
     typer.Option(
         "--archive",
         "-a",
-        metavar="PLACE",
-        help="The archive: a folder or s3://bucket/prefix. Default: the BAROSPEC_ARCHIVE variable, or ./barospec-archive.",
+        metavar="LOCATION",
+        help="Archive: a folder or s3://bucket/prefix. Default: the variable BAROSPEC_ARCHIVE, or ./barospec-archive.",
         show_default=False,
     ),
 ]
 AtOption = Annotated[
     str | None,
     typer.Option(
-        "--at", help="A tag, snapshot or date (UTC): answer as of then. Default: the newest.", show_default=False
+        "--at", help="State to read: a tag, a snapshot or a date (UTC). Default: the newest.", show_default=False
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-ParquetOption = Annotated[Path | None, typer.Option("--parquet", help="Write a Parquet file.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")]
+ParquetOption = Annotated[
+    Path | None, typer.Option("--parquet", help="Write the result to a Parquet file.", show_default=False)
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help='A field for files without a run sheet, such as --set pressure="15.6 GPa". May be repeated.'
+        "--set",
+        help='Value of a field for files without a run sheet, such as --set pressure="15.6 GPa". Can be repeated.',
     ),
 ]
 
 
 def archive_path(path: str | None) -> str:
-    """The archive meant: the option, the environment, or the default name in this folder."""
+    """Return the location of the archive: the option, the environment variable, or the default name in this folder."""
     from barospec.archive.store.storage.location import DEFAULT_ARCHIVE
 
     return path or os.environ.get("BAROSPEC_ARCHIVE") or DEFAULT_ARCHIVE
 
 
 def open_archive(path: str | None, at: str | None = None) -> Archive:
-    """Open the archive meant by the options."""
-    from barospec import Archive
+    """Open the archive that the options name."""
+    from barospec._archive import Archive
 
     return Archive(archive_path(path), at=at)
 
 
 def datasets_of(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
-    """The Datasets of a result, whether it is one or a tree of them."""
+    """Return the Datasets of a result, which is one Dataset or a tree of them."""
     import xarray as xr
 
     if isinstance(result, xr.Dataset):
@@ -64,12 +67,12 @@ def datasets_of(result: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
 
 
 def agree(question: str) -> None:
-    """Ask on a terminal; elsewhere refuse, and say how to agree beforehand."""
+    """Ask for confirmation on a terminal; elsewhere raise an error that names --yes."""
     import sys
 
     from barospec.schemas.errors import CallError
 
     if not sys.stdin.isatty():
-        raise CallError("nothing was changed. Look through what would be done, and add --yes.")
+        raise CallError("nothing was changed. Check the changes listed above, then add --yes to apply them.")
     if not typer.confirm(question, err=True):
         raise CallError("nothing was changed.")

@@ -1,4 +1,4 @@
-"""What the terminal prints: tables, JSON, CSV; results on stdout, everything else on stderr."""
+"""Output: tables, JSON and CSV on stdout; notes and progress on stderr."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Row = Sequence[Any]
 
 
 def note(text: str) -> None:
-    """A message for a person, on stderr."""
+    """Print a message on stderr."""
     print(text, file=sys.stderr)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: None for unknown and NaN, ISO text for times."""
+    """Return a value for JSON: None for unknown and NaN, ISO text for times."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 def write_object(
     head: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Row], out: TextIO | None = None
 ) -> None:
-    """One JSON object with `head` and then ``rows``, streamed: a million rows are never held at once."""
+    """Write one JSON object with `head` and then ``rows``, streamed so that large results need little memory."""
     out = out or sys.stdout
     encoder = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
     start = encoder.encode(plain(head))
@@ -53,7 +53,7 @@ def write_object(
 
 
 def write_csv(columns: Sequence[str], units: Mapping[str, str], rows: Iterable[Row], out: TextIO | None = None) -> None:
-    """CSV with the plain field names in the first line; units go to stderr, where they spoil no parser."""
+    """Write CSV with plain field names in the first line; print units on stderr, so that parsers read the CSV."""
     writer = csv.writer(out or sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
@@ -64,7 +64,7 @@ def write_csv(columns: Sequence[str], units: Mapping[str, str], rows: Iterable[R
 
 
 def text_of(value: Any, digits: int = 7) -> str:
-    """A value for a table: short, a dash for unknown."""
+    """Return a value as short text for a table; a dash for unknown."""
     value = plain(value)
     if value is None:
         return "–"
@@ -81,12 +81,12 @@ WIDEST = 60
 
 
 def shortened(text: str) -> str:
-    """A cell that leaves room for its neighbors; --csv and --json have the whole."""
+    """Return the text of a cell, cut to `WIDEST` characters; --csv and --json print all of it."""
     return text if len(text) <= WIDEST else text[: WIDEST - 1].rstrip() + "…"
 
 
 def heading(name: str, units: Mapping[str, str]) -> str:
-    """A column's name with its unit."""
+    """Return the name of a column with its unit."""
     unit = units.get(name, "")
     return f"{name} ({unit})" if unit and unit != "1" else name
 
@@ -94,9 +94,9 @@ def heading(name: str, units: Mapping[str, str]) -> str:
 def table(
     columns: Sequence[str], rows: Iterable[Row], *, units: Mapping[str, str] | None = None, title: str = ""
 ) -> None:
-    """A table on stdout: drawn by rich on a terminal, aligned columns otherwise."""
+    """Print a table: drawn by rich on a terminal, aligned columns otherwise."""
     units = units or {}
-    # More than two digits of an uncertainty say nothing.
+    # An uncertainty has two significant digits.
     digits = [2 if "_sigma" in name else 7 for name in columns]
     cells = [[shortened(text_of(cell, count)) for cell, count in zip(row, digits, strict=True)] for row in rows]
     heads = [heading(name, units) for name in columns]
@@ -138,7 +138,7 @@ def _rich_table(heads: Sequence[str], cells: Iterable[Sequence[str]], numeric: S
 
 @contextmanager
 def progress(what: str) -> Iterator[Any]:
-    """Progress on stderr: a bar on a terminal, a line every five seconds otherwise. Yields ``tell(name, done, total)``."""
+    """Show progress on stderr: a bar on a terminal, a line every five seconds otherwise. Yield ``tell(name, done, total)``."""
     if sys.stderr.isatty() and not os.environ.get("CI"):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

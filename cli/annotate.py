@@ -1,4 +1,4 @@
-"""``barospec flag``, ``unflag``, ``label``, ``unlabel`` and ``note``: what people say about spectra."""
+"""``barospec flag``, ``unflag``, ``label``, ``unlabel`` and ``note``: annotations of spectra."""
 
 from __future__ import annotations
 
@@ -16,30 +16,34 @@ if TYPE_CHECKING:
     from barospec import Archive
     from barospec.catalogs.selection.selection import Selection
 
-Ids = Annotated[list[str], typer.Argument(help="Beginnings of spectrum_ids.", show_default=False)]
+Ids = Annotated[list[str], typer.Argument(help="Spectra: spectrum_ids, or the beginnings of them.", show_default=False)]
 Where = Annotated[
-    str | None, typer.Option("--where", help="All spectra that a query finds, instead of ids.", show_default=False)
+    str | None,
+    typer.Option("--where", help="A query: all spectra that it finds, instead of spectrum_ids.", show_default=False),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)]
+Reason = Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)]
 
 
 def flag(
     words: Annotated[
         list[str],
-        typer.Argument(help='spectrum_ids, then good, check or bad, then the reason: 3fa9 bad "glitch at 8350 eV".'),
+        typer.Argument(
+            help='One or more spectrum_ids, then good, check or bad, then the reason: 3fa9 bad "glitch at 8350 eV".'
+        ),
     ],
     archive: ArchiveOption = None,
     where: Where = None,
 ) -> None:
-    """Say what you think of spectra; bad ones are left out of queries, counted, and shown with --bad.
+    """Flag spectra as good, check or bad.
 
-    A flag belongs to the history like everything else: `show` tells who said it when and why, `--at` answers with the flags
-    of then, `unflag` takes it back. The data stay as they are.
+    Queries exclude bad spectra and count them; `barospec query --bad` includes them. The data do not change. "check" means that
+    somebody should look at the spectrum. The history records who set a flag, when and why: `show` prints it, `--at` reads the flags of
+    an earlier state, and `unflag` removes a flag. A reason is required for bad.
     """
     place = next((i for i, word in enumerate(words) if word.casefold() in FLAGS), None)
     if place is None:
         raise CallError(
-            f'name a flag after the ids, one of {", ".join(FLAGS)}: barospec flag 3fa9 bad "glitch at 8350".'
+            f'no flag found. Name one after the spectrum_ids, {", ".join(FLAGS)}: barospec flag 3fa9 bad "glitch at 8350".'
         )
     opened = open_archive(archive)
     changed = opened.flag(_subjects(opened, words[:place], where), words[place], " ".join(words[place + 1 :]))
@@ -47,44 +51,60 @@ def flag(
 
 
 def unflag(
-    ids: Annotated[list[str] | None, typer.Argument(help="Beginnings of spectrum_ids.", show_default=False)] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Spectra: spectrum_ids, or the beginnings of them.", show_default=False)
+    ] = None,
     archive: ArchiveOption = None,
     where: Where = None,
     reason: Reason = "",
 ) -> None:
-    """Take the flags of spectra back. The history keeps them."""
+    """Remove the flags of spectra.
+
+    The history keeps the old flags.
+    """
     opened = open_archive(archive)
     _tell(opened.unflag(_subjects(opened, ids or [], where, bad=True), reason), "unflagged")
 
 
 def label(
-    words: Annotated[list[str], typer.Argument(help='spectrum_ids, and the label last: 3fa9 "figure 2".')],
+    words: Annotated[list[str], typer.Argument(help='One or more spectrum_ids, then the label: 3fa9 "figure 2".')],
     archive: ArchiveOption = None,
     where: Where = None,
     reason: Reason = "",
 ) -> None:
-    """Attach a word to spectra; "labels contains WORD" finds them. (`tag` names snapshots.)"""
+    """Add a label to spectra.
+
+    The query "labels contains WORD" finds them. Labels belong to spectra. To name a state of the whole archive, use `barospec tag`.
+    """
     opened = open_archive(archive)
     _tell(opened.label(_subjects(opened, words[:-1], where), words[-1], reason), f"labeled {words[-1]}")
 
 
 def unlabel(
-    words: Annotated[list[str], typer.Argument(help="spectrum_ids, and the label last.")],
+    words: Annotated[list[str], typer.Argument(help="One or more spectrum_ids, then the label.")],
     archive: ArchiveOption = None,
     where: Where = None,
     reason: Reason = "",
 ) -> None:
-    """Take a word off spectra. The history keeps it."""
+    """Remove a label from spectra.
+
+    The history keeps the old label.
+    """
     opened = open_archive(archive)
     _tell(opened.unlabel(_subjects(opened, words[:-1], where), words[-1], reason), f"no longer labeled {words[-1]}")
 
 
 def note(
-    words: Annotated[list[str], typer.Argument(help='spectrum_ids, and the note last: 3fa9 "beam lost at 8400 eV".')],
+    words: Annotated[
+        list[str], typer.Argument(help='One or more spectrum_ids, then the note: 3fa9 "beam lost at 8400 eV".')
+    ],
     archive: ArchiveOption = None,
     where: Where = None,
 ) -> None:
-    """Attach a remark to spectra; "remarks contains WORD" finds them, `show` prints them."""
+    """Add a note to spectra.
+
+    `show` prints the note, and the query "remarks contains WORD" finds the spectra.
+    """
     opened = open_archive(archive)
     _tell(opened.note(_subjects(opened, words[:-1], where), words[-1]), "annotated")
 
@@ -93,7 +113,9 @@ def _subjects(
     opened: Archive, ids: Sequence[str], where: str | None, *, bad: bool = False
 ) -> Sequence[str] | Selection:
     if bool(ids) == (where is not None):
-        raise CallError("name spectra, by the beginnings of their spectrum_ids or with --where QUERY (one of the two).")
+        raise CallError(
+            "name the spectra either by spectrum_id (the beginning is enough) or with --where QUERY, not both."
+        )
     if where is None:
         return ids
     return opened.query(where, include=["bad"] if bad else [])

@@ -41,13 +41,15 @@ BLOCK = 4096
 
 def command(
     operators: Annotated[
-        str, typer.Argument(help='An operator or a chain: edge_energy, "normalize(pre1=-100) | edge_energy".')
+        str, typer.Argument(help='Operator or chain of operators: edge_energy, "normalize(pre1=-100) | edge_energy".')
     ],
-    text: Annotated[str, typer.Argument(help='Which spectra, such as "Ni K above 14 GPa". Default: all.')] = "",
+    text: Annotated[str, typer.Argument(help='Query of the spectra, such as "Ni K above 14 GPa". Default: all.')] = "",
     parameter: Annotated[
         list[str] | None,
         typer.Option(
-            "--with", "-w", help='A parameter, such as --with fraction=0.5 or --with reference="NiO at 1 bar".'
+            "--with",
+            "-w",
+            help='Parameter, such as --with fraction=0.5 or --with reference="NiO at 1 bar". Can be repeated.',
         ),
     ] = None,
     archive: ArchiveOption = None,
@@ -59,35 +61,40 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            help="Write all outputs, curves too, to a zarr folder; of sensitivity, a picture.",
+            help="Write all outputs, curves included, to a new zarr folder; for sensitivity, write a picture.",
             show_default=False,
         ),
     ] = None,
     store: Annotated[
-        bool, typer.Option("--store", help="Keep the values in the archive, searchable, with all that made them.")
+        bool,
+        typer.Option(
+            "--store", help="Store the values in the archive with their provenance, so that queries can use them."
+        ),
     ] = False,
     name: Annotated[
         str,
         typer.Option(
-            "--as", help="With --store: a name for these values. Default: the operator's.", show_default=False
+            "--as", help="With --store: name of the stored set. Default: the operator's name.", show_default=False
         ),
     ] = "",
     follow: Annotated[
-        bool, typer.Option("--follow", help="With --store: compute new spectra that the query finds as they come in.")
+        bool,
+        typer.Option("--follow", help="With --store: also compute spectra that are added later and match the query."),
     ] = False,
     reason: Annotated[
-        str, typer.Option("--reason", help="With --store: why, for the history.", show_default=False)
+        str, typer.Option("--reason", help="With --store: reason, recorded in the history.", show_default=False)
     ] = "",
 ) -> None:
-    """Compute an operator over what a query finds, lazily, block by block.
+    """Compute an operator for spectra or models.
 
-    The table shows one value per spectrum; with --store they are kept in the archive, and "Ni K with edge_energy > 8346 eV" is a
-    query from then on (docs/derived.md). Curves such as norm go to a zarr folder with --output, or are used in Python.
+    The result is a table with one row per spectrum. --store also saves the values in the archive; then "Ni K with edge_energy >
+    8346 eV" is a valid query (docs/derived.md). --output writes curves such as norm to a zarr folder; Python reads them too.
+    Without --store nothing in the archive changes.
 
-    Operators over models take a query of models, and temperatures, pressures or swept parameters as lists:
+    Operators over models take a query of models. Temperature, pressure and swept parameters can be lists:
     barospec apply spin_correlations "models of La4Ni3O10" --with temperature="0;300" --with sweep.J_ZZ=0.2:0.8:0.1
 
-    How far they depend on what nobody knows, as the share of a box of parameters where statements hold:
+    `sensitivity` gives the share of a box of unknown parameters in which statements hold:
     barospec apply sensitivity "models of La4Ni3O10" --with of=hopping_to_spins --with box.U_d=4:8 --with box.J=0.4
     --with convention=kanamori --with e_ct_reference="high-spin d8" --with holds="abs(J_lt) > abs(J_mt); J_ZZ > 300 meV" -o shares.png
     """
@@ -104,7 +111,9 @@ def command(
         return
     if store:
         if as_csv or output is not None:
-            raise CallError("--store writes into the archive; ask for values with barospec query afterwards.")
+            raise CallError(
+                "--store writes into the archive and does not go with --csv or --output. Store first; then read the values with barospec query."
+            )
         _store(archive, at, operators, text, parameter or [], name, follow, reason, as_json)
         return
     if name or follow or reason:
@@ -125,7 +134,7 @@ def command(
     rows = _rows(selection, operators, parameters, shown, missing, notes)
     columns = [*LABELS, *scalars]
     if as_json:
-        found = list(rows)  # the counts come before the rows
+        found = list(rows)  # the counts precede the rows
         head = {
             "snapshot": selection.snapshot,
             "query": selection.query,
@@ -143,15 +152,15 @@ def command(
         _draw(list(rows), scalars, last, units)
         curves = [name for name, out in last.outputs.items() if out.per_point]
         if curves:
-            note(f"{', '.join(curves)} have a value per point: use --output FOLDER, or Python.")
+            note(f"{', '.join(curves)} have one value per point: write them with --output FOLDER, or use Python.")
     for name, count in missing.items():
-        note(f"{name}: no value for {count} of {len(selection)} spectra; {last.quality} says why.")
+        note(f"{name}: no value for {count} of {counted(len(selection), 'spectra')}; {last.quality} gives the reasons.")
     for said in notes:
         note(said)
 
 
 def _draw(rows: list[list[Any]], scalars: list[str], last: Operator, units: dict[str, str]) -> None:
-    """The table, reasons in place of their codes; calculations of one series differ by their cluster."""
+    """Print the table with reasons in place of codes; include cluster sizes where calculations have them."""
     quality = scalars.index(last.quality) if last.quality in scalars else None
     cluster = LABELS.index("cluster_atoms")
     labels = [*SHOWN, *(["cluster_atoms"] if any(_there(row[cluster]) for row in rows) else [])]
@@ -165,7 +174,7 @@ def _draw(rows: list[list[Any]], scalars: list[str], last: Operator, units: dict
 
 
 def _there(value: Any) -> bool:
-    """Whether a label has a value: neither None nor NaN."""
+    """Return True if a label has a value: neither None nor NaN."""
     return value is not None and value == value
 
 
@@ -197,7 +206,7 @@ def _store(
 
 
 def _shown(operator: Operator, parameters: dict[str, Any]) -> dict[str, tuple[str, int | None]]:
-    """Columns of the table: title -> output and, where it has a value for each reference, which reference."""
+    """Return the columns of the table: title -> output and, for outputs with one value per reference, the reference."""
     from barospec.archive.operators._references import split_references
 
     labels: list[str] = []
@@ -217,11 +226,11 @@ def _shown(operator: Operator, parameters: dict[str, Any]) -> dict[str, tuple[st
 
 
 def _of_technique(selection: Selection, technique: str) -> Selection:
-    """Without a word about technique, an operator for absorption means the absorption spectra, and says so."""
+    """Select the spectra of an operator's technique if the query names none; report the excluded ones."""
     others = {key: count for key, count in selection.counts().items() if technique and not key.startswith(technique)}
     if others and len(others) < len(selection.counts()):
         note(
-            f"left out, since the operator is for {technique}: "
+            f"excluded, because the operator is for {technique}: "
             + ", ".join(f"{n} of {key}" for key, n in others.items())
         )
         return selection.sel(technique=technique)
@@ -229,7 +238,7 @@ def _of_technique(selection: Selection, technique: str) -> Selection:
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts as parameters; what follows ``reference=`` is a query, taken as it stands."""
+    """Parse ``NAME=VALUE`` texts as parameters; the text after ``reference=`` is a query and is kept unchanged."""
     from barospec.archive.operators.chain import parse_chain
 
     found: dict[str, Any] = {}
@@ -253,7 +262,7 @@ def _rows(
     missing: dict[str, int],
     notes: dict[str, None],
 ) -> Iterator[list[Any]]:
-    """Rows in the selection's order, computed a few blocks at a time."""
+    """Yield rows in the order of the selection, computed a few blocks at a time."""
     from dataclasses import replace
 
     import numpy as np
@@ -265,7 +274,7 @@ def _rows(
     rare = {name for name, output in last.outputs.items() if output.rare}
     repeats = str(parameters.get("uncertainty")).endswith("repeats")
     with progress("computing") as tell:
-        # Repeats may lie anywhere in the selection.
+        # Repeats may be anywhere in the selection.
         length = max(len(selection), 1) if repeats else BLOCK
         for start in range(0, len(selection), length):
             tell("", start, len(selection))
@@ -285,7 +294,7 @@ def _rows(
                     values[title][mine] = found if index is None else found[:, index]
             for title in shown:
                 lost = int(np.count_nonzero(np.isnan(values[title])))
-                # What is rare is not missed; sigmas from repeats have their own note.
+                # Rare outputs do not count as missing; sigmas from repeats have their own note.
                 expected = shown[title][0] not in rare and not (repeats and title.endswith("_sigma"))
                 if lost and expected:
                     missing[title] = missing.get(title, 0) + lost
@@ -302,7 +311,7 @@ def _provenance(selection: Selection, operators: str, parameters: dict[str, Any]
 
 def _write(selection: Selection, operators: str, parameters: dict[str, Any], output: Path) -> None:
     if output.exists():
-        raise CallError(f"{output} exists; name a new folder.")
+        raise CallError(f"{output} exists. Name a new folder.")
     if not len(selection):
         raise CallError("the query finds no spectra; nothing was written.")
     result = selection.apply(operators, **parameters)

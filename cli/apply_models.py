@@ -23,7 +23,7 @@ ROWS_SHOWN = 200
 
 
 def handles(operators: str) -> bool:
-    """Whether the text names an operator over models rather than over spectra."""
+    """Return True if the text names an operator over models, not over spectra."""
     from barospec.archive.spins.registry import MODEL_OPERATORS
 
     return operators.strip() in MODEL_OPERATORS or operators.strip() in ("paper_against_exact", "sensitivity")
@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Compute over models and print one line per number.
 
-    Among the parameters, ``temperature``, ``pressure`` and any ``sweep.NAME`` may be lists: "0:300:50" or "0;80;300".
+    The parameters ``temperature``, ``pressure`` and any ``sweep.NAME`` can be lists: "0:300:50" or "0;80;300".
     """
     if operator.strip() == "paper_against_exact":
         _compare(archive, text, as_json=as_json, as_csv=as_csv)
@@ -57,7 +57,7 @@ def run(
         return
     if picture is not None:
         raise CallError(
-            "--output draws a picture of sensitivity; for others, use --store, --csv or `barospec plot spins`."
+            "--output draws a picture of sensitivity only. For other operators use --store, --csv or `barospec plot spins`."
         )
     if "pressure" in parameters:
         from barospec.archive.spins.registry import find_model_operator
@@ -73,7 +73,7 @@ def run(
     _print(archive, selection, result, sweep, as_json=as_json, as_csv=as_csv, store=store)
     if operator.strip() == "effective_hamiltonian":
         for compound in sorted({record.compound for record in selection.records if record.status == "published"}):
-            note(f'beside the published numbers: barospec apply paper_against_exact "models of {compound}"')
+            note(f'to compare with the published numbers: barospec apply paper_against_exact "models of {compound}"')
 
 
 def _print(
@@ -113,7 +113,7 @@ def _print(
 
 
 def parameters(pairs: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts; what reads as a number is one."""
+    """Parse ``NAME=VALUE`` texts; values that look like numbers become numbers."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -127,7 +127,7 @@ def parameters(pairs: list[str]) -> dict[str, Any]:
 
 
 def _lines(dataset: xr.Dataset) -> Any:
-    """Every number of a Dataset with its labels; of a symmetric matrix each pair once."""
+    """Yield every number of a Dataset with its labels; each pair of a symmetric matrix once."""
     grid = [
         str(dim)
         for dim in dataset.dims
@@ -136,7 +136,7 @@ def _lines(dataset: xr.Dataset) -> Any:
     for name, variable in dataset.data_vars.items():
         inner = [str(dim) for dim in variable.dims if dim not in grid]
         if "point" in inner:
-            continue  # the points of a box; --store and Python have them
+            continue  # the points of a box: too many to print; --store and Python give them
         for place in np.ndindex(*(dataset.sizes[dim] for dim in variable.dims)):
             at = dict(zip(map(str, variable.dims), place, strict=True))
             if len(inner) == 2 and inner[0].endswith("_i") and at[inner[0]] > at[inner[1]]:
@@ -158,30 +158,31 @@ def _lines(dataset: xr.Dataset) -> Any:
 
 
 def _sensitivity(selection: ModelSelection, given: dict[str, Any], picture: Path | None) -> xr.Dataset | xr.DataTree:
-    """``--with of=OPERATOR --with box.U_d=4:8 --with holds="abs(J_lt) > abs(J_mt)"``, and a picture of it."""
+    """Run ``--with of=OPERATOR --with box.U_d=4:8 --with holds="abs(J_lt) > abs(J_mt)"`` and draw a picture."""
     operator, holds = (str(given.pop(name, "")) for name in ("of", "holds"))
     box = {key.removeprefix("box."): _edge(key, given.pop(key)) for key in list(given) if key.startswith("box.")}
     if not (operator and holds):
         raise CallError(
-            'sensitivity wants an operator, statements, and a box: --with of=hopping_to_spins --with holds="abs(J_lt) > abs(J_mt)" '
+            'sensitivity needs an operator, statements and a box: --with of=hopping_to_spins --with holds="abs(J_lt) > abs(J_mt)" '
             "--with box.U_d=4:8 --with box.E_CT=2.5:4"
         )
     counts = {name: int(given.pop(name)) for name in ("points", "seed") if name in given}
     with progress("computing") as tell:
         result = selection.sensitivity(operator, box, holds, progress=tell, **counts, **given)
     if picture is not None:
-        from barospec.catalogs.plots import spectra, spins
+        from barospec.catalogs.plots import spectra as pictures
+        from barospec.catalogs.plots import spins as spin_pictures
 
         parts = datasets_of(result)
         if len(parts) > 1:
-            raise CallError("a picture shows models of one stack; narrow the query.")
-        spectra.save(spins.sensitivity(parts[0]), picture)
+            raise CallError("the query finds models of several stacks, but a picture shows one. Narrow the query.")
+        pictures.save(spin_pictures.sensitivity(parts[0]), picture)
         note(f"drawn in {picture}")
     return result
 
 
 def _tell_shares(archive: Archive, result: xr.Dataset | xr.DataTree, store: bool) -> None:
-    """Shares in one table, the spread of the outputs in another."""
+    """Print the shares in one table and the spread of the outputs in another."""
     for part in datasets_of(result):
         shares, spreads = [], []
         for k, model in enumerate(part["model"].values):
@@ -208,7 +209,7 @@ def _tell_shares(archive: Archive, result: xr.Dataset | xr.DataTree, store: bool
 
 
 def _edge(key: str, value: Any) -> float | tuple[float, float]:
-    """A number, or "low:high", in eV."""
+    """Parse a number, or "low:high", in eV."""
     try:
         parts = [float(part) for part in str(value).split(":")]
     except ValueError:
@@ -226,7 +227,9 @@ def _compare(archive: Archive, text: str, *, as_json: bool, as_csv: bool) -> Non
     selection = archive.models(text)
     compounds = sorted({record.compound for record in selection.records if record.status == "published"})
     if len(compounds) != 1:
-        raise CallError(f"name one compound with published models; the query finds {', '.join(compounds) or 'none'}.")
+        raise CallError(
+            f"the query finds published models of {', '.join(compounds) or 'no compound'}. Name one compound with published models."
+        )
     columns = ["quantity", "phase", "unit", "paper", "exact", "difference", "why"]
     rows = [[getattr(row, name) for name in columns] for row in paper_against_exact(selection.records, compounds[0])]
     if as_json:
@@ -242,7 +245,7 @@ def _compare(archive: Archive, text: str, *, as_json: bool, as_csv: bool) -> Non
 
 
 def numbers(value: Any) -> list[float]:
-    """A number, "0;80;300", or "0:300:50" (first:last:step, ends included).
+    """Parse a number, "0;80;300", or "0:300:50" (first:last:step, ends included).
 
     >>> numbers("0:300:100"), numbers(4.2)
     ([0.0, 100.0, 200.0, 300.0], [4.2])
@@ -258,5 +261,5 @@ def numbers(value: Any) -> list[float]:
         return [float(part) for part in str(value).replace(",", ";").split(";")]
     except ValueError:
         raise CallError(
-            f'"{value}" is no list of numbers. Write "0;80;300", or "0:300:50" for first, last and step.'
+            f'"{value}" is not a list of numbers. Write "0;80;300", or "0:300:50" for first, last and step.'
         ) from None

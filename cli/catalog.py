@@ -15,28 +15,26 @@ NAME = "catalog"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="The catalog file to write.")] = Path("catalog.yaml"),
+    file: Annotated[Path, typer.Argument(help="Catalog file to write.")] = Path("catalog.yaml"),
     entry: Annotated[
         list[str] | None,
         typer.Option(
             "--entry",
             "-e",
-            help='A named selection: --entry ni_k_above_14gpa="xas Ni K above 14 GPa". May be repeated.',
+            help='Entry as NAME=QUERY: --entry ni_k_above_14gpa="xas Ni K above 14 GPa". Can be repeated.',
         ),
     ] = None,
     derived: Annotated[
         list[str] | None,
-        typer.Option(
-            "--derived", help="Stored values that come with the spectra: --derived edge_energy. May be repeated."
-        ),
+        typer.Option("--derived", help="Stored values to add to the spectra: --derived edge_energy. Can be repeated."),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
-    """Write an intake catalog whose entries are named selections of the archive.
+    """Write an intake catalog of named selections.
 
-    Without --entry: everything, each kind of spectrum, each run and each saved query. The archive is named relative to the file. With --at
-    the entries are held at that snapshot; otherwise they follow the archive.
+    Without --entry the catalog has entries for all spectra, each kind of spectrum, each run and each saved query. The path of the archive
+    is relative to the catalog file. The entries follow the archive; with --at they always read that snapshot.
     """
     from barospec.catalogs.selection.saved_queries import SELECTABLE
 
@@ -54,5 +52,5 @@ def command(
     if entries is None:
         for saved in opened.saved():
             if saved.noun not in SELECTABLE:
-                note(f"@{saved.name} is no entry: it asks for {saved.noun}, and entries hold spectra.")
+                note(f"@{saved.name} is not an entry: it finds {saved.noun}, but an entry needs spectra.")
     print(f'\nOpen it: intake.open_catalog("{file}")["{next(iter(written))}"].read()')

@@ -23,12 +23,16 @@ SHOWN = 20
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(help="Run sheets, data files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Run sheets, data files, or folders that contain them.")],
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Do everything that ingest does, except writing; report every problem and how complete the metadata are."""
-    from barospec._ingest import prepare
+    """Check run sheets and files without writing anything.
+
+    Does everything that ingest does before the commit. Prints every problem, the values that were converted, and which recommended metadata are missing. Exit code 1 if anything
+    would be refused.
+    """
+    from barospec._archive import prepare
 
     with progress("reading") as tell:
         prepared = prepare(paths, settings or [], with_rate(tell))
@@ -76,7 +80,7 @@ def command(
 
 
 def understood(sheets: Iterable[Sheet]) -> dict[tuple[str, str], str]:
-    """Values that are no plain numbers in the field's own unit: (field, as written) -> as understood."""
+    """Return the values that were converted: (field, as written) -> as understood."""
     return {key: value for sheet in sheets for key, value in sheet.understood.items()}
 
 

@@ -42,11 +42,12 @@ print(spectra.sizes, sorted(set(spectra.run.values)))
 
 def command(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Where the demo archive goes.")] = Path("barospec-demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder for the sample archive.")] = Path("barospec-demo"),
 ) -> None:
-    """Build the sample archive from its raw files and walk through it; every command can be repeated.
+    """Build a sample archive and run example commands on it.
 
-    The sample's spectra are SYNTHETIC (generated from published numbers) or calculated with a physics code; none is a measurement.
+    The archive is built from raw files. Every command is printed before it runs, so that it can be repeated. The spectra of the sample are SYNTHETIC (generated from
+    published numbers) or calculated with a physics code; none is a measurement.
     """
     from barospec import sample_data
 
@@ -56,23 +57,25 @@ def command(
     pictures = folder / "pictures"
     say("1. Build an archive from raw files and run sheets, as beamlines and codes write them.")
     if (folder / "barospec.json").exists():
-        print(f"   {folder} is there already; what it holds is recognized, and not added again.")
+        print(f"   {folder} exists; its spectra are recognized and not added again.")
     else:
         run("init", str(folder), "--title", "barospec sample archive")
     if run("ingest", str(raw), "--archive", str(folder), quiet=True):
-        note(f"{folder} holds something else than this version's sample. Remove it and run the demo again.")
+        note(
+            f"{folder} is not the sample archive of this version. Remove it, or name another folder; then run the demo again."
+        )
         raise typer.Exit(1)
     run("runs", "--archive", str(folder))
-    say("2. Ask. Units are understood, and the answer tells what it had to leave out.")
+    say("2. Query. Units are converted, and the answer reports what it excluded.")
     run("query", "all runs above 14 GPa", "--archive", str(folder))
     run("query", "Ni K spectra with pressure > 140 kbar and temperature = 10 +- 1 K", "--archive", str(folder))
     say("3. Compute edge energies (norm = 0.8) lazily over a query, as a table and as pictures.")
     run("apply", "edge_energy", f"{SERIES} sorted by pressure", "--archive", str(folder))
     run("plot", "quantity", SERIES, "--relative", "-o", str(pictures / "edge-shift.png"), "--archive", str(folder))
     run("plot", "conditions", "pressure is known", "-o", str(pictures / "conditions.png"), "--archive", str(folder))
-    say("4. The same in Python.")
+    say("4. Do the same in Python.")
     execute(PYTHON.format(archive=folder))
-    say("5. The same through intake, for colleagues who keep catalogs.")
+    say("5. Do the same with an intake catalog.")
     catalog = folder / "catalog.yaml"
     run(
         "catalog",
@@ -86,24 +89,24 @@ def command(
     )
     execute(INTAKE.format(catalog=catalog))
     print(
-        f"\nThe archive stays at {folder}; set BAROSPEC_ARCHIVE={archive} to leave out --archive. Next: docs/run-sheets.md, for your own data."
+        f"\nThe archive is in {folder}. Set BAROSPEC_ARCHIVE={archive} to use it without --archive. Next, for your own data: docs/run-sheets.md."
     )
 
 
 def _shown(path: Path) -> Path:
-    """A path as short as it can be written from here."""
+    """Return a path relative to this folder where that is shorter."""
     with contextlib.suppress(ValueError):
         return path.resolve().relative_to(Path.cwd())
     return path
 
 
 def say(text: str) -> None:
-    """A heading."""
+    """Print a heading."""
     print(f"\n{text}")
 
 
 def _run(app: typer.Typer, *words: str, quiet: bool = False) -> int:
-    """Print a command as it would be typed, and run it here; returns its exit code."""
+    """Print a command as a user types it, run it in this process, and return its exit code."""
     print(f"\n$ barospec {shlex.join(words)}")
     sys.stdout.flush()
     hidden = contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext()
@@ -115,7 +118,7 @@ def _run(app: typer.Typer, *words: str, quiet: bool = False) -> int:
 
 
 def execute(program: str) -> None:
-    """Print a Python program line by line, and run exactly it."""
+    """Print a Python program line by line, then run it."""
     print("\n" + "\n".join(f">>> {line}" if line else "" for line in program.strip().splitlines()) + "\n")
     sys.stdout.flush()
     exec(compile(program, "<demo>", "exec"), {})

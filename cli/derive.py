@@ -1,4 +1,4 @@
-"""``barospec derive``: the stored values of operators, their state, and bringing them up to date."""
+"""``barospec derive``: list the stored sets of derived values and refresh them."""
 
 from __future__ import annotations
 
@@ -40,46 +40,49 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A set of values; with --refresh also a query of spectra. Default: all sets.", show_default=False
+            help="Name of a stored set; with --refresh, a query of spectra is possible too. Default: all sets.",
+            show_default=False,
         ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Compute anew what is stale, and nothing else.")] = False,
-    missing: Annotated[bool, typer.Option("--missing", help="With --refresh: also what was never computed.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Recompute stale values, and nothing else.")] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="With --refresh: also compute values that are missing.")
+    ] = False,
     default: Annotated[
-        bool, typer.Option("--default", help="Make it the set that the plain name means in queries.")
+        bool, typer.Option("--default", help="Use this set for the plain name of the operator in queries.")
     ] = False,
     follow: Annotated[
         bool | None,
         typer.Option(
-            "--follow/--no-follow", help="Compute new spectra as they come in, or no more.", show_default=False
+            "--follow/--no-follow",
+            help="Compute, or stop computing, values of spectra that are added later.",
+            show_default=False,
         ),
     ] = None,
     drop: Annotated[
-        bool, typer.Option("--drop", help="Search it no more. Storing the same again brings it back.")
+        bool, typer.Option("--drop", help="Remove the set from queries. Storing the same values again restores it.")
     ] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)] = "",
 ) -> None:
-    """List what is stored of operators' values, and how much of it is fresh, stale, failed or missing; bring it up to date.
+    """List the stored derived values, or refresh them.
 
-    A value is stale when the spectrum, its energy shift or calibration, a reference, or the version of an operator is not what it
-    was computed from. Stale values are left out of searches and counted. --refresh commits block by block: interrupted, it goes on
-    where it was. `barospec apply OPERATOR TEXT --store` makes a set.
+    For each set: how many values are fresh, stale, failed or missing. A value is stale if the spectrum, its energy shift or calibration, a reference, or the version of an operator has changed since
+    the value was computed. Queries exclude stale values and count them. --refresh recomputes them block by block; after an
+    interruption it continues at the first block that is not finished. `barospec apply OPERATOR TEXT --store` creates a set.
     """
     opened = open_archive(archive, at)
     changes = {"preferred": default or None, "follow": follow, "status": "dropped" if drop else None}
     if missing and not refresh:
-        raise CallError("--missing goes with --refresh.")
+        raise CallError("--missing needs --refresh.")
     if any(value is not None for value in changes.values()):
         if name is None or refresh:
-            raise CallError(
-                "--default, --follow and --drop go with the name of one set: barospec derive NAME --default."
-            )
+            raise CallError("--default, --follow and --drop need the name of one set: barospec derive NAME --default.")
         opened.change_derivation(name, reason=reason, **changes)  # type: ignore[arg-type]
         if drop:
-            print(f"{name} is searched no more; storing the same values again brings it back.")
+            print(f"{name} is removed from queries. Storing the same values again restores it.")
             return
     elif refresh:
         known = {row["name"] for row in opened.derivations()}
@@ -107,13 +110,13 @@ def _list(opened: Archive, name: str | None, *, as_json: bool) -> None:
         for operator, pairs in row["references"].items():
             named = "; ".join(f"{label}: {query}" if label else query for label, query in pairs)
             print(f"  references of {operator}: {named}")
-        print(f"  meant for: {' or '.join(row['queries'])}")
+        print(f"  queries: {' or '.join(row['queries'])}")
         for why in row["because"]:
             print(f"  {why['count']} stale: {why['reason']}")
 
 
 def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
-    """Print what was computed."""
+    """Print how many values were computed."""
     columns = ["name", "computed", "failed", "fresh"]
     lines: list[list[Any]] = [[getattr(report, column) for column in columns] for report in reports]
     notes = list(dict.fromkeys(said for report in reports for said in report.notes))
@@ -124,7 +127,7 @@ def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
         return
     for report in reports:
         failed = f", {report.failed} of them without a value" if report.failed else ""
-        fresh = f", {report.fresh} were there and are fresh" if report.fresh else ""
+        fresh = f", {report.fresh} fresh before" if report.fresh else ""
         print(f"{report.name}: {counted(report.computed, 'values')} stored{failed}{fresh}.")
     if not reports:
         note("No values are stored.")

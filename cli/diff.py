@@ -15,23 +15,27 @@ if TYPE_CHECKING:
     from barospec.archive.history.diff import Change, Difference
 
 NAME = "diff"
-# Changes told one by one; more of a kind are counted.
+# Changes of a kind that are listed one by one; more are counted.
 SHOWN = 12
 
 
 def command(
-    first: Annotated[str, typer.Argument(metavar="A", help="Tag, snapshot or date.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="Earlier state: a tag, a snapshot or a date.")],
     second: Annotated[
-        str | None, typer.Argument(metavar="B", help="The same; the newest state without it.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="B", help="Later state, named in the same way. Default: the newest.", show_default=False
+        ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Tell every change, however many.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every change.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what changed from one state to another: spectra added, replaced, corrected, withdrawn; values, why and by whom.
+    """Show the differences between two states of the archive.
 
-    Structures, models, literature values, saved queries, settings and stored results are compared too.
+    Lists spectra that were added, replaced, corrected or withdrawn, with old and new values, reasons and authors. Structures, models,
+    literature values, saved queries, settings and stored results are compared too.
     """
     opened = open_archive(archive, at)
     found = opened.diff(first, second)
@@ -47,13 +51,13 @@ def command(
     on_the_way = f", {counted(len(found.commits), 'commits')}" if found.commits else ""
     print(f"From {first} to {second_name}{on_the_way}:")
     if not found.changes:
-        print("nothing that is searched or read differs.")
+        print("no differences in the data or in the metadata.")
     for line in lines(found, every=every):
         print(line)
 
 
 def summary(found: Difference) -> dict[str, dict[str, int]]:
-    """How many changes of each sort there are, by kind."""
+    """Count the changes of each sort, by kind of record."""
     counts: dict[str, dict[str, int]] = {}
     for change in found.changes:
         of_kind = counts.setdefault(change.kind, {})
@@ -62,7 +66,7 @@ def summary(found: Difference) -> dict[str, dict[str, int]]:
 
 
 def lines(found: Difference, *, every: bool = False) -> Iterable[str]:
-    """The difference in words."""
+    """Yield the difference as lines of text."""
     spectra = [change for change in found.changes if change.kind == "spectrum"]
     for sort in dict.fromkeys(change.change for change in spectra):
         members = [change for change in spectra if change.change == sort]
@@ -90,7 +94,7 @@ def _of_runs(members: Iterable[Change]) -> str:
 
 
 def spectrum_line(change: Change) -> str:
-    """One spectrum's change in words.
+    """Return one spectrum's change as text.
 
     >>> from barospec.archive.history.diff import Change
     >>> spectrum_line(Change("spectrum", "corrected", "00ab", run="run-2", source_scan="7", reason="misread", actor="ada",
@@ -106,7 +110,7 @@ def spectrum_line(change: Change) -> str:
 
 
 def curve_line(change: Change) -> str:
-    """How a replaced spectrum's curve changed, in words."""
+    """Return the change of a replaced spectrum's curve as text."""
     curve = change.curve
     if not curve:
         return ""
@@ -121,7 +125,7 @@ def curve_line(change: Change) -> str:
 
 
 def fields_line(changed: Mapping[str, Mapping[str, Any]]) -> str:
-    """Old and new values with unit and uncertainty, in words."""
+    """Return old and new values with unit and uncertainty as text."""
     from barospec.schemas.vocabulary import BY_NAME
 
     parts = []

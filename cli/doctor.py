@@ -23,22 +23,22 @@ def command(
         bool,
         typer.Option(
             "--repair",
-            help="Go back to the last whole snapshot if the newest is damaged; date commits of the future again.",
+            help="Return to the last undamaged snapshot if the newest is damaged; correct the dates of commits in the future.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do the repair (default: dry run).")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the repair (default: dry run).")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at what an archive depends on: versions, file system, lock, space, leftovers, index; says what to do.
+    """Check the environment of an archive.
 
-    Changes nothing without --repair --yes. Whether the archive itself is what was written, `barospec verify` tells. Exit
-    code 1 when anything is wrong; notes are no faults.
+    Checks versions, file system, lock, space, leftover files and the index. Prints what to do about each problem. Nothing changes without --repair --yes. To check the contents of the archive, use
+    `barospec verify`. Exit code 1 if anything is wrong; notes do not count.
 
-    --repair lists the commits that would be lost. A backup of the damaged files loses nothing: restore them first if there
-    is one. What is given up stays in the archive's folder "damaged".
+    --repair lists the commits that would be lost. If you have a backup, restore the damaged files first: then nothing is lost.
+    The damaged files stay in the folder "damaged" of the archive.
     """
     if yes and not repair:
-        raise CallError("--yes belongs to --repair.")
+        raise CallError("--yes needs --repair.")
     opened = open_archive(archive)
     if repair:
         report = opened.repair(dry_run=not yes)
@@ -78,14 +78,14 @@ def _print(report: Repaired) -> None:
     for name, what in report.damaged.items():
         print(f"damaged  {name}: {what}")
     if not report.needed:
-        print("The newest snapshot is whole; there is nothing to repair.")
+        print("The newest snapshot is undamaged. Nothing to repair.")
         if report.damaged:
-            note("Earlier states need the damaged files. Restore them from a backup.")
+            note("Earlier states need the damaged files. Restore these files from a backup.")
         return
     would = "would be" if report.dry_run else "were"
     if report.head != report.target:
         counts = [
-            f"{number} spectra" if number is not None else "an unknown number"
+            counted(number, "spectra") if number is not None else "an unknown number"
             for number in (report.before, report.after)
         ]
         print(
@@ -95,9 +95,9 @@ def _print(report: Repaired) -> None:
     for each in report.lost:
         print(f"  {_line(each)}")
     if report.kept:
-        print(f"The damaged files are in {report.kept}/ below the archive.")
+        print(f"The damaged files are in the folder {report.kept}/ of the archive.")
     if report.dry_run:
-        note("Nothing was changed. Restore the damaged files from a backup if there is one; otherwise add --yes.")
+        note("Nothing was changed. Restore the damaged files from a backup if you have one; otherwise add --yes.")
 
 
 def _line(each: Lost) -> str:

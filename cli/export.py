@@ -16,7 +16,7 @@ NAME = "export"
 
 
 class Format(StrEnum):
-    """What other tools read."""
+    """File formats of other tools."""
 
     xdi = "xdi"
     athena = "athena"
@@ -25,25 +25,25 @@ class Format(StrEnum):
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='Which spectra, such as "Ni K above 14 GPa".')],
-    folder: Annotated[Path, typer.Argument(help="Where the files go; it is made.")],
+    text: Annotated[str, typer.Argument(help='Query of the spectra, such as "Ni K above 14 GPa".')],
+    folder: Annotated[Path, typer.Argument(help="Folder for the files; created if it does not exist.")],
     format: Annotated[
         Format,
         typer.Option(
             "--format",
             "-f",
-            help="xdi (a file each), athena (one .prj), nxxas (one NeXus file), csv (a file each, and a table).",
+            help="xdi (one file per spectrum), athena (one .prj), nxxas (one NeXus file), csv (one file per spectrum, and a table).",
         ),
     ] = Format.xdi,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files of the same name.")] = False,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the spectra that a query finds as files for other tools.
+    """Write the spectra of a query to files for other tools.
 
-    Energies are written as recorded, with the shift to add beside them. Calculated and synthetic spectra say so in every
-    file. Private fields stay out, as in a bundle.
+    Energies are written as recorded; the energy shift is a separate field. Calculated and synthetic spectra are marked in every
+    file. Private fields are excluded, as in a bundle.
     """
     with progress("exporting") as tell:
         opened = open_archive(archive, at)
@@ -63,7 +63,7 @@ def command(
     else:
         print(f"{counted(made.count, 'spectra')} exported to {folder} ({counted(len(made.files), 'files')}).")
         for name, count in made.left_out.items():
-            note(f"left out: {name} ({count})")
+            note(f"excluded: {name} ({count})")
         for reason, count in made.skipped.items():
             note(f"not exported: {counted(count, 'spectra')}, {reason}")
     if not made.count:

@@ -11,7 +11,10 @@ NAME = "fields"
 
 
 def command(archive: ArchiveOption = None, at: AtOption = None, as_json: JsonOption = False) -> None:
-    """List every field that can be searched: unit, meaning, and what this archive has of it."""
+    """List the fields of queries: unit, meaning, values.
+
+    The values are those of this archive: their number, and their range or the most frequent ones.
+    """
     opened = open_archive(archive, at)
     found = opened.fields()
     if as_json:

@@ -15,11 +15,11 @@ NAME = "gc"
 
 
 def tell_left(until: datetime | None) -> None:
-    """In a bucket: what is too young to be removed."""
+    """Print which files of a bucket are too young to be removed."""
     if until is not None:
         note(
-            "What nothing refers to and is younger than a day stays, for another machine may be putting it there. Run "
-            f"`barospec gc --yes` after {until:%Y-%m-%d %H:%M} UTC to remove it."
+            "Unused files younger than one day stay, because another machine may still be writing them. Run "
+            f"`barospec gc --yes` after {until:%Y-%m-%d %H:%M} UTC to remove them."
         )
 
 
@@ -30,19 +30,17 @@ def command(
         typer.Option(
             "--keep-days",
             min=0,
-            help="Days of history to keep. Default: the setting keep_days; all of it where that is not set.",
+            help="Days of history to keep. Default: the setting keep_days, or the whole history without that setting.",
             show_default=False,
         ),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do it; without it only what would be done is told.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the changes (default: dry run).")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Shorten the history, and remove files that nothing refers to. Tells what it would do until --yes is given.
+    """Remove old history and unused files.
 
-    The newest state and every tagged one are never touched. Files that nothing refers to come from writers
-    that were interrupted, and from history that was given up.
+    Without --yes nothing changes; the changes are only listed. The newest state and all tagged states always stay. Unused files
+    remain after interrupted writes and after history was removed.
     """
     opened = open_archive(archive)
     with progress("gc") as tell:
@@ -55,15 +53,15 @@ def command(
         more |= {"left_until": report.left_until, "pending": opened.pending}
         write_object({**head, **more, "dry_run": report.dry_run}, columns, rows)
         return
-    would = "would leave" if report.dry_run else "left"
+    would = "would be removed from" if report.dry_run else "removed from"
     print(
-        f"{counted(len(report.expired), 'entries')} {would} the history, {report.kept} stay; {counted(len(report.tags), 'tags stay')}."
+        f"{counted(len(report.expired), 'commits')} {would} the history, {report.kept} kept; {counted(len(report.tags), 'tags')} kept."
     )
-    told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.removed.items()) or "no files"
+    told = ", ".join(counted(count, kind.replace("_", " ")) for kind, count in report.removed.items()) or ""
     if report.dry_run:
-        also = "; what only those entries need comes on top" if report.expired else ""
-        print(f"Nothing refers to {told} ({report.bytes / 1e6:.1f} MB){also}.")
-        note("Nothing was removed. Add --yes to do it.")
+        also = "; files that only these commits use would be removed too" if report.expired else ""
+        print(f"Unused files: {told} ({report.bytes / 1e6:.1f} MB){also}." if told else f"No unused files{also}.")
+        note("Nothing was removed. Add --yes to apply the changes.")
     else:
-        print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB).")
+        print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB)." if told else "No unused files.")
         tell_left(report.left_until)

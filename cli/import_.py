@@ -14,18 +14,19 @@ NAME = "import"
 
 
 def command(
-    bundle: Annotated[Path, typer.Argument(help="The bundle: a folder or a zip archive.")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle: a folder or a zip archive.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take what contradicts the archive as a new revision.")
+        bool, typer.Option("--replace", help="Store data that differ from the archive as a new revision.")
     ] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="For the history.", show_default=False)] = "",
+    message: Annotated[str, typer.Option("--message", "-m", help="Commit message.", show_default=False)] = "",
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a bundle into an archive, in one commit: its spectra, their inputs and records.
+    """Import a bundle into the archive, in one commit.
 
-    The bundle is verified first. Spectra keep their identity and say from which bundle and revision they came; the same
-    bundle again adds nothing; what contradicts the archive is reported. Exit code 1 when anything was not taken.
+    Imports its spectra, their inputs and records. The bundle is verified first. Spectra keep their spectrum_id, and record the bundle and revision that they came from. Importing the
+    same bundle again adds nothing. Data that differ from the archive are reported as conflicts. Exit code 1 if anything was not
+    imported.
     """
     with progress("importing") as tell:
         report = open_archive(archive).import_bundle(bundle, replace=replace, message=message, progress=tell)
@@ -45,6 +46,6 @@ def command(
         for problem in report.problems:
             note(f"{problem.severity}: {problem}")
         told = ", ".join(f"{value} {name}" for name, value in counts.items() if value)
-        print(f"{told or 'nothing to take'}" + (f"; snapshot {report.snapshot}" if report.snapshot else ""))
+        print(f"{told or 'nothing to import'}" + (f"; snapshot {report.snapshot}" if report.snapshot else ""))
     if not report.ok:
         raise typer.Exit(1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barospec.cli._options import ArchiveOption, JsonOption, SetOption, open_archive
 from barospec.cli._output import note, progress, table, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,53 +25,59 @@ SHOWN = 40
 
 def command(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Run sheets, data files, or folders of them.", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="Run sheets, data files, or folders that contain them.", show_default=False),
     ] = None,
     settings: SetOption = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take what contradicts the archive as a new revision.")
+        bool, typer.Option("--replace", help="Store data that differ from the archive as a new revision.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing if anything is refused.")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="What this is, for the history.")] = "",
+    message: Annotated[str, typer.Option("--message", "-m", help="Commit message.")] = "",
     watch: Annotated[
         Path | None,
-        typer.Option("--watch", help="Stay, and put in what is measured into this folder.", show_default=False),
+        typer.Option("--watch", help="Watch this folder and ingest new scans until interrupted.", show_default=False),
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="With --watch: the run sheet.", show_default=False)
+        Path | None, typer.Option("--sheet", help="With --watch: run sheet of the folder.", show_default=False)
     ] = None,
     then: Annotated[
-        str, typer.Option("--then", help="With --watch: an operator or chain to apply to each new spectrum.")
+        str, typer.Option("--then", help="With --watch: operator or chain to apply to each new spectrum.")
     ] = "",
     picture: Annotated[
-        Path, typer.Option("--picture", help="With --then: the newest spectrum over that of the previous pressure.")
+        Path,
+        typer.Option(
+            "--picture",
+            help="With --then: file for the picture of the newest spectrum over the one at the previous pressure.",
+        ),
     ] = Path("barospec-watch.png"),
     settle: Annotated[
-        float, typer.Option("--settle", help="With --watch: seconds that a file must rest before it is read.", min=0.1)
+        float, typer.Option("--settle", help="With --watch: seconds without changes before a file is read.", min=0.1)
     ] = 10.0,
     every: Annotated[
-        float, typer.Option("--every", help="With --watch: seconds between two commits at least.", min=1.0)
+        float, typer.Option("--every", help="With --watch: minimum number of seconds between two commits.", min=1.0)
     ] = 10.0,
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put run sheets or files into the archive, in one atomic commit.
+    """Ingest run sheets or data files, in one atomic commit.
 
-    What is there already is recognized and not added again. What cannot be taken is listed with its place, and the rest goes in.
-    With --watch it stays during a measurement and takes each scan when it has ended; Ctrl-C ends it.
+    Spectra that are already in the archive are not added again. Scans that cannot be ingested are listed with file, line and reason;
+    all others are ingested. With --watch the command runs during a measurement and ingests each scan when it is finished; Ctrl-C stops
+    it. Exit code 1 if anything was refused.
     """
     if watch is not None:
         from barospec.cli.ingest_watch import Wanted, follow
 
         if paths or strict or message or as_json:
             raise CallError(
-                "--watch goes with --sheet or --set, --replace, --then, --settle and --every, and nothing else."
+                "--watch accepts only --sheet, --set, --replace, --then, --picture, --settle and --every. Remove the other options and paths."
             )
         follow(open_archive(archive), Wanted(watch, sheet, settings or [], replace, then, picture, settle, every))
         return
     if sheet is not None or then:
         raise CallError(
-            "--sheet and --then go with --watch FOLDER. To put in a run sheet, name it: barospec ingest SHEET."
+            "--sheet and --then need --watch FOLDER. To ingest a run sheet, name it: barospec ingest SHEET."
         )
     if not paths:
         raise CallError("name at least one run sheet, file or folder.")
@@ -84,7 +91,7 @@ def command(
 
 
 def tell_report(report: Report, strict: bool, as_json: bool) -> None:
-    """What an ingest did: tables and a sentence, or one JSON object."""
+    """Print the report of an ingest as tables and a sentence, or as one JSON object."""
     if as_json:
         found = report.to_dict()
         problems = found.pop("problems")
@@ -98,7 +105,7 @@ def tell_report(report: Report, strict: bool, as_json: bool) -> None:
 
 
 def with_rate(tell: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
-    """The same progress, with files per second and the time that the rest will take in place of the file's name."""
+    """Wrap a progress callback: show files per second and the remaining time instead of the file name."""
     start = time.monotonic()
 
     def rated(name: str, done: int, total: int) -> None:
@@ -113,12 +120,12 @@ def with_rate(tell: Callable[[str, int, int], None]) -> Callable[[str, int, int]
     return rated
 
 
-def _summary(found: dict[str, object], stopped: bool) -> str:
+def _summary(found: dict[str, Any], stopped: bool) -> str:
     names = {
         "added": "added",
         "replaced": "replaced",
-        "unchanged": "already there",
-        "skipped": "skipped (the sheet or a note says why)",
+        "unchanged": "already in the archive",
+        "skipped": "skipped (see the run sheet or the notes)",
         "conflicts": "in conflict",
         "refused": "refused",
         "structures": "structures",
@@ -126,7 +133,7 @@ def _summary(found: dict[str, object], stopped: bool) -> str:
         "models": "models",
         "calculations": "calculations (hoppings, bands, densities of states)",
     }
-    parts = [f"{found[key]} {text}" for key, text in names.items() if found[key]]
+    parts = [counted(found[key], text) for key, text in names.items() if found[key]]
     if stopped:
         return f"Nothing was written (--strict): {', '.join(parts)}."
     if not found["snapshot"]:
@@ -135,11 +142,11 @@ def _summary(found: dict[str, object], stopped: bool) -> str:
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:
-    """Problems on stderr: errors one by one, the same note of many files once."""
+    """Print problems to stderr: each error, but the same note of many files only once."""
     order = {"error": 0, "warning": 1, "note": 2}
     alike: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
-        # Numbers and quoted words differ from file to file; what is said about them does not.
+        # Numbers and quoted words differ from file to file; the rest of the message does not.
         key = problem.message if problem.severity == "error" else _shape(problem.message)
         alike.setdefault((problem.severity, key), []).append(problem)
     lines = []

@@ -1,4 +1,4 @@
-"""``barospec ingest --watch``: what came in, what it gives, and how it looks beside the previous pressure."""
+"""``barospec ingest --watch``: print new spectra and their values, and draw them over the previous pressure."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ LABELS = (
     "temperature",
     "point_count",
 )
-# What two spectra share when one may be compared with the other.
+# Fields that two spectra must share to be compared.
 KIN = ("run", "sample", "technique", "edge", "signal")
-# More than these at once is the first look at a full folder; its lines would scroll by unread.
+# More than these at once is the first look at a full folder; list only the last ones.
 LISTED = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The options of ``--watch``."""
+    """Options of ``--watch``."""
 
     folder: Path
     sheet: Path | None
@@ -56,15 +56,15 @@ class Wanted:
 
 
 def follow(opened: Archive, wanted: Wanted) -> None:
-    """Put in and show what comes, until interrupted; exit code 1 when something was refused."""
+    """Ingest and show new scans until interrupted; exit code 1 if anything was refused."""
     if wanted.sheet is None and not wanted.settings:
-        raise CallError("--watch needs --sheet SHEET, or --set FIELD=VALUE for what the files do not state.")
+        raise CallError("--watch needs --sheet SHEET, or --set FIELD=VALUE for the fields that the files do not state.")
     if wanted.chain:
         _check_chain(wanted)
     asked = _asked_to_end()
     count = refused = 0
     told: set[str] = set()
-    note(f"watching {wanted.folder}; Ctrl-C ends it")
+    note(f"watching {wanted.folder}; press Ctrl-C to stop")
     for report in opened.watch(
         wanted.folder,
         wanted.sheet,
@@ -78,15 +78,15 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         refused += sum(problem.severity == "error" for problem in report.problems)
         if asked():
             break
-    note("stopped; everything shown is in the archive")
-    print(f"{counted(count, 'spectra')} came in, {counted(refused, 'problems')}.")
+    note("stopped; all spectra shown are in the archive")
+    print(f"{counted(count, 'spectra')} added, {counted(refused, 'problems')}.")
     raise typer.Exit(1 if refused else 0)
 
 
 def _asked_to_end() -> Callable[[], bool]:
-    """Whether Ctrl-C was pressed, or the end of a session or a job was announced, since this call.
+    """Return a function that is True after Ctrl-C or SIGTERM.
 
-    The work in hand is finished first: DuckDB answers an exception from a signal with an error of its own. A second
+    The current step is finished first: DuckDB answers an exception from a signal with an error of its own. A second
     signal interrupts at once.
     """
     asked: list[int] = []
@@ -95,7 +95,7 @@ def _asked_to_end() -> Callable[[], bool]:
         if asked:
             signal.default_int_handler(number, frame)
         asked.append(number)
-        note("ending after the work in hand; once more ends at once")
+        note("stopping after the current step; press Ctrl-C again to stop at once")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note_it)
@@ -103,14 +103,16 @@ def _asked_to_end() -> Callable[[], bool]:
 
 
 def _check_chain(wanted: Wanted) -> None:
-    """A misspelled chain is told at the start, not after the first scan."""
+    """Raise an error for a misspelled chain at the start, not after the first scan."""
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
 
     for name, _ in parse_chain(wanted.chain):
         find_operator(name)
     if wanted.picture.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise CallError(f'--picture "{wanted.picture.name}" should end in .png, .pdf or .svg.')
+        raise CallError(
+            f'--picture "{wanted.picture.name}" does not end in .png, .pdf or .svg. Name a file of one of these types.'
+        )
 
 
 def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> None:
@@ -141,7 +143,7 @@ def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> No
 
 
 def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -> Mapping[str, str]:
-    """Each spectrum's first output of the chain with its sigma, or the reason why there is none."""
+    """Return the first output of the chain for each spectrum with its sigma, or the reason why there is none."""
     from barospec.archive.operators.chain import parse_chain
     from barospec.archive.operators.registry import find_operator
 
@@ -163,7 +165,7 @@ def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -
 def _parts(
     opened: Archive, selection: Selection, chain: str, told: set[str]
 ) -> Iterator[tuple[Selection, dict[str, Any]]]:
-    """The new spectra by run and kind, each part with what the chain needs and was not given; which is told once."""
+    """Yield the new spectra by run and kind, with default parameters of the chain; report each default once."""
     labels = selection.columns(("spectrum_id", *KIN))
     members: dict[tuple[str, ...], list[str]] = {}
     for spectrum_id, *kind in zip(*labels.values(), strict=True):
@@ -178,9 +180,9 @@ def _parts(
 
 
 def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Parameters that a chain lacks during a measurement, and what to tell about them.
+    """Return default parameters for a chain during a measurement, and messages about them.
 
-    A foil is put to the tabulated energy of the edge; an operator that compares with one reference compares with
+    A foil is aligned to the tabulated energy of the edge; an operator that compares with one reference compares with
     the first spectrum of the run.
     """
     from barospec.archive.ingest.edge_table import edge_energy
@@ -194,7 +196,7 @@ def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[di
         if name == "align" and "to" not in given and (energy := edge_energy(mine["edge"])) is not None:
             parameters["align.to"] = energy
             said.append(
-                f"foils at {energy:g} eV, the tabulated {mine['edge']} edge; align(to=...) takes another energy"
+                f"foils at {energy:g} eV, the tabulated {mine['edge']} edge; choose another energy with align(to=...)"
             )
         elif wanted is not None and wanted.fewest == 1 and not wanted.several and wanted.name not in given:
             kin, when = _kin(opened, mine)
@@ -202,7 +204,7 @@ def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[di
             parameters[f"{name}.{wanted.name}"] = f'spectrum_id = "{first}"'
             shown = "pressure not known" if pressure != pressure else f"{pressure:.5g} GPa"
             said.append(
-                f'{name} against {first[:8]} ({shown}), the first of {mine["run"]}; {name}({wanted.name}="...") takes another'
+                f'{name} against {first[:8]} ({shown}), the first of {mine["run"]}; choose another with {name}({wanted.name}="...")'
             )
     return parameters, said
 
@@ -218,9 +220,9 @@ def _value(dataset: xr.Dataset, row: int, name: str, operator: Any) -> str:
 
 
 def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
-    """Draw a spectrum over the newest one of its run at another pressure; returns what was drawn.
+    """Draw a spectrum over the newest one of its run at another pressure; return what was drawn.
 
-    The file appears complete: a viewer that follows it never sees half a picture.
+    The file is replaced in one step: a viewer never shows half a picture.
     """
     import matplotlib as mpl
 
@@ -249,7 +251,7 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
 
 
 def _kin(opened: Archive, mine: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
-    """Spectra of the same run, sample, edge, technique and signal, and when each was measured (or else came in)."""
+    """Return spectra of the same run, sample, edge, technique and signal, and the time of measurement (or ingest)."""
     import numpy as np
 
     kin = opened.query("scans", **{name: str(mine[name]) for name in ("run", "technique", "edge")})
@@ -260,7 +262,7 @@ def _kin(opened: Archive, mine: Mapping[str, Any]) -> tuple[Mapping[str, Any], A
 
 
 def _before(opened: Archive, new: Selection) -> Selection | None:
-    """The newest spectrum of the same run, sample, edge, technique and signal at another pressure."""
+    """Return the newest spectrum of the same run, sample, edge, technique and signal at another pressure."""
     import numpy as np
 
     mine = {name: values[0] for name, values in new.columns((*KIN, "pressure")).items()}
@@ -277,7 +279,7 @@ def _before(opened: Archive, new: Selection) -> Selection | None:
 
 
 def _curve(selection: Selection) -> tuple[Any, Any, str]:
-    """Energy and curve of one spectrum: normalized absorption, or emission relative to its maximum."""
+    """Return energy and curve of one spectrum: normalized absorption, or emission relative to its maximum."""
     import numpy as np
 
     if selection.columns(["technique"])["technique"][0] == "xas":

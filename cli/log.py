@@ -16,11 +16,15 @@ def command(
     archive: ArchiveOption = None,
     at: AtOption = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Only the newest entries.", show_default=False)
+        int | None,
+        typer.Option("--limit", "-n", min=1, help="Maximum number of commits, newest first.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the history: who, when, what came in, how many, and the tags."""
+    """Show the history of the archive, one line per commit.
+
+    Each line has snapshot, time, author, command, message and tags. --json adds the number of changed spectra.
+    """
     opened = open_archive(archive, at)
     named: dict[str, list[str]] = {}
     for tag in opened.tag_records():
@@ -41,5 +45,5 @@ def command(
 
 
 def _told(rows: list[list[Any]]) -> list[list[Any]]:
-    """Rows without what the verb says already."""
+    """Return the rows with None in empty cells."""
     return [[None if cell in ([], "") else cell for cell in row] for row in rows]

@@ -1,4 +1,7 @@
-"""The ``barospec`` command: verbs are registered here, each lives in its own module and imports what it needs inside."""
+"""``barospec`` command: register the verbs and turn errors into messages.
+
+Each verb is a module of its own, which imports inside its functions.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An archive of high-pressure x-ray spectra and the models that explain them.\n\n"
-    "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then ask: "
+    "Begin with `barospec demo`, or `barospec init` and `barospec ingest`; then query: "
     'barospec query "all runs above 14 GPa".',
 )
 app.info.context_settings = {**(app.info.context_settings or {}), "obj": app}  # `demo` runs other verbs
@@ -120,11 +123,11 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """An archive of high-pressure x-ray spectra and the models that explain them."""
+    """Archive high-pressure x-ray spectra and the models that explain them."""
 
 
 def _called(words: list[str]) -> typer.Typer:
-    """The application with nothing but the verb that is called: building the options of all of them takes 40 ms."""
+    """Return the application with only the verb that is called: building the options of all verbs takes 40 ms."""
     asked = [verb for verb in app.registered_commands if verb.name in words]
     if not asked:
         return app
@@ -149,12 +152,12 @@ REFUSED = frozenset(
 
 
 def run() -> None:
-    """Entry point: errors become messages on stderr, without traceback unless BAROSPEC_DEBUG is set."""
+    """Run the command line; print errors on stderr, with traceback only if BAROSPEC_DEBUG is set."""
     try:
         try:
             _called(sys.argv[1:2])()
         finally:
-            sys.stdout.flush()  # here, and not at exit, where a closed pipe could only be complained about
+            sys.stdout.flush()  # here and not at exit, where a closed pipe cannot be handled
     except BarospecError as error:
         if os.environ.get("BAROSPEC_DEBUG"):
             raise
@@ -162,15 +165,15 @@ def run() -> None:
         note(f"barospec: {sentence or error}")
         sys.exit(1 if sentence else error.exit_code)
     except BrokenPipeError:
-        # The reader of our output, such as head, has gone; python would complain again at exit.
+        # The reader of the output, such as head, is closed; python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except BaseException as error:
-        # A panic inside icechunk is no Exception; Ctrl-C and the ends of verbs are none either, and go on.
+        # A panic inside icechunk is not an Exception. Ctrl-C and typer.Exit are not either; they pass through.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
-            note("Aborted!")  # DuckDB's word for Ctrl-C; typer's own is this one
+            note("Aborted!")  # DuckDB reports Ctrl-C with this text; typer expects KeyboardInterrupt
             sys.exit(1)
         if os.environ.get("BAROSPEC_DEBUG"):
             raise
@@ -178,14 +181,14 @@ def run() -> None:
             note(f"barospec: {sentence}")
             sys.exit(1)
         if isinstance(error, OSError) and error.errno in REFUSED:
-            # What the system refuses is no fault of ours: a full disk, a folder that may not be written.
+            # Refusals of the operating system are not faults of barospec: a full disk, a read-only folder.
             place = f"{error.filename}: " if error.filename else ""
             note(
-                f"barospec: {place}{(error.strerror or str(error)).lower()}. Nothing was finished; free space, or name another place."
+                f"barospec: {place}{(error.strerror or str(error)).lower()}. The command did not finish. Free space on the disk, or name another location."
             )
             sys.exit(1)
         note(f"barospec: internal error, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-        note("This is a fault of barospec. Run again with BAROSPEC_DEBUG=1 and report the traceback.")
+        note("This is an error in barospec. Run the command again with BAROSPEC_DEBUG=1 and report the traceback.")
         sys.exit(1)
 
 

@@ -15,22 +15,23 @@ COLUMNS = ("spectrum_id", "run", "edge", "signal", "step", "pressure", "temperat
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='Which spectra, such as "run-2 above 10 GPa". Default: all.')] = "",
+    text: Annotated[str, typer.Argument(help='Query of the spectra, such as "run-2 above 10 GPa". Default: all.')] = "",
     pressure: Annotated[
-        float, typer.Option("--pressure", help="How far a repeat may lie from the first of its point, in GPa.", min=0)
+        float, typer.Option("--pressure", help="Maximum pressure difference between repeats of a point, in GPa.", min=0)
     ] = 0.05,
     temperature: Annotated[
-        float, typer.Option("--temperature", help="The same for the temperature, in K.", min=0)
+        float,
+        typer.Option("--temperature", help="Maximum temperature difference between repeats of a point, in K.", min=0),
     ] = 1.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be merged.")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="What this is, for the history.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the result without writing it.")] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="Commit message.")] = "",
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge the repeats at each point into a new spectrum: mean, and standard error in the channel sigma.
+    """Merge repeated scans into their mean, a new spectrum.
 
-    The scans stay in the archive and are hidden unless a query says scans. Scans belong together when they follow each other on
-    a run's route at one pressure and temperature, and agree in sample, signal, mode and calibration.
+    The channel sigma of the new spectrum is the standard error. Scans are repeats if they follow each other on the P-T path of a run, at the same pressure and temperature, and agree in sample,
+    signal, mode and calibration. The scans stay in the archive; queries hide them unless they ask for "scans".
     """
     opened = open_archive(archive)
     report = opened.merge(text, pressure=pressure, temperature=temperature, dry_run=dry_run, message=message)
@@ -46,9 +47,10 @@ def command(
     if rows:
         table(COLUMNS[:-1], (row[:-1] for row in rows), units={"pressure": "GPa", "temperature": "K"})
     done = "would be merged" if dry_run else "merged"
-    parts = [f"{sum(len(point.parents) for point in report.merged)} scans {done} into {counted(len(rows), 'spectra')}"]
-    parts += [f"{counted(report.unchanged, 'points are')} merged already"] if report.unchanged else []
-    parts += [f"{counted(report.single, 'points have')} one scan"] if report.single else []
+    scans = sum(len(point.parents) for point in report.merged)
+    parts = [f"{counted(scans, 'scans')} {done} into {counted(len(rows), 'spectra')}"] if rows else ["Nothing merged"]
+    parts += [f"{counted(report.unchanged, 'points are')} already merged"] if report.unchanged else []
+    parts += [f"{counted(report.single, 'points have')} only one scan"] if report.single else []
     for told in report.notes:
         note(told)
     print("; ".join(parts) + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

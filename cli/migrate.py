@@ -13,14 +13,17 @@ NAME = "migrate"
 
 def command(
     archive: ArchiveOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the steps without applying them.")] = False,
 ) -> None:
-    """Bring an archive that an earlier version wrote to this version's format, one commit for each step."""
+    """Upgrade an archive to the format of this version.
+
+    Each step is one commit. An archive of the newest format does not change.
+    """
     from barospec.archive.store.storage.marker import FORMAT
 
     opened = open_archive(archive)
     done = opened.migrate(dry_run=dry_run)
     if done:
-        print(f"The archive {'would be' if dry_run else 'was'} brought to format {' and then '.join(map(str, done))}.")
+        print(f"The archive {'would be' if dry_run else 'was'} upgraded to format {' and then '.join(map(str, done))}.")
     else:
-        print(f"The archive has format {FORMAT}, the newest; there is nothing to do.")
+        print(f"The archive has format {FORMAT}, the newest. Nothing to do.")

@@ -10,6 +10,7 @@ import typer
 from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
 from barospec.cli._output import note, table, write_csv, write_object
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec import Archive
@@ -24,31 +25,35 @@ OUTPUTS_SHOWN = "entry kind material pressure models source_file".split()
 
 def command(
     text: Annotated[
-        str, typer.Argument(help='Which models, such as "La4Ni3O10 above 40 GPa" or "with J_ZZ > 0.5 eV".')
+        str, typer.Argument(help='Query of the models, such as "La4Ni3O10 above 40 GPa" or "with J_ZZ > 0.5 eV".')
     ] = "",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write them as a model sheet: .yaml, .json or .csv.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="Write the models to a model sheet: .yaml, .json or .csv.", show_default=False
+        ),
     ] = None,
     outputs: Annotated[
         bool,
-        typer.Option("--outputs", help="List what is stored beside parameters: outputs, hoppings, bands, densities."),
+        typer.Option(
+            "--outputs", help="List stored outputs, hoppings, bands and densities of states instead of parameters."
+        ),
     ] = False,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Show the parameters of models, one line per number, or write them as a sheet that ingest takes.
+    """Show the parameters of models, one line per number.
 
-    Each has its unit, its standing (published, assumed, interpolated, calculated) and its source. Outputs that `apply --store`
-    kept, and the hoppings, bands and densities of states of ingested files, are listed by --outputs and opened in Python by
-    archive.output(ENTRY).
+    Each line has the unit, the standing (published, assumed, interpolated, calculated) and the source. --output writes a model sheet
+    that ingest reads. --outputs lists the outputs stored by `apply --store`, and the hoppings, bands and densities of states of
+    ingested files; open them in Python with archive.output(ENTRY).
     """
     opened = open_archive(archive, at)
     if outputs:
         if output is not None:
-            raise CallError("--outputs lists what is stored, and does not go with --output.")
+            raise CallError("--outputs does not go with --output. Use one of the two.")
         _tell_outputs(opened, text, as_json=as_json, as_csv=as_csv)
         return
     selection = opened.models(text)
@@ -56,7 +61,7 @@ def command(
         from barospec.archive.spins.sheets.sheets import write_models
 
         write_models(selection.records, output)
-        print(f"{len(selection)} models written to {output}.")
+        print(f"{counted(len(selection), 'models')} written to {output}.")
         return
     rows = [
         [None if isinstance(value, float) and value != value else value for value in row]
@@ -99,5 +104,5 @@ def _tell_outputs(opened: Archive, text: str, *, as_json: bool, as_csv: bool) ->
         table(OUTPUTS_SHOWN, [[row[i] or None for i in kept] for row in found], units=units)
         if not found and not text:
             note(
-                "nothing is stored; `barospec apply ... --store` keeps outputs, `barospec ingest` files of theory codes."
+                "No outputs are stored. Store outputs with `barospec apply ... --store`, files of theory codes with `barospec ingest`."
             )

@@ -16,16 +16,21 @@ NAME = "operators"
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="One operator, for all about it.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Operator to describe. Default: list all.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
     picture: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Draw the operator on made-up curves: .png, .pdf, .svg.", show_default=False
+            "--output", "-o", help="Draw the operator on example curves: .png, .pdf or .svg.", show_default=False
         ),
     ] = None,
 ) -> None:
-    """List the analysis operators; with a name, its definition, parameters, outputs and source, and a picture."""
+    """List the analysis operators, or describe one of them.
+
+    With a name: definition, parameters, outputs and source; with --output also a picture.
+    """
     from barospec.archive.operators.registry import OPERATORS, find_operator
     from barospec.cli import operators_models
 
@@ -129,7 +134,7 @@ def _draw(name: str | None, picture: Path) -> None:
     if not name:
         raise CallError("name the operator to draw: barospec operators edge_energy -o edge_energy.png.")
     spectra.save(operators.draw(name), picture)
-    print(f"{name} drawn in {picture}, on made-up curves")
+    print(f"{name} drawn in {picture}, on example curves")
 
 
 def _per(output: Output) -> str:
@@ -137,7 +142,7 @@ def _per(output: Output) -> str:
 
 
 def _example(operator: Operator) -> str:
-    """A call that gives what has no default."""
+    """Return an example command with the parameters that have no default."""
     words = [f"--with {name}={value:g}" for name, value in operator.example.items()]
     if operator.references is not None:
         named = '"..."' if not operator.references.several else '"2: ...; 3: ..."'

@@ -1,4 +1,4 @@
-"""Operators over models, as ``barospec operators`` lists and describes them."""
+"""Operators over models: list and describe them for ``barospec operators``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from barospec.archive.spins.outputs import Outputs
     from barospec.archive.spins.registry import ModelOperator
 
-# Not functions of a model's parameters alone, so that the registry has no row for them.
+# They need more than a model's parameters, so the registry has no row for them.
 BESIDE = {
-    "paper_against_exact": "Published numbers beside exact ones, each with why they differ; nothing is tuned.",
-    "sensitivity": "Any of the above over a box of parameters: the share of it where statements hold, and the spread of outputs.",
+    "paper_against_exact": "Compare published numbers with exact ones and give the reason for each difference; nothing is fitted.",
+    "sensitivity": "Compute any of the above over a box of parameters: the share in which statements hold, and the spread of the outputs.",
 }
 HOW = {
     "paper_against_exact": 'barospec apply paper_against_exact "models of La4Ni3O10"',
@@ -23,7 +23,7 @@ HOW = {
 
 
 def rows() -> list[list[Any]]:
-    """Name, version, energy scale and summary of each."""
+    """Return name, version, energy scale and summary of each operator."""
     from barospec.archive.spins.registry import MODEL_OPERATORS
 
     listed: list[list[Any]] = [
@@ -33,14 +33,14 @@ def rows() -> list[list[Any]]:
 
 
 def has(name: str) -> bool:
-    """Whether an operator of that name works on models."""
+    """Return True if an operator of that name works on models."""
     from barospec.archive.spins.registry import MODEL_OPERATORS
 
     return name in MODEL_OPERATORS or name in BESIDE
 
 
 def record(name: str) -> dict[str, Any]:
-    """All about one of them as plain values."""
+    """Return the description of one operator as plain values."""
     from barospec.archive.spins.registry import find_model_operator
 
     if name in BESIDE:
@@ -63,14 +63,14 @@ def record(name: str) -> dict[str, Any]:
 
 
 def inputs(operator: ModelOperator) -> tuple[str, ...]:
-    """Parameters of models that it takes, for the stack that has most of them."""
+    """Return the model parameters that the operator takes, for the stack with the most parameters."""
     from barospec.archive.compute.models import parameter_names
 
     return max((parameter_names(operator, stack) for stack in operator.stacks), key=len)
 
 
 def outputs(operator: ModelOperator) -> Outputs:
-    """What it returns, found by asking it once."""
+    """Return the outputs of the operator, found by calling it once."""
     from barospec.archive.compute.models import parameter_names
 
     stated = {"convention": "kanamori", "e_ct_reference": "high-spin d8"}
@@ -80,7 +80,7 @@ def outputs(operator: ModelOperator) -> Outputs:
 
 
 def describe(name: str) -> None:
-    """All about one of them, for a person."""
+    """Print the description of one operator."""
     found = record(name)
     print(f"{name}, version {found['version']}: {found['summary']}\n")
     if name in BESIDE:
@@ -102,7 +102,7 @@ def describe(name: str) -> None:
     print(f'\nexample: barospec apply {name} "models of La4Ni3O10"' + _example(found))
 
 
-# Counted with the cluster's own code for four layers.
+# Counted with the code of the cluster, for four layers.
 _LIMIT = (
     "Clusters have two or three layers. All states of a sector enter the transformation: 10 to 150 for three layers, but 35 to 1,988 for four, "
     "whose eight spins have 1,430 invariants instead of 132. Spin models (spin_spectrum and others) are not so limited: see `multilayer`."

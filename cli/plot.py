@@ -22,7 +22,7 @@ NAME = "plot"
 
 
 class Kind(StrEnum):
-    """What to draw."""
+    """Kinds of plot."""
 
     spectra = "spectra"
     conditions = "conditions"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 class Fit(StrEnum):
-    """What to lay through the points."""
+    """Curves that can be fitted to the points."""
 
     none = "none"
     line = "line"
@@ -39,7 +39,7 @@ class Fit(StrEnum):
 
 
 class View(StrEnum):
-    """What to draw of models."""
+    """Kinds of plot of models."""
 
     couplings = "couplings"
     levels = "levels"
@@ -51,46 +51,51 @@ class View(StrEnum):
 def command(
     kind: Annotated[
         Kind,
-        typer.Argument(
-            help="spectra, conditions (the P-T routes), quantity (an operator's result), or spins (models)."
-        ),
+        typer.Argument(help="spectra, conditions (the P-T paths), quantity (an operator's result), or spins (models)."),
     ],
-    text: Annotated[str, typer.Argument(help="Which spectra, or which models. Default: all.")] = "",
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .png, .pdf or .svg.")] = Path(
+    text: Annotated[str, typer.Argument(help="Query of the spectra or models. Default: all.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg.")] = Path(
         "barospec.png"
     ),
-    operator: Annotated[str, typer.Option("--operator", help="For quantity: the operator or chain.")] = "edge_energy",
+    operator: Annotated[str, typer.Option("--operator", help="For quantity: operator or chain.")] = "edge_energy",
     against: Annotated[
-        str, typer.Option("--against", help="For quantity: the field on the horizontal axis, or bond_length.")
+        str, typer.Option("--against", help="For quantity: field on the horizontal axis, or bond_length.")
     ] = "pressure",
     relative: Annotated[
-        bool, typer.Option("--relative", help="For quantity: change since the start of each series.")
+        bool, typer.Option("--relative", help="For quantity: plot the change since the start of each series.")
     ] = False,
     fit: Annotated[
         Fit,
-        typer.Option("--fit", help="For quantity: draw the line of each series with its 95 % band, or two that meet."),
+        typer.Option(
+            "--fit",
+            help="For quantity: fit a line with its 95 % band to each series, or two lines that meet (breakpoint).",
+        ),
     ] = Fit.none,
     parameter: Annotated[
-        list[str] | None, typer.Option("--with", "-w", help="For quantity: a parameter, --with fraction=0.5.")
+        list[str] | None,
+        typer.Option("--with", "-w", help="For quantity: parameter, such as --with fraction=0.5. Can be repeated."),
     ] = None,
     view: Annotated[
         View,
         typer.Option(
             "--view",
             help="For spins: couplings per scale as in the paper's tables, levels or chain against pressure, "
-            "correlations or picture weights against J_ZZ/J_H.",
+            "correlations or weights of the low-energy model spaces against J_ZZ/J_H.",
         ),
     ] = View.couplings,
     archive: ArchiveOption = None,
     at: AtOption = None,
 ) -> None:
-    """Draw what a query finds."""
+    """Draw the spectra or models of a query.
+
+    Writes one picture; the archive does not change.
+    """
     from barospec.catalogs.plots import spectra as pictures
 
     if kind is Kind.spins:
         models = open_archive(archive, at).models(text)
         pictures.save(_spins(models, view), output)
-        print(f"{view.value} of {len(models)} models drawn in {output}")
+        print(f"{view.value} of {counted(len(models), 'models')} drawn in {output}")
         return
     selection = open_archive(archive, at).query(text)
     if kind is Kind.quantity:
@@ -109,7 +114,7 @@ def command(
 
 
 def _spins(models: ModelSelection, view: View) -> Figure:
-    """A picture of models; what needs published ones takes those of the one compound that has them."""
+    """Draw models; a view of published numbers takes the one compound that has them."""
     from barospec.catalogs.plots import spins as spin_pictures
 
     if view is View.correlations:
@@ -118,6 +123,8 @@ def _spins(models: ModelSelection, view: View) -> Figure:
         return spin_pictures.weights()
     compounds = sorted({record.compound for record in models.records if record.status == "published"})
     if len(compounds) != 1:
-        raise CallError(f"name one compound with published models; the query finds {', '.join(compounds) or 'none'}.")
+        raise CallError(
+            f"the query finds published models of {', '.join(compounds) or 'no compound'}. Name one compound with published models."
+        )
     draw = {View.couplings: spin_pictures.couplings, View.levels: spin_pictures.levels, View.chain: spin_pictures.chain}
     return draw[view](models.records, compounds[0])

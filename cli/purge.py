@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from barospec.cli._correction_options import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption
+from typing import Annotated
+
+import typer
+
+from barospec.cli._correction_options import DryRunOption, JsonReport, ReasonOption, WhatArgument
 from barospec.cli._options import ArchiveOption, open_archive
 from barospec.cli._output import note, progress, write_object
 from barospec.cli.gc import tell_left
@@ -16,14 +20,15 @@ def command(
     reason: ReasonOption,
     archive: ArchiveOption = None,
     dry_run: DryRunOption = False,
-    yes: YesOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete the spectra (default: dry run).")] = False,
     as_json: JsonReport = False,
 ) -> None:
-    """Delete spectra for good, from every state of the archive. Nothing can bring them back; see `withdraw` first.
+    """Delete spectra permanently; this cannot be undone.
 
-    Numbers, conditions, names, headers and derived values are removed; only the ids stay, so that nothing else ever gets
-    them. The history before is cut off, and the tags that hold the spectra are deleted; others stay as they are.
-    Copies, bundles and the indexes of other machines are not reached. Needs --yes.
+    Deletes them from every state of the archive. To hide spectra without deleting them, use `barospec withdraw`. Without --yes nothing is deleted; the changes are only listed.
+    Numbers, conditions, names, headers and derived values are deleted. Only the ids stay, so that they are never used again. The
+    earlier history is removed, and so are the tags that contain the spectra; other tags stay. Copies of the archive, bundles and
+    indexes on other machines are not changed.
     """
     from barospec.schemas.errors import CallError
 
@@ -38,17 +43,19 @@ def command(
     else:
         would = "would be " if report.dry_run else ""
         print(
-            f"{counted(len(report.ids), 'spectra')} ({counted(report.rows, 'revisions')}) {would}deleted for good: {', '.join(report.ids[:8])}"
+            f"{counted(len(report.ids), 'spectra')} ({counted(report.rows, 'revisions')}) {would}permanently deleted: {', '.join(report.ids[:8])}"
         )
         for name, snapshot in report.tags.items():
-            print(f"tag {name} ({snapshot}) {'would break' if report.dry_run else 'was deleted'}: it holds them")
+            print(
+                f"tag {name} ({snapshot}) {'would be deleted' if report.dry_run else 'was deleted'}: it contains them"
+            )
         if report.cleared is not None:
             print(
-                f"{counted(len(report.cleared.expired), 'entries')} left the history; {report.cleared.bytes / 1e6:.1f} MB removed."
+                f"{counted(len(report.cleared.expired), 'commits')} removed from the history; {report.cleared.bytes / 1e6:.1f} MB removed."
             )
     if report.dry_run and not dry_run:
-        raise CallError("nothing was deleted. Look through what would be, and add --yes.")
+        raise CallError("nothing was deleted. Check the list above, then add --yes to delete these spectra.")
     if report.cleared is not None:
         tell_left(report.cleared.left_until)
     if not report.dry_run:
-        note("Copies of this archive, bundles and indexes on other machines may still hold them.")
+        note("Copies of this archive, bundles and indexes on other machines may still contain these spectra.")

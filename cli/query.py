@@ -24,33 +24,42 @@ SHOWN = 60
 
 
 def command(
-    text: Annotated[
-        str, typer.Argument(help='What to find, such as "all runs above 14 GPa". Default: all spectra.')
-    ] = "",
+    text: Annotated[str, typer.Argument(help='Query, such as "all runs above 14 GPa". Default: all spectra.')] = "",
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
-    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON object on each line, rows only.")] = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print one JSON object per row, without the counts.")
+    ] = False,
     as_csv: CsvOption = False,
     parquet: ParquetOption = None,
     columns: Annotated[
         str | None,
-        typer.Option("--columns", help='Fields to show, with commas between; "*" for all.', show_default=False),
+        typer.Option(
+            "--columns",
+            help='Fields to show, separated by commas; "*" for all. Default: the most important ones.',
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.", show_default=False)
+        int | None, typer.Option("--limit", "-n", min=1, help="Maximum number of rows.", show_default=False)
     ] = None,
-    scans: Annotated[bool, typer.Option("--scans", help="Show scans that were merged into others too.")] = False,
-    stale: Annotated[bool, typer.Option("--stale", help="Take derived values that are out of date too.")] = False,
+    scans: Annotated[bool, typer.Option("--scans", help="Include scans that were merged into other spectra.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Include derived values that are out of date.")] = False,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Take energies on axes that were not calibrated too.")
+        bool, typer.Option("--uncalibrated", help="Include energies on axes that were not calibrated.")
     ] = False,
-    bad: Annotated[bool, typer.Option("--bad", help="Show spectra that are flagged as bad too.")] = False,
+    bad: Annotated[bool, typer.Option("--bad", help="Include spectra that are flagged as bad.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show how the query is understood: conditions, SQL, plan.")
+        bool,
+        typer.Option(
+            "--explain", help="Print how the query is understood (conditions, SQL, plan) instead of the rows."
+        ),
     ] = False,
 ) -> None:
-    """Find spectra, runs, samples, derived values, structures or literature values.
+    """Find spectra, runs, samples and other records.
+
+    Other records are derived values, structures, models and literature values. Prints a table of the matching rows and, below it, how many rows were excluded and why. Units are converted.
 
     Examples: "Ni K spectra between 10 and 20 GPa below 80 K"; "calculated spectra with cluster_atoms >= 77";
     "pressure > 140 kbar and not origin = synthetic"; "runs not above 14 GPa"; "pressure is missing".
@@ -74,7 +83,7 @@ def tell(
     as_csv: bool = False,
     parquet: Path | None = None,
 ) -> None:
-    """Print an answer in the form asked for, and what it left out."""
+    """Print an answer in the requested format, and what it excludes."""
     if sum((as_json, as_jsonl, as_csv, parquet is not None)) > 1:
         raise CallError("choose one of --json, --jsonl, --csv and --parquet.")
     if as_json:
@@ -88,14 +97,14 @@ def tell(
         from barospec.catalogs.index.build import write_parquet
 
         write_parquet(answer.connection, answer.statement.sql, answer.statement.parameters, parquet)
-        print(f"{answer.count} {answer.noun} written to {parquet}")
+        print(f"{counted(answer.count, answer.noun)} written to {parquet}")
     else:
         rows: list[tuple[Any, ...]] = []
         for row in answer.rows:
             if len(rows) == SHOWN:
                 break
             rows.append(row)
-        # A few columns say where a record comes from in the archive; they show when little else does, or in --csv.
+        # Columns of provenance: shown only where there are few other columns, or with --csv.
         kept = [
             i
             for i in _informative(answer.columns, rows)
@@ -106,7 +115,8 @@ def tell(
         if asked > len(rows):
             note(f"… {asked - len(rows)} more; --csv prints all.")
         if answer.unlisted:
-            print(f"\n{answer.noun} that cannot be decided, for want of a value:")
+            lacking = f"no {' or '.join(answer.missing)} recorded" if answer.missing else "a value is missing"
+            print(f"\nundecided {answer.noun} ({lacking}):")
             kept = _informative(answer.columns, answer.unlisted)
             table(
                 [answer.columns[i] for i in kept],
@@ -118,19 +128,19 @@ def tell(
 
 
 def write_lines(columns: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """One JSON object on each line, for programs that read as they go."""
+    """Write one JSON object per line."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     for row in rows:
         sys.stdout.write(encode({name: plain(value) for name, value in zip(columns, row, strict=True)}) + "\n")
 
 
 def _informative(columns: list[str], rows: list[Any]) -> list[int]:
-    """Columns in which any row has something."""
+    """Return the columns that have a value in any row."""
     return [i for i in range(len(columns)) if not rows or any(row[i] not in (None, []) for row in rows)]
 
 
 def head_of(answer: Answer) -> dict[str, Any]:
-    """What the JSON object says before its rows."""
+    """Return the keys of the JSON object that precede its rows."""
     return {
         "snapshot": answer.snapshot,
         "query": answer.canonical,
@@ -150,28 +160,36 @@ def head_of(answer: Answer) -> dict[str, Any]:
 
 
 def remarks(answer: Answer) -> list[str]:
-    """How the query was understood and what the answer leaves out, in sentences."""
+    """Return sentences: how the query was understood and what the answer excludes."""
     shown = f", {answer.limit} of them shown" if answer.limit and answer.limit < answer.count else ""
     lines = [f"{counted(answer.count, answer.noun)}{shown}: {answer.canonical}  (snapshot {answer.snapshot})"]
     rows = answer.noun if answer.noun not in ("runs", "spectra", "scans", "samples", "counts") else "spectra"
-    stale = "are left out: their {} is stale (`barospec derive --refresh`, or --stale)."
+    stale = "excluded: {} is stale (recompute with `barospec derive --refresh`, or include with --stale)."
     for name, count in answer.missing.items():
-        lines.append(counted(count, f"{rows} without {{}} could not be decided and are left out.").format(name))
+        lines.append(counted(count, f"{rows} excluded: no {{}} recorded.").format(name))
     for name, count in answer.not_applicable.items():
-        lines.append(counted(count, f"{rows} to which {{}} does not apply are left out.").format(name))
+        lines.append(counted(count, f"{rows} excluded: {{}} does not apply.").format(name))
     for name, count in answer.stale.items():
         lines.append(counted(count, f"{rows} {stale}").format(name))
     for name, count in answer.uncalibrated.items():
-        axis = "are left out: {} on an energy axis that is not calibrated (--uncalibrated)."
+        axis = "excluded: {} on an energy axis that is not calibrated (include with --uncalibrated)."
         lines.append(counted(count, f"{rows} {axis}").format(name))
     if answer.flagged:
-        lines.append(counted(answer.flagged, f"{rows} that match are flagged as bad and left out (--bad)."))
+        lines.append(counted(answer.flagged, f"matching {rows} excluded: flagged as bad (include with --bad)."))
     if answer.withdrawn:
-        lines.append(counted(answer.withdrawn, f"withdrawn {rows} match and are left out."))
+        lines.append(counted(answer.withdrawn, f"matching {rows} excluded: withdrawn."))
     if answer.near_limit:
-        near = counted(answer.near_limit, f"{rows} lie within their uncertainty of a limit")
-        lines.append(f"{near}, {answer.near_inside} of them in the answer.")
+        near = counted(answer.near_limit, f"{rows} are within their uncertainty of the limit")
+        lines.append(f"{near}; {_inside(answer.near_limit, answer.near_inside)}.")
     return [*lines, *answer.notes]
+
+
+def _inside(near: int, inside: int) -> str:
+    if near == 1:
+        return "it is included" if inside else "it is not included"
+    if inside in (0, near):
+        return "none is included" if not inside else f"{'both' if near == 2 else 'all'} are included"
+    return f"{inside} of them {'is' if inside == 1 else 'are'} included"
 
 
 def _explain(opened: Any, text: str, *, as_json: bool, **asked: Any) -> None:
@@ -195,7 +213,7 @@ def _explain(opened: Any, text: str, *, as_json: bool, **asked: Any) -> None:
 
 
 def _broken(sql: str) -> list[str]:
-    """SQL on several lines, broken before its clauses."""
+    """Split SQL into lines, one per clause."""
     import re
 
     return re.sub(r"(?<!DISTINCT) (FROM|WHERE|GROUP BY|HAVING|ORDER BY|LIMIT|JOIN) ", r"\n\1 ", sql).split("\n")

@@ -8,6 +8,7 @@ import typer
 
 from barospec.cli._options import ArchiveOption, JsonOption, open_archive
 from barospec.cli._output import note, table, write_object
+from barospec.schemas.values import counted
 
 NAME = "rescale_pressure"
 COLUMNS = (
@@ -24,18 +25,19 @@ SHOWN = 40
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='Which spectra, such as "run-2" or "all spectra".')],
-    scale: Annotated[str, typer.Argument(help='The scale, such as "ruby Dewaele 2004".')],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the events of each spectrum.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="What this is, for the history.")] = "",
+    text: Annotated[str, typer.Argument(help='Query of the spectra, such as "run-2" or "all spectra".')],
+    scale: Annotated[str, typer.Argument(help='Pressure scale, such as "ruby Dewaele 2004".')],
+    reason: Annotated[str, typer.Option("--reason", help="Reason, recorded for each spectrum.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes without applying them.")] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="Commit message.")] = "",
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Re-express pressures in one ruby scale, in one commit; what they were stays in the events and in earlier snapshots.
+    """Convert pressures to one ruby scale, in one commit.
 
-    Scales: ruby Mao 1978, ruby Mao 1986, ruby Dewaele 2004, ruby Chijioke 2005, Ruby2020. A pressure without a scale is left as it is,
-    and counted. Interpolated pressures keep their place between the readings.
+    The old pressures stay in the events of each spectrum and in earlier snapshots. Scales: ruby Mao 1978, ruby Mao 1986, ruby Dewaele
+    2004, ruby Chijioke 2005, Ruby2020. Pressures without a scale are not changed, but counted. Interpolated pressures keep their
+    relative position between the readings.
     """
     opened = open_archive(archive)
     report = opened.rescale_pressure(text, scale, reason=reason, dry_run=dry_run, message=message)
@@ -58,6 +60,6 @@ def command(
     if len(rows) > SHOWN:
         note(f"… and {len(rows) - SHOWN} more; --json lists all.")
     for why, count in report.left.items():
-        note(f"{count} left as they are: {why}.")
-    said = f"{len(rows)} pressures {'would be' if dry_run else 'are now'} in {scale}, {report.unchanged} were before"
+        note(f"{count} not changed: {why}.")
+    said = f"{counted(len(rows), 'pressures')} {'would be converted' if dry_run else 'converted'} to {scale}, {report.unchanged} had this scale before"
     print(said + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

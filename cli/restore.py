@@ -9,6 +9,7 @@ import typer
 from barospec.cli._correction_options import DryRunOption, tell
 from barospec.cli._options import ArchiveOption, JsonOption, open_archive
 from barospec.cli._output import note, write_object
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec import Archive
@@ -19,27 +20,25 @@ NAME = "restore"
 def command(
     what: Annotated[
         str,
-        typer.Argument(
-            metavar="TAG|SNAPSHOT|DATE|ID", help="The state to go back to, or a withdrawn spectrum to bring back."
-        ),
+        typer.Argument(metavar="TAG|SNAPSHOT|DATE|ID", help="State to restore, or a withdrawn spectrum to reinstate."),
     ],
     archive: ArchiveOption = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)] = "",
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an earlier state the newest one, or bring a withdrawn spectrum back; in a commit, nothing is lost.
+    """Restore an earlier state, or a withdrawn spectrum.
 
-    After `restore TAG` queries find what they found then. Spectra that came later are kept as "reverted": their ids and
-    revisions are not used for anything else, and the same file ingested again brings them back. `restore` of the
-    snapshot before undoes it.
+    The restored state becomes the newest one, as a new commit. After `restore TAG` queries find what they found in that state. No history is lost: spectra that were added later get the status
+    "reverted", keep their ids and revisions, and return if the same file is ingested again. To undo a restore, restore the snapshot
+    before it.
     """
     from barospec.schemas.errors import CallError
 
     opened = open_archive(archive)
     if what not in opened.tags() and opened.is_spectrum(what):
         if _is_state(opened, what):
-            raise CallError(f'"{what}" begins a spectrum_id and a snapshot or date; write more of it.')
+            raise CallError(f'"{what}" matches both a spectrum_id and a snapshot or date. Write more characters.')
         edited = opened.reinstate(what, reason=reason or "withdrawn in error", dry_run=dry_run)
         tell(edited, opened, dry_run=dry_run, as_json=as_json)
         return
@@ -56,14 +55,14 @@ def command(
         write_object(head, columns, rows)
         return
     if report.same:
-        print(f"The archive is as it was at {what}; nothing was changed.")
+        print(f"The archive is the same as at {what}. Nothing was changed.")
         return
     would = "would be " if dry_run else ""
     print(
-        f"{report.taken_back} spectra that came later {would}taken back, {report.set_back} {would}set to what they were."
+        f"{counted(report.taken_back, 'spectra')} added later {would}reverted, {report.set_back} {would}set to earlier values."
     )
     for table, count in sorted(report.records.items()):
-        print(f"{table}: {count} {would}set back.")
+        print(f"{table}: {count} {would}set to earlier values.")
     if not dry_run:
         note(f"To undo this: barospec restore {report.parent}")
 

@@ -13,12 +13,12 @@ NAME = "runs"
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='Narrows the runs, such as "above 14 GPa".')] = "",
+    text: Annotated[str, typer.Argument(help='Conditions, such as "above 14 GPa". Default: all runs.')] = "",
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """List runs with their spectra, samples, edges and pressure range."""
+    """List runs: spectra, samples, edges, pressure range."""
     with open_archive(archive, at).ask(f"runs {text}".strip()) as answer:
         tell(answer, as_json=as_json, as_csv=as_csv)

@@ -1,4 +1,4 @@
-"""``barospec save``, ``saved`` and ``unsave``: queries kept under a name in the archive."""
+"""``barospec save``, ``saved`` and ``unsave``: named queries in the archive."""
 
 from __future__ import annotations
 
@@ -9,41 +9,44 @@ import typer
 
 from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli._output import note, write_object
+from barospec.schemas.values import counted
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)]
 
 
 def save(
-    name: Annotated[str, typer.Argument(help='The name, such as superconducting; written "@superconducting" in use.')],
-    text: Annotated[str, typer.Argument(help='The query, such as "La3Ni2O7 above 14 GPa below 80 K".')],
+    name: Annotated[
+        str, typer.Argument(help='Name, such as superconducting; queries refer to it as "@superconducting".')
+    ],
+    text: Annotated[str, typer.Argument(help='Query, such as "La3Ni2O7 above 14 GPa below 80 K".')],
     archive: ArchiveOption = None,
     reason: ReasonOption = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Give a name in use another meaning.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the query of an existing name.")] = False,
 ) -> None:
-    """Save a query under a name in the archive; @NAME then stands for it in every query.
+    """Save a query in the archive under a name.
 
-    The query is checked against the archive and kept in canonical form, with author, time and reason, in a commit of
-    its own. `barospec catalog` makes an entry of each saved query that finds spectra.
+    Other queries refer to it as @NAME. The query is checked, then stored in canonical form with author, time and reason, in one commit. `barospec catalog` creates an
+    entry for each saved query that finds spectra.
     """
     opened = open_archive(archive)
     before = opened.snapshot
     record = opened.save(name, text, reason=reason, replace=replace)
     with opened.ask(f"@{name}") as answer:
-        found = f"{answer.count} {answer.noun}"
+        found = counted(answer.count, answer.noun)
     if opened.snapshot == before:
-        print(f"@{name} means that already: {record.query} ({found}); nothing was changed.")
+        print(f"@{name} is already saved: {record.query} ({found}); nothing was changed.")
     else:
         print(f"@{name} saved: {record.query} ({found})")
 
 
 def unsave(
-    name: Annotated[str, typer.Argument(help="The name, without @.")],
+    name: Annotated[str, typer.Argument(help="Name, without @.")],
     archive: ArchiveOption = None,
     reason: ReasonOption = "",
 ) -> None:
-    """Remove a saved query. Earlier snapshots keep it, and `barospec saved --history` lists it.
+    """Remove a saved query.
 
-    A query that others are built on cannot be removed before them.
+    Earlier snapshots keep it, and `barospec saved --history` lists it. If other saved queries use this one, remove them first.
     """
     record = open_archive(archive).unsave(name.removeprefix("@"), reason=reason)
     print(f"@{record.name} removed; it was: {record.query}")
@@ -54,10 +57,13 @@ def saved(
     at: AtOption = None,
     as_json: JsonOption = False,
     history: Annotated[
-        bool, typer.Option("--history", help="Also earlier meanings and removed queries, newest first.")
+        bool, typer.Option("--history", help="Include earlier and removed queries, newest first.")
     ] = False,
 ) -> None:
-    """List the saved queries: what each means, how much it finds now, who saved it, when and why."""
+    """List the saved queries.
+
+    For each: the query, the number of matches, author, time and reason.
+    """
     opened = open_archive(archive, at)
     records = opened.saved(history=history)
     columns = ["name", "query", "noun", "count", "author", "time", "reason", "status", "revision", "text"]
@@ -66,19 +72,19 @@ def saved(
         write_object({"snapshot": opened.snapshot, "count": len(rows), "missing": {}, "units": {}}, columns, rows)
         return
     if not rows:
-        note('No query is saved in this archive. Save one: barospec save NAME "QUERY".')
+        note('This archive has no saved queries. Save one: barospec save NAME "QUERY".')
         return
-    # One line for what it means, whole, so that it can be copied.
+    # The query is on a line of its own, not shortened, so that it can be copied.
     for row in rows:
         record = dict(zip(columns, row, strict=True))
-        state = record["status"] if record["count"] is None else f"{record['count']} {record['noun']}"
+        state = record["status"] if record["count"] is None else counted(record["count"], record["noun"])
         why = f": {record['reason']}" if record["reason"] else ""
         print(f"@{record['name']}  {state}; {record['author']}, {record['time']:%Y-%m-%d %H:%M} UTC{why}")
         print(f"    {record['query']}")
 
 
 def _shown(opened: Any, record: dict[str, Any], columns: list[str]) -> list[Any]:
-    """The record's columns; the count is of the name as it stands now, nothing for what is past."""
+    """Return the columns of a record; only current names have a count."""
     from barospec.schemas.errors import QueryError
 
     current = {one.name: one.revision for one in opened.saved()}
@@ -89,7 +95,7 @@ def _shown(opened: Any, record: dict[str, Any], columns: list[str]) -> list[Any]
         try:
             with opened.ask(f"@{record['name']}") as answer:
                 record["count"] = answer.count
-        except QueryError as error:  # a value that the archive no longer has
+        except QueryError as error:  # for example a value that the archive no longer has
             note(f"@{record['name']}: {error.problem}")
     return [record[name] for name in columns]
 

@@ -12,6 +12,7 @@ from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption
 from barospec.cli._output import note, progress, table, write_csv, write_object
 from barospec.cli.apply import parse_parameters
 from barospec.schemas.errors import CallError
+from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
     from barospec import Archive
@@ -20,7 +21,7 @@ NAME = "series"
 
 
 class Method(StrEnum):
-    """What is asked of a series."""
+    """Analyses of a series."""
 
     line = "line"
     breakpoint = "breakpoint"
@@ -34,77 +35,89 @@ def command(
     method: Annotated[
         Method,
         typer.Argument(
-            help="line: weighted fit; breakpoint: a change of slope and its significance; equivalence: what a change "
-            "stays below; slopes: series compared; components: principal components of the spectra; structural: energies less what "
-            "contraction makes."
+            help="line: weighted linear fit; breakpoint: change of slope and its significance; equivalence: upper bound of a "
+            "change; slopes: comparison of series; components: principal components of the spectra; structural: edge "
+            "energies minus the effect of contraction."
         ),
     ],
-    operators: Annotated[
-        str, typer.Argument(help="An operator or a chain, such as edge_shift; normalize for components.")
-    ],
-    text: Annotated[str, typer.Argument(help='Which spectra, such as "xas Ni K run = run-2".')] = "",
-    against: Annotated[str, typer.Option("--against", help="A number field, or bond_length.")] = "pressure",
+    operators: Annotated[str, typer.Argument(help="Operator or chain, such as edge_shift; for components, normalize.")],
+    text: Annotated[str, typer.Argument(help='Query of the spectra, such as "xas Ni K run = run-2".')] = "",
+    against: Annotated[
+        str, typer.Option("--against", help="Numeric field along which the series is analyzed, or bond_length.")
+    ] = "pressure",
     by: Annotated[
-        list[str] | None, typer.Option("--by", help="Fields that tell series apart. Default: sample and run.")
+        list[str] | None,
+        typer.Option("--by", help="Fields that separate the series. Can be repeated. Default: sample and run."),
     ] = None,
     value: Annotated[
-        str | None, typer.Option("--value", help="Which output of the operator.", show_default=False)
+        str | None,
+        typer.Option("--value", help="Output of the operator to analyze. Default: its first.", show_default=False),
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option("--margin", help="For equivalence: a change that would matter.", show_default=False),
+        typer.Option("--margin", help="For equivalence: smallest change that matters.", show_default=False),
     ] = None,
-    confidence: Annotated[float, typer.Option("--confidence", help="Of bounds, bands and intervals.")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option("--confidence", help="Confidence level of bounds, bands and intervals.")
+    ] = 0.95,
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--with", "-w", help='A parameter or reference: --with reference="NiO at 1 bar".'),
+        typer.Option(
+            "--with", "-w", help='Parameter or reference, such as --with reference="NiO at 1 bar". Can be repeated.'
+        ),
     ] = None,
     bond_lengths: Annotated[
         Path | None,
         typer.Option(
             "--bond-lengths",
-            help="CSV with material, pressure (GPa), bond_length (Å); default: the archive's structures.",
+            help="CSV file with material, pressure (GPa) and bond_length (Å). Default: the structures in the archive.",
             show_default=False,
         ),
     ] = None,
     slope: Annotated[
-        float | None, typer.Option("--slope", help="For structural: dE/dR in eV/Å.", show_default=False)
+        float | None, typer.Option("--slope", help="For structural: slope dE/dR in eV/Å.", show_default=False)
     ] = None,
-    slope_sigma: Annotated[float, typer.Option("--slope-sigma", help="Its standard uncertainty.")] = 0.0,
+    slope_sigma: Annotated[float, typer.Option("--slope-sigma", help="Standard uncertainty of --slope.")] = 0.0,
     like: Annotated[
         str,
         typer.Option(
             "--like",
-            help="For structural: spectra of a compound whose valence does not change, to take the slope from.",
+            help="For structural: query of a compound with constant valence; the slope is fitted to its spectra.",
             show_default=False,
         ),
     ] = "",
     like_reference: Annotated[
-        str, typer.Option("--like-reference", help="Their reference, for edge_shift.", show_default=False)
+        str,
+        typer.Option(
+            "--like-reference", help="Reference of the spectra of --like, for edge_shift.", show_default=False
+        ),
     ] = "",
     store: Annotated[
         bool,
         typer.Option(
-            "--store", help="Keep line or breakpoint of each run in the archive, searchable as values of runs."
+            "--store",
+            help="Store the line or breakpoint of each run in the archive, so that queries of runs can use it.",
         ),
     ] = False,
-    name: Annotated[str, typer.Option("--as", help="With --store: a name for these values.", show_default=False)] = "",
+    name: Annotated[str, typer.Option("--as", help="With --store: name of the stored set.", show_default=False)] = "",
     follow: Annotated[
-        bool, typer.Option("--follow", help="With --store: fit a run anew as spectra of it come in.")
+        bool, typer.Option("--follow", help="With --store: fit a run again when spectra are added to it.")
     ] = False,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Ask a question of a computed quantity along pressure, temperature, bond length or cluster size.
+    """Analyze a quantity along pressure or another condition.
 
-    How much of an edge shift is contraction, with the slope of a compound whose valence stays:
+    The quantity is the output of an operator; the condition can be pressure, temperature, bond length or cluster size.
+
+    Example: how much of an edge shift is due to contraction, with the slope of a compound of constant valence:
     barospec series structural edge_shift "La3Ni2O7 xas Ni K run = run-3" --with reference="La3Ni2O7 run = ambient"
     --bond-lengths bonds.csv --like "NiO xas Ni K run = NiO" --like-reference "NiO run = ambient"
 
-    With --store the answer is kept for each run, and "runs where edge_energy_slope > 0.05 eV/GPa" is a query from then on
-    (docs/derived.md).
+    --store saves the result of each run in the archive; then "runs where edge_energy_slope > 0.05 eV/GPa" is a valid query
+    (docs/derived.md). Without --store nothing changes.
     """
     from barospec.catalogs.series import along
     from barospec.catalogs.series import structural as series_structural
@@ -114,13 +127,13 @@ def command(
     if store:
         if any((as_csv, by is not None, margin is not None, confidence != 0.95, bond_lengths is not None)):
             raise CallError(
-                "--store keeps line or breakpoint of each run; --by, --margin, --confidence, --bond-lengths and --csv do not "
-                "go with it."
+                "--store works for line and breakpoint, without --by, --margin, --confidence, --bond-lengths and --csv. "
+                "Remove these options."
             )
         _store(opened, method.value, operators, text, against, value, name, follow, parameters, as_json)
         return
     if name or follow:
-        raise CallError("--as and --follow go with --store.")
+        raise CallError("--as and --follow need --store.")
     selection = opened.query(text)
     if bond_lengths is not None:
         parameters["bond_lengths"] = series_structural.read_bond_lengths(bond_lengths)
@@ -128,13 +141,15 @@ def command(
     head: dict[str, Any] = {"snapshot": selection.snapshot, "query": selection.query, "method": method.value}
     if method is Method.components:
         if operators != "normalize" or not {"low", "high"} <= set(parameters):
-            raise CallError("components takes normalize, with the window: --with low=8330 --with high=8370 (eV).")
+            raise CallError(
+                "components needs the operator normalize and an energy window: --with low=8330 --with high=8370 (eV)."
+            )
         found = along.analyze_components(selection, **parameters)
         rows, notes = found.pop("rows"), found["notes"]
         units = {}
         head |= found
         if not as_json:
-            note(f"{found['rank']} components stand above the noise of {found['noise']:.2g}.")
+            note(f"{counted(found['rank'], 'components are')} above the noise of {found['noise']:.2g}.")
     else:
         fields = ["sample", "run"] if by is None else [name for name in by if name]
         if method is Method.structural:
@@ -177,11 +192,11 @@ def command(
 
 
 def _check_options(method: Method, *, margin: float | None, slope: float | None, like: str) -> None:
-    """What is said for one method and would be ignored by another is refused."""
+    """Refuse options that the method does not use."""
     if margin is not None and method is not Method.equivalence:
-        raise CallError(f"--margin goes with equivalence, not with {method.value}.")
+        raise CallError(f"--margin needs equivalence, not {method.value}.")
     if (slope is not None or like) and method is not Method.structural:
-        raise CallError(f"--slope and --like go with structural, not with {method.value}.")
+        raise CallError(f"--slope and --like need structural, not {method.value}.")
 
 
 def _store(

@@ -16,7 +16,10 @@ def command(
     what: WhatArgument,
     fields: Annotated[
         list[str],
-        typer.Argument(metavar="FIELD=VALUE...", help='Such as pressure="15.6 ± 0.2 GPa"; FIELD= means "not known".'),
+        typer.Argument(
+            metavar="FIELD=VALUE...",
+            help='New values as FIELD=VALUE, such as pressure="15.6 ± 0.2 GPa"; FIELD= means "not known".',
+        ),
     ],
     reason: ReasonOption,
     archive: ArchiveOption = None,
@@ -24,12 +27,12 @@ def command(
     yes: YesOption = False,
     as_json: JsonReport = False,
 ) -> None:
-    """Correct conditions of a spectrum, or of all that a query finds.
+    """Correct the conditions of one or more spectra.
 
-    Values are read as in run sheets: units convert, a ± states the uncertainty. The correction is a commit with actor,
-    time, reason, old and new value; tags and earlier snapshots keep the old ones, and the same file ingested again does
-    not undo it. A new pressure loses uncertainty and method of the old one unless they are stated too; a pressure that
-    came from a ruby line follows a correction of the line.
+    The correction is one commit with author, time, reason, old and new values. Tags and earlier snapshots keep the old values.
+    Ingesting the same file again does not undo the correction. Values are written as in run sheets: units are converted, and ± gives
+    the uncertainty. A new pressure removes the old uncertainty and method unless you give them too. If you correct a ruby line, the
+    pressure computed from it changes as well.
     """
     opened = open_archive(archive)
     if not (dry_run or yes or opened.is_spectrum(what)):

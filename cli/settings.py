@@ -18,24 +18,24 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=VALUE]...",
-            help='What to change, such as title="Nickelates at high pressure" license=CC-BY-4.0; NAME= takes the default.',
+            help='New values, such as title="Nickelates at high pressure" license=CC-BY-4.0; NAME= restores the default. Without them, the settings are shown.',
             show_default=False,
         ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
     from_file: Annotated[
-        Path | None, typer.Option("--from", help="A YAML file with settings.", show_default=False)
+        Path | None, typer.Option("--from", help="Read settings from a YAML file.", show_default=False)
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.", show_default=False)] = "",
-    history: Annotated[bool, typer.Option("--history", help="Every change: who, when, what.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Reason, recorded in the history.", show_default=False)] = "",
+    history: Annotated[bool, typer.Option("--history", help="List every change with author and time.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show or change what the archive says of itself: title, creators, license, funding, keywords, contact, privacy.
+    """Show or change the description of the archive.
 
-    Creators are given in YAML: --from FILE, or creators='[{name: Ada Lovelace, orcid: 0000-0002-1825-0097, affiliation:
-    ESRF, ror: 02550n020}]'. ORCID and ROR are checked by their check digits, the license against the SPDX list. Changes
-    are versioned: --at TAG shows the settings of then. What is private stays out of bundles.
+    The settings are title, creators, license, funding, keywords, contact and privacy. Changes are versioned: --at TAG shows the settings of that state. Write creators in YAML: --from FILE, or creators='[{name: Ada Lovelace, orcid: 0000-0002-1825-0097, affiliation:
+    ESRF, ror: 02550n020}]'. ORCID and ROR are checked by their check digits, the license against the SPDX list. Private
+    fields are excluded from bundles.
     """
     from barospec.archive.store.settings import MEANING
 
@@ -44,7 +44,11 @@ def command(
     if wanted:
         before = opened.snapshot
         opened.configure(wanted, reason=reason)
-        note("Settings changed." if opened.snapshot != before else "The settings are so already; nothing was changed.")
+        note(
+            "Settings changed."
+            if opened.snapshot != before
+            else "The settings have these values already. Nothing was changed."
+        )
     if history:
         columns = ["time", "author", "name", "value", "reason", "revision"]
         rows = [[record[name] for name in columns] for record in opened.settings_history()]

@@ -15,38 +15,49 @@ NAME = "share"
 
 
 def command(
-    text: Annotated[str, typer.Argument(help='Which spectra, such as "La3Ni2O7 Ni K above 14 GPa".')],
-    folder: Annotated[Path, typer.Argument(help="The bundle to write: a new folder, or a file ending in .zip.")],
+    text: Annotated[str, typer.Argument(help='Query of the spectra, such as "La3Ni2O7 Ni K above 14 GPa".')],
+    folder: Annotated[Path, typer.Argument(help="Bundle to write: a new folder, or a file ending in .zip.")],
     derived: Annotated[
         list[str] | None,
         typer.Option(
             "--with",
             "-w",
-            help="Operators whose values go along: --with edge_energy, or "
-            "--with \"edge_energy, valence(references='2: NiO at 1 bar; 3: LaNiO3 at 1 bar')\". May be repeated.",
+            help="Operators whose values are included: --with edge_energy, or "
+            "--with \"edge_energy, valence(references='2: NiO at 1 bar; 3: LaNiO3 at 1 bar')\". Can be repeated.",
         ),
     ] = None,
     tag: Annotated[
-        str, typer.Option("--tag", help="Name the snapshot in the archive, for ever.", show_default=False)
+        str,
+        typer.Option("--tag", help="Create a permanent tag of the shared snapshot in the archive.", show_default=False),
     ] = "",
     zipped: Annotated[bool, typer.Option("--zip", help="Write a zip archive.")] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Recorded channels too, and headers where the settings allow it.")
+        bool, typer.Option("--raw", help="Include recorded channels, and file headers if the settings allow it.")
     ] = False,
     paper: Annotated[
         Path | None,
-        typer.Option("--paper", help="A paper.yaml: figures and numbers to fill and check.", show_default=False),
+        typer.Option(
+            "--paper",
+            help="File paper.yaml with figures and numbers of a paper to fill in and check.",
+            show_default=False,
+        ),
     ] = None,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Allow references of another origin.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    mixed: Annotated[
+        bool,
+        typer.Option(
+            "--mixed", help="Allow references of another origin, such as a calculated reference for measured spectra."
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a sealed data set with exactly the spectra that a query finds.
+    """Write the spectra of a query to a sealed bundle.
 
-    It opens with xarray, zarr or intake alone, verifies with sha256sum and bagit, and recomputes its own numbers.
-    Private fields (proposal, persons, folders) stay out. The layout is explained in docs/bundles.md.
+    A bundle opens with xarray, zarr or intake alone, is verified with sha256sum and bagit, and can recompute its own numbers.
+    Private fields (proposal, persons, folders) are excluded. docs/bundles.md explains the layout. The archive does not change, except
+    for the tag of --tag.
     """
     with progress("sharing") as tell:
         made = open_archive(archive, at).share(
@@ -82,11 +93,13 @@ def command(
         f"{counted(made.count, 'spectra')} shared in {made.path} (bundle {made.identifier}, snapshot {made.snapshot})."
     )
     if made.inputs:
-        print(f"{made.inputs} more under inputs/: derived values depend on them.")
+        print(
+            f"{counted(made.inputs, 'spectra')} more in inputs/: derived values depend on {'it' if made.inputs == 1 else 'them'}."
+        )
     if verdicts:
         table(list(verdicts[0]), [list(row.values()) for row in verdicts])
     for name, count in made.left_out.items():
-        note(f"left out: {name} ({count})")
+        note(f"excluded: {name} ({count})")
     for said in made.notes:
         note(said)
-    note(f"check it: barospec verify {made.path} --recompute")
+    note(f"to check the bundle: barospec verify {made.path} --recompute")

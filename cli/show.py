@@ -34,25 +34,32 @@ SECTIONS = (
         ),
     ),
     (
-        "where it came from",
+        "provenance",
         ("source_file", "source_scan", "source_sha256", "signal", "reader", "run_sheet", "ingested"),
     ),
 )
 
 
 def command(
-    spectrum: Annotated[str, typer.Argument(help="spectrum_id, or a unique beginning of it.")],
+    spectrum: Annotated[str, typer.Argument(help="A spectrum_id; a unique beginning is enough.")],
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     why: Annotated[
         str | None,
-        typer.Option("--why", help="Where a stored value comes from, such as --why edge_energy.", show_default=False),
+        typer.Option(
+            "--why", help="Show the provenance of a stored value, such as --why edge_energy.", show_default=False
+        ),
     ] = None,
-    recompute: Annotated[bool, typer.Option("--recompute", help="With --why: compute it again and compare.")] = False,
-    header: Annotated[bool, typer.Option("--header", help="Print the raw file's own header too.")] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="With --why: compute the value again and compare.")
+    ] = False,
+    header: Annotated[bool, typer.Option("--header", help="Include the header of the raw file.")] = False,
 ) -> None:
-    """Print everything known about a spectrum, its provenance, and a small picture of it."""
+    """Show all metadata of a spectrum and a small picture.
+
+    Prints conditions, provenance, revisions and events. With --why: how a stored value was computed, down to the raw file.
+    """
     import json
 
     opened = open_archive(archive, at)
@@ -94,7 +101,7 @@ def command(
 
 
 def event_line(event: dict[str, Any]) -> str:
-    """An event of a spectrum's history in words: when, what, by whom, why, and what changed."""
+    """Return an event of a spectrum's history as text: time, action, author, reason and changes."""
     import json
 
     from barospec.cli.diff import fields_line
@@ -128,7 +135,7 @@ def _why(opened: Archive, spectrum: str, name: str, *, recompute: bool, as_json:
     if again is not None:
         apart = f"by {again['difference']:.2g}, relative"
         same = (
-            "the same bits"
+            "bit for bit identical"
             if again["same_bits"]
             else f"agrees, apart {apart}"
             if again["agrees"]
@@ -143,7 +150,7 @@ def _with_unit(value: Any, unit: str) -> str:
 
 
 def picture(energy: Any, curve: Any, width: int = 72, height: int = 14) -> str:
-    """A curve in Braille dots, two by four to a character.
+    """Draw a curve in Braille dots, two by four per character.
 
     >>> print(picture([0.0, 1.0], [0.0, 1.0], width=2, height=1))
     ⣠⠞
@@ -164,7 +171,7 @@ def picture(energy: Any, curve: Any, width: int = 72, height: int = 14) -> str:
     low, high = float(y.min()), float(y.max())
     level = np.clip(((values - low) / ((high - low) or 1.0) * (rows - 1)).round().astype(int), 0, rows - 1)
     dots = np.zeros((rows, columns), dtype=bool)
-    # Each column reaches half way to its neighbors, so that a steep edge is a line and not a few dots.
+    # Each column reaches halfway to its neighbors, so that a steep edge is a line and not a few dots.
     ends = np.concatenate([level[:1], (level[:-1] + level[1:]) // 2, level[-1:]])
     for column in range(columns):
         first, last = sorted((int(ends[column]), int(ends[column + 1])))

@@ -15,29 +15,33 @@ NAME = "tag"
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(help="Letters, digits, . _ and -. Without it, the tags are listed.", show_default=False),
+        typer.Argument(
+            help="Name of the tag: letters, digits, . _ and -. Without it, the tags are listed.", show_default=False
+        ),
     ] = None,
     archive: ArchiveOption = None,
-    message: Annotated[str, typer.Option("--message", "-m", help="What it is for.", show_default=False)] = "",
+    message: Annotated[str, typer.Option("--message", "-m", help="Purpose of the tag.", show_default=False)] = "",
     at: AtOption = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove the tag; needs --yes.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Really delete.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the tag; needs --yes.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Confirm the deletion (default: nothing is deleted).")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a state of the archive a name for ever, or list the names.
+    """Give a state a permanent name, or list the names.
 
-    The newest state is named, or the one given with --at. A tag never moves, and a deleted name is never given again:
-    what was cited stays what it was. `gc` keeps everything that a tag names. Without a NAME, --at lists the tags of
-    that state and of earlier ones.
+    The tag names the newest state, or the state given with --at. A tag never moves, and a deleted name cannot be used again, so that
+    citations stay valid. `gc` keeps all tagged states. Without a name, the tags are listed; then --at limits the list to that state
+    and earlier ones.
     """
     from barospec.schemas.errors import CallError
 
     opened = open_archive(archive)
     if name is not None and delete:
         if not yes:
-            raise CallError(f"the name {name} can never be given again. Add --yes to delete it all the same.")
+            raise CallError(f"a deleted tag name cannot be used again. Add --yes to delete {name}.")
         meant = opened.untag(name, reason=message)
-        print(f"Tag {name} deleted; it named {meant}, which can still be read with --at {meant} until `barospec gc`.")
+        print(f"Tag {name} deleted. It named snapshot {meant}; --at {meant} reads it until `barospec gc` removes it.")
         return
     if delete:
         raise CallError("name the tag to delete.")

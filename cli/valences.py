@@ -15,28 +15,35 @@ NAME = "valences"
 
 def command(
     text: Annotated[
-        str, typer.Argument(help='Absorption and emission spectra of one point: "La3Ni2O7 run = ambient".')
+        str, typer.Argument(help='Query of absorption and emission spectra of one point: "La3Ni2O7 run = ambient".')
     ],
     references: Annotated[
         str,
-        typer.Option("--references", help='Spectra of known valence: "2: NiO run = ambient; 3: LaNiO3 run = ambient".'),
+        typer.Option(
+            "--references",
+            help='Reference spectra with their valence: "2: NiO run = ambient; 3: LaNiO3 run = ambient".',
+        ),
     ],
     low: Annotated[float, typer.Option("--low", help="Lower end of the window of Kβ2,5 in eV.")],
     high: Annotated[float, typer.Option("--high", help="Upper end of the window of Kβ2,5 in eV.")],
     aligned: Annotated[
-        bool, typer.Option("--aligned", help="Count positions of Kβ2,5 from each spectrum's own main line.")
+        bool, typer.Option("--aligned", help="Measure positions of Kβ2,5 relative to the main line of each spectrum.")
     ] = False,
     parameter: Annotated[
-        list[str] | None, typer.Option("--with", "-w", help="A parameter of the edge: --with fraction=0.5.")
+        list[str] | None,
+        typer.Option(
+            "--with", "-w", help="Parameter of the edge energy, such as --with fraction=0.5. Can be repeated."
+        ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """The valence twice, side by side: from the absorption edge and from the Kβ2,5 line, and whether they agree.
+    """Compare the valence from the edge and from Kβ2,5.
 
-    Neither corrects the other: both are linear scales between the same two compounds.
+    Prints both valences, their difference and its significance. Both are linear scales between the same two reference compounds;
+    neither corrects the other. Nothing in the archive changes.
     """
     from barospec.catalogs.series.valences import two_estimates
 
@@ -71,7 +78,7 @@ def command(
     else:
         table(columns, lines)
         print(
-            f"\nedge less Kβ2,5: {compared.difference:.3f} +- {compared.sigma:.3f} "
+            f"\nedge minus Kβ2,5: {compared.difference:.3f} +- {compared.sigma:.3f} "
             f"(windows of normalization included), p = {compared.p_value:.2g}"
         )
     for said in found.notes:

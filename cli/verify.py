@@ -10,6 +10,7 @@ import typer
 
 from barospec.cli._options import ArchiveOption, AtOption, JsonOption, open_archive
 from barospec.cli._output import note, progress, write_object
+from barospec.schemas.values import counted
 
 NAME = "verify"
 
@@ -18,25 +19,27 @@ def command(
     path: Annotated[
         str | None,
         typer.Argument(
-            help="An archive or a bundle (folder or zip). Default: the archive, as --archive.", show_default=False
+            help="Archive or bundle (folder or zip) to verify. Default: the archive of --archive.", show_default=False
         ),
     ] = None,
     archive: ArchiveOption = None,
     at: AtOption = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Of an archive, read every snapshot, not only the newest and tagged.")
+        bool,
+        typer.Option("--history", help="For an archive: read every snapshot, not only the newest and the tagged ones."),
     ] = False,
     seal: Annotated[
-        bool, typer.Option("--seal", help="First record digests of an archive's metadata files that have none.")
+        bool, typer.Option("--seal", help="For an archive: first record checksums of metadata files that have none.")
     ] = False,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Of a bundle, compute every derived value again, and compare.")
+        bool, typer.Option("--recompute", help="For a bundle: compute every derived value again and compare.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that everything is what was written: every byte, every spectrum, every record, every row of the index.
+    """Verify every byte and record of an archive or bundle.
 
-    Says what is wrong and where, and changes nothing; nothing in a bundle is executed. Exit code 1 when anything is wrong.
+    Checks the bytes of all files, every spectrum, every record and every row of the index. Prints each fault with its location. Nothing changes (except with --seal), and no code of a bundle is executed. Exit code 1 if
+    anything is wrong.
     """
     whole = (
         _bundle(path, recompute, as_json)
@@ -55,7 +58,7 @@ def _is_bundle(path: str) -> bool:
 def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_json: bool) -> bool:
     opened = open_archive(place, at)
     if seal:
-        note(f"{opened.seal()} snapshots sealed.")
+        note(f"checksums recorded for {counted(opened.seal(), 'snapshots')}.")
     began = time.monotonic()
     with progress("verify") as tell:
         report = opened.verify(history=history, progress=tell)
@@ -70,9 +73,9 @@ def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_js
             print(f"{fault.where}: {fault.what}")
         for todo in dict.fromkeys(fault.todo for fault in report.faults):
             print(f"-> {todo}")
-        told = ", ".join(f"{number} {what}" for what, number in report.checked.items() if what != "bytes of chunks")
+        told = ", ".join(counted(number, what) for what, number in report.checked.items() if what != "bytes of chunks")
         size = report.checked.get("bytes of chunks", 0) / 1e6
-        verdict = "Nothing is wrong" if report.ok else f"{len(report.faults)} faults"
+        verdict = "No faults" if report.ok else counted(len(report.faults), "faults")
         print(f"{verdict}: {told}; {size:.1f} MB of chunks in {seconds:.1f} s.")
     for message in report.notes:
         note(message)
@@ -107,7 +110,8 @@ def _bundle(path: str, recompute: bool, as_json: bool) -> bool:
         print(f"WRONG  {problem}")
     for said in found.notes:
         note(said)
-    state = "is whole" if found.ok else f"is not whole: {len(found.problems)} things are wrong"
-    more = f" and {found.inputs} inputs" if found.inputs else ""
-    print(f"{path} {state}; {found.files} files, {found.spectra} spectra{more} (bundle {found.identifier}).")
+    state = "is undamaged" if found.ok else f"is damaged: {counted(len(found.problems), 'problems')}"
+    more = f" and {counted(found.inputs, 'inputs')}" if found.inputs else ""
+    held = f"{counted(found.files, 'files')}, {counted(found.spectra, 'spectra')}{more}"
+    print(f"{path} {state}; {held} (bundle {found.identifier}).")
     return found.ok

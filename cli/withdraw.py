@@ -16,9 +16,10 @@ def command(
     yes: YesOption = False,
     as_json: JsonReport = False,
 ) -> None:
-    """Withdraw a spectrum, or all that a query finds: queries leave it out and count it, until `barospec restore ID`.
+    """Withdraw spectra, so that queries exclude them.
 
-    Nothing is deleted; earlier snapshots are what they were. To delete data for good, see `barospec purge`.
+    Queries still count them. Nothing is deleted, and earlier snapshots do not change. `barospec restore ID` reinstates a spectrum. To delete spectra permanently,
+    use `barospec purge`.
     """
     opened = open_archive(archive)
     if not (dry_run or yes or opened.is_spectrum(what)):

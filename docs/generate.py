@@ -1,6 +1,6 @@
-"""Write the pages that follow from the code: fields, operators, and the run sheet's schema.
+"""Write the pages generated from the code: fields, operators, and the schema of the run sheet.
 
-``make docs`` runs it; tests fail when a page is not current.
+``make docs`` runs it; tests fail if a page is not current.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ HERE = Path(__file__).parent
 
 
 def fields() -> str:
-    """The vocabulary as a page."""
+    """Return the page of the vocabulary."""
     lines = [
         "# Fields",
         "",
-        "Made from `schemas/vocabulary.py` by `make docs`. Units of the same dimension convert everywhere.",
+        "Generated from `schemas/vocabulary.py` by `make docs`. Units of the same dimension are converted everywhere.",
         "",
     ]
     for level in ("sample", "run", "spectrum", "structure", "bond", "literature"):
@@ -31,16 +31,14 @@ def fields() -> str:
             if term.level == level:
                 allowed = f" One of: {', '.join(term.allowed)}." if term.allowed else ""
                 also = f" Also: {', '.join(term.aliases)}." if term.aliases else ""
-                applies = "".join(
-                    f" Only where {key} is {' or '.join(values)}." for key, values in term.applies.items()
-                )
-                private = " Left out of what is shared." if term.private else ""
+                applies = "".join(f" Only if {key} is {' or '.join(values)}." for key, values in term.applies.items())
+                private = " Excluded from bundles and exports." if term.private else ""
                 meaning = f"{term.meaning}{allowed}{also}{applies}{private}"
                 lines.append(f"| `{term.name}` | {term.unit} | {term.kind} | {term.need} | {meaning} |")
         lines.append("")
     lines += ["## Units", "", "| unit | dimension | also |", "|---|---|---|"]
     lines += [f"| {unit.symbol} | {unit.dimension} | {', '.join(filter(None, unit.aliases))} |" for unit in UNITS]
-    lines += ["", "## Signals", "", "| signal | formed as |", "|---|---|"]
+    lines += ["", "## Signals", "", "| signal | formula |", "|---|---|"]
     lines += [f"| {name} | {formula} |" for name, formula in SIGNALS.items()]
     return "\n".join(lines) + "\n"
 
@@ -48,29 +46,29 @@ def fields() -> str:
 UNCERTAINTIES = [
     "## Uncertainties",
     "",
-    "Every `..._sigma` is one standard deviation, and its attribute `uncertainty` says of what. With any chain one chooses how it is found:",
+    "Every `..._sigma` is one standard deviation; its attribute `uncertainty` describes it. For any chain you choose the method:",
     "",
-    "| `--with uncertainty=` | sigma | with the reference's noise |",
+    "| `--with uncertainty=` | sigma | includes the noise of the reference |",
     "|---|---|---|",
-    "| `propagated` (default) | by formula, from noise found in each curve, through the fits of the normalization | yes |",
-    "| `bootstrap` | scatter over repetitions of the whole chain with such noise, references included (`replicas=64`) | yes |",
-    "| `counting` | the same with the counting noise of emission recorded in counts | yes |",
+    "| `propagated` (default) | by formula, from the noise of each curve, propagated through the fits of the normalization | yes |",
+    "| `bootstrap` | scatter over repetitions of the whole chain with simulated noise, references included (`replicas=64`) | yes |",
+    "| `counting` | the same, with the counting noise of emission spectra recorded in counts | yes |",
     f"| `repeats` | {MEANING['repeats']} | no |",
     f"| `pooled_repeats` | {MEANING['pooled_repeats']} | no |",
     "",
-    f"Sigmas from repeats: spectra of one run, sample and route within {TOLERANCES['pressure']:g} GPa and "
-    f"{TOLERANCES['temperature']:g} K that are walked one after the other are repeats of a point, as for `barospec merge`; the "
-    f"coordinate `repeats` counts them. {OF_ONE}. Ask for `scans` where repeats have been merged.",
+    f"Sigmas from repeats: spectra of one run, sample and P-T path within {TOLERANCES['pressure']:g} GPa and "
+    f"{TOLERANCES['temperature']:g} K that follow each other are repeats of a point, as for `barospec merge`; the "
+    f"coordinate `repeats` counts them. {OF_ONE}. If repeats have been merged, write `scans` in the query.",
     "",
 ]
 
 
 def operators() -> str:
-    """The operators as a page."""
+    """Return the page of the operators."""
     lines = [
         "# Operators",
         "",
-        "Made from `archive/operators/registry.py` by `make docs`. `barospec operators NAME` prints the same.",
+        "Generated from `archive/operators/registry.py` by `make docs`. `barospec operators NAME` prints the same.",
         "",
         *UNCERTAINTIES,
     ]
@@ -106,7 +104,7 @@ def operators() -> str:
 
 
 def pictures(folder: Path) -> None:
-    """A picture of every operator, on made-up curves."""
+    """Draw a picture of every operator on example curves."""
     from barospec.catalogs.plots.operators import draw
 
     folder.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
-"""Pages whose commands can be run again: after ``$ barospec ...`` stands what the command prints.
+"""Run the commands of la3ni2o7.md again and write their outputs.
 
-``python docs/replay.py ARCHIVE`` runs the commands of la3ni2o7.md on the sample archive and writes what they print now.
+``python docs/replay.py ARCHIVE`` runs each ``$ barospec ...`` on the sample archive; its output follows the command on the page.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ BLOCK = re.compile(r"```console\n\$ (?P<command>.*?[^\\])\n(?P<output>.*?)```\n"
 
 
 def words(command: str) -> list[str]:
-    """The words behind ``barospec`` of a command that may go over several lines."""
+    """Return the arguments of a ``barospec`` command, which can have several lines."""
     found = shlex.split(command.replace("\\\n", " "))
     assert found[0] == "barospec", command
     return found[1:]
 
 
 def run(command: str) -> str:
-    """What a command prints on stdout."""
+    """Return the stdout of a command."""
     from typer.testing import CliRunner
 
     from barospec.cli.main import app
@@ -35,7 +35,7 @@ def run(command: str) -> str:
 
 
 def main() -> None:
-    """Write the page with what its commands print now."""
+    """Write the page with the current outputs of its commands."""
     os.environ["BAROSPEC_ARCHIVE"] = sys.argv[1]
     text = PAGE.read_text("utf-8")
     made = BLOCK.sub(lambda m: f"```console\n$ {m['command']}\n{run(m['command'])}```\n", text)

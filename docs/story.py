@@ -1,8 +1,8 @@
-"""Run the commands of a page and put what they print below them: ``python docs/story.py docs/derived.md``.
+"""Run the commands of a page and write their outputs below them: ``python docs/story.py docs/derived.md``.
 
-A block of ``console`` begins each command with ``$``; all of them run in one process, one after the other, on a copy of the sample
-archive. A block of ``python`` runs too, and what it prints stands in the ``text`` block behind it. A test asserts that a page says
-what the program says.
+In a ``console`` block each command begins with ``$``; all commands run in one process, in order, on a copy of the sample
+archive. A ``python`` block runs too; its output is in the following ``text`` block. A test compares the page with the current
+outputs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 
 BLOCK = re.compile(r"```console\n(?P<console>.*?)```|```python\n(?P<python>.*?)```\n\n```text\n(?P<text>.*?)```", re.S)
 ACTOR = "ada"
-PROGRESS = re.compile(r"[a-z]+ing: \d+ of \d+ .*")  # shown where it takes long
+PROGRESS = re.compile(r"[a-z]+ing: \d+ of \d+ .*")  # printed by long commands only
 
 
 def told(page: str, archive: Path) -> str:
-    """The page with what its commands print now.
+    """Return the page with the current outputs of its commands.
 
     Parameters
     ----------
     page : str
         Markdown.
     archive : path
-        An archive with the sample data, which the commands change.
+        An archive with the sample data; the commands change it.
     """
     before = {name: os.environ.get(name) for name in ("BAROSPEC_ARCHIVE", "BAROSPEC_ACTOR", "CI")}
     os.environ.update({"BAROSPEC_ARCHIVE": str(archive), "BAROSPEC_ACTOR": ACTOR, "CI": "1"})
@@ -60,7 +60,7 @@ def _command(command: str) -> str:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
             app(words[1:], standalone_mode=False)
-        except Exception as error:  # an error is part of the story
+        except Exception as error:  # an error is an output too
             out.write(f"barospec: {error}\n")
     lines = (line.rstrip() for line in out.getvalue().splitlines())
     return "\n".join(line for line in lines if not PROGRESS.fullmatch(line)) + "\n"
@@ -75,7 +75,7 @@ VOLATILE = (
 
 
 def stable(page: str) -> str:
-    """A page without what differs from day to day and from machine to machine: times, snapshots, versions, last digits."""
+    """Return a page without values that depend on time or machine: times, snapshots, versions, last digits."""
     for pattern, plain in VOLATILE:
         page = pattern.sub(plain, page)
     return re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.4g}", page)

@@ -1,4 +1,4 @@
-"""The sample archive's raw files, and the code that made them."""
+"""Raw files of the sample archive, and the code that generates them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHEETS = (
 
 
 def sheets() -> list[Path]:
-    """The run sheets of the sample archive, in the order of ingest.
+    """Return the run sheets of the sample archive, in the order of ingest.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Make the raw files of the sample archive: ``python -m barospec.sample_data.generate [DIR]``.
+"""Generate the raw files of the sample archive: ``python -m barospec.sample_data.generate [DIR]``.
 
-Everything follows from ``truth.yaml``: the same truth gives the same files. Without DIR the files that belong
-to this package are written anew; with it, a complete copy of the raw folder is made there.
+All files follow from ``truth.yaml``: the same truth gives the same files. Without DIR the files of this package
+are rewritten; with DIR a complete copy of the raw folder is written there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from barospec.sample_data.truth import (
 from barospec.sample_data.writers import RawScan, write_bliss, write_columns, write_table, write_xdi
 from barospec.schemas.errors import InvalidData
 
-# Written by people, not by this program: run sheets, structures, and the FEFF10 results with their inputs.
+# Not generated: run sheets, structures, and the FEFF10 results with their inputs.
 BY_HAND = ("*.yaml", "models/*.yaml", "models/README.md", "structures/*.cif", "feff/*/feff.inp", "feff/*/xmu.dat")
 
 # Kind of spectrum, beamline and material of each run.
@@ -49,7 +49,7 @@ EDGES = {"ni_k": "Ni K", "la_l3": "La L3", "ni_kb": "Ni K"}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One scan of a route: step and repeat (from 1), conditions, and the pressure that shapes its curve."""
+    """One scan of a P-T path: step and repeat (from 1), conditions, and the pressure that determines its curve."""
 
     step: int
     repeat: int
@@ -61,7 +61,7 @@ class Point:
 
 
 def route(truth: dict[str, Any], run: str) -> list[Point]:
-    """The scans of a run in the order of its route.
+    """Return the scans of a run in the order of its P-T path.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def route(truth: dict[str, Any], run: str) -> list[Point]:
     held = truth["edge_shift"]["cooling"].get(run)
     points = []
     for step, (repeats, pressure, temperature, direction, method) in enumerate(truth["routes"][run]["points"], start=1):
-        # While a run cools nothing changes, although its pressure drifts.
+        # While a run cools the curve does not change, although the pressure drifts.
         shape = held if direction == "cooling" else pressure
         points += [
             Point(step, repeat, pressure, shape, temperature, direction, method) for repeat in range(1, repeats + 1)
@@ -91,7 +91,7 @@ def route(truth: dict[str, Any], run: str) -> list[Point]:
 
 
 def generator(truth: dict[str, Any], label: str) -> np.random.Generator:
-    """A random number generator of its own for each scan, so that adding one changes no other.
+    """Return a separate random number generator for each scan, so that adding one changes no other.
 
     >>> bool(generator({"seed": 1}, "a").random() == generator({"seed": 1}, "a").random())
     True
@@ -100,7 +100,7 @@ def generator(truth: dict[str, Any], label: str) -> np.random.Generator:
 
 
 def absorbance(truth: dict[str, Any], kind: str, material: str, pressure: float, run: str, energy: Array) -> Array:
-    """Noise-free absorbance of sample and anvils: edge step times the normalized edge, on a line.
+    """Return the noise-free absorbance of sample and anvils: edge step times the normalized edge, on a line.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def absorbance(truth: dict[str, Any], kind: str, material: str, pressure: float,
     pressure : float
         In GPa.
     run : str
-        Chooses edge step and background.
+        Determines edge step and background.
     energy : ndarray, shape (n,)
         In eV.
 
@@ -134,7 +134,7 @@ def absorbance(truth: dict[str, Any], kind: str, material: str, pressure: float,
 def _counts(
     truth: dict[str, Any], beamline: str, mu: Array, energy: Array, rng: np.random.Generator, *, foil: bool
 ) -> dict[str, Array]:
-    """Counts before and behind the sample, and behind the foil where there is one."""
+    """Return counts before and behind the sample, and behind the foil if there is one."""
     counting = truth["counting"]
     i0 = counting["i0"][beamline] * np.exp(-counting["i0_decay_per_point"] * np.arange(energy.size))
     behind = {"i0": i0, "itrans": i0 * np.exp(-mu)}
@@ -146,7 +146,7 @@ def _counts(
 
 
 class _Clock:
-    """The next scan's date; only the order means something."""
+    """Dates of successive scans; only their order has a meaning."""
 
     def __init__(self, truth: dict[str, Any]) -> None:
         self.now = datetime.fromisoformat(truth["first_scan"])
@@ -186,13 +186,13 @@ def _scan(
 
 
 def _row(truth: dict[str, Any], point: Point) -> list[str | float]:
-    """Conditions of a point as the scan table holds them; `_HEADER` names the columns."""
+    """Return the conditions of a point as a row of the scan table; `_HEADER` names the columns."""
     sigma = truth["pressure_sigma"]
     spread = round(sigma["constant"] + sigma["relative"] * point.pressure, 2)
     if point.temperature is None:
         raise InvalidData(
-            f"truth.yaml: routes: step {point.step} has no temperature, which a scan table wants. "
-            "Give one in K, or leave the run without a table as run-1 is."
+            f"truth.yaml: routes: step {point.step} has no temperature, which a scan table needs. "
+            "Give one in K, or use no table for the run, as for run-1."
         )
     warm = point.temperature >= 300
     t_sigma = truth["temperature_sigma"]["value"] * (2 if warm else 1)
@@ -215,7 +215,7 @@ def _write_run(truth: dict[str, Any], run: str, folder: Path, clock: _Clock) -> 
     points = route(truth, run)
     scans = [_scan(truth, run, kind, beamline, material, point, clock.tick()) for point in points]
     if run in ("run-2", "run-3"):
-        # In run-3 one reference channel lost its last point, as happens when a trigger is missed.
+        # In run-3 one reference channel has no last point, as after a missed trigger.
         write_bliss(folder / run / f"{run}_SYNTHETIC.h5", scans, short_reference=4 if run == "run-3" else None)
         rows = [[f"{i}.1", *_row(truth, point)] for i, point in enumerate(points, start=1)]
         suffix = "xlsx" if run == "run-3" else "csv"
@@ -232,7 +232,7 @@ def _write_run(truth: dict[str, Any], run: str, folder: Path, clock: _Clock) -> 
             write_columns(folder / name, scan, ["Ebragg", "I0", "I1"], unit="keV")
         else:
             write_columns(folder / name, scan, ["energy_eV", "I0", "I1"])
-    if run not in ("run-1", "run-4"):  # their pressures are not known, see the truth file
+    if run not in ("run-1", "run-4"):  # their pressures are unknown, see the truth file
         rows = [[name, *_row(truth, point)] for name, point in zip(names, points, strict=True)]
         write_table(folder / f"{run}-scans.csv", ["file", *_HEADER], rows)
 
@@ -265,8 +265,8 @@ def generate(folder: Path = RAW) -> list[Path]:
     Parameters
     ----------
     folder : Path
-        Where to; anything but the package's own raw folder also gets copies of the run sheets, structures and
-        FEFF10 results, and so is complete.
+        Output folder; a folder other than the raw folder of the package also gets copies of the run sheets,
+        structures and FEFF10 results, so that it is complete.
 
     Returns
     -------
@@ -296,7 +296,7 @@ def _by_hand() -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Command line: an optional folder.
+    """Run the command line: an optional folder.
 
     >>> main(["a", "b"])
     usage: python -m barospec.sample_data.generate [DIR]

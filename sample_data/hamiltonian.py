@@ -1,4 +1,4 @@
-"""A SYNTHETIC tight-binding Hamiltonian of a trilayer, as wannier90 writes its ``_hr.dat``."""
+"""SYNTHETIC tight-binding Hamiltonian of a trilayer in the format of wannier90 ``_hr.dat``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CELLS: tuple[Vector, ...] = ((0, -1, 0), (-1, 0, 0), (0, 0, 0), (1, 0, 0), (0, 
 
 
 def trilayer_hamiltonian(truth: dict[str, Any]) -> dict[Vector, NDArray[np.float64]]:
-    """Matrix elements <0 m|H|R n> of one Ni-O trilayer with one Ni in a layer, without spin.
+    """Return matrix elements <0 m|H|R n> of one Ni-O trilayer with one Ni in a layer, without spin.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def trilayer_hamiltonian(truth: dict[str, Any]) -> dict[Vector, NDArray[np.float
             level = numbers["level"][orbital[0]][where]
             h[0, 0, 0][place[layer, orbital], place[layer, orbital]] = level
         for p, sign, back in (("px", 1.0, (-1, 0, 0)), ("py", -1.0, (0, -1, 0))):
-            # The O lies half a cell further along x or y: its lobe turns the sign towards the Ni on the other side.
+            # The O is half a cell further along x or y: its lobe has the opposite sign towards the Ni on the other side.
             for cell, lobe in (((0, 0, 0), 1.0), (back, -1.0)):
                 hop((layer, "X"), (layer, p), cell, sign * lobe * numbers["t_par_pX"][where])
                 # Slater and Koster: 3z2-r2 has 1/sqrt(3) of the overlap of x2-y2 with a p in the plane.
@@ -68,7 +68,7 @@ def trilayer_hamiltonian(truth: dict[str, Any]) -> dict[Vector, NDArray[np.float
 
 
 def hamiltonian_text(truth: dict[str, Any]) -> str:
-    """The Hamiltonian as the text of a ``_hr.dat``, whose first line says SYNTHETIC.
+    """Return the Hamiltonian as the text of a ``_hr.dat``, marked SYNTHETIC in its first line.
 
     >>> from barospec.sample_data.truth import load_truth
     >>> hamiltonian_text(load_truth()).splitlines()[1:4]

@@ -1,7 +1,7 @@
 """Spectral shapes of the sample archive: pure functions, no files, no randomness.
 
 An absorption edge is a rounded step with a pre-edge peak, a white line and EXAFS; an emission spectrum is a
-sum of lines. They imitate what such spectra look like; they are not a calculation of anything.
+sum of lines. They imitate the shape of such spectra; they are not a calculation.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Shell:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A normalized absorption edge whose crossing of `fraction` lies exactly at `energy`.
+    """A normalized absorption edge whose crossing of `fraction` is exactly at `energy`.
 
     Parameters
     ----------
     energy : float
-        Where the normalized curve first reaches `fraction` (eV).
+        Energy at which the normalized curve first reaches `fraction` (eV).
     fraction : float
         0.8 is the paper's definition of the edge energy.
     step_fwhm, step_lorentzian : float
@@ -67,7 +67,7 @@ class Edge:
     degree : int
         Degree of that polynomial.
     post_edge : float
-        Where that fit begins, in eV above `energy`: 25 eV above the steepest point is usual.
+        Start of that fit, in eV above `energy`: 25 eV above the inflection point is usual.
     """
 
     energy: float
@@ -85,14 +85,14 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """An emission spectrum: lines on a constant background, the highest point of the curve being 1."""
+    """An emission spectrum: lines on a constant background, scaled to a maximum of 1."""
 
     lines: tuple[Peak, ...]
     background: float
 
 
 def pseudo_voigt(energy: Array, peak: Peak) -> Array:
-    """A peak of the given height, the sum of a Gaussian and a Lorentzian of one width.
+    """Return a peak of the given height, the sum of a Gaussian and a Lorentzian of one width.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def pseudo_voigt(energy: Array, peak: Peak) -> Array:
 
 
 def smooth_step(energy: Array, low: float, high: float) -> Array:
-    """0 up to `low`, 1 from `high` on (eV), with continuous first derivative between.
+    """Return 0 up to `low`, 1 from `high` on (eV), with continuous first derivative in between.
 
     >>> smooth_step(np.array([0.0, 1.0, 2.0]), 0.0, 2.0).tolist()
     [0.0, 0.5, 1.0]
@@ -126,14 +126,14 @@ def smooth_step(energy: Array, low: float, high: float) -> Array:
 
 
 def exafs(energy: Array, origin: float, shells: Sequence[Shell], contraction: float = 1.0) -> Array:
-    """Sum of waves A sin(2kR + φ + φ'k) exp(-2σ²k²) / (kR²), faded in above the near-edge region.
+    """Return the sum of waves A sin(2kR + φ + φ'k) exp(-2σ²k²) / (kR²), faded in above the near-edge region.
 
     Parameters
     ----------
     energy : ndarray, shape (n,)
         In eV.
     origin : float
-        Where k is zero (eV).
+        Energy of k = 0 (eV).
     shells : sequence of Shell
     contraction : float
         R/R0, applied to all distances.
@@ -148,7 +148,7 @@ def exafs(energy: Array, origin: float, shells: Sequence[Shell], contraction: fl
     >>> exafs(np.array([0.0, 5.0]), 0.0, [Shell(2.0, 1.0, 0.0, 0.0, 0.005)]).any().item()
     False
     """
-    # Below 1 Å⁻¹ the waves are faded out anyway; the floor only keeps 1/k finite there.
+    # Below 1 Å⁻¹ the waves are faded out; the lower bound only keeps 1/k finite there.
     k = np.sqrt(K2_PER_EV * np.maximum(energy - origin, 1.0 / K2_PER_EV))
     chi = np.zeros_like(energy)
     for shell in shells:
@@ -164,7 +164,7 @@ def _unbalanced(energy: Array, edge: Edge, origin: float) -> Array:
     step += edge.step_lorentzian * (0.5 + np.arctan(2.0 * x / edge.step_fwhm) / np.pi)
     curve = np.asarray(step, dtype=np.float64)
     for peak in edge.moving:
-        # Only what lies above the step is a scattering resonance and follows the bond length.
+        # Only the part above the step is a scattering resonance and follows the bond length.
         position = peak.position / edge.contraction**2 if peak.position > 0 else peak.position
         curve += pseudo_voigt(x, Peak(peak.height, position, peak.fwhm, peak.lorentzian))
     for peak in edge.fixed:
@@ -173,9 +173,9 @@ def _unbalanced(energy: Array, edge: Edge, origin: float) -> Array:
 
 
 def _with_origin(energy: Array, edge: Edge, origin: float) -> Array:
-    """The curve for a given middle of the step, such that a post-edge fit finds the edge jump to be 1.
+    """Return the curve for a given middle of the step, such that a post-edge fit gives an edge jump of 1.
 
-    Left alone, EXAFS and peak tails have a mean and a slope over any window, and the declared edge energy
+    Without this correction, EXAFS and peak tails have a mean and a slope over any window, and the declared edge energy
     would belong to a jump that no normalization can find.
     """
     points = np.asarray(edge.measured, dtype=np.float64)
@@ -187,7 +187,7 @@ def _with_origin(energy: Array, edge: Edge, origin: float) -> Array:
 
 
 def crossing(energy: Array, norm: Array, fraction: float = 0.8) -> float:
-    """First energy at which a normalized curve reaches `fraction` from below, by linear interpolation.
+    """Return the first energy at which a normalized curve reaches `fraction` from below, by linear interpolation.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def crossing(energy: Array, norm: Array, fraction: float = 0.8) -> float:
     Returns
     -------
     float
-        In eV; NaN when the curve never reaches it.
+        In eV; NaN if the curve never reaches it.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def crossing(energy: Array, norm: Array, fraction: float = 0.8) -> float:
 
 @lru_cache(maxsize=256)
 def edge_origin(edge: Edge) -> float:
-    """The middle of the step (eV) that puts the crossing of ``edge.fraction`` at ``edge.energy``.
+    """Return the middle of the step (eV) that puts the crossing of ``edge.fraction`` at ``edge.energy``.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def edge_origin(edge: Edge) -> float:
 
 
 def normalized(energy: Array, edge: Edge) -> Array:
-    """The noise-free normalized absorption of an edge.
+    """Return the noise-free normalized absorption of an edge.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def normalized(energy: Array, edge: Edge) -> Array:
 
 
 def emission(energy: Array, spectrum: Emission) -> Array:
-    """The noise-free emission spectrum, its maximum scaled to 1.
+    """Return the noise-free emission spectrum, scaled to a maximum of 1.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def emission(energy: Array, spectrum: Emission) -> Array:
 
 
 def murnaghan_length(pressure: float, bulk_modulus: float, derivative: float) -> float:
-    """Length relative to that at zero pressure, by Murnaghan's equation of state.
+    """Return the length relative to zero pressure, by Murnaghan's equation of state.
 
     Parameters
     ----------

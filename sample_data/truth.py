@@ -1,4 +1,4 @@
-"""From the truth file to noise-free curves: which shape belongs to which sample, pressure and run."""
+"""Noise-free curves from the truth file: the shape for each sample, pressure and run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRUTH_FILE = Path(__file__).parent / "truth.yaml"
 
 
 def load_truth(path: Path = TRUTH_FILE) -> dict[str, Any]:
-    """The generator's parameters as nested mappings, in the units that the file states.
+    """Load the parameters of the generator as nested mappings, in the units of the file.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def load_truth(path: Path = TRUTH_FILE) -> dict[str, Any]:
 
 
 def grid(truth: dict[str, Any], name: str) -> Array:
-    """The nominal energy grid `name` (``ni_k``, ``la_l3``, ``ni_kb``) in eV, ascending.
+    """Return the nominal energy grid `name` (``ni_k``, ``la_l3``, ``ni_kb``) in eV, ascending.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def grid(truth: dict[str, Any], name: str) -> Array:
 
 
 def edge_shift(truth: dict[str, Any], material: str, pressure: float) -> float:
-    """Shift of the Ni K edge energy against ambient pressure.
+    """Return the shift of the Ni K edge energy relative to ambient pressure.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def edge_shift(truth: dict[str, Any], material: str, pressure: float) -> float:
 
 
 def bond_length(truth: dict[str, Any], material: str, pressure: float) -> float:
-    """Mean Ni-O distance in Å at a pressure in GPa, in line with the edge shift.
+    """Return the mean Ni-O distance in Å at a pressure in GPa, consistent with the edge shift.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def _peaks(rows: list[list[float]]) -> tuple[Peak, ...]:
 
 
 def ni_k_edge(truth: dict[str, Any], material: str, pressure: float) -> Edge:
-    """The Ni K edge of a material at a pressure in GPa.
+    """Return the Ni K edge of a material at a pressure in GPa.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def ni_k_edge(truth: dict[str, Any], material: str, pressure: float) -> Edge:
 
 
 def ni_foil_edge(truth: dict[str, Any]) -> Edge:
-    """The Ni K edge of the reference foil.
+    """Return the Ni K edge of the reference foil.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def ni_foil_edge(truth: dict[str, Any]) -> Edge:
 
 
 def la_l3_edge(truth: dict[str, Any], pressure: float) -> Edge:
-    """The La L3 edge of La3Ni2O7 at a pressure in GPa.
+    """Return the La L3 edge of La3Ni2O7 at a pressure in GPa.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def la_l3_edge(truth: dict[str, Any], pressure: float) -> Edge:
         degree=1,
     )
     target = _highest(ambient) * (1.0 + change("white_line"))
-    # The step itself moves down, so the resonance is placed against that.
+    # The step itself moves down, so the resonance is placed relative to it.
     moved = replace(resonance, position=resonance.position + change("resonance") - change("shift"))
 
     def with_white_line(height: float) -> Edge:
@@ -186,7 +186,7 @@ def _highest(edge: Edge) -> float:
 
 
 def ni_kb_emission(truth: dict[str, Any], material: str, pressure: float) -> Emission:
-    """The Ni Kβ emission of a material at a pressure in GPa.
+    """Return the Ni Kβ emission of a material at a pressure in GPa.
 
     Examples
     --------

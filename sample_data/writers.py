@@ -1,6 +1,6 @@
-"""Raw files in the formats that beamlines write, byte for byte the same each time.
+"""Writers of raw files in beamline formats, with identical bytes each time.
 
-Numbers are written with as many digits as the counters have; nothing in a file depends on the clock.
+Numbers have the digits of the counters; nothing in a file depends on the clock.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SYNTHETIC = "SYNTHETIC: made by barospec.sample_data.generate, not measured"
 
 @dataclass(frozen=True, slots=True)
 class RawScan:
-    """One sweep to be written.
+    """One scan to write.
 
     Parameters
     ----------
     energy : ndarray, shape (n,)
         In eV.
     channels : mapping of str to ndarray, each shape (n,)
-        By the vocabulary's names.
+        With the names of the vocabulary.
     sample, formula, beamline, edge : str
         `edge` as in "Ni K".
     temperature : float, optional
@@ -64,7 +64,7 @@ def _table(columns: Sequence[Array], digits: Sequence[int]) -> str:
 
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Bytes, because text mode writes other line ends on other systems.
+    # Bytes, because text mode writes different line ends on different systems.
     path.write_bytes(text.encode("utf-8"))
 
 
@@ -121,9 +121,9 @@ def write_columns(path: Path, scan: RawScan, labels: Sequence[str], *, unit: str
     path : Path
     scan : RawScan
     labels : sequence of str
-        One for the energy and one for each channel, in the order of ``scan.channels``.
+        One for the energy and one per channel, in the order of ``scan.channels``.
     unit : {"eV", "keV"}
-        Of the energy column.
+        Unit of the energy column.
     """
     header = [
         SYNTHETIC,
@@ -141,11 +141,11 @@ def write_columns(path: Path, scan: RawScan, labels: Sequence[str], *, unit: str
 
 
 def write_bliss(path: Path, scans: Sequence[RawScan], *, short_reference: int | None = None) -> None:
-    """Write scans as one HDF5 file in the manner of ESRF BLISS.
+    """Write scans as one HDF5 file like ESRF BLISS.
 
-    Scan n has fast channels in ``n.1`` and slow ones, with fewer points, in ``n.2``. Energies are in keV and
-    say no unit; some positioners are NaN or the bytes ``ERR``; differences of encoder readings have one point
-    less; ``default`` names an entry that is not there. All of this occurs in real files.
+    Scan n has fast channels in ``n.1`` and slow ones, with fewer points, in ``n.2``. Energies are in keV
+    without a unit; some positioners are NaN or the bytes ``ERR``; differences of encoder readings have one point
+    less; ``default`` names an entry that does not exist. All of this occurs in real files.
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def write_bliss(path: Path, scans: Sequence[RawScan], *, short_reference: int | 
     scans : sequence of RawScan
         With channels ``i0``, ``itrans`` and ``irefer``.
     short_reference : int, optional
-        Index of a scan whose reference channel lost its last point.
+        Index of a scan whose reference channel has no last point.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Old layout on purpose: it is the same in every HDF5 version and holds no time of its own.
+    # Old layout on purpose: it is the same in every HDF5 version and stores no time.
     with h5py.File(path, "w", libver=("earliest", "v110")) as file:
         file.attrs["NX_class"] = "NXroot"
         file.attrs["creator"] = "Bliss (simulated)"
@@ -202,7 +202,7 @@ def _counter(
     kind: str = "NXdetector",
     **attributes: str,
 ) -> None:
-    """A counter or a moved axis under ``instrument``, linked from ``measurement``."""
+    """Write a counter or a moved axis to ``instrument``, linked from ``measurement``."""
     data = "value" if kind == "NXpositioner" else "data"
     group = entry["instrument"].create_group(name)
     group.attrs["NX_class"] = kind
@@ -272,7 +272,7 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str |
 
 
 def _without_clock(xlsx: bytes) -> bytes:
-    """The same workbook with all dates set to 2000-01-01 and nothing compressed."""
+    """Return the same workbook with all dates set to 2000-01-01, uncompressed."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(xlsx)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
         for name in sorted(source.namelist()):

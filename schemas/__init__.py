@@ -1,1 +1,1 @@
-"""What data mean: vocabulary, units, records, errors. Imports nothing of ours."""
+"""Meaning of the data: vocabulary, units, records, errors. Imports no other package of barospec."""

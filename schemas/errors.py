@@ -1,7 +1,7 @@
-"""Every error the product raises on purpose, grouped by what a caller does next.
+"""Errors that barospec raises on purpose, grouped by what a caller does next.
 
-The message says where, what came, what was expected and what to do. ``exit_code`` is the one that the
-command line returns: 1 when the data or the archive refuse, 2 when the call itself is wrong.
+A message has the place, what was found, what was expected and what to do. ``exit_code`` is the one that the
+command line returns: 1 when the data or the archive are the reason, 2 when the call itself is wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 class BarospecError(Exception):
-    """Base of all errors that are raised on purpose; print the message, no traceback is needed."""
+    """Base of all errors that are raised on purpose; print the message without a traceback."""
 
     exit_code = 1
 
@@ -20,45 +20,45 @@ class BarospecError(Exception):
 
 
 class NotFound(BarospecError, KeyError):
-    """The thing asked for is not there: archive, spectrum, tag, snapshot, operator, field."""
+    """An archive, spectrum, tag, snapshot, operator or field that does not exist."""
 
-    # KeyError prints the repr of its argument; a message for people is wanted instead.
+    # KeyError prints the repr of its argument; print the message instead.
     def __str__(self) -> str:
         return "\n".join([str(self.args[0]) if self.args else "", *getattr(self, "__notes__", [])])
 
 
 class InvalidData(BarospecError, ValueError):
-    """Data or a run sheet cannot be accepted as they are: correct them and try again."""
+    """Data or a run sheet that cannot be accepted: correct them and try again."""
 
 
 class UnreadableFile(BarospecError, OSError):
-    """A file is damaged, truncated, still being written, or of no known format."""
+    """A file that is damaged, truncated, still being written, or of an unknown format."""
 
 
 class Unsupported(BarospecError):
-    """Well formed, but made by a newer version or in a dialect that this version does not take."""
+    """Valid data of a newer version, or of a dialect that this version does not read."""
 
 
 class Conflict(BarospecError):
-    """What is there contradicts what came; nothing was written. Decide, then say ``--replace`` or leave it."""
+    """New data that differ from the archive; nothing was written. Use ``--replace`` or keep the old data."""
 
 
 class StoreError(BarospecError):
-    """The store is damaged, locked, or cannot be reached."""
+    """A store that is damaged, locked or unreachable."""
 
 
 class LostRace(StoreError):
-    """Another machine committed first, so nothing was written. Do it again from what is there now."""
+    """Another machine committed first, so nothing was written. Repeat the operation on the new state."""
 
 
 class CallError(BarospecError, ValueError):
-    """The call is wrong: an argument that no data could make right."""
+    """A wrong call: an argument that is not valid for any data."""
 
     exit_code = 2
 
 
 class QueryError(CallError):
-    """A query text that cannot be understood, with the place and what would be valid there.
+    """A query text that cannot be understood, with the position and what would be valid there.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class QueryError(CallError):
     text : str
         The whole query.
     start, end : int
-        The place in `text`, in characters, end excluded.
+        The position in `text`, in characters, end excluded.
     hints : tuple of str
-        What would be valid, nearest first; shown on lines of their own.
+        Valid alternatives, nearest first; each is printed on its own line.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class QueryError(CallError):
     def _render(self) -> str:
         lines = [self.problem]
         if self.text:
-            # One line of at most 100 characters around the place: errors fit on a screen.
+            # One line of at most 100 characters around the position: errors fit on a screen.
             left = max(0, self.start - 60)
             shown = self.text[left : left + 100].replace("\n", " ").replace("\t", " ")
             width = max(1, min(self.end, left + len(shown)) - self.start)
@@ -93,7 +93,7 @@ class QueryError(CallError):
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
 
 
-# What the system and the libraries say when they get no more memory or file handles.
+# Messages of the system and the libraries when memory or file handles run out.
 NO_MEMORY = (
     "Out of Memory Error",
     "Cannot allocate memory",
@@ -133,19 +133,19 @@ def exhausted(error: BaseException | str) -> str:
 
 
 def nearest(word: str, choices: Sequence[str], count: int = 3) -> list[str]:
-    """The names most like `word`, best first; empty when nothing comes close.
+    """Return the names most similar to `word`, best first; empty if none is similar.
 
     >>> nearest("presure", ["pressure", "temperature"])
     ['pressure']
     """
-    from difflib import get_close_matches  # only needed once something went wrong
+    from difflib import get_close_matches  # needed only after an error
 
     lower = {choice.lower(): choice for choice in choices}
     return [lower[match] for match in get_close_matches(word.lower(), list(lower), n=count, cutoff=0.6)]
 
 
 def did_you_mean(word: str, choices: Sequence[str]) -> str:
-    """A sentence for the end of an error message, or nothing.
+    """Return a suggestion for the end of an error message, or nothing.
 
     >>> did_you_mean("presure", ["pressure", "temperature"])
     ' Did you mean pressure?'

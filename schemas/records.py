@@ -1,4 +1,4 @@
-"""What readers give and what problems look like. Plain records, no behaviour."""
+"""Records that readers return, and problems. Plain data without behavior."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something to tell a person about a file or a run sheet.
+    """A problem of a file or a run sheet to report.
 
-    ``severity`` is ``error`` (the item is refused), ``warning`` (it is taken, look at it) or ``note``.
+    ``severity`` is ``error`` (the item is refused), ``warning`` (it is accepted; check it) or ``note``.
     """
 
     severity: Literal["error", "warning", "note"]
@@ -37,7 +37,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Where the numbers of a scan are, when the file that was read only links to them."""
+    """Location of the numbers of a scan if the file that was read only links to them."""
 
     file: Path
     scan: str
@@ -46,24 +46,24 @@ class Held:
 
 @dataclass(slots=True)
 class Scan:
-    """One sweep as a file records it, in the vocabulary's names and units.
+    """One scan as recorded in a file, in the names and units of the vocabulary.
 
     Parameters
     ----------
     name : str
-        The scan's name inside the file ("1.1"); "1" when a file holds one.
+        Name of the scan in the file ("1.1"); "1" if the file has one scan.
     energy : ndarray, shape (n,)
         In eV, in the order of the file.
     channels : dict of str to ndarray, each shape (n,)
         Keys from `schemas.vocabulary.CHANNELS`; NaN where a value is missing.
     conditions : dict
-        Vocabulary terms that the file itself states, in the vocabulary's units. Nothing guessed.
+        Vocabulary terms that the file states, in the units of the vocabulary. Nothing is guessed.
     header : dict of str to str
-        The file's own metadata, untouched.
+        Metadata of the file, unchanged.
     problems : list of Problem
-        What looks wrong but does not forbid reading.
+        Problems that do not prevent reading.
     held : Held, optional
-        The other file that holds all its numbers: the scan is the same whichever file it is read from.
+        The other file that contains all its numbers; the scan is the same from either file.
     """
 
     name: str
@@ -77,34 +77,34 @@ class Scan:
 
 
 class Reader(Protocol):
-    """One file format. See ``archive/readers/README.md`` for what a reader is responsible for."""
+    """One file format. ``archive/readers/README.md`` lists the responsibilities of a reader."""
 
     name: str
     version: int
     suffixes: tuple[str, ...]
 
     def sniff(self, head: bytes, filename: str) -> bool:
-        """Whether a file that begins with `head` (4096 bytes at most) is of this format."""
+        """Return True if a file that begins with `head` (4096 bytes at most) has this format."""
 
     def read(self, path: Path, options: Mapping[str, Any]) -> list[Scan]:
-        """All scans of the file. Raises UnreadableFile or InvalidData, with place and remedy."""
+        """Return all scans of the file. Raise UnreadableFile or InvalidData, with place and remedy."""
 
 
 @runtime_checkable
 class GrowingReader(Protocol):
-    """A format of one file for many scans, each of which says when it has ended."""
+    """A format of one file with many scans, which records when each scan has ended."""
 
     name: str
     version: int
     suffixes: tuple[str, ...]
 
     def sniff(self, head: bytes, filename: str) -> bool:
-        """As of a `Reader`."""
+        """See `Reader`."""
 
     def read(self, path: Path, options: Mapping[str, Any]) -> list[Scan]:
-        """As of a `Reader`."""
+        """See `Reader`."""
 
     def read_since(
         self, path: Path, options: Mapping[str, Any], seen: Sequence[str]
     ) -> tuple[list[Scan], list[str], list[Problem]]:
-        """Scans that are not among `seen`, all entries that have ended, and what is to be told."""
+        """Return the scans that are not in `seen`, all entries that have ended, and problems to report."""

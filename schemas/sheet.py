@@ -1,7 +1,7 @@
-"""The keys of a run sheet, and the JSON Schema that editors can check one against.
+"""Keys of a run sheet, and the JSON Schema with which editors check one.
 
-Both follow from the vocabulary; ``docs/run-sheet.schema.json`` is the schema written out, and a test fails
-when it is not current.
+Both are generated from the vocabulary. ``docs/run-sheet.schema.json`` is the generated schema; a test fails if it is not
+current.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIGNALS = {
     "murefer": "as recorded",
     "normtrans": "as recorded",
     "normfluor": "as recorded",
-    "murecorded": "as recorded, not said in which way",
+    "murecorded": "as recorded, type of measurement not stated",
     "mucalc": "as calculated",
 }
 RUN_KEYS = (
@@ -34,7 +34,7 @@ LITERATURE_KEYS = ("material", "edge", "line", "pressure", "pressure_sigma", "te
 
 
 def names(level: str) -> tuple[str, ...]:
-    """Names that may be written for records of a level, system terms left out."""
+    """Return the names that a run sheet can use for records of a level, without system terms."""
     return tuple(term.name for term in TERMS if term.level == level and term.need != "system")
 
 
@@ -54,7 +54,7 @@ def _field(term: Term) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The run sheet's JSON Schema (draft 2020-12)."""
+    """Return the JSON Schema of the run sheet (draft 2020-12)."""
     fields = {term.name: _field(term) for term in SETTABLE}
     by_name = {term.name: _field(term) for term in TERMS}
     text: dict[str, Any] = {"type": ["string", "number"]}

@@ -1,7 +1,7 @@
-"""Units: which there are, what they measure, and how a number with a unit becomes the field's own unit.
+"""Units: table of units and dimensions, conversion, and parsing of numbers with units.
 
-A small closed table rather than a units library: it is on the query path, where an import of 200 ms
-would be longer than the query. ``tests/test_units.py`` checks every row against pint.
+A small fixed table instead of a units library: every query needs it, and the import of a library takes 200 ms, longer than the
+query. ``tests/test_units.py`` checks every row against pint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from barospec.schemas.errors import InvalidData, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit as a factor and an offset to the base unit of its dimension: base = value * factor + offset."""
+    """A unit with factor and offset to the base unit of its dimension: base = value * factor + offset."""
 
     symbol: str
     dimension: str
@@ -66,12 +66,12 @@ BY_SYMBOL: dict[str, Unit] = {name: unit for unit in UNITS for name in (unit.sym
 
 
 def find_unit(symbol: str) -> Unit | None:
-    """The unit of that symbol, or None. Case counts (mK is not MK), except for spelled-out words."""
+    """Return the unit of a symbol, or None. Case matters (mK is not MK), except for spelled-out words."""
     return BY_SYMBOL.get(symbol) or (BY_SYMBOL.get(symbol.lower()) if len(symbol) > 3 else None)
 
 
 def convert(value: float, unit: str, to: str) -> float:
-    """The same quantity in another unit of the same dimension.
+    """Convert a value to another unit of the same dimension.
 
     >>> convert(140, "kbar", "GPa")
     14.0
@@ -90,7 +90,7 @@ def convert(value: float, unit: str, to: str) -> float:
         )
     base = value * source.factor + source.offset
     converted = (base - target.offset) / target.factor
-    # 140 kbar is 14 GPa, not 14.000000000000002: a decimal that a person wrote stays one.
+    # 140 kbar is 14 GPa, not 14.000000000000002: a decimal number stays a decimal number.
     return float(f"{converted:.15g}")
 
 
@@ -100,7 +100,7 @@ _QUANTITY = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*({_NUMBER}))?\s
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number in its field's own unit, with the uncertainty if one was written beside it."""
+    """A number in the unit of its field, with its uncertainty if one was given."""
 
     value: float
     sigma: float | None = None
@@ -109,7 +109,7 @@ class Quantity:
 def parse_quantity(text: str, unit: str) -> Quantity:
     """Read "237 kbar", "23.7", "10 ± 1 K" as a quantity in `unit`.
 
-    A number without a unit is taken in `unit`. A decimal comma, a word or a wrong dimension is refused.
+    A number without a unit is in `unit`. A decimal comma, a word or a wrong dimension is refused.
 
     >>> parse_quantity("237 kbar", "GPa")
     Quantity(value=23.7, sigma=None)

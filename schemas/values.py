@@ -1,7 +1,7 @@
-"""From what people and files write to a term's value, and back to text.
+"""Parse texts of people and files as values of terms, and format values as text.
 
 A value is a float (in the term's unit), an int, a str, or, for times, integer microseconds since 1970 (UTC);
-None is "not known". Nothing is guessed: what cannot be understood raises InvalidData with the remedy.
+None is "not known". Nothing is guessed: a text that cannot be understood raises InvalidData with the remedy.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ AMBIENT_PRESSURE = 1.01325e-4  # GPa; one standard atmosphere
 
 
 def parse_value(term: Term, text: str, *, element: str = "") -> dict[str, Any]:
-    """Read the text written for a term; returns the term's value and those of terms that it states as well.
+    """Parse the text of a term; return the value of the term and of other terms that the text states.
 
-    "10 ± 1 K" states a sigma too, "ambient" a pressure and its method. Not known gives None.
+    "10 ± 1 K" states a sigma too, "ambient" a pressure and its method. "Not known" gives None.
 
     >>> from barospec.schemas.vocabulary import BY_NAME
     >>> parse_value(BY_NAME["pressure"], "237 ± 5 kbar")
@@ -34,14 +34,14 @@ def parse_value(term: Term, text: str, *, element: str = "") -> dict[str, Any]:
 
 
 def checked(found: dict[str, Any]) -> dict[str, Any]:
-    """The same terms, when each has a value that all that follows can take: store, index, bundles, tables.
+    """Return the terms unchanged if store, index, bundles and tables accept every value.
 
-    This is the one check of values: run sheets, ``--set``, files, corrections, bundles and records all come by here.
+    This is the only check of values: run sheets, ``--set``, files, corrections, bundles and records all use it.
 
     Raises
     ------
     InvalidData
-        Naming the field, what was found, and what is possible.
+        With the field, the value found, and the values that are possible.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def checked(found: dict[str, Any]) -> dict[str, Any]:
             between += show_value(term, int(high) if term.kind != "number" else high)
             shown = str(value) if term.kind == "time" else show_value(term, value)
             raise InvalidData(
-                f"{name} {shown} is not possible: {between}. Is the unit right? Leave out what is not known."
+                f"{name} {shown} is not possible: {between}. Is the unit right? Omit the field if the value is not known."
             )
     return found
 
@@ -88,7 +88,7 @@ def check_text(name: str, text: str, longest: int = LONGEST["text"]) -> None:
         )
     if len(text) > longest or len(text.encode()) > longest:
         raise InvalidData(
-            f"{name} has {len(text.encode())} bytes; at most {longest} are kept. Shorten it, and keep the rest in a file."
+            f"{name} has {len(text.encode())} bytes; at most {longest} are accepted. Shorten it, and keep the rest in a file."
         )
 
 
@@ -114,7 +114,7 @@ def _parsed(term: Term, text: str, element: str) -> dict[str, Any]:
 
 def _number(term: Term, text: str) -> dict[str, Any]:
     if term.name == "temperature" and text.casefold() in ("rt", "room temperature", "ambient", "room"):
-        raise InvalidData(f'temperature "{text}" is not a reading. Write what the sensor said, or "295 ± 5 K".')
+        raise InvalidData(f'temperature "{text}" is not a reading. Write the reading of the sensor, or "295 ± 5 K".')
     try:
         quantity = parse_quantity(text, term.unit)
     except InvalidData as error:
@@ -128,9 +128,7 @@ def _number(term: Term, text: str) -> dict[str, Any]:
     stated: dict[str, Any] = {term.name: quantity.value}
     if quantity.sigma is not None:
         if not term.sigma:
-            raise InvalidData(
-                f'{term.name} "{text}": an uncertainty cannot be kept for {term.name}; write the value alone.'
-            )
+            raise InvalidData(f'{term.name} "{text}": {term.name} has no uncertainty. Write the value alone.')
         stated[term.sigma] = abs(quantity.sigma)
     return stated
 
@@ -144,7 +142,7 @@ def _word(term: Term, text: str, element: str) -> str:
     if term.name == "line":
         line = find_line(text)
         if line is None:
-            raise InvalidData(f'line "{text}" is not known. Choose from {", ".join(LINES)} (Kb is understood).')
+            raise InvalidData(f'line "{text}" is not known. Choose from {", ".join(LINES)} ("Kb" is accepted for Kβ).')
         return line
     if term.name == "element" and text not in ELEMENTS:
         raise InvalidData(f'element "{text}" is not a chemical symbol.{did_you_mean(text, ELEMENTS)}')
@@ -164,7 +162,7 @@ def _key(text: str) -> str:
 
 
 def parse_time(text: str, name: str = "time") -> int:
-    """Microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
+    """Return microseconds since 1970 of an ISO 8601 time; a time without a zone is UTC.
 
     >>> parse_time("1970-01-01T00:00:01")
     1000000
@@ -184,7 +182,7 @@ def parse_time(text: str, name: str = "time") -> int:
 
 
 def coerce(term: Term, value: Any, *, element: str = "") -> dict[str, Any]:
-    """Like `parse_value`, for values that may have a type already, such as a reader's."""
+    """Parse like `parse_value`, also values that have a type already, such as those of a reader."""
     if value is None:
         return {term.name: None}
     if isinstance(value, str):
@@ -198,7 +196,7 @@ def coerce(term: Term, value: Any, *, element: str = "") -> dict[str, Any]:
 
 
 def show_value(term: Term, value: Any) -> str:
-    """A value as text with its unit, for tables and messages.
+    """Return a value as text with its unit, for tables and messages.
 
     >>> from barospec.schemas.vocabulary import BY_NAME
     >>> show_value(BY_NAME["pressure"], 15.6)
@@ -224,16 +222,26 @@ _SINGULAR = {
     **{
         f"{noun}s": noun
         for noun in (
+            "array",
             "bond",
             "calculation",
+            "chunk",
             "commit",
+            "component",
             "count",
+            "fault",
             "file",
+            "input",
+            "log",
+            "manifest",
             "model",
             "output",
             "point",
+            "pressure",
             "problem",
+            "record",
             "revision",
+            "snapshot",
         )
     },
     **{f"{noun}s": noun for noun in ("row", "run", "sample", "scan", "structure", "tag", "value")},
@@ -241,10 +249,10 @@ _SINGULAR = {
 
 
 def counted(number: int, words: str) -> str:
-    """A number and what is said of so many; `words` are in the plural.
+    """Return a number with its noun and verb; `words` are in the plural.
 
-    >>> counted(3, "spectra are left out"), counted(1, "spectra are left out"), counted(1, "files")
-    ('3 spectra are left out', '1 spectrum is left out', '1 file')
+    >>> counted(3, "spectra are excluded"), counted(1, "spectra are excluded"), counted(1, "files")
+    ('3 spectra are excluded', '1 spectrum is excluded', '1 file')
     """
     if number == 1:
         words = re.sub(r"\w+", lambda word: _SINGULAR.get(word[0], word[0]), words)

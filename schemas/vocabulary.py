@@ -1,4 +1,4 @@
-"""The one table of terms: what each name means, its unit, its values, and where it lives.
+"""Vocabulary: one table of terms with meaning, unit, allowed values and level.
 
 Records, store arrays, index columns, query fields, run-sheet keys, ``barospec fields`` and
 ``docs/fields.md`` all follow from `TERMS`; to add a term, add a row here.
@@ -19,7 +19,7 @@ Need = Literal["required", "recommended", "optional", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One name of the vocabulary.
+    """A term of the vocabulary.
 
     Parameters
     ----------
@@ -31,22 +31,22 @@ class Term:
     meaning : str
         One sentence.
     unit : str
-        The unit that the value has in the store and in answers. Other units of its dimension convert.
+        Unit of the value in the store and in answers. Other units of the same dimension are converted.
     level : str
         What the value describes. Run and sample terms are inherited by their spectra and can be searched there.
     need : str
-        ``required`` refuses ingest when missing; ``recommended`` is counted by ``check``; ``system`` terms
+        ``required`` terms must be present for ingest; ``check`` counts ``recommended`` terms; ``system`` terms
         are written by the archive and cannot be set.
     allowed : tuple of str
-        All values a ``word`` may have; empty when open.
+        All values that a ``word`` can have; empty if any value is allowed.
     aliases : tuple of str
-        Other spellings understood in queries and run sheets; each names this term only.
+        Other spellings in queries and run sheets; each is unique to this term.
     applies : mapping
-        Conditions on other terms without which this one is not applicable (rather than missing).
+        Conditions on other terms; where they do not hold, this term is not applicable (instead of missing).
     private : bool
-        Left out of what is shared.
+        Excluded from bundles and exports.
     sigma : str
-        The term that holds this one's standard uncertainty.
+        Name of the term with the standard uncertainty of this one.
     """
 
     name: str
@@ -63,13 +63,13 @@ class Term:
 
     @property
     def dimension(self) -> str:
-        """What the unit measures: "pressure", "energy", ...; empty for strings and plain numbers."""
+        """Return the dimension of the unit: "pressure", "energy", ...; empty for strings and plain numbers."""
         unit = find_unit(self.unit) if self.unit else None
         return unit.dimension if unit and unit.dimension != "number" else ""
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Lowest and highest value, in `unit`, or in microseconds since 1970; see `LIMITS`.
+        """Return the lowest and highest value, in `unit`, or in microseconds since 1970; see `LIMITS`.
 
         >>> BY_NAME["pressure"].limits, BY_NAME["pressure_sigma"].limits
         ((-1.0, 10000.0), (0.0, 10000.0))
@@ -79,13 +79,13 @@ class Term:
 
     @property
     def longest(self) -> int:
-        """Bytes that a word or a text may have in UTF-8; what the archive writes itself, such as lists of parents, may be longer."""
+        """Return the maximum length of a word or text in bytes of UTF-8; texts that the archive writes, such as lists of parents, can be longer."""
         return LONGEST["system" if self.need == "system" else self.kind]
 
 
-# What a number may be, by its unit or kind: wide enough for everything that was ever measured or calculated, narrow enough that a
-# slip of unit is seen and that nothing overflows on its way through store, index and tables. A pressure at ambient, read as a small
-# shift of a line, may come out below zero within its uncertainty; so the limit is -1 GPa and not 0.
+# Limits of numbers, by unit or kind: wide enough for every measurement and calculation, narrow enough that a wrong unit is found
+# and that nothing overflows in store, index and tables. A pressure at ambient, read as a small shift of a line, can be below zero
+# within its uncertainty; so the limit is -1 GPa and not 0.
 LIMITS: Mapping[str, tuple[float, float]] = {
     "GPa": (-1.0, 1e4),
     "K": (0.0, 1e5),
@@ -95,7 +95,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "Å³": (0.0, 1e12),
     "deg": (0.0, 360.0),
     "eV": (-1e6, 1e6),
-    "": (-1e30, 1e30),  # a published number, in a unit of its own
+    "": (-1e30, 1e30),  # a published number, in the unit of its source
     "integer": (1 - 2.0**31, 2.0**31 - 1),
     # 1900 and 2200: a table may count nanoseconds, which end in 2262.
     "time": (-2_208_988_800e6, 7_258_118_400e6),
@@ -118,9 +118,9 @@ FLAGS = ("good", "check", "bad")
 MODES = ("transmission", "fluorescence", "herfd", "electron yield", "emission", "calculation")
 
 TERMS: tuple[Term, ...] = (
-    # What the spectrum is of
+    # Identity of the spectrum
     Term("experiment", "word", "Beamtime or project; run names are unique within it.", level="run", need="recommended"),
-    Term("run", "word", "One loading of one sample taken along a pressure-temperature route.", level="run", need="required"),
+    Term("run", "word", "One loading of one sample, measured along a pressure-temperature path.", level="run", need="required"),
     Term("sample", "word", "Name of the specimen, as its owner calls it.", level="sample", need="required"),
     Term("material", "word", "Chemical formula of the sample, such as La3Ni2O7.", level="sample", need="recommended", aliases=("compound", "formula")),
     Term("technique", "word", "X-ray absorption (xas) or emission (xes) spectroscopy.", need="required", allowed=TECHNIQUES),
@@ -128,15 +128,15 @@ TERMS: tuple[Term, ...] = (
     Term("line", "word", "Emission line, such as Kβ.", applies=_XES, need="recommended"),
     Term("origin", "word", "Measured, calculated by a physics code, or synthetic (generated).", need="required", allowed=ORIGINS),
     Term("element", "word", "Chemical symbol of the absorbing or emitting element.", need="system"),
-    Term("title", "text", "What the file calls the scan."),
-    Term("step", "integer", "Order along the run's route, from 1.", need="recommended"),
-    Term("time", "time", "When the scan began (UTC).", need="recommended", aliases=("date", "measured_at")),
+    Term("title", "text", "Name of the scan in the file."),
+    Term("step", "integer", "Order along the P-T path of the run, from 1.", need="recommended"),
+    Term("time", "time", "Start of the scan (UTC).", need="recommended", aliases=("date", "measured_at")),
     # Conditions
     Term("pressure", "number", "Pressure on the sample.", "GPa", need="recommended", aliases=("P",), sigma="pressure_sigma"),
     Term("pressure_sigma", "number", "Standard uncertainty of the pressure.", "GPa", need="recommended"),
     Term("pressure_before", "number", "Pressure read before the scan.", "GPa"),
     Term("pressure_after", "number", "Pressure read after the scan.", "GPa"),
-    Term("pressure_method", "word", "How the pressure is known at the scan.", need="recommended", allowed=PRESSURE_METHODS),
+    Term("pressure_method", "word", "Method by which the pressure of the scan is known.", need="recommended", allowed=PRESSURE_METHODS),
     Term("pressure_scale", "word", "Calibration that turned the gauge reading into a pressure.", need="recommended", allowed=PRESSURE_SCALES),
     Term("ruby_wavelength", "number", "Wavelength of the ruby R1 line at pressure.", "nm", sigma="ruby_wavelength_sigma"),
     Term("ruby_wavelength_sigma", "number", "Standard uncertainty of each ruby wavelength.", "nm"),
@@ -149,8 +149,8 @@ TERMS: tuple[Term, ...] = (
     Term("ruby_correction", "word", "How the ruby line was corrected for temperature.", allowed=RUBY_CORRECTIONS),
     Term("temperature", "number", "Temperature of the sample.", "K", need="recommended", aliases=("T",), sigma="temperature_sigma"),
     Term("temperature_sigma", "number", "Standard uncertainty of the temperature.", "K"),
-    Term("temperature_sensor", "word", "Where and with what the temperature was read.", level="run"),
-    Term("direction", "word", "What was being done along the route.", allowed=DIRECTIONS),
+    Term("temperature_sensor", "word", "Sensor of the temperature and its position.", level="run"),
+    Term("direction", "word", "Direction along the P-T path.", allowed=DIRECTIONS),
     # Sample environment
     Term("medium", "word", "Pressure-transmitting medium, or none.", level="run", need="recommended"),
     Term("cell", "word", "Pressure cell.", level="run", need="recommended"),
@@ -158,32 +158,32 @@ TERMS: tuple[Term, ...] = (
     Term("culet", "number", "Diameter of the anvils' culet.", "µm", level="run", need="recommended"),
     Term("gasket", "word", "Gasket material and thickness.", level="run"),
     # Instrument
-    Term("facility", "word", "Where it was measured.", level="run", need="recommended"),
-    Term("beamline", "word", "Instrument it was measured at.", level="run", need="recommended"),
-    Term("mode", "word", "How the signal was detected.", need="recommended", allowed=MODES),
+    Term("facility", "word", "Facility of the measurement.", level="run", need="recommended"),
+    Term("beamline", "word", "Beamline or instrument of the measurement.", level="run", need="recommended"),
+    Term("mode", "word", "Detection mode of the signal.", need="recommended", allowed=MODES),
     Term("monochromator", "word", "Monochromator crystal, such as Si(111).", level="run", need="recommended"),
     Term("d_spacing", "number", "Lattice spacing of the monochromator crystal.", "Å", level="run"),
     Term("spectrometer", "word", "Emission spectrometer.", level="run", applies=_XES),
     Term("excitation_energy", "number", "Energy of the exciting beam.", "eV", level="run", applies=_XES),
     Term("detector", "word", "Detector of the signal.", level="run"),
-    Term("energy_calibration", "word", "What the energy axis was calibrated against.", need="recommended", allowed=CALIBRATIONS),
+    Term("energy_calibration", "word", "Reference of the energy calibration.", need="recommended", allowed=CALIBRATIONS),
     Term("energy_shift", "number", "Shift to add to the stored energies to calibrate them; the stored axis stays as recorded.", "eV"),
     Term("proposal", "word", "Proposal number.", level="run", private=True),
-    Term("operator", "word", "Who measured or calculated.", level="run", private=True),
+    Term("operator", "word", "Person who measured or calculated.", level="run", private=True),
     Term("note", "text", "Remarks from the run sheet."),
     # Calculated spectra
     Term("code", "word", "Program that calculated the spectrum.", applies=_CALC, need="recommended"),
-    Term("code_version", "word", "Its version.", applies=_CALC, need="recommended"),
+    Term("code_version", "word", "Version of the program.", applies=_CALC, need="recommended"),
     Term("method", "word", "Method and its settings (scattering, self-consistency, broadening, relativity).", applies=_CALC, need="recommended"),
     Term("cluster_atoms", "integer", "Number of atoms in the calculated cluster.", applies=_CALC),
     Term("cluster_radius", "number", "Radius of the calculated cluster.", "Å", applies=_CALC),
     Term("absorber", "word", "Absorbing site in the structure.", applies=_CALC),
     Term("structure", "word", "Identifier of the structure record that was calculated, or that the sample had."),
-    # What the archive writes
+    # Written by the archive
     Term("spectrum_id", "text", "Identity of the spectrum: 16 hex digits, fixed at first ingest.", need="system", aliases=("id",)),
-    Term("revision", "integer", "1 at first ingest, one more at each replacement.", need="system"),
-    Term("status", "word", "Whether the row is active, superseded by a revision, withdrawn, reverted by restoring an earlier state, or purged.", need="system", allowed=STATUSES),
-    Term("signal", "word", "How the curve was formed from the recorded channels.", need="system"),
+    Term("revision", "integer", "1 at first ingest, plus one at each replacement.", need="system"),
+    Term("status", "word", "State of the row: active, superseded by a revision, withdrawn, reverted by restoring an earlier state, or purged.", need="system", allowed=STATUSES),
+    Term("signal", "word", "Formula of the curve from the recorded channels.", need="system"),
     Term("point_count", "integer", "Number of points of the curve.", need="system", aliases=("points",)),
     Term("energy_min", "number", "Lowest energy of the curve.", "eV", need="system"),
     Term("energy_max", "number", "Highest energy of the curve.", "eV", need="system"),
@@ -193,15 +193,15 @@ TERMS: tuple[Term, ...] = (
     Term("reader", "word", "Reader that parsed the file, with its version.", need="system"),
     Term("run_sheet", "word", "Run sheet that gave the conditions.", need="system"),
     Term("parents", "text", "Spectra that were averaged into this one.", need="system"),
-    Term("merged_into", "text", "The average that this spectrum is part of; hidden unless scans are asked for.", need="system"),
+    Term("merged_into", "text", "Average that contains this spectrum; such scans are hidden unless a query asks for scans.", need="system"),
     Term("bundle", "word", "Bundle that the spectrum was imported from.", need="system"),
-    Term("bundle_revision", "integer", "Its revision in the archive that the bundle was made from.", need="system"),
-    Term("ingested", "time", "When the row entered the archive (UTC).", need="system"),
-    # What people said about the spectrum afterwards (`barospec flag`, `label`, `note`); kept as events
-    Term("flag", "word", "What somebody who looked thinks of it; bad ones are left out of queries that do not ask for them.", need="system", allowed=FLAGS),
-    Term("flag_reason", "text", "Why it was flagged.", need="system"),
-    Term("labels", "text", "Words that people attached to it, with commas between.", need="system"),
-    Term("remarks", "text", "Notes that people attached to it.", need="system"),
+    Term("bundle_revision", "integer", "Revision of the spectrum in the archive that the bundle was made from.", need="system"),
+    Term("ingested", "time", "Time of ingest (UTC).", need="system"),
+    # Annotations (`barospec flag`, `label`, `note`); stored as events
+    Term("flag", "word", "Judgment of a person about the spectrum; queries exclude bad spectra unless they ask for them.", need="system", allowed=FLAGS),
+    Term("flag_reason", "text", "Reason of the flag.", need="system"),
+    Term("labels", "text", "Labels that people added, separated by commas.", need="system"),
+    Term("remarks", "text", "Notes that people added.", need="system"),
     # Structures (one row each) and their bonds
     Term("structure_id", "text", "Identifier of the structure.", level="structure", need="required"),
     Term("space_group", "word", "Hermann-Mauguin symbol.", level="structure", need="recommended"),
@@ -214,13 +214,13 @@ TERMS: tuple[Term, ...] = (
     Term("volume", "number", "Cell volume.", "Å³", level="structure", need="system"),
     Term("bond", "word", "Elements of the bond, such as Ni-O.", level="bond", need="system"),
     Term("bond_length", "number", "Distance between the two sites.", "Å", level="bond", need="system"),
-    Term("multiplicity", "integer", "How often the distance occurs around the first site.", level="bond", need="system"),
+    Term("multiplicity", "integer", "Number of such distances around the first site.", level="bond", need="system"),
     # Literature values
-    Term("quantity", "word", "What the published number is.", level="literature", need="required"),
+    Term("quantity", "word", "Quantity that was published.", level="literature", need="required"),
     Term("value", "number", "The published number, in `value_unit`.", level="literature", need="required"),
     Term("value_sigma", "number", "Its published uncertainty.", level="literature"),
     Term("value_unit", "word", "Its unit.", level="literature", need="required"),
-    Term("source", "text", "Where the record comes from (DOI, arXiv number, file).", level="literature", need="required"),
+    Term("source", "text", "Source of the record (DOI, arXiv number, file).", level="literature", need="required"),
     Term("quote", "text", "The text as printed.", level="literature", need="recommended"),
 )  # fmt: skip
 
@@ -237,7 +237,7 @@ _SPELLINGS: dict[str, str] = {
 
 
 def find_term(name: str) -> Term | None:
-    """The term of that name or alias, however capitalized; spaces and hyphens count as underscores.
+    """Return the term of a name or alias, ignoring case; spaces and hyphens count as underscores.
 
     >>> find_term("Cluster atoms").name
     'cluster_atoms'
@@ -259,7 +259,7 @@ ASCII_LINES = {"Kα": "Ka", "Kβ": "Kb", "Lα": "La", "Lβ": "Lb"}
 
 
 def find_line(text: str) -> str | None:
-    """The emission line meant by "Kb", "Kbeta", "KB" or "Kβ".
+    """Return the emission line for the text "Kb", "Kbeta", "KB" or "Kβ".
 
     >>> find_line("Kb")
     'Kβ'
@@ -280,7 +280,7 @@ ELEMENTS: tuple[str, ...] = tuple(
 
 
 def find_edge(text: str, element: str = "") -> str | None:
-    """The edge meant by "Ni K", "Ni-K", "NiK", "La L3" or, with `element` known, "K"; None otherwise.
+    """Return the edge for the text "Ni K", "Ni-K", "NiK", "La L3" or, with `element` known, "K"; None otherwise.
 
     >>> find_edge("ni-k"), find_edge("LaL3"), find_edge("K", element="Ni")
     ('Ni K', 'La L3', 'Ni K')
@@ -301,7 +301,7 @@ def find_edge(text: str, element: str = "") -> str | None:
 
 
 def group_key(technique: str, edge: str, line: str = "") -> str:
-    """Where spectra of a kind lie: ``xas/Ni-K``, ``xes/Ni-Kb``.
+    """Return the group of a kind of spectra in the store: ``xas/Ni-K``, ``xes/Ni-Kb``.
 
     >>> group_key("xes", "Ni K", "Kβ")
     'xes/Ni-Kb'
@@ -312,14 +312,14 @@ def group_key(technique: str, edge: str, line: str = "") -> str:
 
 DATA_NAME = {"xas": "mu", "xes": "intensity"}
 
-# Recorded channels, by XDI's names where it has them; stored beside the curve, all (spectrum, point).
+# Recorded channels, with XDI names where they exist; stored next to the curve, all (spectrum, point).
 CHANNELS: Mapping[str, str] = {
     "i0": "incident intensity",
     "itrans": "transmitted intensity",
     "ifluor": "fluorescence intensity",
     "irefer": "intensity behind the reference foil",
     "iemission": "emission intensity",
-    "murecorded": "absorption as recorded, not said in which way",
+    "murecorded": "absorption as recorded, type of measurement not stated",
     "mutrans": "absorption in transmission, as recorded",
     "mufluor": "absorption in fluorescence, as recorded",
     "murefer": "absorption of the reference foil, as recorded",
@@ -330,12 +330,12 @@ CHANNELS: Mapping[str, str] = {
     "sigma": "standard uncertainty of the curve, as recorded",
 }
 
-# What people call a curve that was formed before, in whatever way; the store's own mu is the curve that was chosen.
+# Common names of a curve that was computed before; in the store, mu is the selected curve.
 _NEUTRAL = ("mu", "xmu")
 
 
 def find_channel(text: str) -> str | None:
-    """The channel of that name, None when there is none.
+    """Return the channel of a name, None if there is none.
 
     >>> find_channel("itrans"), find_channel("mu"), find_channel("mutrance")
     ('itrans', 'murecorded', None)

@@ -346,7 +346,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         run()
     assert ended.value.code == 1
     told = capsys.readouterr().err
-    assert f"{tmp_path / 'b'}: {os.strerror(code).lower()}. Nothing was finished" in told
+    assert f"{tmp_path / 'b'}: {os.strerror(code).lower()}. The command did not finish" in told
     assert "internal error" not in told
     assert list(tmp_path.iterdir()) == []
 
@@ -447,7 +447,7 @@ def test_command_line(shared_path: Path, tmp_path: Path) -> None:
     told = json.loads(made.stdout)
     assert (told["count"], told["left_out"]["proposal"]) == (4, 4)
     plain = run.invoke(app, ["share", ABOVE, str(tmp_path / "c"), *base])
-    assert "left out: proposal (4)" in plain.stderr
+    assert "excluded: proposal (4)" in plain.stderr
     assert "4 spectra shared" in plain.stdout
     again = run.invoke(app, ["share", ABOVE, str(tmp_path / "b"), *base])
     assert again.exit_code != 0

@@ -171,7 +171,7 @@ def test_ingest_and_check_tell_what_they_did(tmp_path: Path) -> None:
     assert (done.returncode, json.loads(done.stdout)["added"]) == (0, 1)
     again = call("ingest", tmp_path / "a.xdi", "-a", tmp_path / "arc", *sets)
     assert again.returncode == 0
-    assert "Nothing new: 1 already there" in again.stdout
+    assert "Nothing new: 1 already in the archive" in again.stdout
 
 
 def test_a_closed_pipe_is_no_error(sample_path: Path) -> None:

@@ -408,7 +408,7 @@ def test_flags_labels_and_notes_are_events_that_alter_no_data(own: Archive) -> N
     with build.connect(rebuilt) as connection:
         told = build.values(connection, "SELECT flag, labels, remarks FROM spectra WHERE spectrum_id = ?", [first])
     assert told == [(None, "figure 2", "beam lost at 8400 eV")]
-    with pytest.raises(CallError, match="say why"):
+    with pytest.raises(CallError, match="a bad flag needs a reason"):
         own.flag(first, "bad")
     with pytest.raises(CallError, match="Did you mean bad"):
         own.flag(first, "badd", "x")

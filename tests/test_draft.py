@@ -160,7 +160,7 @@ def test_the_command_overwrites_nothing(tmp_path: Path) -> None:
     before = (tmp_path / SHEET).read_bytes()
     again = call("sheet", tmp_path)
     assert again.returncode == 1
-    assert "exists; nothing was written" in again.stderr
+    assert "exists, so nothing was written" in again.stderr
     assert (tmp_path / SHEET).read_bytes() == before
 
 

@@ -213,7 +213,7 @@ def test_on_the_command_line(archive: Archive) -> None:
     table = call("apply", "paper_against_exact", "models of La4Ni3O10", "-a", where, "--csv")
     assert '"J(lt), one J_H",high pressure,eV,-0.28,-0.269' in table.stdout
     wrong = call("apply", "spin_correlations", "models of La4Ni3O10", "-w", "temperature=warm", "-a", where)
-    assert (wrong.returncode, "is no list of numbers" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "is not a list of numbers" in wrong.stderr) == (2, True)
 
 
 def test_other_multilayers_can_be_put_in(empty: Archive, tmp_path: Path) -> None:

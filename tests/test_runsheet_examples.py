@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def examples() -> list[str]:
-    section = PAGE.read_text(encoding="utf-8").split("## Which column or counter is what")[1].split("\n## ")[0]
+    section = PAGE.read_text(encoding="utf-8").split("## Columns and counters")[1].split("\n## ")[0]
     return re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
 
 

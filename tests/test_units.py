@@ -86,7 +86,7 @@ def test_values_are_understood(term: str, text: str, expected: dict[str, object]
         ("origin", "mesured", "Did you mean measured"),
         ("step", "1.5", "not a whole number"),
         ("time", "3.5.2024", "is not a time"),
-        ("culet", "300 ± 10 µm", "an uncertainty cannot be kept"),
+        ("culet", "300 ± 10 µm", "culet has no uncertainty"),
     ],
 )
 def test_values_are_refused_with_a_remedy(term: str, text: str, said: str) -> None:

@@ -29,7 +29,7 @@ WRONG = [
     ("note", "a\0b", "note: character 2 is U+0000"),
     ("note", "bell \x07", "note: character 6 is U+0007"),
     ("sample", "a\x1bb", "sample: character 2 is U+001B"),
-    ("note", "x" * 131_100, "note has 131100 bytes; at most 100000 are kept"),
+    ("note", "x" * 131_100, "note has 131100 bytes; at most 100000 are accepted"),
     ("note", "é" * 50_001, "note has 100002 bytes"),
     ("gasket", "x" * 2_001, "gasket has 2001 bytes; at most 2000"),
     ("pressure", "1e300 GPa", "pressure 1e+300 GPa is not possible: from -1 GPa to 10000 GPa"),

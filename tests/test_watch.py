@@ -395,8 +395,8 @@ def test_kills_and_restarts_lose_and_repeat_nothing(command: list[str], raw: Pat
         rest, err = watching.communicate()
     assert watching.returncode == 0, err
     assert err.startswith("watching")
-    assert "everything shown is in the archive" in err
-    assert "16 spectra came in, 0 problems" in out + rest
+    assert "all spectra shown are in the archive" in err
+    assert "16 spectra added, 0 problems" in out + rest
     assert sorted(archive.query().columns(["source_file"])["source_file"]) == [f"{n:02}.xdi" for n in range(40)]
     assert set(archive.query().columns(["point_count"])["point_count"]) == {120}
     assert set(archive.query().columns(["revision"])["revision"]) == {1}
@@ -438,7 +438,7 @@ def test_a_signal_waits_for_the_work_in_hand(
             signal.signal(each, handler)
     assert ended.value.exit_code == 0
     assert came == [number]
-    assert "1 spectrum came in, 0 problems" in capsys.readouterr().out
+    assert "1 spectrum added, 0 problems" in capsys.readouterr().out
     assert len(archive.query()) == 1
 
 
