@@ -90,7 +90,7 @@ class Deriving(Finding):
         """Return the complete chain, the canonical query, and the spectra of the operator's technique."""
         from barospec.archive.compute.spectra import needed_channels
         from barospec.archive.derived.canonical_chain import settle
-        from barospec.archive.operators.chain import parse_chain
+        from barospec.archive.operators.chain.execute import parse_chain
         from barospec.archive.operators.registry import find_operator
         from barospec.catalogs.index.references import canonical_reference
         from barospec.catalogs.query.resolve.archive_schema import known_from

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.operators import chain
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.registry import OPERATORS
 from benchmarks.record import Result, least_cpu
 
@@ -157,7 +157,7 @@ def _ours(shared: bool, given: bool) -> tuple[float, float]:
     steps = [("normalize", {"e0": 8345.0} if given else {})]
 
     def ours() -> None:
-        chain.run_chain(steps, arrays, wanted=["norm", "flat", "e0", "edge_step"])
+        execute.run_chain(steps, arrays, wanted=["norm", "flat", "e0", "edge_step"])
 
     ours()
     taken, copied = least_cpu(ours, lambda: [whole.copy(), arrays["mu"].copy()])
@@ -212,20 +212,20 @@ def _kernels() -> Result:
         if name == "foil":
             raw |= {"itrans": np.exp(-arrays["mu"]), "irefer": np.exp(-arrays["mu"] - 1)}
             del raw["murefer"]
-        plan = chain.prepare([(name, dict(operator.example))], list(raw))
+        plan = execute.prepare([(name, dict(operator.example))], list(raw))
         for step in plan.operators[:-1]:
             plan.parameters[step.name].update(step.example)
-        own = chain.Reference({key: value[:1] for key, value in raw.items()}, "2")
-        moved = chain.Reference({key: value[1:2] + 2.0 * (key == "energy") for key, value in raw.items()}, "3")
+        own = execute.Reference({key: value[:1] for key, value in raw.items()}, "2")
+        moved = execute.Reference({key: value[1:2] + 2.0 * (key == "energy") for key, value in raw.items()}, "3")
         named = {
             step.name: [own, moved] if step.references.several else [own]
             for step in plan.operators
             if step.references is not None
         }
-        plan = chain.bind(plan, named)
+        plan = execute.bind(plan, named)
         values: dict[str, Any] = dict(raw)
         for step in plan.operators[:-1]:
-            chain.run_step(plan, step, values)
+            execute.run_step(plan, step, values)
         work = _step(plan, values)
         work()
         taken, copied = least_cpu(work, lambda raw=raw: [value.copy() for value in list(raw.values())[:2]], repeat=3)
@@ -233,9 +233,9 @@ def _kernels() -> Result:
     return result
 
 
-def _step(plan: chain.Plan, values: dict[str, Any]) -> Callable[[], None]:
+def _step(plan: execute.Plan, values: dict[str, Any]) -> Callable[[], None]:
     def work() -> None:
-        chain.run_step(plan, plan.operators[-1], dict(values))
+        execute.run_step(plan, plan.operators[-1], dict(values))
 
     return work
 

@@ -16,7 +16,7 @@ from barospec.schemas.values import counted
 from barospec.schemas.vocabulary import BY_NAME
 
 if TYPE_CHECKING:
-    from barospec.archive.operators.record import Operator
+    from barospec.archive.operators.operator import Operator
     from barospec.catalogs.selection.selection import Selection
 
 NAME = "apply"
@@ -98,7 +98,7 @@ def command(
     barospec apply sensitivity "models of La4Ni3O10" --with of=hopping_to_spins --with box.U_d=4:8 --with box.J=0.4
     --with convention=kanamori --with e_ct_reference="high-spin d8" --with holds="abs(J_lt) > abs(J_mt); J_ZZ > 300 meV" -o shares.png
     """
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
     from barospec.cli import apply_models
 
@@ -207,7 +207,7 @@ def _store(
 
 def _shown(operator: Operator, parameters: dict[str, Any]) -> dict[str, tuple[str, int | None]]:
     """Return the columns of the table: title -> output and, for outputs with one value per reference, the reference."""
-    from barospec.archive.operators._references import split_references
+    from barospec.archive.operators.chain.references import split_references
 
     labels: list[str] = []
     if operator.references is not None:
@@ -239,7 +239,7 @@ def _of_technique(selection: Selection, technique: str) -> Selection:
 
 def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     """Parse ``NAME=VALUE`` texts as parameters; the text after ``reference=`` is a query and is kept unchanged."""
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
 
     found: dict[str, Any] = {}
     for pair in pairs:
@@ -267,7 +267,7 @@ def _rows(
 
     import numpy as np
 
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
 
     last = find_operator(parse_chain(operators)[-1][0])

@@ -170,13 +170,12 @@ def _sensitivity(selection: ModelSelection, given: dict[str, Any], picture: Path
     with progress("computing") as tell:
         result = selection.sensitivity(operator, box, holds, progress=tell, **counts, **given)
     if picture is not None:
-        from barospec.catalogs.plots import spectra as pictures
-        from barospec.catalogs.plots import spins as spin_pictures
+        from barospec.catalogs.plots import spectra, spins
 
         parts = datasets_of(result)
         if len(parts) > 1:
             raise CallError("the query finds models of several stacks, but a picture shows one. Narrow the query.")
-        pictures.save(spin_pictures.sensitivity(parts[0]), picture)
+        spectra.save(spins.sensitivity(parts[0]), picture)
         note(f"drawn in {picture}")
     return result
 

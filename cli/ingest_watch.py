@@ -104,7 +104,7 @@ def _asked_to_end() -> Callable[[], bool]:
 
 def _check_chain(wanted: Wanted) -> None:
     """Raise an error for a misspelled chain at the start, not after the first scan."""
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
 
     for name, _ in parse_chain(wanted.chain):
@@ -144,7 +144,7 @@ def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> No
 
 def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -> Mapping[str, str]:
     """Return the first output of the chain for each spectrum with its sigma, or the reason why there is none."""
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
 
     last = find_operator(parse_chain(chain)[-1][0])
@@ -186,7 +186,7 @@ def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[di
     the first spectrum of the run.
     """
     from barospec.archive.ingest.edge_table import edge_energy
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
 
     parameters: dict[str, Any] = {}

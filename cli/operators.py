@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.operator import Operator, Output
 from barospec.cli._options import JsonOption
 from barospec.cli._output import table, text_of, write_object
 from barospec.schemas.errors import CallError

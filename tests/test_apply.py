@@ -14,9 +14,9 @@ import xarray as xr
 
 from barospec import Archive
 from barospec.archive.compute.spectra import apply
-from barospec.archive.operators import chain
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.registry import find_operator
-from barospec.archive.operators.resampling import noise_of
+from barospec.archive.statistics.resampling import noise_of
 from barospec.catalogs.selection import lazy_arrays
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound
 
@@ -43,7 +43,7 @@ def spectra(rows: int = ROWS, chunk: int = 0, noise: float = 1e-3) -> xr.Dataset
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Number of rows of every block that a chain was run on."""
     seen: list[int] = []
-    original = chain.run
+    original = execute.run
 
     def counted(ready: Any, arrays: Any, *rest: Any) -> Any:
         seen.append(len(next(iter(arrays.values()))))

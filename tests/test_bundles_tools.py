@@ -24,7 +24,7 @@ import xarray as xr
 import zarr
 from filelock import FileLock
 
-from barospec.archive.operators.chain import parse_chain
+from barospec.archive.operators.chain.execute import parse_chain
 from barospec.archive.operators.registry import OPERATORS
 from barospec.catalogs.bundles.build import Bundle
 from barospec.schemas.errors import Conflict

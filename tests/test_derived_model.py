@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from barospec import Archive
 from barospec.archive.derived.store import count_entries
-from barospec.archive.operators.chain import run_chain
+from barospec.archive.operators.chain.execute import run_chain
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.repository import Store
 from barospec.archive.verify.derived import check_derived

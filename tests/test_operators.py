@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.archive.operators import chain
-from barospec.archive.operators.record import OUTPUT_UNITS, Operator
+from barospec.archive.operators.chain import execute
+from barospec.archive.operators.operator import OUTPUT_UNITS, Operator
 from barospec.archive.operators.registry import OPERATORS, find_operator
 from barospec.schemas.errors import CallError, Conflict, NotFound, QueryError
 from barospec.schemas.units import find_unit
@@ -67,7 +67,7 @@ def raw_of(operator: Operator, arrays: dict[str, np.ndarray]) -> dict[str, np.nd
     return given
 
 
-def references() -> list[chain.Reference]:
+def references() -> list[execute.Reference]:
     """Two references that differ from all spectra and from each other."""
     found = []
     for number, label in enumerate(("2", "3")):
@@ -77,14 +77,14 @@ def references() -> list[chain.Reference]:
         more = 0.1 * (1 - number) / (1 + ((x + 12) / 4) ** 2)
         arrays["intensity"] = arrays["intensity"] + more
         arrays["energy"] = arrays["energy"] + 4.0 * (2 * number - 1)
-        found.append(chain.Reference({name: arrays[name] for name in ("energy", "mu", "itrans", "irefer")}, label))
+        found.append(execute.Reference({name: arrays[name] for name in ("energy", "mu", "itrans", "irefer")}, label))
         found.append(
-            chain.Reference({"energy": arrays["energy"] + XES_OFFSET, "intensity": arrays["intensity"]}, label)
+            execute.Reference({"energy": arrays["energy"] + XES_OFFSET, "intensity": arrays["intensity"]}, label)
         )
     return found
 
 
-def named_references(operators: Iterable[Operator]) -> dict[str, list[chain.Reference]]:
+def named_references(operators: Iterable[Operator]) -> dict[str, list[execute.Reference]]:
     everything = references()
     found = {}
     for operator in operators:
@@ -94,13 +94,13 @@ def named_references(operators: Iterable[Operator]) -> dict[str, list[chain.Refe
     return found
 
 
-def ready_plan(operator: Operator, arrays: Iterable[str]) -> chain.Plan:
+def ready_plan(operator: Operator, arrays: Iterable[str]) -> execute.Plan:
     """A chain that ends in the operator, with its example's parameters and references."""
-    plan = chain.prepare([(operator.name, dict(operator.example))], list(arrays))
+    plan = execute.prepare([(operator.name, dict(operator.example))], list(arrays))
     for step in plan.operators:
         if step is not operator:
             plan.parameters[step.name].update(step.example)
-    return chain.bind(plan, named_references(plan.operators))
+    return execute.bind(plan, named_references(plan.operators))
 
 
 def inputs_of(operator: Operator, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -108,7 +108,7 @@ def inputs_of(operator: Operator, arrays: dict[str, np.ndarray]) -> tuple[np.nda
     values: dict[str, Any] = raw_of(operator, arrays)
     plan = ready_plan(operator, values)
     for step in plan.operators[:-1]:
-        chain.run_step(plan, step, values)
+        execute.run_step(plan, step, values)
     return tuple(values[name] for name in operator.inputs)
 
 
@@ -174,7 +174,7 @@ def test_documentation_has_definition_source_and_running_example(operator: Opera
     assert runner.summarize(verbose=False).failed == 0
 
 
-@pytest.mark.parametrize("module", ["chain", "_chain_text", "_plan", "registry"])
+@pytest.mark.parametrize("module", ["chain.execute", "chain.parse", "chain.plan", "registry"])
 def test_examples_of_the_engine_run(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"barospec.archive.operators.{module}"))
     assert result.attempted > 0
@@ -189,7 +189,7 @@ def test_outputs_have_the_declared_names_shapes_and_types(operator: Operator) ->
     for name, output in operator.outputs.items():
         tail = (POINTS,) if output.per_point else (2,) if output.per_reference else ()
         assert out[name].shape == (ROWS, *tail), name
-        assert out[name].dtype == chain.output_dtype(name, output), name
+        assert out[name].dtype == execute.output_dtype(name, output), name
     assert (out[operator.quality] == 0).all()
     assert np.isfinite(out[next(iter(out))]).all()
 
@@ -314,32 +314,32 @@ def test_shapes_that_do_not_fit_are_refused(operator: Operator) -> None:
 
 
 def test_plan_runs_first_what_others_need() -> None:
-    assert [o.name for o in chain.plan(["edge_energy"], ["energy", "mu"])] == ["normalize", "edge_energy"]
-    assert [o.name for o in chain.plan(["edge_energy", "normalize"], ["mu", "energy"])] == [
+    assert [o.name for o in execute.plan(["edge_energy"], ["energy", "mu"])] == ["normalize", "edge_energy"]
+    assert [o.name for o in execute.plan(["edge_energy", "normalize"], ["mu", "energy"])] == [
         "normalize",
         "edge_energy",
     ]
     at_hand = ["energy", "norm", "e0", "pre1", "pre2", "norm1", "norm2", "nnorm", "nvict"]
-    assert [o.name for o in chain.plan(["edge_energy"], at_hand)] == ["edge_energy"]
+    assert [o.name for o in execute.plan(["edge_energy"], at_hand)] == ["edge_energy"]
 
 
 def test_plan_says_what_is_missing_unknown_or_made_twice() -> None:
     with pytest.raises(NotFound, match=r'no operator "edge_enrgy".*edge_energy'):
-        chain.plan(["edge_enrgy"], ["energy", "mu"])
+        execute.plan(["edge_enrgy"], ["energy", "mu"])
     with pytest.raises(NotFound, match='normalize needs "mu"'):
-        chain.plan(["edge_energy"], ["energy", "intensity"])
+        execute.plan(["edge_energy"], ["energy", "intensity"])
     with pytest.raises(Conflict, match='would make "e0", but the data have it already'):
-        chain.plan(["normalize"], ["energy", "mu", "e0"])
+        execute.plan(["normalize"], ["energy", "mu", "e0"])
     with pytest.raises(Conflict, match="twice"):
-        chain.prepare("normalize | normalize", ["energy", "mu"])
+        execute.prepare("normalize | normalize", ["energy", "mu"])
     with pytest.raises(CallError, match="empty"):
-        chain.plan([], ["energy", "mu"])
+        execute.plan([], ["energy", "mu"])
     with pytest.raises(NotFound, match=r"There are .*normalize"):
         find_operator("zzz")
 
 
 def test_parameters_find_their_operator() -> None:
-    ready = chain.prepare("edge_energy(fraction=0.5)", ["energy", "mu"], {"pre1": -150, "edge_energy.far": 4})
+    ready = execute.prepare("edge_energy(fraction=0.5)", ["energy", "mu"], {"pre1": -150, "edge_energy.far": 4})
     assert ready.parameters["edge_energy"] == {"fraction": 0.5, "far": 4, "ensemble": 32}
     assert ready.parameters["normalize"]["pre1"] == -150
     assert ready.inputs == ("energy", "mu")
@@ -359,7 +359,7 @@ def test_parameters_find_their_operator() -> None:
 )
 def test_wrong_parameters_are_refused_with_the_nearest(text: str, parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(CallError, match=message):
-        chain.prepare(text, ["energy", "mu"], parameters)
+        execute.prepare(text, ["energy", "mu"], parameters)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_wrong_parameters_are_refused_with_the_nearest(text: str, parameters: di
 )
 def test_what_cannot_be_read_is_pointed_at(text: str, place: int) -> None:
     with pytest.raises(QueryError) as caught:
-        chain.parse_chain(text)
+        execute.parse_chain(text)
     assert caught.value.start == place
 
 
@@ -398,52 +398,52 @@ def test_a_chain_is_read_as_it_was_written(steps: list[tuple[str, dict[str, Any]
         name + (f"({', '.join(f'{k}={v}' for k, v in parameters.items())})" if parameters else "")
         for name, parameters in steps
     )
-    assert chain.parse_chain(text) == steps
+    assert execute.parse_chain(text) == steps
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused_politely(text: str) -> None:
     try:
-        chain.parse_chain(text)
+        execute.parse_chain(text)
     except QueryError as error:
         assert str(error)  # noqa: PT017
 
 
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = {name: spectra()[name] for name in ("energy", "mu")}
-    whole = chain.run_chain("edge_energy", arrays)
-    monkeypatch.setattr(chain, "POINTS_PER_BLOCK", 5 * POINTS)
-    assert same(chain.run_chain("edge_energy", arrays), whole)
+    whole = execute.run_chain("edge_energy", arrays)
+    monkeypatch.setattr(execute, "POINTS_PER_BLOCK", 5 * POINTS)
+    assert same(execute.run_chain("edge_energy", arrays), whole)
     cube = {name: array.reshape(2, 6, POINTS) for name, array in arrays.items()}
-    assert chain.run_chain("edge_energy", cube)["norm"].shape == (2, 6, POINTS)
+    assert execute.run_chain("edge_energy", cube)["norm"].shape == (2, 6, POINTS)
 
 
 def test_a_shared_energy_axis_and_wanted_outputs() -> None:
     arrays = spectra()
-    shared = chain.run_chain("normalize", {"energy": arrays["energy"][0], "mu": arrays["mu"]}, wanted=["e0", "norm"])
+    shared = execute.run_chain("normalize", {"energy": arrays["energy"][0], "mu": arrays["mu"]}, wanted=["e0", "norm"])
     assert list(shared) == ["norm", "e0"]
     full = np.broadcast_to(arrays["energy"][0], arrays["mu"].shape)
-    own = chain.run_chain("normalize", {"energy": full, "mu": arrays["mu"]}, wanted=["e0", "norm"])
+    own = execute.run_chain("normalize", {"energy": full, "mu": arrays["mu"]}, wanted=["e0", "norm"])
     assert same(shared, own)
     with pytest.raises(NotFound, match="Did you mean norm"):
-        chain.run_chain("normalize", {"energy": full, "mu": arrays["mu"]}, wanted=["nrm"])
+        execute.run_chain("normalize", {"energy": full, "mu": arrays["mu"]}, wanted=["nrm"])
 
 
 def test_running_without_the_arrays_is_refused() -> None:
-    ready = chain.prepare("normalize", ["energy", "mu"])
+    ready = execute.prepare("normalize", ["energy", "mu"])
     with pytest.raises(CallError, match="needs mu"):
-        chain.run(ready, {"energy": np.arange(20.0)})
+        execute.run(ready, {"energy": np.arange(20.0)})
     with pytest.raises(CallError, match="do not fit together"):
-        chain.run(ready, {"energy": np.ones((2, 20)), "mu": np.ones((3, 20))})
+        execute.run(ready, {"energy": np.ones((2, 20)), "mu": np.ones((3, 20))})
     with pytest.raises(CallError, match="last axis"):
-        chain.run(ready, {"energy": np.ones(21), "mu": np.ones((3, 20))})
+        execute.run(ready, {"energy": np.ones(21), "mu": np.ones((3, 20))})
 
 
 def test_a_plan_travels_to_other_processes() -> None:
     arrays = {name: spectra()[name] for name in ("energy", "mu")}
-    ready = chain.prepare("edge_energy(fraction=0.5)", arrays)
+    ready = execute.prepare("edge_energy(fraction=0.5)", arrays)
     again = pickle.loads(pickle.dumps(ready))
-    assert same(chain.run(again, arrays), chain.run(ready, arrays))
+    assert same(execute.run(again, arrays), execute.run(ready, arrays))
 
 
 @settings(max_examples=25, deadline=None)
@@ -455,10 +455,10 @@ def test_neighbors_and_padding_never_show(seed: int, more: int, rows: int, point
         # Spectra of different lengths stand in one block.
         arrays["mu"][row, random.integers(points // 2, points + 1) :] = np.nan
     padded = {k: np.pad(v, ((0, 0), (0, more)), constant_values=np.nan) for k, v in arrays.items()}
-    whole = chain.run_chain("edge_energy", padded)
+    whole = execute.run_chain("edge_energy", padded)
     for row in range(rows):
         count = int(np.isfinite(arrays["mu"][row]).sum())
-        alone = chain.run_chain("edge_energy", {k: v[row, :count] for k, v in arrays.items()})
+        alone = execute.run_chain("edge_energy", {k: v[row, :count] for k, v in arrays.items()})
         for name, values in alone.items():
             mine = whole[name][row][:count] if values.ndim else whole[name][row]
             assert np.array_equal(mine, values, equal_nan=True), name

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barospec.archive.operators import chain
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.iad import UNDER_FLOOR
 from barospec.archive.operators.registry import OPERATORS
 from barospec.sample_data.spectra import emission
@@ -88,11 +88,11 @@ def test_absorption(name: str, asked: dict[str, Any], others: list[dict[str, flo
 
     def run(mu: np.ndarray, noise: float) -> dict[str, Any]:
         named = [
-            chain.Reference({"energy": OTHER[None], "mu": (c + random.normal(0, noise, c.size))[None]}, str(2 + k))
+            execute.Reference({"energy": OTHER[None], "mu": (c + random.normal(0, noise, c.size))[None]}, str(2 + k))
             for k, c in enumerate(absorption(OTHER, **one) for one in others)
         ]
-        ready = chain.bind(chain.prepare([(name, asked)], ["energy", "mu"], fixed), {name: named} if named else {})
-        return chain.run(ready, {"energy": ENERGY, "mu": mu})
+        ready = execute.bind(execute.prepare([(name, asked)], ["energy", "mu"], fixed), {name: named} if named else {})
+        return execute.run(ready, {"energy": ENERGY, "mu": mu})
 
     truth = run(clean[None], 0.0)
     draws, rows = (DRAWS, ROWS) if others else (1, DRAWS * ROWS)
@@ -129,12 +129,12 @@ def emitted(steps: str, curve: np.ndarray, others: tuple[str, ...], counts: floa
         for other in others:
             bare = kb(other) * counts
             named.append(
-                chain.Reference(
+                execute.Reference(
                     {"energy": KB[None], "intensity": (random.poisson(bare) if counted else bare)[None].astype(float)}
                 )
             )
         arrays = {"energy": KB, "intensity": intensity}
-        return chain.run_chain(steps, arrays, references={name: named} if named else {})
+        return execute.run_chain(steps, arrays, references={name: named} if named else {})
 
     draws, rows = (DRAWS, ROWS) if others else (1, DRAWS * ROWS)
     found = [run(random.poisson(curve * counts, (rows, curve.size)).astype(float), True) for _ in range(draws)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.archive.operators.chain import run_chain
+from barospec.archive.operators.chain.execute import run_chain
 from barospec.archive.operators.edge_energy import FAR, FAR_NO_SIGMA, REASONS, STUDENT, edge_energy
 from barospec.archive.operators.normalize import normalize
 from barospec.schemas.errors import CallError
@@ -135,8 +135,8 @@ def test_sigma_covers_the_truth_as_often_as_it_says(fraction: float, noise: floa
 
 def test_the_ensemble_is_what_normalizing_with_its_windows_gives() -> None:
     """The running sums of the ensemble against `normalize` itself, window by window, also with nvict."""
-    from barospec.archive.operators._ensemble import ensemble_windows
-    from barospec.archive.operators._windows import Windows
+    from barospec.archive.operators._kernels.ensemble import ensemble_windows
+    from barospec.archive.operators._kernels.windows import Windows
 
     energy, _, mu = noisy(1, 1e-3)
     for nvict in (0, 2):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barospec.archive.operators.chain import run_chain
+from barospec.archive.operators.chain.execute import run_chain
 from tests.reference.curves import synthetic_curves
 from tests.test_operators import spectra
 from tests.test_operators_normalize import batch

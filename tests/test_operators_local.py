@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barospec.archive.operators._crop import crop, crop_to
-from barospec.archive.operators._least_squares import curved, solved
-from barospec.archive.operators._rivals import rival
-from barospec.archive.operators._shift import MOST_BINS, Curve, Reference
+from barospec.archive.operators._kernels.competing_edges import rival
+from barospec.archive.operators._kernels.crop import crop, crop_to
+from barospec.archive.operators._kernels.least_squares import curved, solved
+from barospec.archive.operators._kernels.shift_fit import MOST_BINS, Curve, Reference
 
 ROWS = 7
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barospec.archive.operators import _grid, chain
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.normalize import NO_EDGE, NO_STEP, OPERATOR, REASONS, normalize
 from barospec.schemas.errors import CallError
 from tests.realdata import REALDATA, needs_realdata
@@ -92,7 +93,7 @@ def at_tie(energy: np.ndarray, numbers: np.ndarray) -> bool:
     e0, ends = numbers[0], numbers[2:6]
     lower = min(np.min(np.abs(grid - (e0 + end))) for end in ends)
     upper = min(np.min(np.abs(middle - (e0 + end))) for end in ends[1::2])
-    return bool(min(lower, upper) < 2 * _grid.TIE)
+    return bool(min(lower, upper) < 2 * ragged.TIE)
 
 
 def test_equal_to_larch_on_synthetic_spectra_of_different_grids() -> None:
@@ -166,15 +167,15 @@ def test_a_window_moves_beyond_the_tolerance() -> None:
 def test_energies_of_an_index_search_follow_their_rules() -> None:
     grid = np.array([[1.0, 2.0, 3.0, 5.0, np.inf]])
     wanted = np.array([[0.5, 1.0, 2.0 - 5e-10, 2.0 - 1e-8, 2.5, 2.5 + 1e-8, 9.0]])
-    np.testing.assert_array_equal(_grid.last_at_or_below(grid, wanted), [[0, 0, 1, 0, 1, 1, 3]])
-    np.testing.assert_array_equal(_grid.nearest(grid, wanted), [[0, 0, 1, 1, 1, 2, 3]])
+    np.testing.assert_array_equal(ragged.last_at_or_below(grid, wanted), [[0, 0, 1, 0, 1, 1, 3]])
+    np.testing.assert_array_equal(ragged.nearest(grid, wanted), [[0, 0, 1, 1, 1, 2, 3]])
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=40), st.floats(-10, 110))
 def test_index_search_equals_the_definition(energies: list[float], value: float) -> None:
     grid = np.sort(np.array(energies))
-    below = np.nonzero(grid <= value + _grid.TIE)[0]
-    found = _grid.last_at_or_below(grid[None, :], np.array([value]))[0]
+    below = np.nonzero(grid <= value + ragged.TIE)[0]
+    found = ragged.last_at_or_below(grid[None, :], np.array([value]))[0]
     assert found == (below[-1] if below.size else 0)
 
 
@@ -182,17 +183,17 @@ def test_equal_energies_keep_their_order() -> None:
     random = np.random.default_rng(2)
     energy = np.repeat(np.arange(8200.0, 8240.0), 5)[random.permutation(200)]
     mu = np.arange(200.0)
-    rows = _grid.make_rows(energy, mu)
+    rows = ragged.make_rows(energy, mu)
     expected = [order for value in np.unique(energy) for order in np.nonzero(energy == value)[0]]
     np.testing.assert_array_equal(rows.signals[0][0], expected)
 
 
 def test_repeated_energies_are_moved_up_and_long_runs_refused() -> None:
     energy = np.array([[1.0, 2.0, 2.0, 2.0, 3.0]])
-    moved, hopeless = _grid.nudge(energy)
+    moved, hopeless = ragged.nudge(energy)
     np.testing.assert_allclose(moved, [[1.0, 2.0, 2.0005, 2.001, 3.0]], rtol=1e-15)
     assert not hopeless.any()
-    _, hopeless = _grid.nudge(np.array([[1.0, 1.0, 1.0, 1.0, 1.0006]]))
+    _, hopeless = ragged.nudge(np.array([[1.0, 1.0, 1.0, 1.0, 1.0006]]))
     assert hopeless.all(), "the last energy lies below the nudged ones"
     fine = np.arange(8300.0, 8310.0, 1e-4)
     out = normalize(fine, step_curve(fine, 8305.0))
@@ -295,9 +296,9 @@ def test_one_axis_for_all_gives_the_bits_of_axes_of_their_own(parameters: dict[s
 def test_a_curve_has_the_same_bits_whichever_others_are_wanted(nnorm: int) -> None:
     arrays = {name: spectra(9, 301)[name] for name in ("energy", "mu")}
     curves = ("norm", "flat", "pre_edge", "post_edge")
-    whole = chain.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=curves)
+    whole = execute.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=curves)
     for wanted in itertools.chain.from_iterable(itertools.combinations(curves, n) for n in (1, 2)):
-        found = chain.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=wanted)
+        found = execute.run_chain([("normalize", {"nnorm": nnorm})], arrays, wanted=wanted)
         assert same({name: found[name] for name in wanted}, {name: whole[name] for name in wanted})
 
 
@@ -312,7 +313,7 @@ def test_windows_whose_points_are_clustered(width: float) -> None:
 
 def test_threads_get_the_bits_of_one() -> None:
     arrays = {name: spectra(60, 300)[name] for name in ("energy", "mu")}
-    alone = chain.run_chain("edge_energy", arrays)
+    alone = execute.run_chain("edge_energy", arrays)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: chain.run_chain("edge_energy", arrays), range(12)):
+        for found in pool.map(lambda _: execute.run_chain("edge_energy", arrays), range(12)):
             assert same(found, alone)

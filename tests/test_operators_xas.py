@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from barospec.archive.operators import chain
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.normalize import normalize
 from barospec.archive.operators.valence import EXTRAPOLATED, NO_SIGMA, valence, valence_vtc
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound
@@ -34,8 +34,8 @@ def noisy(clean: np.ndarray, rows: int = ROWS, noise: float = NOISE, seed: int =
     return found
 
 
-def reference(mu: np.ndarray, label: str = "") -> chain.Reference:
-    return chain.Reference({"energy": ENERGY[None], "mu": np.atleast_2d(mu)}, label)
+def reference(mu: np.ndarray, label: str = "") -> execute.Reference:
+    return execute.Reference({"energy": ENERGY[None], "mu": np.atleast_2d(mu)}, label)
 
 
 def covered(value: np.ndarray, truth: float, sigma: np.ndarray, bias: float = 0.2) -> None:
@@ -70,26 +70,28 @@ def test_sigmas_cover_what_the_same_operator_finds_without_noise(case: str) -> N
     # The baselines are those of the clean curve: what their choice does is edge_energy's sigma_norm.
     step, pre = float(base["edge_step"]), base["pre_edge"]
     norm = (noisy(clean) - pre) / step
-    plan = chain.prepare(
+    plan = execute.prepare(
         [(name, asked)], ["energy", "mu", "norm", "e0"] if case == "find_e0" else ["energy", "norm", "e0"]
     )
     wanted = plan.operators[0].references
     named = {}
     if wanted is not None:
-        named = {name: [chain.Reference({"energy": ENERGY[None], "norm": ((curve(feature=0.0) - pre) / step)[None]})]}
-    plan = chain.bind(plan, named)
+        named = {name: [execute.Reference({"energy": ENERGY[None], "norm": ((curve(feature=0.0) - pre) / step)[None]})]}
+    plan = execute.bind(plan, named)
     arrays = {"energy": ENERGY, "mu": norm, "norm": norm, "e0": np.full(ROWS, 8345.0)}
-    truth = chain.run(plan, {**arrays, "mu": base["norm"][None], "norm": base["norm"][None], "e0": np.array([8345.0])})
-    out = chain.run(plan, arrays)
+    truth = execute.run(
+        plan, {**arrays, "mu": base["norm"][None], "norm": base["norm"][None], "e0": np.array([8345.0])}
+    )
+    out = execute.run(plan, arrays)
     for output in outputs:
         covered(out[output], float(truth[output][0]), out[f"{output}_sigma"])
 
 
 def test_areas_and_positions_are_those_that_were_put_in() -> None:
-    with_peak = chain.run_chain("pre_edge_peak(anchor=8345)", {"energy": ENERGY, "mu": curve()}, FIXED)
+    with_peak = execute.run_chain("pre_edge_peak(anchor=8345)", {"energy": ENERGY, "mu": curve()}, FIXED)
     assert float(with_peak["pre_edge_position"]) == pytest.approx(8332.0, abs=0.05)
     assert float(with_peak["pre_edge_area"]) == pytest.approx(0.05 * 1.4 * np.sqrt(np.pi), rel=0.06)
-    changed = chain.run_chain(
+    changed = execute.run_chain(
         "feature(position=8358)",
         {"energy": ENERGY, "mu": curve(feature=0.08)},
         FIXED,
@@ -102,10 +104,10 @@ def test_areas_and_positions_are_those_that_were_put_in() -> None:
 def test_edge_shifts_are_recovered_by_both_operators(shift: float) -> None:
     arrays = {"energy": ENERGY, "mu": noisy(curve(8345.0 + shift))}
     named = [reference(curve())]
-    out = chain.run_chain("edge_shift(nnorm=1, norm1=40)", arrays, references={"edge_shift": named})
+    out = execute.run_chain("edge_shift(nnorm=1, norm1=40)", arrays, references={"edge_shift": named})
     covered(out["edge_shift"], shift, out["edge_shift_sigma"], bias=0.6)
     step, pre = normalized_by(curve())
-    whole = chain.run_chain(
+    whole = execute.run_chain(
         "whole_edge_shift(low=8335, high=8352)",
         {"energy": ENERGY, "norm": (arrays["mu"] - pre) / step},
         references={"whole_edge_shift": [norm_reference(curve())]},
@@ -121,15 +123,15 @@ def normalized_by(clean: np.ndarray) -> tuple[float, np.ndarray]:
     return float(base["edge_step"]), base["pre_edge"]
 
 
-def norm_reference(clean: np.ndarray, label: str = "") -> chain.Reference:
+def norm_reference(clean: np.ndarray, label: str = "") -> execute.Reference:
     step, pre = normalized_by(curve())
-    return chain.Reference({"energy": ENERGY[None], "norm": ((clean - pre) / step)[None]}, label)
+    return execute.Reference({"energy": ENERGY[None], "norm": ((clean - pre) / step)[None]}, label)
 
 
 def test_windows_shared_with_the_reference_take_out_most_of_their_choice() -> None:
     arrays = {"energy": ENERGY, "mu": curve(8345.3)}
-    out = chain.run_chain("edge_shift", arrays, references={"edge_shift": [reference(curve())]})
-    alone = chain.run_chain("edge_energy", arrays)
+    out = execute.run_chain("edge_shift", arrays, references={"edge_shift": [reference(curve())]})
+    alone = execute.run_chain("edge_energy", arrays)
     assert 0 < out["edge_shift_sigma_norm"] < 0.3 * alone["edge_energy_sigma_norm"]
 
 
@@ -138,14 +140,14 @@ def test_mixtures_are_taken_apart_within_their_errors() -> None:
     step, pre = normalized_by(curve())
     arrays = {"energy": ENERGY, "norm": (noisy(0.35 * parts[0] + 0.65 * parts[1]) - pre) / step}
     named = {"lcf": [norm_reference(part, label) for part, label in zip(parts, ("a", "b"), strict=True)]}
-    out = chain.run_chain("lcf(low=8330, high=8370)", arrays, references=named)
+    out = execute.run_chain("lcf(low=8330, high=8370)", arrays, references=named)
     covered(out["lcf_fraction"][:, 0], 0.35, out["lcf_fraction_sigma"][:, 0])
     assert np.allclose(out["lcf_fraction"].sum(axis=1), 1.0)
     alone = {**arrays, "norm": (noisy(parts[0]) - pre) / step}
-    pure = chain.run_chain("lcf(low=8330, high=8370)", alone, references=named)
+    pure = execute.run_chain("lcf(low=8330, high=8370)", alone, references=named)
     assert (pure["lcf_fraction"] >= 0).all()
     alike = {"lcf": [named["lcf"][0], named["lcf"][0]]}
-    same = chain.run_chain("lcf(low=8330, high=8370)", arrays, references=alike)
+    same = execute.run_chain("lcf(low=8330, high=8370)", arrays, references=alike)
     assert np.isnan(same["lcf_fraction"]).all()
     assert (same["lcf_quality"] == 4).all()
 
@@ -176,7 +178,7 @@ def test_valence_of_simulated_spectra_is_covered() -> None:
     named = {
         "valence": [reference(noisy(curve(8344.0), 4, seed=8), "2"), reference(noisy(curve(8346.0), 4, seed=9), "3")]
     }
-    out = chain.run_chain("valence", {"energy": ENERGY, "mu": noisy(curve(8345.2))}, FIXED, references=named)
+    out = execute.run_chain("valence", {"energy": ENERGY, "mu": noisy(curve(8345.2))}, FIXED, references=named)
     # The references are the same for all rows: their error is common and small beside it.
     assert out["valence"].mean() == pytest.approx(2.6, abs=0.01)
     assert out["valence_sigma"].mean() == pytest.approx(out["valence"].std(), rel=0.25)
@@ -186,12 +188,12 @@ def test_alignment_takes_the_drift_out_and_moves_what_follows() -> None:
     drift = np.linspace(-3.0, 3.0, 13)[:, None]
     foil = np.arctan((ENERGY - 8333.0) / 1.5)
     arrays = {"energy": ENERGY + drift, "mu": np.tile(curve(), (13, 1)), "murefer": noisy(foil, 13)}
-    out = chain.run_chain("align(to=8333) | edge_energy", arrays)
+    out = execute.run_chain("align(to=8333) | edge_energy", arrays)
     assert np.ptp(out["edge_energy"]) < 0.05
     assert np.allclose(out["align_shift"], -drift[:, 0], atol=0.05)
-    raw = chain.run_chain("edge_energy", {name: arrays[name] for name in ("energy", "mu")})
+    raw = execute.run_chain("edge_energy", {name: arrays[name] for name in ("energy", "mu")})
     assert np.ptp(raw["edge_energy"]) == pytest.approx(6.0, abs=0.2)
-    made = chain.run_chain(
+    made = execute.run_chain(
         "align(to=8333)", {**arrays, "itrans": np.ones_like(foil) + 0 * drift, "irefer": np.exp(-arrays.pop("murefer"))}
     )
     assert np.allclose(made["align_shift"], out["align_shift"])
@@ -199,9 +201,9 @@ def test_alignment_takes_the_drift_out_and_moves_what_follows() -> None:
 
 def test_an_operator_that_replaces_comes_first() -> None:
     with pytest.raises(Conflict, match="Write align first"):
-        chain.prepare("edge_energy | align", ["energy", "mu", "murefer"])
+        execute.prepare("edge_energy | align", ["energy", "mu", "murefer"])
     with pytest.raises(Conflict, match="Write deglitch first"):
-        chain.prepare("normalize | deglitch(at=8350)", ["energy", "mu"])
+        execute.prepare("normalize | deglitch(at=8350)", ["energy", "mu"])
 
 
 def test_named_points_are_left_out_and_no_others() -> None:
@@ -209,7 +211,7 @@ def test_named_points_are_left_out_and_no_others() -> None:
     spiked = mu.copy()
     place = int(np.flatnonzero(ENERGY == 8360.0)[0])
     spiked[place] += 5.0
-    out = chain.run_chain("deglitch(at=8360, width=0.1) | normalize", {"energy": ENERGY, "mu": spiked})
+    out = execute.run_chain("deglitch(at=8360, width=0.1) | normalize", {"energy": ENERGY, "mu": spiked})
     expected = normalize(np.delete(ENERGY, place), np.delete(mu, place))
     assert np.isnan(out["norm"][place])
     assert np.allclose(np.delete(out["norm"], place), expected["norm"])
@@ -219,12 +221,14 @@ def test_named_points_are_left_out_and_no_others() -> None:
 def test_references_that_do_not_fit_are_refused() -> None:
     arrays = {"energy": ENERGY, "mu": curve()}
     with pytest.raises(CallError, match="edge_shift needs reference"):
-        chain.run_chain("edge_shift", arrays)
+        execute.run_chain("edge_shift", arrays)
     with pytest.raises(NotFound, match=r"has no (energy, )?mu"):
-        chain.run_chain("edge_shift", arrays, references={"edge_shift": [chain.Reference({"energy": ENERGY[None]})]})
-    empty = chain.Reference({"energy": ENERGY[None], "mu": np.full((1, ENERGY.size), np.nan)})
+        execute.run_chain(
+            "edge_shift", arrays, references={"edge_shift": [execute.Reference({"energy": ENERGY[None]})]}
+        )
+    empty = execute.Reference({"energy": ENERGY[None], "mu": np.full((1, ENERGY.size), np.nan)})
     with pytest.raises(InvalidData, match="has no"):
-        chain.run_chain("difference", arrays, references={"difference": [empty]})
+        execute.run_chain("difference", arrays, references={"difference": [empty]})
 
 
 # Real files
@@ -248,10 +252,10 @@ def test_nio_scans_aligned_on_their_foils_agree() -> None:
         energy, mu = curves[sample]
         other, murefer = curves[foil]
         murefer = np.interp(energy, other, murefer)
-        out = chain.run_chain("align(to=8331.5) | normalize", {"energy": energy, "mu": mu, "murefer": murefer})
+        out = execute.run_chain("align(to=8331.5) | normalize", {"energy": energy, "mu": mu, "murefer": murefer})
         aligned.append(
             float(
-                chain.run_chain(
+                execute.run_chain(
                     "align(to=8331.5) | edge_energy(fraction=0.5)", {"energy": energy, "mu": mu, "murefer": murefer}
                 )["edge_energy"]
             )
@@ -282,7 +286,7 @@ def test_of_two_inflections_of_a_foil_the_first_is_taken_and_the_other_told(
     second: float, to: float, other: float, quality: int
 ) -> None:
     foil = two_edges(0.1, 0.1 * second)
-    out = chain.run_chain([("align", {"to": to, "equal": 0.8})], {"energy": ENERGY, "mu": foil, "murefer": foil})
+    out = execute.run_chain([("align", {"to": to, "equal": 0.8})], {"energy": ENERGY, "mu": foil, "murefer": foil})
     taken = 8345.0 if second > 1.25 else 8333.0
     assert float(out["foil_e0"][0]) == pytest.approx(taken, abs=0.2)
     # Half as steep, the first is no edge beside the second.
@@ -294,18 +298,18 @@ def test_of_two_inflections_of_a_foil_the_first_is_taken_and_the_other_told(
 def test_noise_does_not_choose_between_two_inflections_of_a_foil() -> None:
     foil = two_edges(0.1, 0.098, NOISE * 3, rows=200)
     arrays = {"energy": ENERGY, "mu": foil, "murefer": foil}
-    steepest = chain.run_chain("align(to=8333, equal=9)", arrays)["foil_e0"]
+    steepest = execute.run_chain("align(to=8333, equal=9)", arrays)["foil_e0"]
     assert np.ptp(steepest) > 11  # noise decides
-    out = chain.run_chain("align(to=8333)", arrays)
+    out = execute.run_chain("align(to=8333)", arrays)
     covered(out["foil_e0"], float(np.median(out["foil_e0"])), out["align_shift_sigma"])
     np.testing.assert_array_equal(out["align_quality"] == 5, steepest > 8340)
-    positions = chain.run_chain("find_e0", arrays)
+    positions = execute.run_chain("find_e0", arrays)
     # e0 itself stays what Larch says, and says that it is one of two.
     assert np.isin(positions["e0_derivative"], ENERGY).all()
     assert np.ptp(positions["e0_derivative"]) > 11
     assert (np.abs(positions["e0_derivative_other"] - positions["e0_derivative"]) > 10).all()
     assert (positions["find_e0_quality"] >= 4).all()
-    one = chain.run_chain("find_e0", {"energy": ENERGY, "mu": noisy(curve(), 50)})
+    one = execute.run_chain("find_e0", {"energy": ENERGY, "mu": noisy(curve(), 50)})
     assert np.isnan(one["e0_derivative_other"]).all()
 
 
@@ -315,12 +319,12 @@ def test_the_choice_of_windows_matters_as_docs_say_and_much_less_for_shifts() ->
     spreads = {}
     for name in ("Ni2O3", "NiOH2"):
         energy, mu = curves[f"xdi/{name}_rt_01.xdi"]
-        spreads[name] = float(chain.run_chain("edge_energy", {"energy": energy, "mu": mu})["edge_energy_sigma_norm"])
+        spreads[name] = float(execute.run_chain("edge_energy", {"energy": energy, "mu": mu})["edge_energy_sigma_norm"])
     # 90 sets of windows made by hand gave 0.17 and 0.22 eV; where the two differ is in docs/la3ni2o7.md.
     assert spreads == pytest.approx({"Ni2O3": 0.216, "NiOH2": 0.319}, abs=0.003)
     energy, mu = curves["xdi/Ni2O3_rt_01.xdi"]
-    moved = {"edge_shift": [chain.Reference({"energy": energy[None] - 0.5, "mu": mu[None]}, "")]}
-    out = chain.run_chain("edge_shift", {"energy": energy, "mu": mu}, references=moved)
+    moved = {"edge_shift": [execute.Reference({"energy": energy[None] - 0.5, "mu": mu[None]}, "")]}
+    out = execute.run_chain("edge_shift", {"energy": energy, "mu": mu}, references=moved)
     assert float(out["edge_shift"]) == pytest.approx(0.5, abs=0.02)
     assert float(out["edge_shift_sigma_norm"]) < 0.05
 
@@ -331,19 +335,19 @@ MN = {"MnO": 2.0, "Mn3O4": 8 / 3, "Mn2O3": 3.0, "MnO2": 4.0}
 @needs_realdata
 def test_manganese_oxides_come_in_the_order_of_their_valence_and_predict_each_other() -> None:
     curves = {name: real_curves(REALDATA)[f"xdi/{name}_rt_01.xdi"] for name in MN}
-    found = {n: chain.run_chain("edge_energy", {"energy": e, "mu": m}) for n, (e, m) in curves.items()}
+    found = {n: execute.run_chain("edge_energy", {"energy": e, "mu": m}) for n, (e, m) in curves.items()}
     energies = [float(found[name]["edge_energy"]) for name in MN]
     assert energies == sorted(energies)
     for name, truth in MN.items():
         others = {
             "valence": [
-                chain.Reference({"energy": curves[o][0][None], "mu": curves[o][1][None]}, str(v))
+                execute.Reference({"energy": curves[o][0][None], "mu": curves[o][1][None]}, str(v))
                 for o, v in MN.items()
                 if o != name
             ]
         }
         energy, mu = curves[name]
-        out = chain.run_chain("valence", {"energy": energy, "mu": mu}, references=others)
+        out = execute.run_chain("valence", {"energy": energy, "mu": mu}, references=others)
         assert float(out["valence"]) == pytest.approx(truth, abs=0.4 if 2.5 < truth < 3.5 else 0.6), name
         assert (out["valence_quality"] == EXTRAPOLATED) == (name in ("MnO", "MnO2"))
         assert 0 < out["valence_sigma"] < 1

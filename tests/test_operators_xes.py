@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from barospec.archive.operators import chain
-from barospec.archive.operators._unfolding import unfolded
+from barospec.archive.operators._kernels.noise_bias import unfolded
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.iad import UNDER_FLOOR, iad
 from barospec.archive.operators.spin_state import upper_limit
 from barospec.sample_data.spectra import emission
@@ -26,14 +26,14 @@ def counted(curve: np.ndarray, rows: int = ROWS, counts: float = COUNTS, seed: i
     return np.random.default_rng(seed).poisson(curve * counts, (rows, curve.size)).astype(np.float64)
 
 
-def reference(curve: np.ndarray, label: str = "", repeats: int = 1, counts: float = COUNTS) -> chain.Reference:
-    return chain.Reference(
+def reference(curve: np.ndarray, label: str = "", repeats: int = 1, counts: float = COUNTS) -> execute.Reference:
+    return execute.Reference(
         {"energy": np.tile(ENERGY, (repeats, 1)), "intensity": counted(curve, repeats, counts, seed=11)}, label
     )
 
 
-def run(steps: str, intensity: np.ndarray, **references: list[chain.Reference]) -> dict[str, np.ndarray]:
-    return chain.run_chain(steps, {"energy": ENERGY, "intensity": intensity}, references=references)
+def run(steps: str, intensity: np.ndarray, **references: list[execute.Reference]) -> dict[str, np.ndarray]:
+    return execute.run_chain(steps, {"energy": ENERGY, "intensity": intensity}, references=references)
 
 
 def share_covered(value: np.ndarray, truth: float, sigma: np.ndarray) -> float:

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from barospec import Archive
-from barospec.archive.operators import series_compare, series_fit
-from barospec.archive.operators.merge import merge, merge_numbers
-from barospec.archive.operators.series_components import components
+from barospec.archive.operators._kernels.averaging import merge, merge_numbers
+from barospec.archive.statistics import series_compare, series_fit
+from barospec.archive.statistics.series_components import components
 from barospec.catalogs.plots import spectra
 from barospec.catalogs.series import along
 from barospec.cli import series as series_verb

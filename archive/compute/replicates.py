@@ -16,7 +16,7 @@ from barospec.schemas.errors import CallError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.operators.chain import Plan
+    from barospec.archive.operators.chain.execute import Plan
 
 # What repeats of one point share word for word; pressure and temperature are compared with a tolerance.
 SHARED = (

@@ -1,6 +1,6 @@
 """Operators over labelled, lazy spectra: the wrapper that brings xarray, dask, units, references and provenance.
 
-The numbers come from `operators.chain.run`; here its blocks become one dask task per block of spectra, for the
+The numbers come from `operators.chain.execute`; here its blocks become one dask task per block of spectra, for the
 whole chain.
 """
 
@@ -15,11 +15,11 @@ import numpy as np
 
 from barospec.archive.compute import replicates
 from barospec.archive.compute.replicates import with_scatter
-from barospec.archive.operators import resampling
-from barospec.archive.operators._references import split_references
-from barospec.archive.operators.chain import Plan, Reference, bind, output_dtype, parse_chain, prepare, run
-from barospec.archive.operators.record import Operator
+from barospec.archive.operators.chain.execute import Plan, Reference, bind, output_dtype, parse_chain, prepare, run
+from barospec.archive.operators.chain.references import split_references
+from barospec.archive.operators.operator import Operator
 from barospec.archive.operators.registry import OPERATORS, find_operator
+from barospec.archive.statistics import resampling
 from barospec.schemas.errors import CallError, InvalidData
 from barospec.schemas.vocabulary import CHANNELS
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from barospec.archive.derived.store import Derivation
-from barospec.archive.operators._references import split_references
-from barospec.archive.operators.chain import Plan, parse_chain, prepare
+from barospec.archive.operators.chain.execute import Plan, parse_chain, prepare
+from barospec.archive.operators.chain.references import split_references
 from barospec.schemas.errors import CallError
 from barospec.schemas.vocabulary import CHANNELS
 

@@ -45,7 +45,7 @@ from barospec.schemas.errors import Conflict, NotFound, did_you_mean
 from barospec.schemas.vocabulary import Kind
 
 if TYPE_CHECKING:
-    from barospec.archive.operators.record import Output
+    from barospec.archive.operators.operator import Output
     from barospec.archive.store.read import Array, Group
 
 References = Mapping[str, Sequence[tuple[str, str]]]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barospec.archive.compute.replicates import AVERAGED, TOLERANCES, Repeat, points
-from barospec.archive.operators.merge import merge as average
+from barospec.archive.operators._kernels.averaging import merge as average
 from barospec.archive.sheets.conditions import conditions_sha256
 from barospec.archive.store.events import event
 from barospec.archive.store.known_row import Lookup

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _shift
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, unpacked
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels import shift_fit
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.propagation import NORM_REFERENCE, NORMALIZATION, unpacked
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 
-REASONS = (*common_reasons(14), *_shift.REASONS)
+REASONS = (*common_reasons(14), *shift_fit.REASONS)
 
 
 def agreement(
@@ -77,11 +77,11 @@ def agreement(
     >>> round(float(out["agreement_shift"]), 2), round(float(out["agreement_scale"]), 2)
     (7.2, 0.9)
     """
-    reference = _shift.reference_curve("agreement", reference_energy, reference_norm, reference_normalization)
-    window = _shift.window_of("agreement", low, high, most)
+    reference = shift_fit.reference_curve("agreement", reference_energy, reference_norm, reference_normalization)
+    window = shift_fit.window_of("agreement", low, high, most)
     with np.errstate(all="ignore"):
         batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
-        found = _shift.best_shift(batch, reference, window, most, scale=True)
+        found = shift_fit.best_shift(batch, reference, window, most, scale=True)
         values = {
             "agreement_residual": found.residual,
             "agreement_shift": found.shift,

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _e0, _shift
-from barospec.archive.operators._batch import Batch, common_reasons, make_batch
-from barospec.archive.operators._grid import Bools, Floats
-from barospec.archive.operators._rivals import EQUAL, rival
-from barospec.archive.operators._sums import white_noise
+from barospec.archive.operators._kernels import e0_search, shift_fit
+from barospec.archive.operators._kernels.batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._kernels.competing_edges import EQUAL, rival
+from barospec.archive.operators._kernels.integrals import white_noise
+from barospec.archive.operators._kernels.ragged import Bools, Floats
 from barospec.archive.operators.find_e0 import inflection
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
-    *common_reasons(_e0.FEWEST, "the foil's absorption"),
+    *common_reasons(e0_search.FEWEST, "the foil's absorption"),
     "no edge of the foil found: no point inside the scan is steep together with both its neighbors",
     "suspect: the derivative has no parabola next to the foil's e0, the point of the scan was taken",
     "suspect: the derivative has two maxima that are nearly as high, and the lower in energy was taken although the "
@@ -94,7 +94,7 @@ def align(
             f"equal = {equal} is no share of a slope. Give 0.8, or 9 for the highest maximum of the derivative in any case."
         )
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, murefer, murefer, fewest=_e0.FEWEST)
+        batch = make_batch(energy, murefer, murefer, fewest=e0_search.FEWEST)
         e0, sigma, other, steeper = _foil_e0(batch, half, equal)
         batch.fail(np.isfinite(other) & (steeper | (np.abs(other - to) < np.abs(e0 - to))), TWO_MAXIMA)
         shift = to - e0
@@ -114,7 +114,7 @@ def _foil_e0(batch: Batch, half: float, equal: float) -> tuple[Floats, Floats, F
     e0 = np.full(len(batch.count), np.nan)
     good = np.nonzero(batch.code == 0)[0]
     if good.size:
-        found, is_one = _e0.find_e0(batch.energy[good], batch.signals[0][good], batch.count[good])
+        found, is_one = e0_search.find_e0(batch.energy[good], batch.signals[0][good], batch.count[good])
         e0[good] = np.where(is_one, found, np.nan)
     batch.fail(~np.isfinite(e0), NO_EDGE)
     e0 = np.where(np.isfinite(e0), e0, batch.energy[:, 0])
@@ -162,7 +162,7 @@ OPERATOR = Operator(
     example={"to": 8333.0},
 )
 
-TO_REASONS = (*common_reasons(_e0.FEWEST, "mu"), *_shift.REASONS)
+TO_REASONS = (*common_reasons(e0_search.FEWEST, "mu"), *shift_fit.REASONS)
 
 
 def align_to(
@@ -219,11 +219,11 @@ def align_to(
     >>> round(float(out["align_to_shift"]), 3)
     -0.7
     """
-    reference = _shift.reference_curve("align_to", reference_energy, reference_mu)
-    window = _shift.window_of("align_to", low, high, most)
+    reference = shift_fit.reference_curve("align_to", reference_energy, reference_mu)
+    window = shift_fit.window_of("align_to", low, high, most)
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, mu, fewest=_e0.FEWEST)
-        found = _shift.best_shift(batch, reference, window, most, linear_background=True, scale=True)
+        batch = make_batch(energy, mu, fewest=e0_search.FEWEST)
+        found = shift_fit.best_shift(batch, reference, window, most, linear_background=True, scale=True)
         x = np.where(np.isfinite(batch.energy), batch.energy, np.nan)
         values = {
             "aligned_energy": x + found.shift[:, None],

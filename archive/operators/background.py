@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._least_squares import linear
-from barospec.archive.operators._sums import counting_variance, row_sum
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.integrals import counting_variance, row_sum
+from barospec.archive.operators._kernels.least_squares import linear
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (*common_reasons(12, "intensity"), "too few points in the windows at the ends")

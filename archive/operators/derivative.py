@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import Batch, common_reasons, make_batch
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._propagation import NORMALIZATION, length, on_mu, unpacked
-from barospec.archive.operators._sums import covered, white_noise
+from barospec.archive.operators._kernels.batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._kernels.integrals import covered, white_noise
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._kernels.ragged import Floats
 from barospec.archive.operators.find_e0 import drawn_along, local_cubic
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = common_reasons(3)

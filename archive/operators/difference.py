@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, Carrier, length, unpacked
-from barospec.archive.operators._shift import reference_curve
-from barospec.archive.operators._sums import interpolated, row_sum, weights_between, white_noise
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.integrals import interpolated, row_sum, weights_between, white_noise
+from barospec.archive.operators._kernels.propagation import NORM_REFERENCE, NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.operators._kernels.shift_fit import reference_curve
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (*common_reasons(14), "spectrum and reference do not both cover the window")

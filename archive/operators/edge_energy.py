@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._ensemble import ENSEMBLE, Baselines, ensemble_windows
-from barospec.archive.operators._grid import Bools, Floats, Ints, at
-from barospec.archive.operators._windows import Windows, slice_windows
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.ensemble import ENSEMBLE, Baselines, ensemble_windows
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, at
+from barospec.archive.operators._kernels.windows import Windows, slice_windows
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 NOISE_POINTS = 8
@@ -130,7 +130,7 @@ def edge_energy(
     'no edge_energy_sigma: fewer than 10 points in the pre-edge window'
     """
     _check(fraction, far, ensemble)
-    rows = _grid.make_rows(energy, norm)
+    rows = ragged.make_rows(energy, norm)
     numbers = {
         "e0": e0,
         "pre1": pre1,
@@ -140,7 +140,7 @@ def edge_energy(
         "nnorm": nnorm,
         "nvict": nvict,
     }
-    given = {name: _grid.per_spectrum(value, rows.leading, name) for name, value in numbers.items()}
+    given = {name: ragged.per_spectrum(value, rows.leading, name) for name, value in numbers.items()}
     with np.errstate(all="ignore"):
         return _edge_energy_rows(rows, given, fraction, far, int(ensemble))
 
@@ -155,7 +155,7 @@ def _check(fraction: float, far: float, ensemble: int) -> None:
 
 
 def _edge_energy_rows(
-    rows: _grid.Rows, given: dict[str, Floats], fraction: float, far: float, ensemble: int
+    rows: ragged.Rows, given: dict[str, Floats], fraction: float, far: float, ensemble: int
 ) -> dict[str, Any]:
     total = len(rows.count)
     value, sigma, sigma_norm = (np.full(total, np.nan) for _ in range(3))
@@ -164,8 +164,8 @@ def _edge_energy_rows(
     able = np.nonzero(quality == 0)[0]
     if able.size:
         pick: Any = slice(None) if able.size == total else able
-        energy, hopeless = _grid.nudge(rows.energy[pick])
-        energy, again = _grid.nudge(energy)
+        energy, hopeless = ragged.nudge(rows.energy[pick])
+        energy, again = ragged.nudge(energy)
         norm, count = rows.signals[0][pick], rows.count[pick]
         part = {name: numbers[pick] for name, numbers in given.items()}
         left, found, several = find_crossing(energy, norm, count, part["e0"], fraction)
@@ -197,12 +197,12 @@ def _edge_energy_rows(
 def find_crossing(energy: Floats, norm: Floats, count: Ints, e0: Floats, fraction: float) -> tuple[Ints, Bools, Bools]:
     """Return the index of the point before the rise through `fraction` next to e0; if there is one; if others precede.
 
-    Rows as in `_grid.Rows`. Others count from the first point on.
+    Rows as in `ragged.Rows`. Others count from the first point on.
     """
     column = np.arange(norm.shape[1] - 1)
     above = norm >= fraction
     up = above[:, 1:] & ~above[:, :-1] & (column < (count - 1)[:, None])
-    near_e0 = _grid.nearest(energy, e0)
+    near_e0 = ragged.nearest(energy, e0)
     after = column >= near_e0[:, None]
     up_after, up_before = up & after, up & ~after
     already = above[np.arange(len(norm)), near_e0]
@@ -259,8 +259,8 @@ def _point_noise(energy: Floats, norm: Floats, start: Ints, stop: Ints) -> Float
     weight = (x[:, 2:] - x[:, 1:-1]) / (x[:, 2:] - x[:, :-2])
     distance = y[:, 1:-1] - weight * y[:, :-2] - (1 - weight) * y[:, 2:]
     squares = distance**2 / (1 + weight**2 + (1 - weight) ** 2)
-    index = _grid.segments(begin - first, end - first - 2, squares.shape[1])
-    mean = _grid.reduce_segments(np.add, squares, index) / np.maximum(inner, 1)
+    index = ragged.segments(begin - first, end - first - 2, squares.shape[1])
+    mean = ragged.reduce_segments(np.add, squares, index) / np.maximum(inner, 1)
     # A noise found from few points is uncertain itself: Student's factor, which 68 % of the intervals need.
     return np.where(able, np.sqrt(mean) * (1.0 + STUDENT / np.maximum(inner, 1)), np.nan)
 
@@ -284,15 +284,15 @@ def member_crossings(
     Arguments as `edge_energy`. Members of one number stand for the same windows in every spectrum that has the
     same windows to begin with: differences between spectra are member by member.
     """
-    rows = _grid.make_rows(energy, norm)
+    rows = ragged.make_rows(energy, norm)
     given = {"e0": e0, "pre1": pre1, "pre2": pre2, "norm1": norm1, "norm2": norm2, "nnorm": nnorm, "nvict": nvict}
-    numbers = {name: _grid.per_spectrum(value, rows.leading, name) for name, value in given.items()}
+    numbers = {name: ragged.per_spectrum(value, rows.leading, name) for name, value in given.items()}
     out = np.full((len(rows.count), ensemble), np.nan)
     able = np.nonzero((rows.count >= 2) & np.isfinite(numbers["e0"]))[0]
     if able.size and ensemble:
         with np.errstate(all="ignore"):
-            x, hopeless = _grid.nudge(rows.energy[able])
-            x, again = _grid.nudge(x)
+            x, hopeless = ragged.nudge(rows.energy[able])
+            x, again = ragged.nudge(x)
             y, count = rows.signals[0][able], rows.count[able]
             part = {name: value[able] for name, value in numbers.items()}
             left, found, _ = find_crossing(x, y, count, part["e0"], fraction)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _grid
 from barospec.archive.operators import edge_energy as _edge_energy
-from barospec.archive.operators._ensemble import ENSEMBLE
-from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.ensemble import ENSEMBLE
+from barospec.archive.operators._kernels.ragged import Floats
 from barospec.archive.operators.edge_energy import edge_energy, member_crossings
 from barospec.archive.operators.normalize import normalize
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 WINDOWS = ("pre1", "pre2", "norm1", "norm2")
@@ -112,7 +112,7 @@ def edge_shift(
             'edge_shift needs a reference: a query for the spectrum that shifts count from, such as --with reference="..."'
         )
     # Wrong shapes are refused before anything else is looked at.
-    rows = _grid.make_rows(energy, mu)
+    rows = ragged.make_rows(energy, mu)
     asked: dict[str, Any] = {"pre1": pre1, "pre2": pre2, "norm1": norm1, "norm2": norm2}
     base = normalize(np.ravel(reference_energy), np.ravel(reference_mu), nnorm=nnorm, **asked)
     options = {"fraction": fraction, "far": far}

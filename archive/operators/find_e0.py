@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _e0, _grid
-from barospec.archive.operators._batch import Batch, common_reasons, make_batch
-from barospec.archive.operators._crop import crop
-from barospec.archive.operators._grid import Floats, Ints, at
-from barospec.archive.operators._least_squares import Fit, linear
-from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
-from barospec.archive.operators._rivals import rival
-from barospec.archive.operators._sums import inside, row_sum, weights_between, white_noise
+from barospec.archive.operators._kernels import e0_search, ragged
+from barospec.archive.operators._kernels.batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._kernels.competing_edges import rival
+from barospec.archive.operators._kernels.crop import crop
+from barospec.archive.operators._kernels.integrals import inside, row_sum, weights_between, white_noise
+from barospec.archive.operators._kernels.least_squares import Fit, linear
+from barospec.archive.operators._kernels.peak import fit_top, highest
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.ragged import Floats, Ints, at
 from barospec.archive.operators.edge_energy import find_crossing
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (
-    *common_reasons(_e0.FEWEST),
+    *common_reasons(e0_search.FEWEST),
     "no edge: the spectrum was not normalized, see normalize_quality",
     "suspect: not every definition gives a value; NaN where it does not",
     "suspect: the derivative has another maximum that is nearly as high, at e0_derivative_other",
@@ -109,7 +109,7 @@ def find_e0(
     if not 0 < fraction <= 1.5 or not half > 0 or not reach > 0:
         raise CallError("fraction must lie above 0, up to 1.5; half and reach are eV above 0.")
     with np.errstate(all="ignore"):
-        batch = make_batch(energy, mu, norm, fewest=_e0.FEWEST, numbers={"e0": e0, **unpacked(normalization)})
+        batch = make_batch(energy, mu, norm, fewest=e0_search.FEWEST, numbers={"e0": e0, **unpacked(normalization)})
         start = batch.numbers["e0"]
         batch.fail(~np.isfinite(start), NO_EDGE)
         batch.numbers["e0"] = np.where(np.isfinite(start), start, batch.energy[:, 0])
@@ -132,7 +132,7 @@ def _positions(
     steepest = np.full(len(count), np.nan)
     good = np.nonzero(batch.code == 0)[0]
     if good.size:
-        found, is_one = _e0.find_e0(energy[good], mu[good], count[good])
+        found, is_one = e0_search.find_e0(energy[good], mu[good], count[good])
         steepest[good] = np.where(is_one, found, np.nan)
     second = rival(energy, norm, count, np.where(np.isfinite(steepest), steepest, e0), noise)
     other = np.where(second.near & np.isfinite(steepest), second.energy, np.nan)
@@ -186,7 +186,7 @@ def _crossing(batch: Batch, level: float) -> tuple[Floats, Floats, Any]:
 def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats]:
     """Return the vertex of the derivative's parabola and its sigma: the inflection of a cubic fitted around e0."""
     energy, norm, count = batch.energy, batch.signals[1], batch.count
-    start = at(energy, _grid.nearest(energy, batch.numbers["e0"]))
+    start = at(energy, ragged.nearest(energy, batch.numbers["e0"]))
     center = start
     for _ in range(3):
         fit, width, _ = local_cubic(energy, norm, count, center, half)
@@ -223,7 +223,7 @@ def local_cubic(
     Returns the fit, the width, and what gives the weights of all points in ``terms @ coefficients``.
     """
     rows = np.arange(len(count))
-    index = _grid.nearest(energy, center)
+    index = ragged.nearest(energy, center)
     lower, upper = energy[rows, np.maximum(index - 3, 0)], energy[rows, np.minimum(index + 3, count - 1)]
     width = np.maximum(half, np.maximum(center - lower, upper - center))
     cut = crop(energy, count, center - 1.25 * width, center + 1.25 * width)

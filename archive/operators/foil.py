@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 
 REASONS = common_reasons(1, "positive itrans and irefer")
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._crop import crop
-from barospec.archive.operators._emission import laid_on, reference_unit, unit_area, variance_of
-from barospec.archive.operators._grid import Floats, Ints
-from barospec.archive.operators._sums import row_sum
-from barospec.archive.operators._unfolding import folded, scatter, unfolded, without_noise
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.crop import crop
+from barospec.archive.operators._kernels.emission import laid_on, reference_unit, unit_area, variance_of
+from barospec.archive.operators._kernels.integrals import row_sum
+from barospec.archive.operators._kernels.noise_bias import folded, scatter, unfolded, without_noise
+from barospec.archive.operators._kernels.ragged import Floats, Ints
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 ALIGN = ("peak", "center", "none")

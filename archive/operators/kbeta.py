@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._emission import HALF, main_line, variance_of
-from barospec.archive.operators._grid import Floats, Ints
-from barospec.archive.operators._sums import covered, row_sum, value_at, weights_between
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.emission import HALF, main_line, variance_of
+from barospec.archive.operators._kernels.integrals import covered, row_sum, value_at, weights_between
+from barospec.archive.operators._kernels.ragged import Floats, Ints
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 INPUTS = ("energy", "emission", "emission_sigma")

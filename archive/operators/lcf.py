@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._least_squares import linear
-from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, length, on_mu, unpacked
-from barospec.archive.operators._shift import Reference, reference_curve
-from barospec.archive.operators._sums import (
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.integrals import (
     covered,
     inside,
     interpolated,
     row_sum,
     white_noise,
 )
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels.least_squares import linear
+from barospec.archive.operators._kernels.propagation import NORM_REFERENCE, NORMALIZATION, length, on_mu, unpacked
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.operators._kernels.shift_fit import Reference, reference_curve
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 MOST = 8

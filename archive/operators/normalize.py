@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._e0 import FEWEST, find_e0
-from barospec.archive.operators._fit import Polynomials, fit_polynomials
-from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
-from barospec.archive.operators._windows import (
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.e0_search import FEWEST, find_e0
+from barospec.archive.operators._kernels.fit import Polynomials, fit_polynomials
+from barospec.archive.operators._kernels.ragged import TIE, Bools, Floats, Ints, at
+from barospec.archive.operators._kernels.windows import (
     CONSTANT_PRE_EDGE,
     E0_OUTSIDE,
     FEW_POINTS,
@@ -26,7 +26,7 @@ from barospec.archive.operators._windows import (
     choose_windows,
     slice_windows,
 )
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 MAX_DEGREE = 5
@@ -135,8 +135,8 @@ def normalize(
     """
     _check(pre1, pre2, norm1, norm2, nnorm, nvict)
     with np.errstate(all="ignore"):
-        rows = _grid.make_rows(energy, mu)
-        given = None if e0 is None else _grid.per_spectrum(e0, rows.leading, "e0")
+        rows = ragged.make_rows(energy, mu)
+        given = None if e0 is None else ragged.per_spectrum(e0, rows.leading, "e0")
         return _normalize_rows(rows, given, (pre1, pre2, norm1, norm2), nnorm, nvict, out)
 
 
@@ -174,7 +174,7 @@ def fit_edge(energy: Floats, mu: Floats, cut: Slices, nvict: NDArray[np.int64]) 
 
 
 def _normalize_rows(
-    rows: _grid.Rows,
+    rows: ragged.Rows,
     given: Floats | None,
     asked: tuple[float | None, ...],
     nnorm: int | None,
@@ -238,8 +238,8 @@ def _normalize_able(
 ) -> _Done:
     """Compute all numbers of rows that have points enough; rows that fail later hold numbers without meaning."""
     quality = np.zeros(len(count), dtype=np.uint8)
-    energy, hopeless = _grid.nudge(energy)
-    energy, again = _grid.nudge(energy)
+    energy, hopeless = ragged.nudge(energy)
+    energy, again = ragged.nudge(energy)
     quality[hopeless | again] = TOO_CLOSE
     if given is None:
         e0, found = find_e0(energy, mu, count)
@@ -250,7 +250,7 @@ def _normalize_able(
         quality[~inside & (quality == 0)] = E0_OUTSIDE
     # Rows without an edge go along with a harmless one; their results are wiped at the end.
     e0 = np.where(quality == 0, e0, at(energy, count // 2))
-    near_e0 = _grid.nearest(energy, e0)
+    near_e0 = ragged.nearest(energy, e0)
     windows = choose_windows(energy, count, e0, near_e0, asked, nnorm)
     cut = slice_windows(energy, count, e0, windows)
     used_nvict = np.where(cut.constant, 0, int(nvict))

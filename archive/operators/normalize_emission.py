@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._emission import main_line
-from barospec.archive.operators._sums import counting_variance, covered, row_max, row_sum, weights_between
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.emission import main_line
+from barospec.archive.operators._kernels.integrals import counting_variance, covered, row_max, row_sum, weights_between
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 KINDS = ("maximum", "area")

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import Batch, common_reasons, make_batch
-from barospec.archive.operators._crop import crop_to
-from barospec.archive.operators._grid import Bools, Floats
-from barospec.archive.operators._least_squares import Fit, curved
-from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
-from barospec.archive.operators._sums import (
+from barospec.archive.operators._kernels.batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._kernels.crop import crop_to
+from barospec.archive.operators._kernels.integrals import (
     covered,
     inside,
     row_sum,
     weights_between,
     white_noise,
 )
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels.least_squares import Fit, curved
+from barospec.archive.operators._kernels.peak import fit_top, highest
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.ragged import Bools, Floats
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (

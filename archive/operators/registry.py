@@ -27,7 +27,7 @@ from barospec.archive.operators import (
     white_line,
     whole_edge_shift,
 )
-from barospec.archive.operators.record import Operator
+from barospec.archive.operators.operator import Operator
 from barospec.schemas.errors import NotFound, did_you_mean
 
 OPERATORS: dict[str, Operator] = {

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._emission import laid_on, reference_unit, unit_area, variance_of
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._least_squares import linear
-from barospec.archive.operators._sums import row_sum
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.emission import laid_on, reference_unit, unit_area, variance_of
+from barospec.archive.operators._kernels.integrals import row_sum
+from barospec.archive.operators._kernels.least_squares import linear
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._propagation import NORMALIZATION, Carrier, length, unpacked
-from barospec.archive.operators._sums import covered, inside, white_noise
-from barospec.archive.operators.record import QUALITY, Operator, Output
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.integrals import covered, inside, white_noise
+from barospec.archive.operators._kernels.peak import fit_top, highest
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 REASONS = (

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._least_squares import inverted
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.least_squares import inverted
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (
@@ -69,7 +69,7 @@ def _interpolate(
 
     value = np.asarray(position, dtype=np.float64)
     leading = value.shape
-    own = _grid.per_spectrum(sigma, leading, "sigma")
+    own = ragged.per_spectrum(sigma, leading, "sigma")
     flat = value.reshape(-1)
     with np.errstate(all="ignore"):
         found, spread = _calibrated(flat, own, (known, spread_of(errors), valences))
@@ -80,7 +80,7 @@ def _interpolate(
             quality = np.where(where & (quality == 0), code, quality).astype(np.uint8)
         out = {name: found, f"{name}_sigma": np.where(quality == NO_POSITION, np.nan, spread)}
         if sigma_norm is not None:
-            wide = _grid.per_spectrum(sigma_norm, leading, "sigma_norm")
+            wide = ragged.per_spectrum(sigma_norm, leading, "sigma_norm")
             _, norm_spread = _calibrated(flat, wide, (known, spread_of(norm_errors), valences))
             out[f"{name}_sigma_norm"] = np.where(quality == NO_POSITION, np.nan, norm_spread)
         out[f"{name}_quality"] = quality

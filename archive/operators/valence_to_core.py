@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import Batch, common_reasons, make_batch
-from barospec.archive.operators._emission import main_line, variance_of
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._least_squares import linear
-from barospec.archive.operators._peak import fit_top, highest
-from barospec.archive.operators._sums import covered, inside, row_sum, weights_between
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels.batch import Batch, common_reasons, make_batch
+from barospec.archive.operators._kernels.emission import main_line, variance_of
+from barospec.archive.operators._kernels.integrals import covered, inside, row_sum, weights_between
+from barospec.archive.operators._kernels.least_squares import linear
+from barospec.archive.operators._kernels.peak import fit_top, highest
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
 
 REASONS = (

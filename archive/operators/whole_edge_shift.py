@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators import _shift
-from barospec.archive.operators._batch import common_reasons, make_batch
-from barospec.archive.operators._propagation import NORM_REFERENCE, NORMALIZATION, unpacked
-from barospec.archive.operators.record import QUALITY, Operator, Output, References
+from barospec.archive.operators._kernels import shift_fit
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
+from barospec.archive.operators._kernels.propagation import NORM_REFERENCE, NORMALIZATION, unpacked
+from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 
-REASONS = (*common_reasons(14), *_shift.REASONS)
+REASONS = (*common_reasons(14), *shift_fit.REASONS)
 
 
 def whole_edge_shift(
@@ -81,11 +81,11 @@ def whole_edge_shift(
     >>> round(float(out["whole_edge_shift"]), 3)
     0.5
     """
-    reference = _shift.reference_curve("whole_edge_shift", reference_energy, reference_norm, reference_normalization)
-    window = _shift.window_of("whole_edge_shift", low, high, most)
+    reference = shift_fit.reference_curve("whole_edge_shift", reference_energy, reference_norm, reference_normalization)
+    window = shift_fit.window_of("whole_edge_shift", low, high, most)
     with np.errstate(all="ignore"):
         batch = make_batch(energy, norm, fewest=14, numbers=unpacked(normalization))
-        found = _shift.best_shift(batch, reference, window, most)
+        found = shift_fit.best_shift(batch, reference, window, most)
         values = {
             "whole_edge_shift": -found.shift,
             "whole_edge_shift_sigma": found.sigma,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from barospec.archive.bundles.redact import Policy
 from barospec.archive.bundles.zarr_groups import REFERENCE, GroupWriter
 from barospec.archive.exports.csv import write_csv
-from barospec.archive.operators.chain import output_dtype
+from barospec.archive.operators.chain.execute import output_dtype
 from barospec.archive.store.fingerprints import column_of, confirmed
 from barospec.archive.store.read import array, read_columns, read_table, spectra_group
 from barospec.archive.store.repository import cached_reader

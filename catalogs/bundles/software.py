@@ -10,7 +10,7 @@ from pathlib import Path
 
 from barospec.schemas.version import __version__
 
-ENTRIES = ("barospec.archive.operators.chain", "barospec.archive.operators.registry")
+ENTRIES = ("barospec.archive.operators.chain.execute", "barospec.archive.operators.registry")
 _PACKAGE = '"""{what}, as it ran. Part of a bundle of spectra; see check_numbers.py beside this folder."""\n'
 
 

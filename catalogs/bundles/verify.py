@@ -20,7 +20,7 @@ from barospec.archive.bundles.reader import BundleReader
 from barospec.archive.bundles.safe_unzip import folder_of
 from barospec.archive.bundles.zarr_groups import GroupReader, load_json
 from barospec.archive.exports.csv import csv_lines
-from barospec.archive.operators.record import Operator
+from barospec.archive.operators.operator import Operator
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.fingerprints import column_of
 from barospec.catalogs.bundles.groups import Table, about_of

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.archive.compute.spectra import needed_channels
-from barospec.archive.operators.chain import parse_chain
-from barospec.archive.operators.record import Output
+from barospec.archive.operators.chain.execute import parse_chain
+from barospec.archive.operators.operator import Output
 from barospec.archive.operators.registry import find_operator
 from barospec.archive.store.storage.location import locate
 from barospec.catalogs.index import build

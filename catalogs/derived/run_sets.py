@@ -117,7 +117,7 @@ def define(
 
 
 def _about(wanted: Derivation, method: str, against: str, output: str | None) -> dict[str, Any]:
-    from barospec.archive.operators.chain import parse_chain
+    from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
 
     if method not in METHODS:

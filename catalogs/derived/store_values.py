@@ -221,7 +221,7 @@ def _write(
     """Commit one block; returns the number of its calculation."""
     import json
 
-    from barospec.archive.operators.record import Output
+    from barospec.archive.operators.operator import Output
     from barospec.archive.operators.registry import find_operator
 
     operator = find_operator(derivation.operator)

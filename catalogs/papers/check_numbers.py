@@ -97,7 +97,7 @@ def kind_of(group: str) -> str:
 
 def prepared(spectra: Spectra, derived: Mapping[str, Any]) -> Any:
     """The plan of a derived set with its references bound: operators, all parameters, as the bundle states them."""
-    from barospec.archive.operators.chain import Reference, bind, prepare
+    from barospec.archive.operators.chain.execute import Reference, bind, prepare
     from barospec.archive.operators.registry import find_operator
 
     hidden = {
@@ -128,7 +128,7 @@ def prepared(spectra: Spectra, derived: Mapping[str, Any]) -> Any:
 
 def recompute(spectra: Spectra, derived: Mapping[str, Any]) -> Iterator[tuple[int, int, dict[str, NDArray[Any]]]]:
     """The values of a derived set, block after block: first row, row after the last, output -> values."""
-    from barospec.archive.operators.chain import run
+    from barospec.archive.operators.chain.execute import run
 
     plan, wanted = prepared(spectra, derived), list(derived["outputs"])
     group, identifiers = derived.get("group"), derived.get("spectrum_id")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from barospec.archive.bundles.redact import Policy
 from barospec.archive.exports.csv import write_csv
 from barospec.archive.exports.json import write_json
-from barospec.archive.operators.chain import parse_chain
+from barospec.archive.operators.chain.execute import parse_chain
 from barospec.archive.operators.registry import find_operator
 from barospec.catalogs.derived.requested import DerivedSet, compute
 from barospec.catalogs.index.open import snapshot_of

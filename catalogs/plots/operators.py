@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.operators import chain
+from barospec.archive.operators.chain import execute
 from barospec.archive.operators.registry import find_operator
 from barospec.catalogs.plots.example_curves import absorption, emission
 from barospec.catalogs.plots.spectra import COLORS, STYLE, new_figure
@@ -127,8 +127,8 @@ def _find_e0(s: Shown) -> None:
 
 
 def _derivative_features(s: Shown) -> None:
-    plan = chain.prepare("derivative", ["energy", "norm"])
-    slope = chain.run(plan, {name: s.values[name] for name in ("energy", "norm")})
+    plan = execute.prepare("derivative", ["energy", "norm"])
+    slope = execute.run(plan, {name: s.values[name] for name in ("energy", "norm")})
     s.curve("dnorm", of={"energy": s.values["energy"], "dnorm": slope["dnorm"]}, label="dnorm/dE (1/eV)")
     s.window(s.parameters["beta_low"], s.parameters["beta_high"], label="window of beta")
     s.at("beta_position")
@@ -340,24 +340,24 @@ def draw(name: str) -> Figure:
     for one in (raw, *others):
         for made in set(one) & set(operator.outputs):
             del one[made]
-    plan = chain.prepare([(name, {**operator.example, **CLEARER.get(name, {})})], list(raw))
+    plan = execute.prepare([(name, {**operator.example, **CLEARER.get(name, {})})], list(raw))
     for step in plan.operators[:-1]:
         plan.parameters[step.name].update(step.example)
-    named = [chain.Reference(one, label) for one, label in zip(others, ("2", "3"), strict=True)]
+    named = [execute.Reference(one, label) for one, label in zip(others, ("2", "3"), strict=True)]
     found = {
         step.name: named if step.references.several else named[:1]
         for step in plan.operators
         if step.references is not None
     }
     # A reference goes through the steps before an operator, as apply takes it.
-    before = chain.run(chain.bind(plan, found), raw)
+    before = execute.run(execute.bind(plan, found), raw)
     used = found.get(name, [])
     shown: list[dict[str, Any]] = []
     for reference in used:
         values: dict[str, Any] = dict(reference.arrays)
-        bound = chain.bind(plan, found)
+        bound = execute.bind(plan, found)
         for step in plan.operators[:-1]:
-            chain.run_step(bound, step, values)
+            execute.run_step(bound, step, values)
         shown.append(values)
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(3.4)

@@ -193,7 +193,7 @@ def quantity(
 
 def _draw_fit(axes: Axes, points: tuple[Any, Any, Any], fit: str, confidence: float, color: str) -> str:
     """Draw a fit of one series; what the legend says of it."""
-    from barospec.archive.operators.series_fit import fit_breakpoint, fit_line
+    from barospec.archive.statistics.series_fit import fit_breakpoint, fit_line
 
     x, y, sigma = points
     places = np.linspace(x.min(), x.max(), 201)

@@ -1,6 +1,6 @@
 """A computed quantity along a condition: gathered from a selection, grouped into series, and tested.
 
-The statistics are `barospec.archive.operators.series_fit` and `series_components`; here they meet the archive.
+The statistics are `barospec.archive.statistics.series_fit` and `series_components`; here they meet the archive.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.operators import series_compare, series_fit
-from barospec.archive.operators.series_components import components
+from barospec.archive.statistics import series_compare, series_fit
+from barospec.archive.statistics.series_components import components
 from barospec.schemas.errors import CallError, InvalidData, NotFound, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME
 

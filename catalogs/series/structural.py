@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barospec.archive.operators import series_compare, series_fit
+from barospec.archive.statistics import series_compare, series_fit
 from barospec.catalogs.series.along import BOND, Gathered, gather
 from barospec.schemas.errors import CallError, InvalidData, NotFound
 

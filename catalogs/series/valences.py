@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.operators import series_compare
+from barospec.archive.statistics import series_compare
 from barospec.schemas.errors import InvalidData
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 from scipy.special import erf
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, reduce_segments, segments
-from barospec.archive.operators._sums import row_sum
+from barospec.archive.operators._kernels.integrals import row_sum
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, reduce_segments, segments
 
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Widths of the normal distributions, in units of the noise, that the true differences are a mixture of."""

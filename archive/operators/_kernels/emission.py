@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import make_batch
-from barospec.archive.operators._grid import Bools, Floats, Ints
-from barospec.archive.operators._peak import Top, fit_top, highest
-from barospec.archive.operators._sums import counting_variance, covered, inside, row_sum, weights_between
+from barospec.archive.operators._kernels.batch import make_batch
+from barospec.archive.operators._kernels.integrals import counting_variance, covered, inside, row_sum, weights_between
+from barospec.archive.operators._kernels.peak import Top, fit_top, highest
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
 from barospec.schemas.errors import CallError
 
 HALF = 1.5

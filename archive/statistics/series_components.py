@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from barospec.archive.operators._batch import make_batch
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._sums import interpolated, white_noise
+from barospec.archive.operators._kernels.batch import make_batch
+from barospec.archive.operators._kernels.integrals import interpolated, white_noise
+from barospec.archive.operators._kernels.ragged import Floats
 from barospec.schemas.errors import CallError, InvalidData
 
 

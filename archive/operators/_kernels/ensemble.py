@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import Bools, Floats, Ints
-from barospec.archive.operators._windows import Windows
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
+from barospec.archive.operators._kernels.windows import Windows
 
 ENSEMBLE = 32
 """Windows in the ensemble unless a person asks for another number."""
@@ -63,7 +63,7 @@ class Baselines:
     Parameters
     ----------
     energy, norm : ndarray, shape (rows, points)
-        As in `_grid.Rows`, repeats nudged.
+        As in `ragged.Rows`, repeats nudged.
     count : ndarray of int, shape (rows,)
     nvict : ndarray, shape (rows,)
         Power of the energy in the pre-edge fit.
@@ -128,7 +128,7 @@ class Baselines:
     def edges(self, e0: Floats, windows: Windows) -> tuple[Lines, Floats]:
         """Return pre-edge and edge step of every member, NaN where a window is too short; (rows, members)."""
         pre_start, pre_stop, post_start, post_stop = (
-            _grid.last_at_or_below(self.energy, e0[:, None] + end)
+            ragged.last_at_or_below(self.energy, e0[:, None] + end)
             for end in (windows.pre1, windows.pre2, windows.norm1, windows.norm2)
         )
         weighted = self.norm if self.weight is None else self.norm * self.weight
@@ -160,8 +160,8 @@ class Baselines:
         """Return energy where each member's norm rises through `fraction`, nearest to `left`; (rows, members)."""
         rows = np.arange(len(left))
         here = self.energy[rows, left]
-        begin = _grid.last_at_or_below(self.energy, here - REACH)
-        reach = np.minimum(_grid.last_at_or_below(self.energy, here + REACH) + 2, self.count)
+        begin = ragged.last_at_or_below(self.energy, here - REACH)
+        reach = np.minimum(ragged.last_at_or_below(self.energy, here + REACH) + 2, self.count)
         # A very fine grid is cut symmetrically about the crossing.
         begin = np.maximum(begin, left - _MOST_POINTS // 2)
         reach = np.minimum(reach, left + _MOST_POINTS // 2)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._crop import crop
-from barospec.archive.operators._grid import Bools, Floats, Ints
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.crop import crop
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
 
 EQUAL = 0.8
 """Share of the slope at e0 from which another maximum counts as nearly as high."""
@@ -57,7 +57,7 @@ def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equ
     distance = np.where(column < size[:, None], x - e0[:, None], np.inf)
     here = np.where(np.abs(distance) <= HALF, slope, -np.inf)
     center = np.where(np.isfinite(here.max(axis=1)), here.argmax(axis=1), np.abs(distance).argmin(axis=1))
-    height = _grid.at(slope, center)
+    height = ragged.at(slope, center)
     # The lowest slope on the way from e0 to each point, to the right and to the left.
     right = np.minimum.accumulate(np.where(column >= center[:, None], slope, np.inf), axis=1)
     left = np.minimum.accumulate(np.where(column <= center[:, None], slope, np.inf)[:, ::-1], axis=1)[:, ::-1]
@@ -68,11 +68,11 @@ def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equ
     top &= dip <= DIP * np.minimum(slope, height[:, None])
     other = np.where(top, slope, -np.inf).argmax(axis=1)
     found = top.any(axis=1)
-    there = _grid.at(slope, other)
-    spread = np.hypot(_grid.at(sigma, center), _grid.at(sigma, other))
-    alike = (height - there <= SIGMAS * spread) & (there > CERTAIN * _grid.at(sigma, other))
+    there = ragged.at(slope, other)
+    spread = np.hypot(ragged.at(sigma, center), ragged.at(sigma, other))
+    alike = (height - there <= SIGMAS * spread) & (there > CERTAIN * ragged.at(sigma, other))
     near = found & ((there >= equal * height) | alike)
-    return Rival(np.where(found, _grid.at(x, other), np.nan), np.where(found, there / height, np.nan), near)
+    return Rival(np.where(found, ragged.at(x, other), np.nan), np.where(found, there / height, np.nan), near)
 
 
 def _slopes(x: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats) -> tuple[Floats, Floats]:
@@ -82,8 +82,8 @@ def _slopes(x: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats) -> tup
     t = np.where(real, x - e0[:, None], 0.0)
     last = np.maximum(count - 1, 0)[:, None]
     place = np.where(real, x, np.inf)
-    begin = np.minimum(_grid.last_at_or_below(place, e0[:, None] + t - HALF) + 1, column - 2)
-    end = np.maximum(_grid.last_at_or_below(place, e0[:, None] + t + HALF), column + 2)
+    begin = np.minimum(ragged.last_at_or_below(place, e0[:, None] + t - HALF) + 1, column - 2)
+    end = np.maximum(ragged.last_at_or_below(place, e0[:, None] + t + HALF), column + 2)
     begin, end = np.clip(begin, 0, last), np.clip(end, 0, last)
 
     def between(values: Floats) -> Floats:

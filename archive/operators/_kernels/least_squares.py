@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators._crop import crop_to
-from barospec.archive.operators._grid import Bools, Floats, Ints
-from barospec.archive.operators._sums import row_sum
+from barospec.archive.operators._kernels.crop import crop_to
+from barospec.archive.operators._kernels.integrals import row_sum
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
 
 PIVOT = 1e-13
 """Smallest pivot of a matrix scaled to a diagonal of 1 that counts as one."""

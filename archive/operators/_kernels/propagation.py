@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import Bools, Floats, Ints, at
-from barospec.archive.operators._least_squares import inverted
-from barospec.archive.operators._sums import row_sum
-from barospec.archive.operators._windows import Windows, slice_windows
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.integrals import row_sum
+from barospec.archive.operators._kernels.least_squares import inverted
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, at
+from barospec.archive.operators._kernels.windows import Windows, slice_windows
 from barospec.schemas.errors import CallError
 
 NORMALIZATION = ("e0", "pre1", "pre2", "norm1", "norm2", "nnorm", "nvict")
@@ -57,7 +57,7 @@ def on_mu(
     ----------
     kernel : ndarray, shape (rows, points)
     x, y : ndarray, shape (rows, points)
-        Energies and norm, as in `_grid.Rows`.
+        Energies and norm, as in `ragged.Rows`.
     count : ndarray of int, shape (rows,)
     numbers : mapping
         As `unpacked` returns them, (rows,) each. Where one is not known the kernel is returned as it is: norm then
@@ -103,7 +103,7 @@ class Carrier:
         self.constant = cut.constant
         many = np.maximum(row_sum(post.astype(np.float64), count), 1.0)
         middle = row_sum(np.where(post, t, 0.0), count) / many
-        place = at(x, _grid.nearest(x, e0)) - e0
+        place = at(x, ragged.nearest(x, e0)) - e0
         self.step_at = np.where(cut.nnorm > 0, place, middle)
         self.polynomial = _polynomial_at(t, post, middle, cut.nnorm, place, count)
 

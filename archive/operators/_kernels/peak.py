@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators._crop import crop
-from barospec.archive.operators._grid import Bools, Floats, Ints, nearest
-from barospec.archive.operators._least_squares import Fit, linear
-from barospec.archive.operators._sums import inside
+from barospec.archive.operators._kernels.crop import crop
+from barospec.archive.operators._kernels.integrals import inside
+from barospec.archive.operators._kernels.least_squares import Fit, linear
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, nearest
 
 PASSES = 3
 """Fits, each in a window around the top that the last one found."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import Floats, Ints, Rows
-from barospec.archive.operators.record import Output
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.ragged import Floats, Ints, Rows
+from barospec.archive.operators.operator import Output
 
 FEW_POINTS, TOO_CLOSE = 1, 2
 
@@ -32,7 +32,7 @@ class Batch:
     Parameters
     ----------
     energy, signals, count
-        As in `_grid.Rows`, of the rows that can be done.
+        As in `ragged.Rows`, of the rows that can be done.
     numbers : dict of str to ndarray, shape (rows,)
         One number per row.
     code : ndarray of uint8, shape (rows,)
@@ -101,14 +101,14 @@ def make_batch(
     numbers : mapping of str to array_like, shape (...)
         One number per spectrum.
     """
-    rows = _grid.make_rows(energy, *signals)
-    given = {name: _grid.per_spectrum(value, rows.leading, name) for name, value in (numbers or {}).items()}
+    rows = ragged.make_rows(energy, *signals)
+    given = {name: ragged.per_spectrum(value, rows.leading, name) for name, value in (numbers or {}).items()}
     code = np.where(rows.count < fewest, FEW_POINTS, 0).astype(np.uint8)
     able = np.nonzero(code == 0)[0]
     pick: Any = slice(None) if able.size == len(code) else able
     count = rows.count[pick]
-    kept, hopeless = _grid.nudge(rows.energy[pick])
-    kept, again = _grid.nudge(kept)
+    kept, hopeless = ragged.nudge(rows.energy[pick])
+    kept, again = ragged.nudge(kept)
     batch = Batch(
         energy=kept,
         signals=[array[pick] for array in rows.signals],

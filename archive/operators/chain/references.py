@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barospec.archive.operators.merge import merge, merge_numbers
-from barospec.archive.operators.record import Operator
+from barospec.archive.operators._kernels.averaging import merge, merge_numbers
+from barospec.archive.operators.operator import Operator
 from barospec.schemas.errors import CallError, InvalidData
 
 

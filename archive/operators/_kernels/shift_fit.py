@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._batch import Batch, make_batch
-from barospec.archive.operators._crop import Crop, crop
-from barospec.archive.operators._grid import Bools, Floats, Ints
-from barospec.archive.operators._least_squares import Fit, linear, solved
-from barospec.archive.operators._propagation import interpolating, length, on_mu, unpacked
-from barospec.archive.operators._sums import NOISE_POINTS, covered, inside, row_sum, white_noise
+from barospec.archive.operators._kernels.batch import Batch, make_batch
+from barospec.archive.operators._kernels.crop import Crop, crop
+from barospec.archive.operators._kernels.integrals import NOISE_POINTS, covered, inside, row_sum, white_noise
+from barospec.archive.operators._kernels.least_squares import Fit, linear, solved
+from barospec.archive.operators._kernels.propagation import interpolating, length, on_mu, unpacked
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
 from barospec.schemas.errors import CallError
 
 STEPS = 41

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, last_at_or_below
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, last_at_or_below
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from barospec.archive.operators._grid import Floats
+from barospec.archive.operators._kernels.ragged import Floats
 from barospec.schemas.errors import CallError, InvalidData
 
 REPLICAS = 999

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, reduce_segments, segments
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, reduce_segments, segments
 
 MEDIAN_OF_CHI2 = 0.45493642311957305
 """Median of the square of a standard normal variable."""

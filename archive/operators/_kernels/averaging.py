@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._sums import interpolated
+from barospec.archive.operators._kernels.integrals import interpolated
 from barospec.schemas.errors import CallError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators._grid import Floats, Ints, reduce_segments, segments
+from barospec.archive.operators._kernels.ragged import Floats, Ints, reduce_segments, segments
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft as fft
 from numpy.typing import NDArray
 
-from barospec.archive.operators._grid import Bools, Floats, Ints, nudge, reduce_segments, segments
+from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints, nudge, reduce_segments, segments
 
 FEWEST = 14
 """Points below which the second pass has nothing left between its margins."""

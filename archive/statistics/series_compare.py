@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators.series_fit import Line, fit_line
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.statistics.series_fit import Line, fit_line
 from barospec.schemas.errors import CallError
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import TIE, Bools, Floats, Ints, at
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.ragged import TIE, Bools, Floats, Ints, at
 
 FEW_POINTS, TOO_CLOSE, NO_EDGE, E0_OUTSIDE, NO_STEP, NO_POST_EDGE, CONSTANT_PRE_EDGE, SHORT_POST_EDGE = range(1, 9)
 """Reason codes of `normalize`; the last two belong to values that stand."""
@@ -44,16 +44,16 @@ def choose_windows(
     below, above = energy[:, 0] - e0, at(energy, count - 1) - e0
     if pre1 is None:
         second = energy[:, 1] - e0
-        pre1 = np.where(near_e0 > 20, _grid.round_to(second, 5.0), _grid.round_to(second, 2.0))
+        pre1 = np.where(near_e0 > 20, ragged.round_to(second, 5.0), ragged.round_to(second, 2.0))
     pre1 = np.maximum(pre1, below)
     if pre2 is None:
         pre2 = 0.5 * pre1
     pre1, pre2 = np.minimum(pre1, pre2), np.maximum(pre1, pre2)
     if norm2 is None:
-        norm2 = _grid.round_to(above, 5.0)
+        norm2 = ragged.round_to(above, 5.0)
     norm2 = np.minimum(norm2, above)
     if norm1 is None:
-        norm1 = np.minimum(25.0, _grid.round_to(norm2 / 3.0, 5.0))
+        norm1 = np.minimum(25.0, ragged.round_to(norm2 / 3.0, 5.0))
     norm1, norm2 = np.minimum(norm1, norm2), np.maximum(norm1, norm2)
     norm1 = np.minimum(norm1, norm2 - 2.0)
     if nnorm is None:
@@ -67,8 +67,8 @@ def choose_windows(
 def slice_windows(energy: Floats, count: Ints, e0: Floats, windows: Windows) -> Slices:
     """Return the index ranges of the windows. A post_start below 0 means that there is nothing to fit."""
     ends = (e0 + np.stack([windows.pre1, windows.pre2, windows.norm1, windows.norm2])).T
-    low = _grid.last_at_or_below(energy, ends)
-    upper = _grid.nearest(energy, ends[:, 1::2], low[:, 1::2])
+    low = ragged.last_at_or_below(energy, ends)
+    upper = ragged.nearest(energy, ends[:, 1::2], low[:, 1::2])
     pre_start, constant = low[:, 0], low[:, 1] - low[:, 0] < 3
     post_start, post_stop = np.minimum(low[:, 2], count - 3), upper[:, 1]
     length = post_stop - post_start

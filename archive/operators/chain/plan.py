@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from barospec.archive.operators._chain_text import Step, parse_chain
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.chain.parse import Step, parse_chain
+from barospec.archive.operators.operator import Operator, Output
 from barospec.archive.operators.registry import OPERATORS, find_operator
 from barospec.schemas.errors import CallError, Conflict, NotFound, did_you_mean
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators._chain_text import Step, parse_chain
-from barospec.archive.operators._plan import Plan, output_dtype, plan, prepare, route
-from barospec.archive.operators._references import Reference, arrays_for
-from barospec.archive.operators.record import Operator, Output
+from barospec.archive.operators.chain.parse import Step, parse_chain
+from barospec.archive.operators.chain.plan import Plan, output_dtype, plan, prepare, route
+from barospec.archive.operators.chain.references import Reference, arrays_for
+from barospec.archive.operators.operator import Operator, Output
 from barospec.archive.operators.registry import OPERATORS
 from barospec.schemas.errors import CallError, NotFound, did_you_mean
 

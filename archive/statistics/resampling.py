@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from barospec.archive.operators import _grid
-from barospec.archive.operators._grid import Floats
-from barospec.archive.operators._references import Reference
-from barospec.archive.operators._sums import counting_variance, white_noise
-from barospec.archive.operators.chain import Plan, bind, run
+from barospec.archive.operators._kernels import ragged
+from barospec.archive.operators._kernels.integrals import counting_variance, white_noise
+from barospec.archive.operators._kernels.ragged import Floats
+from barospec.archive.operators.chain.execute import Plan, bind, run
+from barospec.archive.operators.chain.references import Reference
 from barospec.schemas.errors import CallError, InvalidData
 
 KINDS = ("propagated", "bootstrap", "counting", "repeats", "pooled_repeats")
@@ -74,10 +74,10 @@ def noise_of(name: str, energy: ArrayLike, signal: ArrayLike, kind: str) -> Floa
                 "the noise from the curve."
             )
         return np.sqrt(curves)
-    rows = _grid.make_rows(energy, curves)
+    rows = ragged.make_rows(energy, curves)
     x, y, count = rows.energy, rows.signals[0], rows.count
     with np.errstate(all="ignore"):
-        moved, _ = _grid.nudge(x)
+        moved, _ = ragged.nudge(x)
         if name == "intensity":
             sigma = np.sqrt(counting_variance(moved, y, count))
         else:

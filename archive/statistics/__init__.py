@@ -1,0 +1,1 @@
+"""Fits and tests over series of values."""
