@@ -1,1 +1,1 @@
-"""Finding and sharing: query language, index, selections, intake catalogs."""
+"""Search and sharing: query language, index, selections, intake catalogs."""
