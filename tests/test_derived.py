@@ -141,7 +141,7 @@ def test_storing_again_computes_nothing_and_the_same_in_other_words_is_the_same_
         assert (report.name, report.computed, report.fresh) == ("edge_energy", 0, 4)
     assert own.derive("normalize | edge_energy(fraction=0.8)", "Ni K").name == "edge_energy"
     assert own.snapshot == before
-    with pytest.raises(Conflict, match='stored already, as "edge_energy"'):
+    with pytest.raises(Conflict, match='already stored as "edge_energy"'):
         own.derive("edge_energy", "Ni K", name="other")
     with pytest.raises(Conflict, match="is the name of other"):
         own.derive("edge_energy", "Ni K", name="valence", fraction=0.7)
@@ -280,10 +280,10 @@ def test_a_spectrum_without_a_value_is_failed_and_says_why(own: Archive, tmp_pat
     assert state(own, "edge_energy") == (4, 0, 1, 0)
     with own.ask("edge_energy > 8300 eV") as found:
         assert (found.count, found.missing) == (4, {"edge_energy": 1})
-        assert "there was no value" in " ".join(found.notes)
+        assert "has no value for" in " ".join(found.notes)
     with own.ask("derived values edge_energy") as found:
         assert (found.count, found.noun) == (4, "derived values")
-        assert "there was no value" in " ".join(found.notes)
+        assert "has no value for" in " ".join(found.notes)
     [failed] = own.derived_values("with quantity = edge_energy and state = failed")
     assert failed["value"] is None
     value = own.why(_id(own, 8), "edge_energy")["value"]
