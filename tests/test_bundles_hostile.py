@@ -334,7 +334,7 @@ def test_metadata_that_differ_in_their_two_places(copy: Path, target: Archive) -
         ("data/bundle.json", '{"barospec_bundle": 99}', "Upgrade barospec"),
         ("data/bundle.json", "\x00\x01", "no valid JSON"),
         (f"{GROUP}/zarr.json", "[]", "no Zarr v3 group"),
-        ("catalog.yaml", "!!python/object/apply:os.system ['touch /tmp/owned']", "no plain YAML"),
+        ("catalog.yaml", "!!python/object/apply:os.system ['touch /tmp/owned']", "not plain YAML"),
         ("catalog.yaml", "a: &a [x,x]\nb: &b [*a,*a]\n", "damaged beyond reading"),
     ],
 )

@@ -115,7 +115,7 @@ def test_the_example_of_the_sample_archive(sample: Archive, tmp_path: Path) -> N
         ("id: edge", "id: ../x", "letters, digits"),
         ("value: 651", "value: many", "is not a number"),
         ("unit: meV", "unit: GPa", "GPa"),
-        ("statistic: slope", "statistic: median", "none of mean, difference, slope"),
+        ("statistic: slope", "statistic: median", "not one of mean, difference, slope"),
         ("operator: edge_energy, value", "operator: normalize, output: norm, value", "no single number per spectrum"),
         ("La3Ni2O7 measured above 22 GPa", "measured above 99 GPa", "expected one kind of spectra"),
     ],

@@ -101,7 +101,7 @@ def test_slopes_of_runs_are_stored_and_searched(measured: Path, tmp_path: Path) 
     with archive.ask("spectra with edge_energy_slope > 0.05 eV/GPa above 6 GPa") as found:
         assert (found.count, found.units["edge_energy_slope"]) == (2, "eV/GPa")
     assert archive.derive_runs("line", "edge_energy", "Ni K", ensemble=0).computed == 0
-    with pytest.raises(Conflict, match="stored already"):
+    with pytest.raises(Conflict, match="already stored"):
         archive.derive_runs("line", "edge_energy", "Ni K", ensemble=0, name="other")
 
 

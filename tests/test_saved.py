@@ -80,7 +80,7 @@ def test_what_would_break_is_refused_and_nothing_is_written(own: Archive) -> Non
         own.unsave("cold")
     with pytest.raises(Conflict, match=r"saved already, by .* as: material"):
         own.save("cold", "Ni K")
-    with pytest.raises(Conflict, match="capitals only"):
+    with pytest.raises(Conflict, match="only by case"):
         own.save("Cold", "Ni K")
     with pytest.raises(QueryError, match="abuve"):
         own.save("typo", "Ni K abuve 14 GPa")

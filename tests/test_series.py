@@ -223,7 +223,7 @@ def test_series_verb_speaks_json(sample_path: Path) -> None:
 
 
 def test_wrong_names_are_refused(sample: Archive) -> None:
-    with pytest.raises(CallError, match="no number"):
+    with pytest.raises(CallError, match="not a number field"):
         gathered(sample, LA, "edge_energy", against="run")
     with pytest.raises(NotFound, match="Did you mean edge_energy"):
         gathered(sample, LA, "edge_energy", value="edge_enrgy")
