@@ -51,7 +51,7 @@ def readme(
         f"| archive, snapshot | {bundle['archive']}, {bundle['snapshot']}"
         + (f" (tag {bundle['tag']})" if bundle["tag"] else "")
         + " |",
-        f"| date | {about['date']} |",
+        f"| snapshot date | {about['date']} |",
         f"| made with | barospec {bundle['software']['barospec']} |",
         "",
         "| group | spectra | origin | |",

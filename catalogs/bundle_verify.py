@@ -196,7 +196,7 @@ def _check_derived(bundle: BundleReader, found: Verified) -> Iterator[str]:
             if name not in group.names:
                 yield f"{one['group']}: the derived value {name} is missing."
             elif group.attrs(name).get("units", output["unit"]) != output["unit"]:
-                yield f"{one['group']}/{name}: its unit is not {output['unit']}, as bundle.json states."
+                yield f"{one['group']}/{name}: its unit differs from bundle.json ({output['unit']})."
         for name, version in one["versions"].items():
             ours = OPERATORS.get(name)
             if ours is None:

@@ -185,7 +185,7 @@ class Phrases:
     def _ambiguous_name(self, phrase: str, span: Span) -> QueryError:
         choices = AMBIGUOUS[phrase.casefold()]
         there = [name for name in choices if self._known.find(self._table, name)]
-        hint = f"In this archive: {', '.join(there)}." if there else "This archive has neither field."
+        hint = f"In this archive: {', '.join(there)}." if there else "This archive has none of these fields."
         return self._context.error(
             f'"{phrase}" may mean {", ".join(choices[:-1])} or {choices[-1]}; name one.',
             self._place(phrase, span),

@@ -207,7 +207,7 @@ class Resolver(Context):
             if isinstance(part, ast.Changes) and self.noun not in GROUPED:
                 text = ast.to_text(part)
                 raise self.error(
-                    f"A change needs several spectra; the query finds {self.noun}.",
+                    f"A change applies to runs, not to single {self.noun}.",
                     part.span,
                     f'Query runs: "runs where {text}".',
                 )

@@ -141,7 +141,7 @@ def test_storing_again_computes_nothing_and_the_same_in_other_words_is_the_same_
         assert (report.name, report.computed, report.fresh) == ("edge_energy", 0, 4)
     assert own.derive("normalize | edge_energy(fraction=0.8)", "Ni K").name == "edge_energy"
     assert own.snapshot == before
-    with pytest.raises(Conflict, match='already stored as "edge_energy"'):
+    with pytest.raises(Conflict, match='stored already, as "edge_energy"'):
         own.derive("edge_energy", "Ni K", name="other")
     with pytest.raises(Conflict, match="is the name of other"):
         own.derive("edge_energy", "Ni K", name="valence", fraction=0.7)
@@ -238,7 +238,7 @@ def test_several_sets_have_names_of_their_own(own: Archive) -> None:
         assert counts(own, f"{said} > 8300 eV")[0] == 4
     with pytest.raises(QueryError, match="may mean"):
         counts(own, "edge_energy[normalize] > 8300 eV")
-    with pytest.raises(QueryError, match=r"There is edge_energy \(set edge_energy\)"):
+    with pytest.raises(QueryError, match=r"Stored: edge_energy \(set edge_energy\)"):
         counts(own, "edge_energy[fraction=0.6] > 8300 eV")
     own.change_derivation("edge_energy-2", preferred=True)
     half = own.query("Ni K").columns(["edge_energy"])["edge_energy"]
