@@ -221,7 +221,7 @@ class Translator:
         return f"({high} >= {self.bind(ends[0])} AND {low} <= {self.bind(ends[1])})"
 
     def _beyond(self, node: ast.Compare | ast.Between, found: Field) -> str:
-        """Test that the value is beyond the limits by the required number of standard uncertainties; NULL where it has none."""
+        """Return SQL that tests if the value is beyond the limits by the required number of standard uncertainties; NULL where it has none."""
         width = getattr(node, "width", None)
         sigma = self._sigma(found)
         spread = f"sqrt({sigma} * {sigma} + {self.bind(width.value**2)})" if width else sigma

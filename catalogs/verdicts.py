@@ -77,7 +77,7 @@ def unsettled(translator: Translator) -> str:
 
 
 def _undecided(translator: Translator, parts: Sequence[Expr]) -> str:
-    """Test that none of these conditions is false for a row that lacks one of the values."""
+    """Return SQL that tests that none of these conditions is false for a row that lacks one of the values."""
     lacking = [part for part in parts if _can_lack(translator, part)]
     if len(lacking) == 1 and _decides(translator, lacking[0]):  # that one is unknown
         parts = [part for part in parts if part not in lacking]
@@ -99,7 +99,7 @@ def _all(translator: Translator, parts: Sequence[Expr], temper: Temper) -> str:
 
 
 def _lacks(translator: Translator, parts: Sequence[Expr]) -> str:
-    """Test that any of these conditions is neither true nor false."""
+    """Return SQL that tests if any of these conditions is neither true nor false."""
     tests = []
     for part in parts:
         column = _decides(translator, part)

@@ -310,7 +310,7 @@ def test_calls_that_are_wrong_write_nothing(shared_path: Path, tmp_path: Path) -
     (target / "thesis.txt").write_text("mine")
     with pytest.raises(Conflict, match="exists"):
         archive.share(ABOVE, target)
-    with pytest.raises(Conflict, match="no bundle"):
+    with pytest.raises(Conflict, match="not a bundle"):
         archive.share(ABOVE, target, overwrite=True)
     assert (target / "thesis.txt").read_text() == "mine"
 
