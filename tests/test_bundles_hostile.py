@@ -334,7 +334,7 @@ def test_metadata_that_differ_in_their_two_places(copy: Path, target: Archive) -
         ("data/bundle.json", '{"barospec_bundle": 99}', "Upgrade barospec"),
         ("data/bundle.json", "\x00\x01", "no valid JSON"),
         (f"{GROUP}/zarr.json", "[]", "no Zarr v3 group"),
-        ("catalog.yaml", "!!python/object/apply:os.system ['touch /tmp/owned']", "no plain YAML"),
+        ("catalog.yaml", "!!python/object/apply:os.system ['touch /tmp/owned']", "not plain YAML"),
         ("catalog.yaml", "a: &a [x,x]\nb: &b [*a,*a]\n", "damaged beyond reading"),
     ],
 )
@@ -377,7 +377,7 @@ def test_nothing_of_a_bundle_is_executed(copy: Path, tmp_path: Path) -> None:
 def test_parameters_that_would_compute_for_ever(copy: Path, target: Archive, change: dict[str, Any]) -> None:
     edited(copy / "data/bundle.json", lambda content: content["derived"][0]["parameters"].update(change))
     reseal(copy)
-    refused(copy, target, "than anybody could have meant")
+    refused(copy, target, "implausibly")
 
 
 def test_values_that_the_vocabulary_does_not_allow(copy: Path, target: Archive) -> None:

@@ -120,7 +120,7 @@ def test_damaged_bundle_leaves_the_archive_alone(sealed: Bundle, other: Archive,
     content[len(content) // 2] ^= 1
     chunk.write_bytes(bytes(content))
     snapshot = other.snapshot
-    with pytest.raises(InvalidData, match="nothing was taken"):
+    with pytest.raises(InvalidData, match="nothing was read"):
         other.import_bundle(copy)
     assert (other.snapshot, len(other.query("all spectra"))) == (snapshot, 0)
 

@@ -110,13 +110,13 @@ def test_the_example_of_the_sample_archive(sample: Archive, tmp_path: Path) -> N
     ("old", "new", "words"),
     [
         ("operator:", "operater:", "Did you mean operator"),
-        ("id: shift", "id: edge", "belongs to one item"),
+        ("id: shift", "id: edge", "must be unique"),
         ("id: edge", "id: ../x", "letters, digits"),
-        ("value: 651", "value: many", "is no number"),
+        ("value: 651", "value: many", "is not a number"),
         ("unit: meV", "unit: GPa", "GPa"),
-        ("statistic: slope", "statistic: median", "none of mean, difference, slope"),
-        ("operator: edge_energy, value", "operator: normalize, output: norm, value", "no number for each spectrum"),
-        ("La3Ni2O7 measured above 22 GPa", "measured above 99 GPa", "one kind of spectra is needed"),
+        ("statistic: slope", "statistic: median", "not one of mean, difference, slope"),
+        ("operator: edge_energy, value", "operator: normalize, output: norm, value", "no single number per spectrum"),
+        ("La3Ni2O7 measured above 22 GPa", "measured above 99 GPa", "expected one kind of spectra"),
     ],
 )
 def test_mistakes_are_named(shared_path: Path, tmp_path: Path, old: str, new: str, words: str) -> None:

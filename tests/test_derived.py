@@ -239,7 +239,7 @@ def test_several_sets_have_names_of_their_own(own: Archive) -> None:
         assert counts(own, f"{said} > 8300 eV")[0] == 4
     with pytest.raises(QueryError, match="may mean"):
         counts(own, "edge_energy[normalize] > 8300 eV")
-    with pytest.raises(QueryError, match=r"There is edge_energy \(set edge_energy\)"):
+    with pytest.raises(QueryError, match=r"Stored: edge_energy \(set edge_energy\)"):
         counts(own, "edge_energy[fraction=0.6] > 8300 eV")
     own.change_derivation("edge_energy-2", preferred=True)
     half = own.query("Ni K").columns(["edge_energy"])["edge_energy"]
@@ -281,10 +281,10 @@ def test_a_spectrum_without_a_value_is_failed_and_says_why(own: Archive, tmp_pat
     assert state(own, "edge_energy") == (4, 0, 1, 0)
     with own.ask("edge_energy > 8300 eV") as found:
         assert (found.count, found.missing) == (4, {"edge_energy": 1})
-        assert "there was no value" in " ".join(found.notes)
+        assert "has no value for" in " ".join(found.notes)
     with own.ask("derived values edge_energy") as found:
         assert (found.count, found.noun) == (4, "derived values")
-        assert "there was no value" in " ".join(found.notes)
+        assert "has no value for" in " ".join(found.notes)
     [failed] = own.derived_values("with quantity = edge_energy and state = failed")
     assert failed["value"] is None
     value = own.why(_id(own, 8), "edge_energy")["value"]

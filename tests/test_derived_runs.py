@@ -101,7 +101,7 @@ def test_slopes_of_runs_are_stored_and_searched(measured: Path, tmp_path: Path) 
     with archive.ask("spectra with edge_energy_slope > 0.05 eV/GPa above 6 GPa") as found:
         assert (found.count, found.units["edge_energy_slope"]) == (2, "eV/GPa")
     assert archive.derive_runs("line", "edge_energy", "Ni K", ensemble=0).computed == 0
-    with pytest.raises(Conflict, match="stored already"):
+    with pytest.raises(Conflict, match="already stored"):
         archive.derive_runs("line", "edge_energy", "Ni K", ensemble=0, name="other")
 
 
@@ -113,7 +113,7 @@ def test_other_conditions_and_methods_are_sets_of_their_own(archive: Archive) ->
     assert runs(archive, "runs where edge_energy_slope[fraction=0.5] > 0.05 eV/GPa")[0] == ["run-1"]
     for wrong, said in (
         ({"method": "slopes"}, "cannot be stored"),
-        ({"against": "bond_length"}, "no field of numbers"),
+        ({"against": "bond_length"}, "not a number field"),
         ({"output": "edge_enrgy"}, "has no number"),
     ):
         with pytest.raises(CallError, match=said):
@@ -154,7 +154,7 @@ def test_a_run_is_stale_when_its_points_are_not_what_they_were(archive: Archive,
     assert runs(archive, "runs where edge_energy_slope > 0.05 eV/GPa") == ([], {"edge_energy_slope": 4})
     assert runs(archive, "runs where edge_energy_slope > 0.05 eV/GPa including stale")[0] == ["run-1"]
     assert archive.derivations(name)[0]["because"] == [
-        {"reason": "1 spectra have other numbers or conditions", "count": 1}
+        {"reason": "1 spectrum with changed numbers or conditions", "count": 1}
     ]
     add(archive, tmp_path, "run-3", 16.0, -0.2)
     assert state(archive, name) == (0, 1, 2, 0)

@@ -129,15 +129,15 @@ def test_a_bundle_without_channels_can_still_be_checked(mine: Archive, tmp_path:
     made = mine.share("run-2", tmp_path / "bundle")
     found = verify(made.path)
     assert found.problems == []
-    assert [note for note in found.notes if "leaves out" in note] == [
-        "spectra/xas-Ni-K.zarr: 6 of 6 spectra have recorded channels in the archive that this bundle leaves out."
+    assert [note for note in found.notes if "excludes" in note] == [
+        "spectra/xas-Ni-K.zarr: 6 of 6 spectra have recorded channels in the archive that this bundle excludes."
     ]
     spectra = zarr.open_group(made.path / GROUP, mode="r+")
     curves: Any = spectra["mu"]
     curves[2, 7] = np.nextafter(curves[2, 7], 9)
     reseal(made.path)
     assert verify(made.path).problems == [
-        "spectra/xas-Ni-K.zarr: the fingerprint of 1 spectra is not that of their numbers."
+        "spectra/xas-Ni-K.zarr: the fingerprint of 1 spectra does not match their numbers."
     ]
 
 

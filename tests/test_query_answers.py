@@ -105,7 +105,7 @@ def test_selection_keeps_the_order_asked_for(index: Any) -> None:
     assert list(found.rows) == [5, 4, 3, 2, 1, 0]
     assert set(found.groups) == {"xas/Ni K"}
     assert found.predicates["where"] == {"field": "run", "op": "=", "value": "run-2"}
-    with pytest.raises(QueryError, match="made of spectra"):
+    with pytest.raises(QueryError, match="contains spectra"):
         spectra_of(index, "structures")
 
 
@@ -160,7 +160,7 @@ def test_only_the_readings_can_straddle(own: Any) -> None:
 
 
 def test_missing_uncertainty_is_said(index: Any) -> None:
-    assert ask(index, "run-2 above 14 GPa").notes == ["1 of 1 matching rows have no uncertainty of pressure recorded."]
+    assert ask(index, "run-2 above 14 GPa").notes == ["1 of 1 matching rows has no uncertainty of pressure recorded."]
 
 
 def test_at_uses_the_rows_own_uncertainty_or_says_the_tolerance(index: Any) -> None:

@@ -179,13 +179,13 @@ def test_pictures_have_the_fit_that_series_finds_and_tell_what_is_left_out(sampl
     line = series_fit.fit_line(gathered.x, gathered.y, gathered.sigma)
     said, title = legend(f"{LA} run in (run-1, run-3)", fit="line")
     assert said == f"run-3: slope {line.slope:.3g} ± {line.slope_sigma:.2g}, band 95 %"
-    assert title == "4 of 19 spectra are left out: 4 without pressure."
+    assert title == "4 of 19 spectra excluded: 4 without pressure."
     said, title = legend(f"{LA} run = run-3", fit="breakpoint", relative=True)
     assert said.startswith("run-3: break at 13.1 (10.2 to 15.2), p = 0.00")
     assert title == ""
     broken = series_fit.fit_breakpoint(gathered.x, gathered.y, gathered.sigma)
     assert np.sqrt(np.mean((broken.at(gathered.x) - gathered.y) ** 2)) < 0.03 < np.ptp(gathered.y)
-    with pytest.raises(InvalidData, match="4 of 4 spectra are left out: 4 without pressure"):
+    with pytest.raises(InvalidData, match="4 of 4 spectra excluded: 4 without pressure"):
         legend(f"{LA} run = run-1")
     with pytest.raises(InvalidData, match="--bond-lengths FILE"):
         legend(f"{LA} run = run-3", against="bond_length")
@@ -224,7 +224,7 @@ def test_series_verb_speaks_json(sample_path: Path) -> None:
 
 
 def test_wrong_names_are_refused(sample: Archive) -> None:
-    with pytest.raises(CallError, match="no number"):
+    with pytest.raises(CallError, match="not a number field"):
         gathered(sample, LA, "edge_energy", against="run")
     with pytest.raises(NotFound, match="Did you mean edge_energy"):
         gathered(sample, LA, "edge_energy", value="edge_enrgy")

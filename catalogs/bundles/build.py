@@ -1,7 +1,7 @@
-"""Bundles: exactly the spectra of a selection, sealed, for people who do not have this software.
+"""Bundles: the spectra of a selection, sealed, for readers without this software.
 
-The folder is laid out and explained in ``docs/bundles.md``. Everything in it follows from the selection, its snapshot, the
-options and the software: the same of these give the same bytes, so no clock, host or path of this machine gets in.
+``docs/bundles.md`` describes the folder. Its content follows from the selection, its snapshot, the options and the
+software only: the same of these give the same bytes. It has no clock time, host or path of this machine.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Options:
-    """What goes into a bundle beside the spectra.
+    """Content of a bundle beside the spectra.
 
     Parameters
     ----------
     derived : sequence of str
-        Chains whose values go along.
+        Chains whose values are included.
     raw : bool
-        Recorded channels and the files' own headers too.
+        Include recorded channels and the files' own headers.
     mixed : bool
         Allow references of another origin than the spectra.
     paper : Paper, optional
@@ -70,22 +70,22 @@ class Options:
 
 @dataclass
 class Bundle:
-    """What was written.
+    """A written bundle.
 
     Attributes
     ----------
     path : Path
         Folder or zip archive.
     identifier : str
-        Changes with every byte of it.
+        Changes with every byte of the bundle.
     count, inputs : int
         Spectra of the selection, and spectra that derived values depend on.
     left_out : dict of str to int
-        What the privacy policy kept back.
+        Items excluded by the privacy policy, by kind.
     verdicts : list of dict
-        Each number of the paper, with its verdict.
+        The numbers of the paper, each with its verdict.
     notes : list of str
-        What a reader of the derived values should know.
+        Remarks for readers of the derived values.
     """
 
     path: Path
@@ -111,7 +111,7 @@ def share(
     overwrite: bool = False,
     tell: Tell = lambda name, done, total: None,
 ) -> Bundle:
-    """Write a bundle. It appears under its name when it is complete and sealed; otherwise nothing does.
+    """Write a bundle. It appears under its name only when complete and sealed.
 
     Parameters
     ----------
@@ -126,18 +126,18 @@ def share(
         The archive's own: title, creators, licence, privacy.
     options : Options
     zipped : bool
-        A zip archive instead of a folder.
+        Write a zip archive instead of a folder.
     overwrite : bool
-        Replace a bundle that is there.
+        Replace an existing bundle.
     tell : callable
-        ``tell(name, done, total)``.
+        Progress callback: ``tell(name, done, total)``.
 
     Raises
     ------
     CallError
-        The selection is empty.
+        If the selection is empty.
     Conflict
-        There is something at `target` already.
+        If `target` exists.
     """
     if not len(selection):
         raise CallError(f'the query finds no spectra ("{selection.query}"); there is nothing to share.')
@@ -146,13 +146,13 @@ def share(
     _check_target(final, overwrite)
     final.parent.mkdir(parents=True, exist_ok=True)
     staging = final.with_name(f".{final.name}.unfinished")
-    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(staging, ignore_errors=True)  # left by a killed process
     part = staging / "bundle"
     try:
         part.mkdir(parents=True)
         made = _write(part, location, selection, written, settings, options, tell)
         if zipped:
-            # Not by the file's name, which may be changed: the same content is the same bytes.
+            # Not the file's name, which may be changed: the same content gives the same bytes.
             pack(part, final, f"bundle-{made.identifier}")
         else:
             if final.exists():
@@ -169,9 +169,9 @@ def _check_target(target: Path, overwrite: bool) -> None:
         return
     sealed = target.suffix == ".zip" or (target / "data" / "bundle.json").exists()
     if not overwrite:
-        raise Conflict(f"{target} exists; nothing was written. Name another place, or say --overwrite.")
+        raise Conflict(f"{target} exists; nothing was written. Choose another path, or use --overwrite.")
     if not sealed:
-        raise Conflict(f"{target} is no bundle, so it is not overwritten. Name another place.")
+        raise Conflict(f"{target} is not a bundle; it was not overwritten. Choose another path.")
 
 
 def _write(
@@ -195,8 +195,8 @@ def _write(
     for item in sets:
         if twice := sorted({*item.outputs} & {*channels(item.key)}):
             raise Conflict(
-                f'"{item.chain}" gives {twice[0]}, which is also a recorded channel of the spectra that goes along, and a bundle has one '
-                "array of a name. Leave the chain out, or make a bundle for each."
+                f'"{item.chain}" gives {twice[0]}, which is also a recorded channel in this bundle. Names of arrays '
+                "in a bundle are unique. Omit the chain, or write separate bundles."
             )
     data = part / "data"
     data.mkdir()
@@ -251,7 +251,7 @@ def _write(
 
 
 def _learn(policy: Policy, selection: Selection) -> None:
-    """Account for private fields, and remember their values."""
+    """Record private fields in the policy, with their values."""
     fields = sorted(policy.fields)
     for name, values in selection.columns(fields).items() if fields else ():
         known = [value for value in values.tolist() if value is not None and value == value]
@@ -278,7 +278,7 @@ def _write_tables(data: Path, table: Table) -> None:
 
 
 def _draw(folder: Path, selection: Selection) -> None:
-    """Pictures of the conditions, and of the spectra of each kind."""
+    """Plot the conditions, and the spectra of each kind."""
     found = selection.columns(["pressure", "temperature"])
     if (np.isfinite(found["pressure"]) & np.isfinite(found["temperature"])).any():
         pictures.save(pictures.conditions(selection), folder / "conditions.png")
@@ -296,7 +296,7 @@ def _write_tags(
     defined: Sequence[Mapping[str, Any]],
     policy: Policy,
 ) -> None:
-    """All that explains the payload: for people and for machines."""
+    """Write the documents beside the payload, for people and for machines."""
     about = _about(bundle, settings, written)
     text = readme(about, bundle, defined, settings, bundle["left_out"])
     (part / "README.md").write_text(text, encoding="utf-8", newline="\n")
@@ -314,10 +314,10 @@ def _about(bundle: Mapping[str, Any], settings: Mapping[str, Any], written: date
     kinds = ", ".join(f"{group['count']} {group['key'].replace('/', ' ').replace('-', ' ')}" for group in spectra)
     origins = sorted({origin for group in spectra for origin in group["origins"]})
     title = str(settings.get("title") or "High-pressure x-ray spectra")
-    told = str(settings.get("description") or "")
+    description = str(settings.get("description") or "")
     return {
         "title": title if len(title) > 8 else f"{title}: high-pressure x-ray spectra",
-        "description": f"{told + ' ' if told else ''}{count} {' and '.join(origins)} x-ray spectra ({kinds}) that the query "
+        "description": f"{description + ' ' if description else ''}{count} {' and '.join(origins)} x-ray spectra ({kinds}) that the query "
         f"“{bundle['query']}” finds.",
         "query": bundle["query"],
         "date": written.strftime("%Y-%m-%d"),

@@ -1,4 +1,4 @@
-"""A selection as files for other tools, read block by block."""
+"""Export of a selection as files for other tools, read block by block."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def export(
     """Write a selection in one of `FORMATS`; see `barospec._bundles.Sharing.export`."""
     if format not in FORMATS:
         raise CallError(
-            f'there is no export "{format}".{did_you_mean(format, FORMATS)} There are {", ".join(FORMATS)}.'
+            f'there is no export "{format}".{did_you_mean(format, FORMATS)} Choose one of: {", ".join(FORMATS)}.'
         )
     if not len(selection):
         raise CallError(f'the query finds no spectra ("{selection.query}"); there is nothing to export.')
     if folder.exists() and not folder.is_dir():
-        raise Conflict(f"{folder} is a file. Name a folder.")
+        raise Conflict(f"{folder} is a file. Choose a folder.")
     policy = Policy(settings)
     made = Exported(policy.text(selection.query), selection.snapshot)
     if policy.fields:
@@ -55,7 +55,7 @@ def export(
 
 
 def _spectra(selection: Selection, policy: Policy, tell: Tell) -> Iterator[Spectrum]:
-    """The spectra in the selection's order, a block of rows at a time."""
+    """Yield the spectra in the selection's order, a block of rows at a time."""
     names = [t.name for t in SPECTRUM_TERMS if t.name not in policy.fields and t.name not in UNTOLD]
     for start in range(0, len(selection), BLOCK):
         stop = start + BLOCK
@@ -126,7 +126,7 @@ def _taken(spectra: Iterator[Spectrum], refusal: Callable[[Spectrum], str], made
 def _target(folder: Path, name: str, overwrite: bool) -> Path:
     path = folder / name
     if path.exists() and not overwrite:
-        raise Conflict(f"{path} exists; it was not replaced. Name another folder, or say --overwrite.")
+        raise Conflict(f"{path} exists; it was not replaced. Choose another folder, or use --overwrite.")
     return path
 
 
@@ -158,7 +158,7 @@ def _each_csv(spectra: Iterator[Spectrum], folder: Path, format: str, overwrite:
         path = _target(folder, f"{spectrum.file_name}.csv", overwrite)
         curve = "mu" if spectrum.columns["technique"] == "xas" else "intensity"
         columns: dict[str, Any] = {"energy (eV)": spectrum.energy, curve: spectrum.curve, **spectrum.channels}
-        # In every line, so that a column cut out of the file still says it.
+        # In every line, so that a column copied from the file keeps it.
         columns["origin"] = np.full(len(spectrum.energy), spectrum.columns["origin"], dtype=object)
         write_csv(path, columns)
         made.files.append(path)

@@ -1,4 +1,4 @@
-"""Spectra of a selection as plain zarr groups, block by block, and as one table."""
+"""Spectra of a selection as plain zarr groups, written block by block, and as one table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str, int, int], None]
 VALUES = 1 << 22  # of one variable at a time: 32 MB
 TOGETHER = 8  # columns of metadata
-UNTOLD = ("status", "merged_into")  # a bundle has active spectra only, and its own account of parents
+UNTOLD = ("status", "merged_into")  # a bundle has active spectra only, and lists parents separately
 ALWAYS = ("point_count", "revision")  # integers that every spectrum has
 SAID = {
     "synthetic": "SYNTHETIC: generated, not measured.",
@@ -41,13 +41,13 @@ SAID = {
 
 @dataclass
 class Table:
-    """What the groups of a bundle have for each spectrum, on the way into a CSV and a Parquet file."""
+    """Columns of all groups of a bundle, for a CSV and a Parquet file."""
 
     parts: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     about: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """All columns, in the vocabulary's order and then the derived ones; unknown is NaN or None."""
+        """Return all columns, in the vocabulary's order and then the derived ones; unknown is NaN or None."""
         order = [term.name for term in SPECTRUM_TERMS]
         names = dict.fromkeys(name for part in self.parts for name in part)
         ranked = sorted(names, key=lambda name: order.index(name) if name in order else len(order))
@@ -56,7 +56,7 @@ class Table:
             pieces = []
             for part in self.parts:
                 length = len(part["spectrum_id"])
-                pieces.append(_told(part.get(name, np.full(length, None, dtype=object))))
+                pieces.append(_with_iso_times(part.get(name, np.full(length, None, dtype=object))))
             texts = any(piece.dtype == object and any(isinstance(v, str) for v in piece) for piece in pieces)
             out[name] = (
                 np.concatenate([piece.astype(object) for piece in pieces])
@@ -66,27 +66,27 @@ class Table:
         return out
 
     def units(self) -> dict[str, str]:
-        """Unit of each column that has one."""
+        """Return the unit of each column that has one."""
         return {name: about["units"] for name, about in self.about.items() if about.get("units")}
 
     def write_csv(self, path: Path) -> None:
-        """Plain names in the first line; empty where unknown. Units are in ``fields.csv``."""
+        """Write a CSV with plain names in the first line; empty where unknown. Units are in ``fields.csv``."""
         write_csv(path, self.columns())
 
     def fields(self) -> dict[str, NDArray[Any]]:
-        """What the columns mean, as a table."""
+        """Return the meanings of the columns, as a table."""
         names = list(self.columns())
         rows = [(name, self.about[name].get("units", ""), self.about[name].get("long_name", "")) for name in names]
         columns = np.array(rows, dtype=object).T if rows else np.empty((3, 0), dtype=object)
         return dict(zip(("field", "unit", "meaning"), columns, strict=True))
 
 
-def _told(piece: NDArray[Any]) -> NDArray[Any]:
-    """Moments as ISO 8601, all else as it is."""
+def _with_iso_times(piece: NDArray[Any]) -> NDArray[Any]:
+    """Return times as ISO 8601, other values unchanged."""
     if piece.dtype != object or not any(isinstance(value, datetime) for value in piece):
         return piece
-    told = [value.isoformat() if isinstance(value, datetime) else value for value in piece]
-    return np.array(told, dtype=object)
+    texts = [value.isoformat() if isinstance(value, datetime) else value for value in piece]
+    return np.array(texts, dtype=object)
 
 
 def _numbers(piece: NDArray[Any]) -> NDArray[np.float64]:
@@ -97,7 +97,7 @@ def _numbers(piece: NDArray[Any]) -> NDArray[np.float64]:
 
 @dataclass
 class Group:
-    """A group that was written."""
+    """A written group."""
 
     path: str
     key: str
@@ -116,7 +116,7 @@ def write_groups(
     headers: dict[str, str] | None,
     tell: Tell,
 ) -> tuple[list[Group], Table]:
-    """Write the spectra of a selection, one zarr folder for each kind.
+    """Write the spectra of a selection, one zarr folder for each technique and edge.
 
     Parameters
     ----------
@@ -128,13 +128,13 @@ def write_groups(
     sets : sequence of DerivedSet
         Stored beside the spectra.
     channels : callable
-        From a group's key to the recorded channels that go along.
+        From a group's key to the included recorded channels.
     policy : Policy
-        What stays out.
+        Decides what is excluded.
     headers : dict, optional
-        Takes the files' own headers by sha256; without it they stay out.
+        Receives the files' own headers by sha256; None excludes them.
     tell : callable
-        ``tell(name, done, total)``.
+        Progress callback: ``tell(name, done, total)``.
     """
     groups, table = [], Table()
     for key in sorted(selection.counts()):
@@ -158,7 +158,7 @@ def write_groups(
 
 
 def about_of(name: str) -> dict[str, str]:
-    """Unit and meaning of a column."""
+    """Return unit and meaning of a column."""
     if name in _SUMS:
         return {"long_name": _SUMS[name]}
     return _about(name)
@@ -170,15 +170,15 @@ _SUMS = {
         column_of(name): f"sha256 over shape, energies and {name} of the spectrum"
         for name in (*DATA_NAME.values(), *CHANNELS)
     },
-    "header_sha256": "which of data/headers.json is the header of the file",
+    "header_sha256": "key in data/headers.json of the header of the file",
 }
 
 
 def _columns(selection: Selection, key: str, policy: Policy, headers: dict[str, str] | None) -> dict[str, NDArray[Any]]:
-    """Metadata that may be given away: float with NaN, or texts with None."""
+    """Return the metadata that may be shared: float with NaN, or texts with None."""
     names = [t.name for t in SPECTRUM_TERMS if t.name not in policy.fields and t.name not in UNTOLD]
     found: dict[str, NDArray[Any]] = {}
-    # A few at a time: texts of all columns at once would be the most that a large selection needs.
+    # A few at a time: texts of all columns at once would dominate the memory of a large selection.
     parts = (selection.columns(names[start : start + TOGETHER]) for start in range(0, len(names), TOGETHER))
     for name, values in itertools.chain.from_iterable(part.items() for part in parts):
         kind = BY_NAME[name].kind
@@ -213,7 +213,7 @@ def _headers(root: Any, numbers: NDArray[Any], policy: Policy, headers: dict[str
 
     named: dict[int, str | None] = {}
     total = int(array(root, "tables/headers/text").shape[0]) if "tables/headers" in root else 0
-    # The table is small beside the curves; one read of it is cheaper than one for each distinct header.
+    # The table is small beside the curves; reading it once is cheaper than once per distinct header.
     texts: Any = read_table(root, "headers", ["text"])["text"] if total else []
     for number in sorted({int(n) for n in numbers}):
         text = str(texts[number]) if 0 <= number < total else ""
@@ -235,7 +235,7 @@ def _write_group(
     policy: Policy,
     tell: Tell,
 ) -> dict[str, NDArray[Any]]:
-    """Write one group; returns its derived values that have one number for each spectrum."""
+    """Write one group; return its derived values that have one number per spectrum."""
     data, count = DATA_NAME[key.split("/")[0]], len(selection)
     width = int(np.nanmax(columns["point_count"]))
     spectra = selection._dataset(key, list(channels), (), None)
@@ -259,7 +259,7 @@ def _write_group(
         for name, out in item.outputs.items()
         if _dims(item, name)[1:] == ()
     }
-    # Without coordinates, whose indexes would be cut again, and kept, for each block.
+    # Without coordinates: their indexes would be sliced, and kept, for each block.
     datasets = [
         dataset[names].drop_vars(list(dataset.coords))
         for dataset, names in ((spectra, curves), *((item.dataset, list(item.outputs)) for item in sets))
@@ -268,7 +268,7 @@ def _write_group(
     for start in range(0, count, rows):
         tell(key, start, count)
         part = slice(start, start + rows)
-        # In one go: what two of them read is read once.
+        # One call: shared inputs are read once.
         numbers, *others = compute(  # type: ignore[no-untyped-call]
             *(dataset.isel(spectrum=part) for dataset in datasets)
         )
@@ -327,7 +327,7 @@ def _group_attributes(
 
 
 def write_rows(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Records as CSV, in the order of their keys."""
+    """Write records as CSV, in the order of their keys."""
     rows = list(records)
     names = list(dict.fromkeys(name for row in rows for name in row))
     write_csv(path, {name: np.array([row.get(name) for row in rows], dtype=object) for name in names})

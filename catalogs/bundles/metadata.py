@@ -1,4 +1,4 @@
-"""What machines read about a bundle: RO-Crate 1.1, DataCite 4, CITATION.cff 1.2 and a stock intake catalog."""
+"""Machine-readable metadata of a bundle: RO-Crate 1.1, DataCite 4, CITATION.cff 1.2 and a stock intake catalog."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEDIA = {
 
 
 def creators_of(settings: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The creators that the archive's settings name, each with ``name`` and perhaps ``orcid`` and ``affiliation``."""
+    """Return the creators that the archive's settings name, each with ``name`` and perhaps ``orcid`` and ``affiliation``."""
     found = []
     for given in settings.get("creators") or ():
         one = {"name": given} if isinstance(given, str) else {str(k): str(v) for k, v in given.items() if v}
@@ -40,7 +40,7 @@ def creators_of(settings: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def license_of(settings: Mapping[str, Any]) -> tuple[str, str]:
-    """Name and address of the licence: an SPDX identifier or a URL; the address is empty where none is stated.
+    """Return name and address of the licence: an SPDX identifier or a URL; the address is empty if none is stated.
 
     >>> license_of({"license": "CC-BY-4.0"})
     ('CC-BY-4.0', 'https://spdx.org/licenses/CC-BY-4.0')
@@ -54,23 +54,23 @@ def license_of(settings: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def funding_of(settings: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Who paid: ``funder`` and perhaps ``award``."""
+    """Return the grants: ``funder`` and perhaps ``award``."""
     stated = settings.get("funding") or ()
     given = [stated] if isinstance(stated, str | Mapping) else list(stated)
     return [{"funder": one} if isinstance(one, str) else {str(k): str(v) for k, v in one.items()} for one in given]
 
 
 def write_crate(root: Path, about: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """``ro-crate-metadata.json``: the bundle, its files, who made it and with what.
+    """Write ``ro-crate-metadata.json``: the bundle, its files, creators and software.
 
     Parameters
     ----------
     root : Path
-        The bundle's folder, finished but for this file and the seal.
+        The bundle's folder, complete except for this file and the manifests.
     about : mapping
         ``title``, ``description``, ``date``, ``identifier``, ``groups``.
     settings : mapping
-        Of the archive.
+        Settings of the archive.
     """
     parts, entities = _parts(root, about)
     people, named = _people(settings)
@@ -135,18 +135,18 @@ def write_crate(root: Path, about: Mapping[str, Any], settings: Mapping[str, Any
 
 
 def _parts(root: Path, about: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The files worth naming; a zarr group is one data set, however many chunks it has."""
+    """List the files worth naming; a zarr group is one data set, whatever its number of chunks."""
     names, entities = [], []
     for group in about["groups"]:
         name = f"data/{group['path']}/"
         names.append(name)
-        what = "the selection" if group["path"].startswith("spectra/") else "inputs: what derived values depend on"
-        told = ", ".join(f"{count} {origin}" for origin, count in group["origins"].items())
+        what = "the selection" if group["path"].startswith("spectra/") else "inputs of derived values"
+        origins = ", ".join(f"{count} {origin}" for origin, count in group["origins"].items())
         entities.append({
             "@id": name,
             "@type": "Dataset",
             "name": f"{group['key']} spectra ({what})",
-            "description": f"{group['count']} spectra ({told}) as a Zarr v3 group with consolidated metadata.",
+            "description": f"{group['count']} spectra ({origins}) as a Zarr v3 group with consolidated metadata.",
             "encodingFormat": "application/vnd.zarr",
         })  # fmt: skip
     for path in sorted(root.rglob("*")):
@@ -168,7 +168,7 @@ def _parts(root: Path, about: Mapping[str, Any]) -> tuple[list[str], list[dict[s
         "@id": "software/",
         "@type": "Dataset",
         "name": "source of the operators",
-        "description": "The operators that made the derived values, as they ran, under the BSD 3-Clause licence beside them.",
+        "description": "The operators that computed the derived values, unchanged, under the BSD 3-Clause licence beside them.",
     })  # fmt: skip
     return names, entities
 
@@ -190,7 +190,7 @@ def _people(settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str
 
 
 def write_datacite(path: Path, about: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Metadata for a DOI, in the JSON of DataCite's schema 4; the DOI itself is the repository's to give."""
+    """Write metadata for a DOI, in the JSON of DataCite's schema 4; the repository assigns the DOI."""
     label, address = license_of(settings)
     creators = []
     for one in creators_of(settings):
@@ -235,7 +235,7 @@ def write_datacite(path: Path, about: Mapping[str, Any], settings: Mapping[str, 
 
 
 def write_citation(path: Path, about: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """``CITATION.cff`` 1.2."""
+    """Write ``CITATION.cff`` 1.2."""
     authors: list[dict[str, str]] = []
     for one in creators_of(settings):
         family, comma, given = one["name"].partition(",")
@@ -250,7 +250,7 @@ def write_citation(path: Path, about: Mapping[str, Any], settings: Mapping[str, 
         "type": "dataset",
         "title": about["title"],
         "abstract": about["description"],
-        # The format asks for an author.
+        # The format requires an author.
         "authors": authors or [{"name": "unknown (not stated in the archive's settings)"}],
         "date-released": about["date"],
         "keywords": about["keywords"],
@@ -263,7 +263,7 @@ def write_citation(path: Path, about: Mapping[str, Any], settings: Mapping[str, 
 
 
 def write_catalog(path: Path, groups: Sequence[Mapping[str, Any]], title: str) -> None:
-    """A catalog that stock intake 2 lists and reads, with places relative to itself and without a need for dask."""
+    """Write a catalog that stock intake 2 lists and reads, with paths relative to itself and without requiring dask."""
     entries, data = {}, {}
     for group in groups:
         name = entry_name(group["path"])
@@ -297,7 +297,7 @@ def write_catalog(path: Path, groups: Sequence[Mapping[str, Any]], title: str) -
 
 
 def entry_name(path: str) -> str:
-    """Name of a group in the catalog.
+    """Return the name of a group in the catalog.
 
     >>> entry_name("spectra/xas-Ni-K.zarr"), entry_name("inputs/xes-Ni-Kb.zarr")
     ('xas_ni_k', 'inputs_xes_ni_kb')

@@ -1,4 +1,4 @@
-"""The README of a bundle: for a person who has never heard of this software."""
+"""README of a bundle, for readers without this software."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def readme(
     settings: Mapping[str, Any],
     left_out: Mapping[str, int],
 ) -> str:
-    """The text, in Markdown.
+    """Return the text, in Markdown.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def readme(
     definitions : sequence of mapping
         See `bundle_derived.definitions`.
     settings : mapping
-        Of the archive.
+        Settings of the archive.
     left_out : mapping of str to int
-        What the privacy policy kept back.
+        Items excluded by the privacy policy, by kind.
     """
     spectra = [group for group in bundle["groups"] if group["path"].startswith("spectra/")]
     inputs = [group for group in bundle["groups"] if not group["path"].startswith("spectra/")]
@@ -51,7 +51,7 @@ def readme(
         f"| archive, snapshot | {bundle['archive']}, {bundle['snapshot']}"
         + (f" (tag {bundle['tag']})" if bundle["tag"] else "")
         + " |",
-        f"| state of | {about['date']} |",
+        f"| snapshot date | {about['date']} |",
         f"| made with | barospec {bundle['software']['barospec']} |",
         "",
         "| group | spectra | origin | |",
@@ -62,34 +62,34 @@ def readme(
         "",
         "```python",
         "import xarray as xr",
-        f'spectra = xr.open_zarr("{first}", chunks=None)  # lazy; leave out chunks if dask is installed',
+        f'spectra = xr.open_zarr("{first}", chunks=None)  # lazy; omit chunks if dask is installed',
         f"spectra.{curve}[0], spectra.energy[0], spectra.pressure  # one curve with its energies; all pressures",
         "```",
         "",
         f'With intake: `intake.open_catalog("catalog.yaml")["{entry_name(spectra[0]["path"])}"].read()`. With zarr alone: '
         f'`zarr.open_group("{first}", mode="r")["{curve}"][:]`.',
-        "Energies are in eV, as recorded, one axis for each spectrum, padded with NaN; add `energy_shift`, where there is "
-        "one, to calibrate them. An empty text and NaN mean unknown.",
-        "`data/spectra.csv` and `data/spectra.parquet` hold the table of spectra and derived values; `data/fields.csv` says "
-        "what the columns mean and their units.",
+        "Energies are in eV, as recorded, one axis for each spectrum, padded with NaN; to calibrate them, add `energy_shift` where "
+        "it exists. An empty text and NaN mean unknown.",
+        "`data/spectra.csv` and `data/spectra.parquet` are the table of spectra and derived values; `data/fields.csv` has "
+        "the meanings and units of the columns.",
         "",
         "## Check it",
         "",
-        "    sha256sum -c --strict manifest-sha256.txt tagmanifest-sha256.txt   # every byte is as it was sealed (BagIt)",
-        "    python check_numbers.py                                             # every derived value again, from the arrays",
+        "    sha256sum -c --strict manifest-sha256.txt tagmanifest-sha256.txt   # check every byte against the manifests (BagIt)",
+        "    python check_numbers.py                                             # recompute every derived value from the arrays",
         "",
-        "The first finds changed and missing files, the second needs numpy and zarr. `barospec verify` does both, finds "
-        "added and renamed files too, and checks what the numbers may mean.",
+        "The first finds changed and missing files; the second needs numpy and zarr. `barospec verify` does both, finds "
+        "added and renamed files too, and checks units and parameters.",
         "",
         *_derived(definitions),
         *_paper(bundle),
         *_records(bundle),
-        "## Left out",
+        "## Excluded",
         "",
         *(
             [f"- {name}: {count}" for name, count in sorted(left_out.items())]
             if left_out
-            else ["Nothing had to be left out for privacy."]
+            else ["Nothing was excluded for privacy."]
         ),
         "" if bundle["raw"] else "\nRecorded channels and the files' own headers are not part of this bundle.",
         "",
@@ -104,20 +104,20 @@ def readme(
 
 
 def _group_line(group: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{count} {origin}" for origin, count in group["origins"].items())
-    note = "" if group["path"].startswith("spectra/") else "not part of the selection: derived values depend on them"
-    return f"| `data/{group['path']}` | {group['count']} | {told} | {note} |"
+    origins = ", ".join(f"{count} {origin}" for origin, count in group["origins"].items())
+    note = "" if group["path"].startswith("spectra/") else "not part of the selection; inputs of derived values"
+    return f"| `data/{group['path']}` | {group['count']} | {origins} | {note} |"
 
 
 def _derived(definitions: Sequence[Mapping[str, Any]]) -> list[str]:
     if not definitions:
         return []
-    lines = ["## How each derived value was defined", ""]
+    lines = ["## Definitions of the derived values", ""]
     for one in definitions:
         stated = ", ".join(f"{name} = {_value(value)}" for name, value in one["parameters"].items())
         lines.append(f"- **{one['operator']}** (version {one['version']}): {one['summary']}")
         lines.append(f"  Parameters: {stated or 'none'}.")
-        lines += [f"  Reference {label}: {told}." for label, told in one["references"].items()]
+        lines += [f"  Reference {label}: {text}." for label, text in one["references"].items()]
         codes = "; ".join(f"{code} {reason}" for code, reason in enumerate(one["reasons"]))
         lines.append(f"  Source: {one['source']}. Codes in `{one['operator']}_quality`: {codes}.")
     return [*lines, ""]
@@ -131,12 +131,12 @@ def _paper(bundle: Mapping[str, Any]) -> list[str]:
     if not bundle.get("paper"):
         return []
     paper = bundle["paper"]
-    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(paper["verdicts"].items()))
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(paper["verdicts"].items()))
     return [
         "## The publication",
         "",
         f"`data/paper/paper.yaml` maps the figures and numbers of {paper['title']} to queries and operators; "
-        f"`data/paper/numbers.csv` says which numbers agree ({told or 'no numbers'}); each figure's curves are a CSV beside it.",
+        f"`data/paper/numbers.csv` has the verdict on each number ({verdicts or 'no numbers'}); the curves of each figure are a CSV beside it.",
         "",
     ]
 
@@ -144,10 +144,10 @@ def _paper(bundle: Mapping[str, Any]) -> list[str]:
 def _records(bundle: Mapping[str, Any]) -> list[str]:
     if not bundle["records"]:
         return []
-    told = ", ".join(
+    records = ", ".join(
         counted(count, {"literature": "literature values"}.get(name, name)) for name, count in bundle["records"].items()
     )
-    return [f"`data/records/` holds what belongs to the spectra: {told}.", ""]
+    return [f"`data/records/` has the records of these spectra: {records}.", ""]
 
 
 def _cite(about: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
@@ -155,7 +155,7 @@ def _cite(about: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     label, address = license_of(settings)
     lines = [f"{names} ({about['date'][:4]}): {about['title']}. {about['identifier']}", ""]
     lines.append(f"Licence of the data: {label}" + (f" ({address})" if address and address != label else ""))
-    lines.append("The source in `software/` is under the BSD 3-Clause licence, see `software/LICENSE`.")
+    lines.append("The source in `software/` has the BSD 3-Clause licence, see `software/LICENSE`.")
     if settings.get("contact"):
         lines.append(f"Questions: {settings['contact']}")
     for grant in funding_of(settings):

@@ -1,4 +1,4 @@
-"""Runs, samples, structures, models and literature values that belong to a selection, as JSON and CSV."""
+"""Records of a selection as JSON and CSV: runs, samples, structures, models and literature values."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _BOOKKEEPING = ("ingested", "sheet_sha256", "status")
 def records_of(
     connection: Any, root: Any, columns: Mapping[str, NDArray[Any]], policy: Policy
 ) -> dict[str, list[dict[str, Any]]]:
-    """The records by kind, in a stable order.
+    """Return the records by kind, in a stable order.
 
     Parameters
     ----------
     connection : duckdb connection
-        To the index of the snapshot.
+        Connection to the index of the snapshot.
     root : zarr.Group
         The store at the snapshot.
     columns : mapping
-        Columns of the selected spectra: runs, samples, materials and structures that they name.
+        Columns of the selected spectra: the runs, samples, materials and structures that they name.
     policy : Policy
-        Cleans all texts.
+        Redacts all texts.
     """
     materials = _distinct(columns, "material")
     found = {
@@ -56,7 +56,7 @@ def records_of(
 
 
 def write_records(folder: Path, records: Mapping[str, list[dict[str, Any]]]) -> None:
-    """``NAME.json`` for each kind that there is; ``NAME.csv`` beside it where a record is a flat row."""
+    """Write ``NAME.json`` for each kind; ``NAME.csv`` beside it if a record is a flat row."""
     folder.mkdir()
     for name, rows in records.items():
         if rows:
@@ -70,7 +70,7 @@ def _distinct(columns: Mapping[str, NDArray[Any]], name: str) -> list[str]:
 
 
 def _counted(columns: Mapping[str, NDArray[Any]], names: Iterable[str]) -> list[dict[str, Any]]:
-    """Distinct combinations of some columns, with the number of spectra of each."""
+    """Return distinct combinations of some columns, with the number of spectra of each."""
     present = [name for name in names if name in columns]
     counts: dict[tuple[Any, ...], int] = {}
     for row in zip(*(columns[name].tolist() for name in present), strict=True):
@@ -81,7 +81,7 @@ def _counted(columns: Mapping[str, NDArray[Any]], names: Iterable[str]) -> list[
 
 def _runs(connection: Any, columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
     rows = _counted(columns, ("experiment", "run"))
-    told = {
+    recorded = {
         (row["experiment"] or "", row["run"]): row
         for row in build.dicts(connection, "SELECT experiment, run, note, run_sheet FROM runs ORDER BY ingested")
     }
@@ -90,13 +90,13 @@ def _runs(connection: Any, columns: Mapping[str, NDArray[Any]]) -> list[dict[str
         pressure = np.asarray(columns.get("pressure", np.full(len(mine), np.nan)), dtype=np.float64)[mine]
         known = pressure[np.isfinite(pressure)]
         row |= {"pressure_min": float(known.min()), "pressure_max": float(known.max())} if known.size else {}
-        about = told.get((row.get("experiment") or "", row["run"]), {})
+        about = recorded.get((row.get("experiment") or "", row["run"]), {})
         row |= {name: about[name] for name in ("note", "run_sheet") if about.get(name)}
     return rows
 
 
 def structure_records(connection: Any, named: list[str], materials: list[str]) -> list[dict[str, Any]]:
-    """Active structures with their sites and bonds: those named, and those of some materials."""
+    """Return active structures with their sites and bonds: those named, and those of some materials."""
     found = build.dicts(
         connection,
         "SELECT * FROM structures WHERE status = 'active' AND (structure_id IN (SELECT unnest(?::VARCHAR[])) "
@@ -126,5 +126,5 @@ def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _known(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without what is not known; NaN is no JSON."""
+    """Return a record without unknown values; JSON has no NaN."""
     return {str(name): value for name, value in record.items() if value is not None and value == value and value != ""}

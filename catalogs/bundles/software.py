@@ -1,4 +1,4 @@
-"""The source that made derived values, as a bundle carries it: the modules that a chain runs through, unchanged."""
+"""Source of the operators in a bundle: the modules that a chain imports, unchanged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from barospec.schemas.version import __version__
 
 ENTRIES = ("barospec.archive.operators.chain.execute", "barospec.archive.operators.registry")
-_PACKAGE = '"""{what}, as it ran. Part of a bundle of spectra; see check_numbers.py beside this folder."""\n'
+_PACKAGE = '"""{what}, unchanged. Part of a bundle of spectra; see check_numbers.py beside this folder."""\n'
 
 
 @cache
 def modules_of(entries: tuple[str, ...] = ENTRIES) -> dict[str, Path]:
-    """The modules of ours that some modules import, directly or not, with their files.
+    """Return the barospec modules that some modules import, directly or not, with their files.
 
     >>> "barospec.archive.operators.normalize" in modules_of()
     True
@@ -29,13 +29,13 @@ def modules_of(entries: tuple[str, ...] = ENTRIES) -> dict[str, Path]:
         if name in found or spec is None or spec.origin is None:
             continue
         found[name] = Path(spec.origin)
-        if spec.submodule_search_locations is None:  # of packages only the modules that are named
+        if spec.submodule_search_locations is None:  # a package: only its named modules
             waiting += _imports(found[name])
     return found
 
 
 def _imports(path: Path) -> list[str]:
-    """Modules of ours that a file imports when it runs; those of type checking stay out."""
+    """List barospec modules that a file imports at run time; imports for type checking are excluded."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names: list[str] = []
     skipped = {
@@ -58,13 +58,13 @@ def _imports(path: Path) -> list[str]:
 def _is_module(name: str) -> bool:
     try:
         return util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a function of a module, looked up as if it were a submodule
+    except ModuleNotFoundError:  # a function, looked up as if it were a submodule
         return False
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of what shapes a bundle's bytes: numbers, arrays, tables and pictures."""
-    names = ("duckdb", "matplotlib", "numcodecs", "numpy", "scipy", "zarr")
+    """Return versions of the software that shapes a bundle's bytes: numbers, arrays, tables and figures."""
+    names = ("duckdb", "matplotlib", "numba", "numcodecs", "numpy", "scipy", "zarr")
     found = {"barospec": __version__}
     for name in names:
         if util.find_spec(name) is not None:
@@ -95,7 +95,7 @@ def write_software(folder: Path) -> None:
 
 @cache
 def _license() -> str:
-    """The license in full, the same whatever folder one stands in: in a checkout the first description found may lack it."""
+    """Return the license in full, independent of the working directory: the first metadata found in a checkout may lack it."""
     found = (each.read_text("licenses/LICENSE") for each in metadata.distributions(name="barospec"))
     if text := next((text for text in found if text), ""):
         return text

@@ -1,4 +1,4 @@
-"""Is a bundle what it was sealed as, and is it what a bundle should be? Every byte, every rule, every derived value."""
+"""Verification of a bundle: every byte, every rule, every derived value."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _URL = re.compile(r"\{CATALOG_DIR\}/data/(?:spectra|inputs)/[A-Za-z0-9-]+\.zarr"
 
 @dataclass
 class Verified:
-    """What was checked, and everything that is wrong.
+    """Result of a verification: every problem found.
 
     Attributes
     ----------
     problems : list of str
-        Empty when the bundle is whole.
+        Empty if the bundle is whole.
     notes : list of str
-        What could not be checked here, and what a reader should know.
+        What could not be checked here, and remarks for the reader.
     recomputed : list of str
-        A line for each derived value that was computed again.
+        A line for each recomputed derived value.
     """
 
     path: str
@@ -62,12 +62,12 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if there are no problems."""
         return not self.problems
 
 
 def verify(path: Path, *, recompute: bool = False, tell: Tell = lambda name, done, total: None) -> Verified:
-    """Check a bundle, a folder or a zip archive; nothing in it is executed, and nothing is written beside it.
+    """Check a bundle, a folder or a zip archive. Nothing in it is executed; nothing is written beside it.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def verify(path: Path, *, recompute: bool = False, tell: Tell = lambda name, don
     recompute : bool
         Compute every derived value again with this software's operators.
     tell : callable
-        ``tell(name, done, total)``.
+        Progress callback: ``tell(name, done, total)``.
 
     Raises
     ------
     NotFound, UnreadableFile, InvalidData
-        There is no bundle, or a zip archive that is refused before it is unpacked.
+        If there is no bundle, or the zip archive is refused before it is unpacked.
     """
     found = Verified(str(path))
     with folder_of(path) as root:
@@ -88,18 +88,18 @@ def verify(path: Path, *, recompute: bool = False, tell: Tell = lambda name, don
         if recompute and found.ok and bundle is not None:
             _recompute(bundle, found)
         elif recompute:
-            found.notes.append("derived values were not recomputed, since the bundle is damaged.")
+            found.notes.append("derived values were not recomputed: the bundle is damaged.")
     return found
 
 
 def must_be_whole(root: Path, tell: Tell = lambda name, done, total: None) -> None:
-    """Raise InvalidData unless the unpacked bundle in `root` is whole, with the first things that are wrong."""
+    """Raise InvalidData unless the unpacked bundle in `root` is whole; the message has the first problems."""
     found = Verified(str(root))
     _examine(root, found, tell)
     if not found.ok:
-        told = "\n  ".join(found.problems[:5])
+        shown = "\n  ".join(found.problems[:5])
         more = f"\n  and {len(found.problems) - 5} more" if len(found.problems) > 5 else ""
-        raise InvalidData(f"the bundle is not whole; nothing was taken from it:\n  {told}{more}")
+        raise InvalidData(f"the bundle is not whole; nothing was read from it:\n  {shown}{more}")
 
 
 def _examine(root: Path, found: Verified, tell: Tell) -> BundleReader | None:
@@ -124,7 +124,7 @@ def _examine(root: Path, found: Verified, tell: Tell) -> BundleReader | None:
 
 
 def _check_groups(bundle: BundleReader, found: Verified) -> Iterator[str]:
-    """Arrays, units, values and fingerprints of each group."""
+    """Check arrays, units, values and fingerprints of each group."""
     seen: dict[str, str] = {}
     for described, path in zip(bundle.described["groups"], bundle.paths, strict=True):
         group, key = bundle.group(path), bundle.key(path)
@@ -134,7 +134,7 @@ def _check_groups(bundle: BundleReader, found: Verified) -> Iterator[str]:
         else:
             found.inputs += len(group)
         if described["count"] != len(group):
-            yield f"{path} holds {len(group)} spectra where bundle.json says {described['count']}."
+            yield f"{path} has {len(group)} spectra; bundle.json says {described['count']}."
         for name in columns["spectrum_id"]:
             if name in seen:
                 yield f"spectrum {name} is in {seen[name]} and in {path}."
@@ -149,18 +149,18 @@ def _check_groups(bundle: BundleReader, found: Verified) -> Iterator[str]:
             differ += unknown
         elif unknown:
             found.notes.append(
-                f"{path}: {unknown} of {len(group)} spectra were sealed by version 0.1.0 without some of their channels, and have no "
-                "fingerprint of what is here: their numbers are covered by the checksums of the files only."
+                f"{path}: {unknown} of {len(group)} spectra were sealed by version 0.1.0 without some of their channels and have no "
+                "fingerprint of these arrays: only the checksums of the files cover their numbers."
             )
         elif partial:
             found.notes.append(
-                f"{path}: {partial} of {len(group)} spectra have recorded channels in the archive that this bundle leaves out."
+                f"{path}: {partial} of {len(group)} spectra have recorded channels in the archive that this bundle excludes."
             )
         if differ:
-            yield f"{path}: the fingerprint of {differ} spectra is not that of their numbers."
+            yield f"{path}: the fingerprint of {differ} spectra does not match their numbers."
         for term in TERMS:
             if term.private and term.name in columns:
-                found.notes.append(f"{path} holds the private field {term.name}.")
+                found.notes.append(f"{path} has the private field {term.name}.")
 
 
 def _check_names(bundle: BundleReader, path: str, group: GroupReader, data: str) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _check_names(bundle: BundleReader, path: str, group: GroupReader, data: str)
             if dims != ("spectrum",):
                 yield f"{path}/{name}: a field has one value for each spectrum."
         elif name not in derived:
-            yield f"{path}/{name} is no field, no channel and no derived value that bundle.json names."
+            yield f"{path}/{name} is not a field, channel or derived value that bundle.json names."
             continue
         else:
             continue
@@ -185,7 +185,7 @@ def _check_names(bundle: BundleReader, path: str, group: GroupReader, data: str)
 
 
 def _check_derived(bundle: BundleReader, found: Verified) -> Iterator[str]:
-    """Each derived value has its array, its operator and the spectra that it depends on."""
+    """Check that each derived value has its array, its operator and the spectra that it depends on."""
     places: dict[str, set[str]] = {}
     for path in bundle.paths:
         kind = bundle.key(path).replace("/", "-")
@@ -196,14 +196,14 @@ def _check_derived(bundle: BundleReader, found: Verified) -> Iterator[str]:
             if name not in group.names:
                 yield f"{one['group']}: the derived value {name} is missing."
             elif group.attrs(name).get("units", output["unit"]) != output["unit"]:
-                yield f"{one['group']}/{name}: its unit is not the {output['unit']} that bundle.json states."
+                yield f"{one['group']}/{name}: its unit differs from bundle.json ({output['unit']})."
         for name, version in one["versions"].items():
             ours = OPERATORS.get(name)
             if ours is None:
-                found.notes.append(f"this version has no operator {name}; what it gave cannot be recomputed here.")
+                found.notes.append(f"this version has no operator {name}; its values cannot be recomputed here.")
             elif ours.version != version:
                 found.notes.append(
-                    f"{name} was version {version} then and is {ours.version} now: recompute with the bundle's own "
+                    f"{name} has version {version} in the bundle and {ours.version} here: recompute with the bundle's own "
                     f"check_numbers.py."
                 )
             yield from _check_parameters(one["parameters"][name], name, ours)
@@ -211,26 +211,26 @@ def _check_derived(bundle: BundleReader, found: Verified) -> Iterator[str]:
             for reference in references:
                 ids = reference["spectrum_id"]
                 if not isinstance(ids, list) or not 0 < len(ids) <= MOST_REFERENCES:
-                    yield f"{operator}: a reference of {len(ids)} spectra is none that a bundle has."
+                    yield f"{operator}: a reference has {len(ids)} spectra; expected 1 to {MOST_REFERENCES}."
                 lost = [name for name in ids if name not in places.get(one["kind"], set())]
                 if lost:
                     yield f"{operator} depends on the spectrum {lost[0]}, which is not in the bundle."
 
 
 def _check_parameters(parameters: Mapping[str, Any], name: str, operator: Operator | None) -> Iterator[str]:
-    """Parameters decide how much an operator computes: only those that a person could have meant are run."""
+    """Check that parameters have plausible sizes, since they decide how much an operator computes."""
     for key, value in parameters.items():
         default = operator.defaults.get(key) if operator else None
         most = LARGEST_COUNT if isinstance(default, int) and not isinstance(default, bool) else LARGEST_NUMBER
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, int | float) and not isinstance(item, bool) and abs(item) > most:
-                yield f"{name}: {key} = {item} is larger than anybody could have meant."
+                yield f"{name}: {key} = {item} is implausibly large."
         if isinstance(value, list | str | dict) and len(value) > MOST_REFERENCES:
-            yield f"{name}: {key} is longer than anybody could have meant."
+            yield f"{name}: {key} is implausibly long."
 
 
 def _check_table(bundle: BundleReader, found: Verified) -> Iterator[str]:
-    """``spectra.csv`` says what the arrays say, line by line."""
+    """Compare ``spectra.csv`` with the arrays, line by line."""
     table = Table()
     derived = bundle.described["derived"]
     for path in bundle.paths:
@@ -255,10 +255,10 @@ def _check_table(bundle: BundleReader, found: Verified) -> Iterator[str]:
             if line is None or row is None:
                 yield f"data/spectra.csv has {'more' if line is None else 'fewer'} lines than there are spectra."
                 return
-            # Derived values stand in the order of the arrays in one and of the operators in the other.
+            # Derived values have the order of the arrays in one and of the operators in the other.
             wrong = [name for name in {*line, *row} if line.get(name) != row.get(name)]
             if wrong:
-                yield f"data/spectra.csv:{number}: {min(map(str, wrong))} is not what the arrays say."
+                yield f"data/spectra.csv:{number}: {min(map(str, wrong))} differs from the arrays."
                 return
 
 
@@ -267,7 +267,7 @@ def _rows(table: Table) -> Iterator[dict[str, str]]:
 
 
 def _check_tags(bundle: BundleReader, found: Verified) -> Iterator[str]:
-    """The catalog names nothing but the bundle's groups and a stock reader; the crate's files are there."""
+    """Check that the catalog names only the bundle's groups and a stock reader, and that the crate's files exist."""
     path = bundle.root / "catalog.yaml"
     if path.is_file():
         if path.stat().st_size > 1 << 24:
@@ -276,7 +276,7 @@ def _check_tags(bundle: BundleReader, found: Verified) -> Iterator[str]:
         try:
             catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, RecursionError) as error:
-            yield f"catalog.yaml is no plain YAML: {str(error).splitlines()[0]}. Do not open it."
+            yield f"catalog.yaml is not plain YAML: {str(error).splitlines()[0]}. Do not open it."
             return
         for name, entry in catalog["entries"].items():
             if entry.get("reader") != READER:
@@ -285,17 +285,17 @@ def _check_tags(bundle: BundleReader, found: Verified) -> Iterator[str]:
             if data.get("datatype") != "intake.readers.datatypes:Zarr" or not _URL.fullmatch(data["kwargs"]["url"]):
                 yield f"catalog.yaml: {name} reads {str(data.get('kwargs'))[:80]}, which is outside the bundle."
         if catalog.get("user_parameters"):
-            yield "catalog.yaml has user parameters, which a bundle's catalog never has."
+            yield "catalog.yaml has user parameters, which no bundle's catalog has."
     crate = bundle.root / "ro-crate-metadata.json"
     if crate.is_file():
         for entity in load_json(crate)["@graph"]:
             kind = entity.get("@type")
             if kind == "File" and not (bundle.root / bagit.check_path(entity["@id"])).is_file():
-                yield f"ro-crate-metadata.json names {entity['@id']}, which is not there."
+                yield f"ro-crate-metadata.json names {entity['@id']}, which is missing."
 
 
 def _recompute(bundle: BundleReader, found: Verified) -> None:
-    """Every derived value again; only sets whose operators are the same here as there."""
+    """Recompute every derived value whose operators have the same versions here as in the bundle."""
     derived = bundle.described["derived"]
 
     def same(one: Mapping[str, Any]) -> bool:
@@ -312,7 +312,7 @@ def _recompute(bundle: BundleReader, found: Verified) -> None:
     stated = load_json(numbers) if numbers.is_file() else []
     kept = [one for one in derived if same(one)]
     for one in [one for one in derived if one not in kept]:
-        found.notes.append(f"{one['chain']} was not recomputed: its operators are of another version here.")
+        found.notes.append(f"{one['chain']} was not recomputed: its operators have other versions here.")
     for number in stated:
         problems = [
             text

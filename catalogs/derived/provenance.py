@@ -1,6 +1,6 @@
-"""Where a stored number comes from: raw file, scan, reader, spectrum, every step with its parameters, and the value.
+"""Provenance of a stored number: raw file, scan, reader, spectrum, every step with its parameters, and the value.
 
-The record follows W3C PROV's words (entity, activity, agent, used, wasGeneratedBy, wasDerivedFrom), in plain JSON.
+The record uses the terms of W3C PROV (entity, activity, agent, used, wasGeneratedBy, wasDerivedFrom), in plain JSON.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OF_SPECTRUM = (
 )
 OF_FILE = ("source_file", "source_scan", "source_sha256", "reader", "run_sheet", "ingested")
 
-# Why the newest entry of a spectrum is not fresh: the first that holds. `s` is the spectrum, `e` the entry, `c` its calculation.
+# Why the newest entry of a spectrum is not fresh: the first match. `s` is the spectrum, `e` the entry, `c` its calculation.
 STALE_BECAUSE = """CASE
-    WHEN e.calculation < 0 THEN 'it was not computed yet in the state that was restored'
+    WHEN e.calculation < 0 THEN 'it was not yet computed in the restored state'
     WHEN e.revision < s.revision THEN 'revision ' || s.revision || ' has replaced the data of revision ' || e.revision
-    WHEN e.content <> s.content THEN 'the numbers of the spectrum are not those that were computed from'
+    WHEN e.content <> s.content THEN 'the numbers of the spectrum have changed'
     WHEN e.energy_shift IS DISTINCT FROM s.energy_shift THEN 'energy_shift was ' || coalesce(e.energy_shift::VARCHAR, 'none')
         || ' and is now ' || coalesce(s.energy_shift::VARCHAR, 'none') || ' (eV)'
     WHEN e.energy_calibration IS DISTINCT FROM s.energy_calibration THEN 'energy_calibration was '
@@ -34,7 +34,7 @@ STALE_BECAUSE = """CASE
 
 
 def newest_entries(name: str, where: str) -> str:
-    """SQL: the newest entry of a set for each spectrum that meets `where`, with why it is stale, or nothing."""
+    """Return SQL for the newest entry of a set for each spectrum that meets `where`, with why it is stale, or an empty text."""
     return f"""SELECT s.grp, s.row, s.status, e.entry, e.calculation, e.revision AS computed_revision, {STALE_BECAUSE} AS because
         FROM spectra s JOIN {quoted(f"derived/{name}")} e ON e.spectrum_id = s.spectrum_id AND e.revision <= s.revision
         LEFT JOIN calculation_states c ON c.name = '{name}' AND c.number = e.calculation WHERE {where}
@@ -42,7 +42,7 @@ def newest_entries(name: str, where: str) -> str:
 
 
 def stale_because(connection: Any, name: str) -> list[tuple[str, int]]:
-    """Why active spectra have stale values of a set, and how many each, the commonest first."""
+    """Count active spectra with stale values of a set by reason, the commonest first."""
     entries = newest_entries(name, f"s.status = 'active' AND s.{quoted(f'{name}:state')} = 1")
     rows = connection.execute(
         f"SELECT because, count(*) FROM ({entries}) GROUP BY because ORDER BY count(*) DESC, because"
@@ -51,16 +51,16 @@ def stale_because(connection: Any, name: str) -> list[tuple[str, int]]:
 
 
 def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snapshot: str) -> dict[str, Any]:
-    """The record of one stored value.
+    """Return the record of one stored value.
 
     Parameters
     ----------
     connection : duckdb connection
         To the index.
     known : Known
-        Of that index.
+        Schema of that index.
     spectrum_id : str
-        Whole.
+        Complete identifier.
     name : str
         A derived field.
     snapshot : str
@@ -69,12 +69,12 @@ def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snaps
     Returns
     -------
     dict
-        ``value`` (what is asked), ``entity``, ``activity``, ``agent``, and the relations between them.
+        ``value``, ``entity``, ``activity``, ``agent``, and the relations between them.
 
     Raises
     ------
     NotFound
-        There is no such field, or the spectrum has no value of it.
+        If there is no such field, or the spectrum has no value of it.
     """
     field = stored_field(known, name)
     assert field.stored is not None
@@ -85,7 +85,7 @@ def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snaps
     place = "s.spectrum_id = ? AND s.status IN ('active', 'withdrawn')"
     entries = newest_entries(field.stored.derivation, place)
     found = build.dicts(connection, f"SELECT * FROM ({entries}) ORDER BY status LIMIT 1", [spectrum_id])
-    if not found or found[0]["calculation"] < 0:  # the entry says that a restored state had none
+    if not found or found[0]["calculation"] < 0:  # the entry marks a restored state without a value
         raise NotFound(
             f"{spectrum_id} has no {field.name} stored. Compute it: barospec derive --refresh {field.stored.derivation} --missing"
         )
@@ -149,7 +149,7 @@ def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snaps
 
 
 def _parents(connection: Any, spectrum: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The scans that a mean was made of, each with its file: of every one the newest revision that was there then."""
+    """Return the scans of a mean, each with its file, in the newest revision of that time."""
     ids = [name for name in (spectrum["parents"] or "").split(", ") if name]
     if not ids:
         return []
@@ -163,7 +163,7 @@ def _parents(connection: Any, spectrum: Mapping[str, Any]) -> list[dict[str, Any
 
 
 def _corrections(connection: Any, spectrum_id: str, until: Any) -> list[dict[str, Any]]:
-    """What was said about the energy axis after the file was read: every correction of shift or calibration until then."""
+    """Return the corrections of the energy axis after the file was read: every change of shift or calibration until then."""
     events = build.dicts(
         connection,
         "SELECT action, actor, reason, details, time FROM events WHERE subject = ? AND time <= ? ORDER BY time",
@@ -175,10 +175,10 @@ def _corrections(connection: Any, spectrum_id: str, until: Any) -> list[dict[str
         for name in ("energy_shift", "energy_calibration"):
             if isinstance(changed, dict) and name in changed:
                 old, new = (changed[name][end] for end in ("old", "new"))
-                said = f"{name} {_shown(old)} → {_shown(new)}: {event['action']} {event['time']:%Y-%m-%d} by {event['actor']}"
-                said += f", {event['reason']}" if event["reason"] else ""
+                text = f"{name} {_shown(old)} → {_shown(new)}: {event['action']} {event['time']:%Y-%m-%d} by {event['actor']}"
+                text += f", {event['reason']}" if event["reason"] else ""
                 found.append(
-                    {"field": name, "old": old, "new": new, "said": said} | {k: event[k] for k in ("action", "time")}
+                    {"field": name, "old": old, "new": new, "said": text} | {k: event[k] for k in ("action", "time")}
                 )
     return found
 
@@ -231,7 +231,7 @@ def _reasons(connection: Any, field: Field) -> list[str]:
 
 
 def tree(record: Mapping[str, Any]) -> list[str]:
-    """The record as an outline for people, from the number down to the raw file."""
+    """Return the record as an outline, from the number down to the raw file."""
     value, derive = record["value"], record["activity"]["derive"]
     software = derive["software"]
     unit = f" {value['unit']}" if value["unit"] else ""

@@ -1,4 +1,4 @@
-"""A stored number computed again from its record."""
+"""Recomputation of a stored number from its record."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from barospec.catalogs.query.resolve.operator_table import VERSIONS
 from barospec.catalogs.selection.select import selection_of
 from barospec.schemas.errors import NotFound
 
-AGREEMENT = 1e-12  # relative: what another order of additions may do, in another version of numpy or on another machine
+AGREEMENT = 1e-12  # relative: effect of another order of additions, in another version of numpy or on another machine
 
 
 def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
-    """See `barospec._derived.Deriving.recompute`."""
+    """Recompute; see `barospec._derived.Deriving.recompute`."""
     derive = record["activity"]["derive"]
     if "run" in record["entity"]:
         from barospec.catalogs.derived.run_provenance import fit_again
@@ -70,15 +70,15 @@ def _compared(outputs: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str
 
 def _changed(derive: Mapping[str, Any]) -> list[str]:
     versions = {**VERSIONS, **{method: version for method, (version, _) in METHODS.items()}}
-    told = [
+    changes = [
         f"{step['operator']} was version {step['version']} and is now {versions.get(step['operator'], 'gone')}"
         for step in derive["steps"]
         if versions.get(step["operator"]) != step["version"]
     ]
     now = software()
-    told += [
+    changes += [
         f"{name} was {was} and is now {now.get(name)}"
         for name, was in derive["software"].items()
         if now.get(name) != was
     ]
-    return told
+    return changes

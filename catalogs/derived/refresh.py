@@ -1,4 +1,4 @@
-"""Which values of a set are due: those that are stale, those that were never computed, those of spectra that came in."""
+"""Due values of a set: stale, never computed, or of new spectra."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def in_state(location: Location, snapshot: str, name: str, state: int | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Groups and rows of the active spectra whose value of a set is in a state."""
+    """Return groups and rows of the active spectra whose value of a set is in a state."""
     test = f"{quoted(f'{name}:state')} {'IS NULL' if state is None else f'= {state:d}'}"
     with opened(location, snapshot) as (_, connection):
         found = connection.execute(
@@ -42,7 +42,7 @@ def refresh(
     block: int = BLOCK,
     progress: Progress | None = None,
 ) -> Derived:
-    """Compute anew what is stale of a set, and nothing else.
+    """Recompute the stale values of a set, and nothing else.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def refresh(
     within : Selection, optional
         Only these spectra.
     missing : bool
-        Also those that meet a query of the set and never had a value.
+        Compute spectra too that meet a query of the set and never had a value.
     """
     snapshot = location.head() if within is None else within.snapshot
     places = _due(location, snapshot, derivation, missing)
@@ -77,7 +77,7 @@ Places = tuple[NDArray[Any], NDArray[np.int64]]
 
 
 def _due(location: Location, snapshot: str, derivation: Derivation, missing: bool) -> tuple[Places, Places]:
-    """What is stale, and, where that is asked for, what is missing."""
+    """Return the stale spectra, and, if requested, the missing ones."""
     nothing = np.array([], dtype=object), np.array([], dtype=np.int64)
     with opened(location, snapshot) as (_, connection):
         begun = build.values(
@@ -92,7 +92,7 @@ def _due(location: Location, snapshot: str, derivation: Derivation, missing: boo
 def _ingested_since(
     location: Location, snapshot: str, groups: NDArray[Any], rows: NDArray[np.int64], since: int
 ) -> list[tuple[str, int]]:
-    """Those of some spectra that were ingested at a moment (microseconds since 1970) or later."""
+    """Return the spectra that were ingested at a time (microseconds since 1970) or later."""
     if not len(rows):
         return []
     with opened(location, snapshot) as (_, connection):
@@ -106,7 +106,7 @@ def _ingested_since(
 
 
 def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Groups and rows of spectra that meet a query of a set, are of its technique, and have no value of it."""
+    """Return groups and rows of spectra that meet a query of a set, have its technique, and have no value of it."""
     from barospec.archive.operators.registry import OPERATORS
     from barospec.catalogs.query.answer.answer import spectra_of
 
@@ -116,7 +116,7 @@ def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[
         try:
             with opened(location, snapshot) as (_, connection):
                 places = spectra_of(connection, query)
-        except QueryError:  # a value that the archive no longer has: nothing meets the query
+        except QueryError:  # a value that the archive no longer has: no spectrum matches
             continue
         found.update(dict.fromkeys(zip(places.groups.tolist(), places.rows.tolist(), strict=True)))
     wanted = [place for place in found if operator is None or place[0].startswith(operator.technique)]
@@ -127,10 +127,10 @@ def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[
 
 
 def follow(store: Store, location: Location, snapshot: str) -> list[str]:
-    """Compute what came in for the sets that follow: new spectra, and those whose data this commit replaced; return failures.
+    """Compute new spectra, and spectra whose data this commit replaced, for the sets that follow; return failures.
 
-    New is what was ingested since the set follows and never computed: what a killed program or a full disk left undone is
-    done with the next commit.
+    New spectra were ingested after the set began to follow and never computed: work that a killed program or a full disk left
+    undone is done with the next commit.
     """
     root = store.read(snapshot)
     sets = [each for each in read_derivations(root).values() if each.status == "active" and each.follow]
@@ -140,7 +140,7 @@ def follow(store: Store, location: Location, snapshot: str) -> list[str]:
         for key, span in commit.metadata.get("appended", {}).items()
         if key.startswith("spectra/")
     }
-    told: list[str] = []
+    failures: list[str] = []
     for each in sets:
         try:
             stale, lost = _due(location, snapshot, each, missing=True)
@@ -157,5 +157,5 @@ def follow(store: Store, location: Location, snapshot: str) -> list[str]:
                 )
                 store_values(store, location, each, new)
         except BarospecError as error:
-            told.append(f"{each.name} was not computed for what came in: {error}")
-    return told
+            failures.append(f"{each.name} was not computed for new spectra: {error}")
+    return failures

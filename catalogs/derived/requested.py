@@ -1,4 +1,4 @@
-"""Derived values on their way into a bundle: which chains are asked for, what they give, what they depend on."""
+"""Derived values of a bundle: requested chains, their outputs, the spectra that they depend on."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ApplyTo = Callable[["Selection", Chain], "xr.Dataset | xr.DataTree"]
 
 @dataclass(frozen=True)
 class DerivedSet:
-    """What one chain gives for the spectra of one group.
+    """Outputs of one chain for the spectra of one group.
 
     Parameters
     ----------
     chain : str
-        As it was asked for.
+        As requested.
     key : str
         Group of the spectra, such as ``xas/Ni-K``.
     outputs : dict of str to Output
@@ -54,12 +54,12 @@ class DerivedSet:
 
     @property
     def reference_ids(self) -> list[str]:
-        """Ids of all spectra that the values depend on beside their own."""
+        """Return ids of all spectra that the values depend on beside their own."""
         named = self.provenance.get("references", {}).values()
         return sorted({name for group in named for one in group for name in one["spectrum_id"]})
 
     def described(self) -> dict[str, Any]:
-        """What is needed to compute the set again: steps, versions, all parameters, references."""
+        """Return what is needed to compute the set again: steps, versions, all parameters, references."""
         steps = self.provenance["steps"]
         available = [str(name) for name in self.dataset.attrs["available"]]
         return {
@@ -83,7 +83,7 @@ class DerivedSet:
 
 
 def split_chains(asked: str | Sequence[str]) -> list[str]:
-    """Chains separated by commas that stand outside parentheses and quotes.
+    """Split at commas outside parentheses and quotes.
 
     >>> split_chains("edge_energy, normalize(pre1=-150, pre2=-30) | edge_energy")
     ['edge_energy', 'normalize(pre1=-150, pre2=-30) | edge_energy']
@@ -104,15 +104,15 @@ def split_chains(asked: str | Sequence[str]) -> list[str]:
 
 
 def settle(selection: Selection, asked: Sequence[str], mixed: bool) -> list[tuple[str, bool]]:
-    """What was asked for as chains: a name under which the archive stores values means their chain and references.
+    """Return requested values as chains: a name under which the archive stores values is replaced by their chain and references.
 
-    So ``valence`` in a bundle is what ``valence`` is in a query, where the archive has one; otherwise it is the operator
-    with its defaults. Values are computed again in either case, since a bundle holds all that a chain gives.
+    So ``valence`` in a bundle is the ``valence`` of queries if the archive stores one; otherwise it is the operator
+    with its defaults. Values are computed again in both cases, since a bundle contains all outputs of a chain.
 
     Returns
     -------
     list of (str, bool)
-        Chain, and whether it may mix origins.
+        Chain, and True if it may mix origins.
     """
     stored = {name: _stored(selection, name) for name in asked if "(" not in name and "|" not in name}
     return [stored.get(chain) or (chain, mixed) for chain in asked]
@@ -129,29 +129,27 @@ def _stored(selection: Selection, name: str) -> tuple[str, bool] | None:
         )
     steps = str(row["chain"]).split(" | ")
     for operator, pairs in json.loads(row["refs"] or "{}").items():
-        told = "; ".join(f"{label}: {query}" if label else query for label, query in pairs)
-        if "'" in told:
-            raise CallError(
-                f"{name} is stored with references that cannot be quoted; write out its chain: {row['chain']}."
-            )
+        queries = "; ".join(f"{label}: {query}" if label else query for label, query in pairs)
+        if "'" in queries:
+            raise CallError(f"{name} is stored with references that cannot be quoted; write its chain: {row['chain']}.")
         place = next(n for n, step in enumerate(steps) if step.split("(")[0] == operator)
         given = find_operator(operator).references
         assert given is not None
         inside = steps[place].partition("(")[2].removesuffix(")")
-        quoted = f"{given.name}='{told}'"
+        quoted = f"{given.name}='{queries}'"
         steps[place] = f"{operator}({', '.join(part for part in (inside, quoted) if part)})"
     return " | ".join(steps), bool(row["mixed"])
 
 
 def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False) -> list[DerivedSet]:
-    """Each chain over each group of a selection to which it applies, lazily.
+    """Apply each chain to each group of a selection that has its technique, lazily.
 
     Raises
     ------
     CallError
-        A chain applies to none of the spectra.
+        If a chain applies to none of the spectra.
     Conflict
-        Two chains give values of one name.
+        If two chains give values of one name.
     """
     from barospec.archive.compute.spectra import apply
 
@@ -161,7 +159,7 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
         technique = operators[-1].technique
         keys = [key for key in selection.counts() if not technique or key.startswith(f"{technique}/")]
         if not keys:
-            raise CallError(f"{chain} is for {technique} spectra, and the selection has none.")
+            raise CallError(f"{chain} is for {technique} spectra, and the selection contains none.")
         for key in keys:
             mine = selection.groups == key
             part = replace(selection, groups=selection.groups[mine], rows=selection.rows[mine])
@@ -175,9 +173,7 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
             try:
                 dataset = apply(spectra, chain, find=find, mixed=mix)
             except BarospecError as error:
-                error.add_note(
-                    f"in {chain}. A bundle's chain is written out, such as {_EXAMPLE}; mixed origins: --mixed"
-                )
+                error.add_note(f"in {chain}. Write the chain in full, such as {_EXAMPLE}; mixed origins: --mixed")
                 raise
             dataset.attrs["available"] = available
             outputs = {name: out for operator in operators for name, out in operator.outputs.items()}
@@ -193,13 +189,13 @@ def _refuse_twins(made: Sequence[DerivedSet]) -> None:
             before = owner.setdefault((one.key, name), one)
             if before is not one:
                 raise Conflict(
-                    f'"{before.chain}" and "{one.chain}" both give {name}, and a bundle has one of a name. '
-                    f"Leave one out, or make a bundle for each."
+                    f'"{before.chain}" and "{one.chain}" both give {name}. Names in a bundle are unique. '
+                    f"Omit one, or write separate bundles."
                 )
 
 
 def by_ids(selection: Selection, identifiers: Sequence[str]) -> Selection:
-    """The spectra with these ids at the snapshot of a selection, by group and id; parents of merges too."""
+    """Select the spectra with these ids at the snapshot of a selection, by group and id; parents of merges too."""
     found = select(locate(selection.root), selection.snapshot, "scans", spectrum_id=list(identifiers))
     ids = found.columns(["spectrum_id"])["spectrum_id"].astype(str)
     order = np.lexsort((ids, found.groups.astype(str)))
@@ -207,8 +203,8 @@ def by_ids(selection: Selection, identifiers: Sequence[str]) -> Selection:
 
 
 def definitions(sets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How each derived value was defined, once for each operator and parameters: for a README."""
-    told: dict[str, dict[str, Any]] = {}
+    """Return the definition of each derived value, once for each operator and parameters, for a README."""
+    found: dict[str, dict[str, Any]] = {}
     for one in sets:
         for name, version in one["versions"].items():
             operator = find_operator(name)
@@ -231,5 +227,5 @@ def definitions(sets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
             # One definition: 10 eV may be written 10 by one chain and 10.0 by another.
             same = {key: float(value) if isinstance(value, int) else value for key, value in stated.items()}
-            told.setdefault(json.dumps([name, same, references], sort_keys=True), entry)
-    return list(told.values())
+            found.setdefault(json.dumps([name, same, references], sort_keys=True), entry)
+    return list(found.values())

@@ -1,4 +1,4 @@
-"""Where a stored value of a run comes from, and computing it again."""
+"""Provenance of a stored value of a run, and its recomputation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from barospec.schemas.vocabulary import BY_NAME
 
 
 def provenance(connection: Any, spectrum_id: str, derivation: str, title: str, snapshot: str) -> dict[str, Any]:
-    """The record of a value of the run that a spectrum is of; see `why.provenance`."""
+    """Return the record of a value of a spectrum's run; see `why.provenance`."""
     row = next(one for one in sets_of(connection) if one["name"] == derivation)
     known = known_from(connection)
     wanted = build.values(
@@ -84,7 +84,7 @@ def provenance(connection: Any, spectrum_id: str, derivation: str, title: str, s
 
 
 def fit_again(location: Location, record: Mapping[str, Any]) -> dict[str, float | None]:
-    """The numbers of a record of `provenance`, fitted anew on the snapshot that they were fitted on."""
+    """Refit the numbers of a record of `provenance` on their original snapshot."""
     derive, entity = record["activity"]["derive"], record["entity"]
     row = derive | {"refs": json.dumps(derive["refs"]), "name": entity["value"]["derivation"], "unit": ""}
     members = entity["members"]

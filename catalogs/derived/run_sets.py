@@ -1,4 +1,4 @@
-"""Storing values of whole runs: fitted along a condition, kept with their points, fitted anew where these have changed."""
+"""Storage of values of whole runs: fitted along a condition, stored with their points, refitted after changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from barospec.archive.store.repository import Store, Transaction
     from barospec.catalogs.selection.selection import Selection
 
-RUNS = 64  # to a commit
+RUNS = 64  # runs per commit
 IDENTITY = ("chain", "refs", "mixed", "method", "against", "output", "query")
 
 
@@ -46,7 +46,7 @@ def define(
     follow: bool | None = None,
     reason: str = "",
 ) -> dict[str, Any]:
-    """The set of values of runs that is wanted, made in a commit of its own where it is new.
+    """Return the requested set of values of runs, created in a commit of its own if new.
 
     Parameters
     ----------
@@ -55,25 +55,25 @@ def define(
     wanted : Derivation
         Chain and references, see `derived_chain.settle`.
     query : str
-        Canonical: which spectra.
+        Canonical query of the spectra.
     method, against : str
         One of `METHODS`; a field of numbers.
     output : str or None
-        Which output of the chain; its first by default.
+        Name of the chain's output; its first by default.
     technique : str
-        What the chain is for.
+        Technique of the chain.
     name : str
-        Of the set; by default from what it gives.
+        Name of the set; by default from its quantity.
     follow : bool, optional
-        Fit anew when spectra come in.
+        Refit when spectra are added.
     reason : str
 
     Raises
     ------
     CallError
-        A method, condition or output that cannot be stored.
+        For a method, condition or output that cannot be stored.
     Conflict
-        The name is that of other values.
+        If other values have the name.
     """
     about = _about(wanted, method, against, output)
     row = {
@@ -94,7 +94,7 @@ def define(
         known = newest_series(work.root)
         same = next((one for one in known.values() if all(one[key] == row[key] for key in IDENTITY)), None)
         if same is not None and name and name != same["name"]:
-            raise Conflict(f'these values are stored already, as "{same["name"]}". Leave --as out, or take that name.')
+            raise Conflict(f'these values are already stored as "{same["name"]}". Omit --as, or use that name.')
         taken = {*known, *read_derivations(work.root)}
         first = f"{row['output']}-{next(iter(METHODS[method][1])).name}"
         made = row | {
@@ -121,18 +121,16 @@ def _about(wanted: Derivation, method: str, against: str, output: str | None) ->
     from barospec.archive.operators.registry import find_operator
 
     if method not in METHODS:
-        raise CallError(f'values of "{method}" cannot be stored; there are {", ".join(METHODS)}.')
+        raise CallError(f'values of "{method}" cannot be stored; choose one of {", ".join(METHODS)}.')
     term = BY_NAME.get(against)
     numbers = [known.name for known in SPECTRUM_TERMS if known.kind in ("number", "integer")]
     if term is None or term.name not in numbers:
-        raise CallError(
-            f'"{against}" is no field of numbers that stored values can go along.{did_you_mean(against, numbers)}'
-        )
+        raise CallError(f'"{against}" is not a number field for stored values.{did_you_mean(against, numbers)}')
     outputs = find_operator(wanted.operator).outputs
     scalars = [name for name, about in outputs.items() if not (about.per_point or about.per_reference or about.integer)]
     chosen = output or next(iter(scalars), "")
     if chosen not in scalars:
-        raise CallError(f'{wanted.operator} has no number "{chosen}" of each spectrum. It has {", ".join(scalars)}.')
+        raise CallError(f'{wanted.operator} has no number "{chosen}" per spectrum. It has {", ".join(scalars)}.')
     aligned = {name for name, _ in parse_chain(wanted.chain)} & ALIGNING
     return {"output": chosen, "unit": outputs[chosen].unit, "absolute": int(chosen in ABSOLUTE and not aligned)}
 
@@ -151,7 +149,7 @@ def _free(name: str, first: str, taken: set[str]) -> str:
 
 
 def change(store: Store, name: str, *, follow: bool | None, status: str | None, reason: str) -> str | None:
-    """Change what a set is used for, in one commit; returns the snapshot, None where it was so already."""
+    """Change the use of a set, in one commit; return the snapshot, None if nothing changed."""
 
     def write(work: Transaction) -> None:
         row = newest_series(work.root)[name]
@@ -160,15 +158,15 @@ def change(store: Store, name: str, *, follow: bool | None, status: str | None, 
             "status": row["status"] if status is None else status,
         }
         if now != row:
-            told = {"revision": row["revision"] + 1, "author": actor(), "time": microseconds(), "reason": reason}
-            Writer(work.root, work.changes).append_table("series", [now | told])
+            changes = {"revision": row["revision"] + 1, "author": actor(), "time": microseconds(), "reason": reason}
+            Writer(work.root, work.changes).append_table("series", [now | changes])
             work.message = f"values of runs {name}: {now['status']}, {'follow' if now['follow'] else 'do not follow'}"
 
     return store.write("derive", write)[1]
 
 
 def due(location: Location, snapshot: str, row: Mapping[str, Any], *, stale: bool, missing: bool) -> list[Entry]:
-    """The runs of a set that are stale, or were never fitted, as far as asked for."""
+    """Return the runs of a set that are stale, or were never fitted, as requested."""
     with opened(location, snapshot) as (_, connection):
         entries = judged(connection, known_from(connection), row)
     wanted = [entry for entry in entries if entry.members]
@@ -183,7 +181,7 @@ def store_runs(
     snapshot: str,
     progress: Progress | None = None,
 ) -> Derived:
-    """Fit the runs that are given and store what comes out, a number of them to a commit."""
+    """Fit the given runs and store the results, a number of runs per commit."""
     report = Derived(str(row["name"]))
     for start in range(0, len(entries), RUNS):
         if progress is not None:
@@ -210,7 +208,7 @@ def store_runs(
 def _fitted(
     location: Location, row: Mapping[str, Any], entries: Sequence[Entry], snapshot: str, report: Derived
 ) -> list[dict[str, Any]]:
-    """Records of the runs of one kind of spectra."""
+    """Return records of the runs of one kind of spectra."""
     group = str(entries[0].key[0])
     selection = active_spectra(location, snapshot, group, [str(one[0]) for entry in entries for one in entry.members])
     steps, fitted, notes = fit(selection, row, entries)
@@ -248,7 +246,7 @@ def _fitted(
 
 
 def active_spectra(location: Location, snapshot: str, group: str, ids: Sequence[str]) -> Selection:
-    """The active spectra with these ids, of one group."""
+    """Select the active spectra with these ids, of one group."""
     with opened(location, snapshot) as (_, connection):
         rows = build.values(
             connection,
@@ -265,7 +263,7 @@ Fit = tuple[dict[str, float | None], int, str]
 def fit(
     selection: Selection, row: Mapping[str, Any], entries: Sequence[Entry]
 ) -> tuple[list[dict[str, Any]], list[Fit], list[str]]:
-    """Steps, and of each run its numbers, how many points it has, and why there is no number; and notes."""
+    """Return steps; for each run its numbers, its number of points, and the reason of a missing number; and notes."""
     refs = {key: [tuple(pair) for pair in pairs] for key, pairs in json.loads(row["refs"] or "{}").items()}
     derivation = Derivation("", row["operator"], row["chain"], refs, bool(row["mixed"]), ())
     gathered = gather(
@@ -304,7 +302,7 @@ def _plain(value: Any) -> float | None:
 
 
 def describe(connection: Any) -> list[dict[str, Any]]:
-    """The sets of values of runs as `derived_sets.describe` tells of others; counts are of runs."""
+    """Describe the sets of values of runs, as `derived_sets.describe` does for spectra; counts are of runs."""
     known = known_from(connection)
     rows = []
     for row in sets_of(connection):

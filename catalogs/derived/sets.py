@@ -1,4 +1,4 @@
-"""What sets of derived values an archive has, and the state of each."""
+"""Sets of derived values of an archive, and the state of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from barospec.schemas.errors import QueryError
 
 
 def describe(location: Location, snapshot: str) -> list[dict[str, Any]]:
-    """See `barospec._derived.Deriving.derivations`."""
+    """Describe the sets; see `barospec._derived.Deriving.derivations`."""
     newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
     with opened(location, snapshot) as (_, connection):
         known = known_from(connection)
@@ -74,7 +74,7 @@ def _counts(connection: Any, name: str, main: Any) -> dict[str, Any]:
 
 
 def _missing(connection: Any, name: str, operator: str, queries: list[str], *, begun: bool) -> int:
-    """How many spectra meet one of the queries, are of the operator's technique, and were never computed."""
+    """Count spectra that meet one of the queries, have the operator's technique, and were never computed."""
     known = known_from(connection)
     technique = _technique(operator)
     state = quoted(f"{name}:state") if begun else "NULL"
@@ -83,7 +83,7 @@ def _missing(connection: Any, name: str, operator: str, queries: list[str], *, b
     for number, query in enumerate(queries):
         try:
             resolved = resolve(query_of(query), known)
-        except QueryError:  # a value that the archive no longer has: nothing meets the query
+        except QueryError:  # a value that the archive no longer has: no spectrum matches
             continue
         translator = Translator(resolved, known.including(resolved.query.include))
         statement = rows_sql(translator, f'"grp", "row", {state} AS state, "technique"')

@@ -1,7 +1,7 @@
-"""Computing what is to be stored: a set's values over some spectra, block after block, each block an atomic commit.
+"""Computation of stored derived values, block by block; each block is an atomic commit.
 
-A run that is killed loses at most the block in hand, and the next one begins where it ended: what is to be done follows from
-the index, by comparing entries with spectra, and not from a list that somebody keeps.
+A killed run loses at most the current block, and the next run continues there: the work to do follows from the index, by
+comparing entries with spectra.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class Derived:
-    """What a run did.
+    """Result of a run.
 
     Parameters
     ----------
     name : str
-        The set.
+        Name of the set.
     computed, failed : int
-        Spectra that got an entry; those among them whose value is missing, for a reason that is stored.
+        Spectra that got an entry; those among them without a value, for a stored reason.
     fresh : int
-        Spectra whose value was there already.
+        Spectra that had a fresh value already.
     snapshot : str or None
-        The last commit; None when nothing was to be done.
+        The last commit; None if there was nothing to do.
     notes : list of str
     """
 
@@ -70,7 +70,7 @@ class Derived:
 
 
 def try_out(selection: Selection, wanted: Derivation) -> None:
-    """Prepare one spectrum of each kind, so that what cannot be done is refused before anything is written."""
+    """Prepare one spectrum of each kind, so that errors are raised before anything is written."""
     for key in selection.counts():
         first = np.flatnonzero(selection.groups == key)[:1]
         one = replace(selection, groups=selection.groups[first], rows=selection.rows[first])
@@ -87,7 +87,7 @@ def define(
     follow: bool | None = None,
     reason: str = "",
 ) -> Derivation:
-    """The set for what is wanted, made or extended by the query where needed, in a commit of its own."""
+    """Return the requested set, created or extended by the query if needed, in a commit of its own."""
 
     def write(work: Transaction) -> Derivation:
         known = read_derivations(work.root)
@@ -111,14 +111,14 @@ def define(
 
 
 def demote(writer: Any, known: Mapping[str, Derivation], chosen: Derivation) -> None:
-    """Take the preference from the other sets of an operator."""
+    """Remove the preference from the other sets of an operator."""
     for other in known.values():
         if other.operator == chosen.operator and other.name != chosen.name and other.preferred:
             write_derivation(writer, replace(other, preferred=False))
 
 
 def states(location: Location, snapshot: str, name: str, groups: Any, rows: Any) -> NDArray[np.float64]:
-    """State of a set's value for some spectra: `FRESH`, `STALE`, or NaN where there is none."""
+    """Return the state of a set's value for some spectra: `FRESH`, `STALE`, or NaN if there is none."""
     column = quoted(f"{name}:state")
     with opened(location, snapshot) as (_, connection):
         there = connection.execute(
@@ -142,7 +142,7 @@ def store_values(
     block: int = BLOCK,
     progress: Progress | None = None,
 ) -> Derived:
-    """Compute and store what a selection lacks of a set: values that are there and fresh stay as they are.
+    """Compute and store the missing and stale values of a set; fresh values are kept.
 
     Parameters
     ----------
@@ -151,9 +151,9 @@ def store_values(
     derivation : Derivation
         The set, defined in the archive.
     selection : Selection
-        Spectra at the snapshot that shall be computed from.
+        Spectra to compute, at their snapshot.
     block : int
-        Spectra to a commit.
+        Spectra per commit.
     progress : callable, optional
         Called as ``progress(name, done, total)``.
     """
@@ -191,7 +191,7 @@ def _references(location: Location, snapshot: str, derivation: Derivation, key: 
 
 
 def compute(selection: Selection, derivation: Derivation) -> xr.Dataset:
-    """The outputs of the last operator for spectra of one kind, in memory."""
+    """Compute the outputs of the last operator for spectra of one kind, in memory."""
     import xarray as xr
 
     from barospec.archive.operators.registry import find_operator
@@ -202,7 +202,7 @@ def compute(selection: Selection, derivation: Derivation) -> xr.Dataset:
     curves = next(iter(outputs.values())).per_point
     names = [name for name, output in outputs.items() if curves or not output.per_point]
     if curves:
-        # A curve needs its axis: as recorded with the stored shift, or what the chain put in its place.
+        # A curve needs its axis: as recorded with the stored shift, or as the chain replaced it.
         axis = "aligned_energy" if "aligned_energy" in lazy else "energy"
         names.append(axis)
     return lazy[names].compute()
@@ -218,7 +218,7 @@ def _write(
     number: int | None,
     report: Derived,
 ) -> int:
-    """Commit one block; returns the number of its calculation."""
+    """Commit one block; return the number of its calculation."""
     import json
 
     from barospec.archive.operators.operator import Output
@@ -274,7 +274,7 @@ def _write(
 
 
 def _keys(store: Store, selection: Selection, key: str) -> dict[str, Any]:
-    """What the entries of these spectra are known by, and what entered."""
+    """Return the identifying keys and inputs of the entries of these spectra."""
     from barospec.archive.store.read import array, spectra_group
     from barospec.archive.store.repository import cached_reader
 
@@ -294,7 +294,7 @@ def _keys(store: Store, selection: Selection, key: str) -> dict[str, Any]:
 def change(
     store: Store, name: str, *, preferred: bool | None, follow: bool | None, status: str | None, reason: str
 ) -> str | None:
-    """Change what a set is used for, in one commit; returns the snapshot, None where it was so already."""
+    """Change the use of a set, in one commit; return the snapshot, None if nothing changed."""
 
     def write(work: Transaction) -> None:
         found = find_derivation(work.root, name)
@@ -305,7 +305,7 @@ def change(
             status=found.status if status is None else status,
         )
         if follow and any(parse(query).limit for query in found.queries):
-            raise CallError(f"{name} is meant for a query with a limit, which cannot be followed.")
+            raise CallError(f"{name} has a query with a limit, which cannot be followed.")
         if changed == found:
             return
         writer = Writer(work.root, work.changes)
@@ -313,8 +313,8 @@ def change(
             demote(writer, read_derivations(work.root), changed)
         made = write_derivation(writer, replace(changed, reason=reason))
         work.message = f"derived values {name}: " + ", ".join(
-            said
-            for said, now, before in (
+            text
+            for text, now, before in (
                 ("preferred" if made.preferred else "not preferred", made.preferred, found.preferred),
                 ("follows new spectra" if made.follow else "follows no more", made.follow, found.follow),
                 (made.status, made.status, found.status),
@@ -326,7 +326,7 @@ def change(
 
 
 def check_block(block: int) -> int:
-    """A number of spectra to a commit, or CallError."""
+    """Return a number of spectra per commit, or raise CallError."""
     if block < 1:
-        raise CallError(f"block is {block}; it is the number of spectra to a commit, 1 or more.")
+        raise CallError(f"block is {block}; expected the number of spectra per commit, 1 or more.")
     return block

@@ -1,7 +1,7 @@
-"""What people say about spectra: flags, labels and notes, kept as events and searched as fields.
+"""Annotations of spectra: flags, labels and notes, stored as events and searched as fields.
 
-An event is never changed: taking a flag back is another event. So the history tells who thought what when, every snapshot has
-the flags of its time, and no data are touched.
+Events are never changed: removing a flag is another event. The history therefore shows who set what when, and every snapshot
+has the flags of its time. No data are changed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, Any]]:
-    """What holds after a sequence of events: spectrum_id -> the fields of `ANNOTATIONS`.
+    """Fold annotation events into current values: spectrum_id -> the fields of `ANNOTATIONS`.
 
     Parameters
     ----------
     events : sequence of (action, spectrum_id, reason, details)
-        In the order in which they happened; `details` is JSON with ``value``.
+        In the order of the commits; `details` is JSON with ``value``.
 
     Examples
     --------
@@ -32,17 +32,17 @@ def folded(events: Sequence[tuple[str, str, str, str]]) -> dict[str, dict[str, A
     """
     return {
         subject: {
-            "flag": told.flag or None,
-            "flag_reason": told.reason or None,
-            "labels": ", ".join(sorted(told.labels)) or None,
-            "remarks": "; ".join(told.notes) or None,
+            "flag": state.flag or None,
+            "flag_reason": state.reason or None,
+            "labels": ", ".join(sorted(state.labels)) or None,
+            "remarks": "; ".join(state.notes) or None,
         }
-        for subject, told in fold(events).items()
+        for subject, state in fold(events).items()
     }
 
 
 def annotate(connection: Any) -> bool:
-    """Write the fields of `ANNOTATIONS` into an index, from its events; returns whether anything changed."""
+    """Write the fields of `ANNOTATIONS` into an index, from its events; return True if anything changed."""
     marks = ", ".join("?" * len(ACTIONS))
     events = connection.execute(
         f"SELECT action, subject, reason, details FROM events WHERE action IN ({marks}) ORDER BY rowid", list(ACTIONS)
@@ -50,7 +50,7 @@ def annotate(connection: Any) -> bool:
     changed = False
     if events:
         rows = [[subject, *values.values()] for subject, values in folded(events).items()]
-        # One list for each column: ten thousand rows by executemany take seconds.
+        # One list per column: executemany takes seconds for ten thousand rows.
         select = ", ".join(f"unnest(?::VARCHAR[]) AS {name}" for name in ("spectrum_id", *ANNOTATIONS))
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE said AS SELECT {select}", list(map(list, zip(*rows, strict=True)))
@@ -66,21 +66,21 @@ def annotate(connection: Any) -> bool:
 
 
 def note_flags(connection: Any) -> None:
-    """Tell in an index whether any spectrum is flagged as bad, so that most queries need not look."""
+    """Record in an index whether any spectrum is flagged as bad, so that most queries skip the check."""
     bad = connection.execute("SELECT count(*) FROM spectra WHERE flag = 'bad'").fetchall()[0][0]
     connection.execute("DELETE FROM meta WHERE key = 'flagged'")
     connection.execute("INSERT INTO meta VALUES ('flagged', ?)", ["yes" if bad else "no"])
 
 
 def check_flag(flag: str) -> str:
-    """A flag as the vocabulary has it, or CallError."""
+    """Return the flag as spelled in the vocabulary, or raise CallError."""
     if flag.casefold() not in FLAGS:
-        raise CallError(f'"{flag}" is no flag.{did_you_mean(flag, FLAGS)} It is one of: {", ".join(FLAGS)}.')
+        raise CallError(f'"{flag}" is not a flag.{did_you_mean(flag, FLAGS)} It is one of: {", ".join(FLAGS)}.')
     return flag.casefold()
 
 
 def check_label(label: str) -> str:
-    """A label without spaces around, or CallError for one that could not be told from several."""
+    """Return the label stripped of spaces, or raise CallError if it could not be separated from others in a list."""
     clean = " ".join(label.split())
     if not clean or "," in clean or len(clean) > 64:
         raise CallError(f'"{label}" cannot be a label: 1 to 64 characters without a comma.')
@@ -90,7 +90,7 @@ def check_label(label: str) -> str:
 def write_annotations(
     store: Store, action: str, subjects: Sequence[str], value: str, reason: str, message: str
 ) -> str | None:
-    """Append an event for each spectrum, in one commit; returns the snapshot."""
+    """Append an event for each spectrum, in one commit; return the snapshot."""
     from barospec.archive.store.events import event
     from barospec.archive.store.repository import microseconds
     from barospec.archive.store.write import Writer

@@ -1,7 +1,7 @@
-"""The metadata index: one immutable DuckDB file per snapshot, replayed from an older one or rebuilt.
+"""Metadata index: one immutable DuckDB file per snapshot, replayed from an older one or rebuilt.
 
-Only this module imports duckdb. Opening an index that is there imports neither zarr nor icechunk; those are
-needed, and imported, only when one has to be made.
+Only this module imports duckdb. Opening an existing index imports neither zarr nor icechunk; only making one
+does.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ from barospec.schemas.errors import StoreError
 if TYPE_CHECKING:
     from barospec.archive.store.repository import Store
 
-__all__ = ["fingerprint", "folder", "index_path"]  # of `index_files`, and what is defined here
+__all__ = ["fingerprint", "folder", "index_path"]  # of `index_files`, re-exported
 
 Reader = tuple[Path, duckdb.DuckDBPyConnection]
 KEEP = 3
-# What the oldest DuckDB that pyproject.toml allows reads; by default each version writes what older ones cannot open.
+# Storage format that the oldest allowed DuckDB reads; by default each version writes files that older ones cannot open.
 STORAGE = "v1.4.0"
-# DuckDB draws a progress bar on stdout when a statement takes two seconds; stdout belongs to results.
+# DuckDB draws a progress bar on stdout after two seconds; stdout belongs to results.
 QUIET = "SET enable_progress_bar = false"
-# For every opening of a file in a process the same, or DuckDB refuses the second.
+# The same for every opening of a file in a process, or DuckDB refuses the second.
 CLOSED_OFF: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": "false"}
 
 
 class UnusableIndex(StoreError):
-    """An index file that is damaged, or not that of the archive and snapshot it is named after."""
+    """An index file that is damaged, or of another archive or snapshot than its name says."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} {why}. Run `barospec index rebuild`.")
@@ -75,10 +75,10 @@ class UnusableIndex(StoreError):
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Return a read-only connection to an index file; it closes itself at the end of a ``with``.
 
-    Raises FileNotFoundError when the file is not there (any more), UnusableIndex when it is damaged.
+    Raises FileNotFoundError if the file is missing, UnusableIndex if it is damaged.
     """
     try:
-        # Whoever asks, and whatever is asked: it reads this file and no other.
+        # No statement can read any other file.
         connection = duckdb.connect(str(path), read_only=True, config=CLOSED_OFF)
         connection.execute(QUIET)
         return connection
@@ -90,15 +90,15 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
 
 DamagedIndex = duckdb.Error
 DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
-# What DuckDB raises about statements of ours that are wrong, in distinction from files that are.
+# Errors about our own statements, as opposed to damaged files.
 WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckdb.NotSupportedError)
 
 
 @contextmanager
 def attached(files: Mapping[str, Path], writable: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield one read-only connection to index files, each under its name; it reaches other files only in folder `writable`."""
-    # What must be sorted and is larger than the memory goes to disk: not beside an index that others read, and into a folder
-    # of its own, because all of the temporary folder can be reached.
+    # Sorts larger than the memory spill to disk: not beside an index that others read, and into a folder
+    # of their own, because all of the temporary folder is accessible.
     with tempfile.TemporaryDirectory(prefix="barospec-") as spilled, duckdb.connect() as connection:
         connection.execute(QUIET)
         connection.execute("SET memory_limit = '1GB'")
@@ -121,10 +121,10 @@ MOST_OPEN = 4
 def shared(path: Path, uuid: str, snapshot: str) -> duckdb.DuckDBPyConnection:
     """Return a connection as from `connect`, of a database that stays open in this process for the next call.
 
-    When the file is opened, the archive and the snapshot that it states must be those given; otherwise UnusableIndex is raised.
+    When the file is opened, UnusableIndex is raised unless it states the given archive and snapshot.
     """
     found = path.stat()
-    # A database belongs to the process that opened it, not to its forks; a file that was rebuilt is another one.
+    # A database belongs to the process that opened it, not to its forks; a rebuilt file is a new file.
     key = (os.getpid(), uuid, found.st_ino, found.st_mtime_ns, found.st_size)
     with _OPENING:
         was, base = _OPEN.pop(path, (None, None))
@@ -145,7 +145,7 @@ def _checked(path: Path, uuid: str, snapshot: str) -> duckdb.DuckDBPyConnection:
     try:
         _must_be(connection, path, uuid, snapshot)
     except UnusableIndex:
-        # Closed, not only dropped: while a database is open in a process, its path leads to it, whatever file is there now.
+        # Closed, not only dropped: while a database is open in a process, its path leads to it, whatever file has that path now.
         connection.close()
         raise
     return connection
@@ -161,9 +161,9 @@ def _must_be(connection: duckdb.DuckDBPyConnection, path: Path, uuid: str, snaps
 
 
 def reader(location: Location, snapshot: str, refused: list[UnusableIndex] | None = None) -> Reader | None:
-    """Return the path of a snapshot's index and a `shared` connection to it; None where none is there that can be used.
+    """Return the path of a snapshot's index and a `shared` connection to it; None if there is no usable one.
 
-    Files that cannot be used are passed over, and added to `refused`.
+    Unusable files are skipped, and added to `refused`.
     """
     for path in index_paths(location, snapshot):
         try:
@@ -178,7 +178,7 @@ def reader(location: Location, snapshot: str, refused: list[UnusableIndex] | Non
 
 @contextmanager
 def blamed(path: Path) -> Iterator[None]:
-    """Damage that shows only when an index file is read, as UnusableIndex; the database is not used again."""
+    """Convert damage that appears while an index file is read into UnusableIndex; the database is not used again."""
     try:
         yield
     except duckdb.Error as error:
@@ -190,11 +190,11 @@ def blamed(path: Path) -> Iterator[None]:
 
 
 def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
-    """Make the index of a snapshot if there is none that can be used; return its path.
+    """Make the index of a snapshot unless there is a usable one; return its path.
 
-    Replays what changed since the nearest ancestor that has an index; builds from the arrays where there is none.
-    The file appears under its name only when it is complete. A file that is damaged, or of another archive or snapshot, is
-    reported and replaced, or left where it is when only the user's cache can be written.
+    Replay the changes since the nearest ancestor that has an index; build from the arrays if there is none.
+    The file appears under its name only when complete. A file that is damaged, or of another archive or snapshot, is
+    reported and replaced, or left unchanged if only the user's cache is writable.
     """
     refused: list[UnusableIndex] = []
     if not rebuild and (found := reader(store.location, snapshot, refused)):
@@ -206,7 +206,7 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
         where.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"{where} cannot be made for index files: {error.strerror or error}. Set XDG_CACHE_HOME to a folder of yours."
+            f"{where} cannot be made for index files: {error.strerror or error}. Set XDG_CACHE_HOME to a writable folder."
         ) from None
     target = where / index_name(snapshot)
     clear_parts(where)
@@ -224,8 +224,8 @@ def publish(store: Store, snapshot: str, *, rebuild: bool = False) -> Path:
     except (duckdb.Error, OSError) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0].rpartition("Original error: ")[2]
         raise StoreError(
-            f"the index {target} cannot be written: {why}. What the archive holds is not touched by this. When the cause is "
-            "mended, run `barospec index rebuild`."
+            f"the index {target} cannot be written: {why}. The data of the archive are unchanged. Fix the cause, "
+            "then run `barospec index rebuild`."
         ) from error
     finally:
         remove_part(part)
@@ -243,7 +243,7 @@ def _replayed(store: Store, snapshot: str, path: Path) -> bool:
     except WRONG:
         raise
     except (duckdb.Error, UnusableIndex, FileNotFoundError):
-        # The ancestor's file is damaged or another one, or another process has just pruned it: the store has all that an index needs.
+        # The ancestor's file is damaged, of another archive, or just pruned by another process: the store has everything for an index.
         return False
 
 
@@ -267,15 +267,15 @@ def build(store: Store, snapshot: str, path: Path) -> None:
 
 
 def _replay(store: Store, snapshot: str, path: Path) -> bool:
-    """Copy the nearest ancestor's index and apply the commits since; False when that cannot be done."""
+    """Copy the nearest ancestor's index and apply the commits since; return False if that is impossible."""
     commits = []
     for commit in store.history(snapshot):
-        # After `gc` a commit may follow another one than it was made upon; what it says is not all, then.
+        # After `gc` a commit may follow another one than its original parent; then its metadata are incomplete.
         if "appended" not in commit.metadata or commit.metadata.get("parent", commit.parent) != commit.parent:
             return False
-        if not store.fits(commit.snapshot):  # the arrays tell what rows there are, whatever the commit says
+        if not store.fits(commit.snapshot):  # the arrays decide which rows exist, not the commit
             return False
-        if commit.metadata.get("rebuild"):  # `purge` rewrites what no other verb does
+        if commit.metadata.get("rebuild"):  # `purge` rewrites rows as no other command does
             return False
         commits.append(commit)
         base = index_path(store.location, commit.parent) if commit.parent else None
@@ -335,7 +335,7 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
 
 
 def _spans(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of consecutive rows."""
+    """Yield ranges of consecutive rows."""
     start = 0
     for stop in range(1, len(rows) + 1):
         if stop == len(rows) or rows[stop] != rows[stop - 1] + 1:
@@ -348,13 +348,13 @@ _ATTACHED = count()
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    """The database of this process that index files are attached to while they are made.
+    """Return the database of this process to which index files are attached while they are made.
 
-    To start one takes 20 ms, to attach a file 2 ms.
+    Starting one takes 20 ms, attaching a file 2 ms.
     """
     base = duckdb.connect()
     base.execute(QUIET)
-    # By two threads a file of 10^6 rows is written with a fourth to two fifths of spare blocks, and no sooner.
+    # With two threads a file of 10^6 rows has 25 to 40 % of spare blocks, and takes no less time.
     base.execute("SET threads = 1")
     base.execute("SET temp_directory = ?", [tempfile.gettempdir()])
     return base
@@ -362,7 +362,7 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that writes to an index file, all or nothing."""
+    """Yield a connection that writes to an index file, all or nothing."""
     name = f"index{next(_ATTACHED)}"
     base = _database()
     with base.cursor() as connection:
@@ -376,7 +376,7 @@ def _writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("USE memory")
             connection.execute(f"DETACH {name}")
         except BaseException:
-            # A full disk leaves DuckDB unfit for anything more: the next file is made by another one.
+            # A full disk leaves DuckDB unusable: the next file is made by a new database.
             _database.cache_clear()
             raise
 
@@ -390,13 +390,13 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Non
 
 
 def prune(store: Store) -> None:
-    """Remove index files of snapshots that are neither the newest ones nor tagged, as every publication does."""
+    """Remove index files of snapshots that are neither recent nor tagged, as every publication does."""
     for where in {folder(store.location), *([store.location.index / fingerprint()] if store.location.index else [])}:
         _prune(store, where, store.location.head())
 
 
 def _prune(store: Store, where: Path, made: str) -> None:
-    """Keep the indexes of the head, the tags, the last three snapshots and the one just made; others come back on demand."""
+    """Keep the indexes of the head, the tags, the last three snapshots and the new one; others are remade on demand."""
     keep = {made, *(commit.snapshot for commit in store.history(limit=KEEP)), *store.location.tags().values()}
     for path in where.glob("index-*.duckdb"):
         if path.name.removeprefix("index-").removesuffix(".duckdb") not in keep:
@@ -406,12 +406,12 @@ def _prune(store: Store, where: Path, made: str) -> None:
 def values(
     connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] | Mapping[str, Any] = ()
 ) -> list[tuple[Any, ...]]:
-    """All rows of a query."""
+    """Return all rows of a query."""
     return connection.execute(sql, bound if isinstance(bound, dict) else list(bound)).fetchall()
 
 
 def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] = ()) -> list[dict[str, Any]]:
-    """All rows of a query, each by column name."""
+    """Return all rows of a query as dicts by column name."""
     result = connection.execute(sql, list(bound))
     names = [column[0] for column in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -420,7 +420,7 @@ def dicts(connection: duckdb.DuckDBPyConnection, sql: str, bound: Iterable[Any] 
 def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
     """Write the rows of a query as a Parquet file, streamed by DuckDB; the file appears when it is complete.
 
-    Connections to an index reach no other file, so that one of its own does it, which reaches the folder of this one.
+    Connections to an index cannot access other files, so a separate connection writes, with access to this folder only.
     """
     folder = path.parent.resolve()
     part = folder / f".{path.name}.part"
@@ -440,17 +440,17 @@ def write_parquet(connection: Any, sql: str, bound: Any, path: Path) -> None:
 
 
 def arrays_to_parquet(columns: Mapping[str, Any], units: Mapping[str, str], path: Path) -> None:
-    """Arrays of one length as a Parquet file, NaN and None as NULL, units in the file's own metadata."""
+    """Write arrays of one length as a Parquet file, NaN and None as NULL, units in the file's own metadata."""
     with duckdb.connect(":memory:") as connection:
         connection.execute(QUIET)
-        connection.execute("SET threads = 1")  # the same rows in the same row groups, always
+        connection.execute("SET threads = 1")  # reproducible row groups
         connection.register("given", dict(columns))
         selected = ", ".join(
             f"nullif({quoted(name)}, 'nan'::DOUBLE) AS {quoted(name)}" if values.dtype.kind == "f" else quoted(name)
             for name, values in columns.items()
         )
-        told = ", ".join(f"{quoted(name)}: '{unit.replace(chr(39), chr(39) * 2)}'" for name, unit in units.items())
+        metadata = ", ".join(f"{quoted(name)}: '{unit.replace(chr(39), chr(39) * 2)}'" for name, unit in units.items())
         target = str(path).replace("'", "''")
         connection.execute(
-            f"COPY (SELECT {selected} FROM given) TO '{target}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{told}}})"
+            f"COPY (SELECT {selected} FROM given) TO '{target}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}})"
         )

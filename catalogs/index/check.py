@@ -1,4 +1,4 @@
-"""Whether an index file says what the store says: a fresh one is built beside it and every row compared."""
+"""Check of an index file against the store: a fresh index is built and every row compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REBUILD = "Run `barospec index rebuild`: the index follows from the store."
 
 
 def check_index(store: Store, snapshot: str) -> Iterator[tuple[str, str]]:
-    """Differences between the index of a snapshot and the store; nothing when there is no index file.
+    """Yield differences between the index of a snapshot and the store; nothing if there is no index file.
 
     Yields
     ------
@@ -57,7 +57,7 @@ def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str
     )
     columns, held = (build.values(connection, described, [which, table]) for which in ("fresh", "held"))
     if columns != held:
-        yield f"{name}, table {table}", "its columns are not those of this version"
+        yield f"{name}, table {table}", "its columns differ from this version's"
         return
     listed = ", ".join(quoted(column) for column, _ in columns)
     parts = (f"SELECT {listed} FROM {which}.{quoted(table)}" for which in ("fresh", "held"))
@@ -72,11 +72,11 @@ def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str
 
 
 def _compare_words(connection: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Vocabularies only grow, and an index learns of that when a row has a new word: as far as both go they must agree."""
+    """Compare vocabularies. They only grow, and an index adds a word with its first row: their common length must agree."""
     both = "SELECT least(len(f.words), len(h.words)) AS size, f.words AS f, h.words AS h FROM fresh.words f JOIN held.words h"
     count = build.values(connection, f"SELECT count(*) FROM ({both} USING (field)) WHERE f[:size] <> h[:size]")[0][0]
     if count:
-        yield f"{name}, table words", f"{count} vocabularies are not those of the store"
+        yield f"{name}, table words", f"{count} vocabularies differ from the store"
 
 
 def _compare_order(connection: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -84,11 +84,11 @@ def _compare_order(connection: Any, name: str) -> Iterator[tuple[str, str]]:
         steps = "SELECT (grp, row) < lag((grp, row)) OVER (ORDER BY rowid) AS back FROM held.spectra"
         count = build.values(connection, f"SELECT count(*) FROM ({steps}) WHERE back")[0][0]
         if count:
-            yield f"{name}, table spectra", f"{count} rows stand behind their place, and it says that none does"
+            yield f"{name}, table spectra", f"{count} rows are out of order, although the index states that none is"
 
 
 def _compare_meta(connection: Any, name: str) -> Iterator[tuple[str, str]]:
-    """What lets queries skip work must be true; after edits it may promise less than it could."""
+    """Compare the statements that let queries skip work: they must be true, but may be weaker than possible after edits."""
     fresh, held = (
         dict(build.values(connection, f"SELECT key, value FROM {which}.meta")) for which in ("fresh", "held")
     )

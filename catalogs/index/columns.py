@@ -1,4 +1,4 @@
-"""Columns of an index as numpy arrays, for rows that are known by their places; this brings numpy."""
+"""Columns of an index as numpy arrays, for known rows. Imports numpy."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ def columns(
     rows: Any,
     fields: Mapping[str, Field] | None = None,
 ) -> dict[str, Any]:
-    """Metadata of some rows, in their order: float with NaN, or object with None, where not known.
+    """Return metadata of some rows, in their order: float with NaN, or object with None, if unknown.
 
     Parameters
     ----------
     connection : duckdb connection
         To the index.
     names : sequence of str
-        Names of fields, those of stored derived values among them.
+        Names of fields, including stored derived values.
     groups, rows : ndarray, shape (n,)
-        Where each spectrum lies.
+        Location of each spectrum in the store.
     fields : mapping of str to Field, optional
-        What the names mean, if not what they mean in queries.
+        Meanings of the names, if different from those in queries.
     """
     fields = fields or known_from(connection).fields["spectra"]
     terms = {name: field for name in names if (field := fields.get(name)) is not None}
     if len(terms) < len(set(names)):
         lacking = next(name for name in names if name not in terms)
-        raise NotFound(f'"{lacking}" is no field.{did_you_mean(lacking, list(fields))} `barospec fields` lists them.')
+        raise NotFound(
+            f'"{lacking}" is not a field.{did_you_mean(lacking, list(fields))} `barospec fields` lists them.'
+        )
     connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows, "place": np.arange(len(rows))})
     selected = ", ".join(_fetched(name, terms[name]) for name in names)
     found = connection.execute(
@@ -46,7 +48,7 @@ def columns(
 
 
 def counts_of_states(connection: Any, field: Field, groups: Any, rows: Any) -> dict[str, int]:
-    """How many of some rows have a derived value that is stale, uncalibrated, or was never computed."""
+    """Count the rows whose derived value is stale, uncalibrated, or was never computed."""
     assert field.stored is not None
     state, other = field.stored.state, field.stored.other
     connection.register("wanted", {"grp": np.asarray(groups, dtype=object), "row": rows})
@@ -67,7 +69,7 @@ def _filled(values: Any, kind: str) -> Any:
         return np.ma.filled(values.astype(np.float64), np.nan)
     if kind == "time":
         return np.ma.filled(values.astype("datetime64[us]"), np.datetime64("NaT", "us"))
-    # Not np.ma.filled: a fill of None means numpy's own default there, which is "?" for words.
+    # Not np.ma.filled: there a fill of None means numpy's own default, which is "?" for words.
     words = np.array(np.ma.getdata(values), dtype=object)
     words[np.ma.getmaskarray(values)] = None
     return words

@@ -1,13 +1,13 @@
-"""Derived values in the index: columns of ``spectra``, fresh values apart from all others.
+"""Derived values in the index: columns of ``spectra``, with fresh values separate from all others.
 
-For each set there are, beside its entries in a table of their own,
+Each set has, beside its entries in a table of their own,
 
-- ``<set>:state``: 0 where the newest entry is fresh, 1 where it is stale, NULL where there is none;
-- ``<set>:<output>``: the value where it is served: fresh and, for an energy, on a calibrated axis;
-- ``<set>:<output>:other``: the value where it is not, for those who ask for it.
+- ``<set>:state``: 0 if the newest entry is fresh, 1 if it is stale, NULL if there is none;
+- ``<set>:<output>``: the value if it is served: fresh and, for an energy, on a calibrated axis;
+- ``<set>:<output>:other``: the value if it is not served, for queries that include it.
 
 A value is fresh if spectrum and revision, their numbers, shift and calibration, the version of every operator of the chain and
-the references are now what they were. That is compared here, when an index is made, and nowhere trusted from a flag.
+the references are unchanged. This is compared when an index is made; no stored flag is trusted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Column:
     """An output of a set as columns of the index."""
 
     output: str
-    title: str  # the output, with the reference's label where there is a value for each
+    title: str  # the output, with the reference's label if there is one value per reference
     unit: str
     meaning: str
     integer: bool
@@ -44,17 +44,17 @@ class Column:
 def load_derived(
     connection: Any, root: Any, appended: Mapping[str, tuple[int, int]] | None = None, touched: Touched | None = None
 ) -> None:
-    """Bring the derived values of an index up to the snapshot it is of.
+    """Update the derived values of an index to its snapshot.
 
     Parameters
     ----------
     connection : duckdb connection
-        With ``spectra``, ``derivations`` and ``calculations`` as they are at the snapshot.
+        With ``spectra``, ``derivations`` and ``calculations`` of the snapshot.
     root : zarr group
     appended : mapping of str to (start, stop), optional
-        Entries new in each set; all without it.
+        New entries of each set; None means all.
     touched : iterable of (group, start, stop), optional
-        Rows of ``spectra`` that are new or were written anew; all without it.
+        New or rewritten rows of ``spectra``; None means all.
     """
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS derived_fields ({', '.join(f'{n} {k}' for n, k in FIELDS.items())})"
@@ -73,7 +73,7 @@ def _load_sets(
     appended: Mapping[str, tuple[int, int]] | None,
     touched: Touched | None,
 ) -> list[dict[str, Any]]:
-    """Bring the values of spectra up to date; returns the fields of the sets that are in use."""
+    """Update the values of spectra; return the fields of the sets that are in use."""
     from barospec.archive.derived.store import count_entries, derived_group
 
     changed = _judge(connection)
@@ -101,9 +101,9 @@ def _load_sets(
 
 
 def _sets(connection: Any) -> dict[str, dict[str, Any]]:
-    """The sets, those that are preferred first, then as they were made.
+    """Return the sets, preferred ones first, then in the order of creation.
 
-    Dropped ones too, and last: they give no fields, but what is known of them is kept up to date, should they come back.
+    Dropped sets are last: they give no fields, but are kept up to date in case they are restored.
     """
     newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
     made = "min(time) OVER (PARTITION BY name)"
@@ -113,7 +113,7 @@ def _sets(connection: Any) -> dict[str, dict[str, Any]]:
     ).fetchall()
     found, served = {}, set()
     for name, operator, chain, refs, active in rows:
-        # Until somebody chooses, the first set of an operator is the one that its outputs mean.
+        # Without a choice, the first set of an operator has the plain names of its outputs.
         first = active and operator not in served
         found[name] = {"operator": operator, "chain": chain, "refs": refs or "{}", "preferred": first, "active": active}
         served.add(operator)
@@ -121,9 +121,9 @@ def _sets(connection: Any) -> dict[str, dict[str, Any]]:
 
 
 def _judge(connection: Any) -> set[str]:
-    """Write why each calculation is out of date, or nothing; returns the sets for which that has changed."""
+    """Write the reason why each calculation is out of date, or nothing; return the sets for which that has changed."""
     references = References(connection)
-    # Sets that follow have a calculation for each commit that brought spectra: nearly all alike, and judged once.
+    # Sets that follow have a calculation for each commit with new spectra: nearly all alike, and judged once.
     judged = [
         [group, steps, refs, _outdated(json.loads(steps)) or references.changed(refs, group)]
         for group, steps, refs in connection.execute(
@@ -157,7 +157,7 @@ def _outdated(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def columns_of(group: Any) -> list[Column]:
-    """The outputs of a set that are numbers of a spectrum, in the order of the operator."""
+    """Return the per-spectrum outputs of a set, in the order of the operator."""
     from barospec.archive.derived.store import KEYS
     from barospec.archive.store.read import dims_of
 
@@ -169,14 +169,14 @@ def columns_of(group: Any) -> list[Column]:
         if name in KEYS or "point" in dims:
             continue
         about = dict(node.attrs)
-        told = (
+        details = (
             str(about.get("units", "")),
             str(about.get("long_name", "")),
             node.dtype.kind == "i",
             bool(about.get("absolute_energy")),
         )
         titles = [f"{name}[{label}]" for label in labels[: node.shape[1]]] if len(dims) == 2 else [name]
-        found += [Column(name, title, *told) for title in titles]
+        found += [Column(name, title, *details) for title in titles]
     return found
 
 
@@ -267,7 +267,7 @@ def _fill(connection: Any, name: str, columns: Sequence[Column], start: int, who
     )
 
 
-# What known.py makes fields of. The first six are what any index has to tell of a computed field.
+# Columns from which known.py makes fields. Every computed field of an index needs the first six.
 FIELDS: Mapping[str, str] = {
     **dict.fromkeys(("name", "unit", "sigma_column", "meaning", "sql", "technique"), "VARCHAR"),
     **dict.fromkeys(("derivation", "output", "operator", "chain", "refs", "other", "state", "reasons"), "VARCHAR"),
@@ -317,7 +317,7 @@ def _write_fields(connection: Any, fields: Sequence[dict[str, Any]]) -> None:
 
 
 def _measure(connection: Any) -> None:
-    """What `index_tables.measure` tells of the other fields: how far uncertainties reach at most, and what no row lacks."""
+    """Measure as `index_tables.measure` does: the largest uncertainties, and the fields that every row has."""
     rows = connection.execute("SELECT name, sql, sigma_column FROM derived_fields").fetchall()
     columns = {name: sql for name, sql, _ in rows}
     connection.execute("DELETE FROM meta WHERE key = 'complete_derived'")
@@ -326,15 +326,17 @@ def _measure(connection: Any) -> None:
         *found, every = connection.execute(f"SELECT {counts}, count(*) FROM spectra").fetchall()[0]
         whole = [name for name, count in zip(columns, found, strict=True) if count == every]
         connection.execute("INSERT INTO meta VALUES ('complete_derived', ?)", [json.dumps(whole)])
-    told = [(name, columns[sigma]) for name, _, sigma in rows if sigma in columns]
+    with_sigma = [(name, columns[sigma]) for name, _, sigma in rows if sigma in columns]
     if columns:
         connection.execute("DELETE FROM meta WHERE key IN (SELECT 'reach:' || name FROM derived_fields)")
-    if told:
-        found = connection.execute(f"SELECT {', '.join(f'max({sql})' for _, sql in told)} FROM spectra").fetchall()[0]
+    if with_sigma:
+        found = connection.execute(
+            f"SELECT {', '.join(f'max({sql})' for _, sql in with_sigma)} FROM spectra"
+        ).fetchall()[0]
         connection.executemany(
             "INSERT INTO meta VALUES (?, ?)",
             [
                 [f"reach:{name}", f"{reach or 0.0!r} {reach or 0.0!r}"]
-                for (name, _), reach in zip(told, found, strict=True)
+                for (name, _), reach in zip(with_sigma, found, strict=True)
             ],
         )

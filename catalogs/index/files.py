@@ -1,4 +1,4 @@
-"""Index files: their names and locations, how one appears, and what killed processes left of others."""
+"""Index files: their names, locations and creation, and removal of leftovers of killed processes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from barospec.schemas.vocabulary import TERMS
 
 
 def fingerprint() -> str:
-    """Return what changes whenever the index's columns do, so that an index of other columns is never opened."""
+    """Return a hash that changes with the index's columns, so that an index of other columns is never opened."""
     columns = [VERSION, RECORDS, *((term.name, term.kind) for term in TERMS), *PLACE.items(), COLUMNS]
-    # Which derived values are fresh depends on the operators that are there.
+    # The freshness of derived values depends on the installed operators.
     columns += [*FIELDS.items(), *VERSIONS.items()]
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
 
@@ -34,7 +34,7 @@ def index_name(snapshot: str) -> str:
 
 
 def folder(location: Location) -> Path:
-    """Return where index files are written: beside the store, or in the user's cache where that is read-only or remote."""
+    """Return the folder for new index files: beside the store, or in the user's cache if that is read-only or remote."""
     if location.index is not None:
         beside = location.index / fingerprint()
         if os.access(beside if beside.exists() else location.index.parent, os.W_OK):
@@ -50,7 +50,7 @@ def _cached(location: Location) -> Path:
 
 
 def index_paths(location: Location, snapshot: str) -> Iterator[Path]:
-    """Yield where the index file of a snapshot may be: beside the store, then in the user's cache."""
+    """Yield the possible paths of a snapshot's index file: beside the store, then in the user's cache."""
     name = index_name(snapshot)
     if location.index is not None:
         yield location.index / fingerprint() / name
@@ -58,7 +58,7 @@ def index_paths(location: Location, snapshot: str) -> Iterator[Path]:
 
 
 def index_path(location: Location, snapshot: str) -> Path:
-    """Return the index file of a snapshot; it exists or has to be made by `index.publish`."""
+    """Return the index file of a snapshot; if it does not exist, `index.publish` makes it."""
     for path in index_paths(location, snapshot):
         if path.exists():
             return path
@@ -66,9 +66,9 @@ def index_path(location: Location, snapshot: str) -> Path:
 
 
 def put_first(part: Path, target: Path) -> None:
-    """Give a complete file its name, unless another has it already: what two publishers make is the same, and the first stays.
+    """Give a complete file its name, unless another has it already: two publishers make the same content, and the first stays.
 
-    A file that others may have opened is never replaced by its like.
+    A file that others may have opened is never replaced.
     """
     try:
         os.link(part, target)
@@ -79,7 +79,7 @@ def put_first(part: Path, target: Path) -> None:
             part.replace(target)
 
 
-# The parts that this process is making now. Of those of other processes, the name says who makes them.
+# Unfinished files of this process. The names of the others include their process.
 _MAKING: set[str] = set()
 _PART = re.compile(r"\.index-.*\.duckdb\.(?:(?P<host>[^.]+)\.)?(?P<pid>\d+)\.[0-9a-z]+\.part(?:\.wal)?")
 DAY = 86_400.0
@@ -103,23 +103,23 @@ def clear_parts(folder: Path) -> None:
     """Remove unfinished index files whose processes have ended; those of another host once they are a day old."""
     for path in folder.glob(".index-*.part*"):
         if path.name.removesuffix(".wal") not in _MAKING and _abandoned(path):
-            with suppress(OSError):  # somebody else removes it, or may alone
+            with suppress(OSError):  # another process removes it, or has the permission
                 path.unlink()
 
 
 def _abandoned(path: Path) -> bool:
-    told = _PART.fullmatch(path.name)
-    if told is None or told["host"] not in (None, _host()):
+    parts = _PART.fullmatch(path.name)
+    if parts is None or parts["host"] not in (None, _host()):
         with suppress(OSError):
             return time.time() - path.stat().st_mtime > DAY
         return False
-    if int(told["pid"]) == os.getpid():  # of an earlier process of this number
+    if int(parts["pid"]) == os.getpid():  # left by an earlier process with this id
         return True
     try:
-        os.kill(int(told["pid"]), 0)
+        os.kill(int(parts["pid"]), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it runs under another name
+    except OSError:  # it runs as another user
         return False
     return False
 

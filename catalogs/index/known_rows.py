@@ -1,4 +1,4 @@
-"""Which spectra of an index have an identity or a source: what ingest and corrections ask before they write."""
+"""Lookup of spectra by identity or source, for ingest and corrections."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
-    """The row that counts of each spectrum that has one of the ids, or whose active row has one of the source keys.
+    """Return the current row of each spectrum that has one of the ids, or whose active row has one of the source keys.
 
-    That is its active row, or without any its newest; ``revision`` is the highest that any of its rows has.
+    That is its active row or, without one, its newest; ``revision`` is the highest of all its rows.
     """
     from barospec.archive.ingest.prepared import SOURCE
     from barospec.archive.store.known_row import Known

@@ -1,4 +1,4 @@
-"""The snapshot that a question is about, and a connection to its index, which is made if there is none."""
+"""The snapshot of a question, and a connection to its index, which is made if missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RETRIES = 5
 
 
 def snapshot_of(location: Location, at: str | None) -> str:
-    """The snapshot meant by a tag, an id, a date, or None (the head)."""
+    """Return the snapshot of a tag, an id, a date, or None (the head)."""
     found = location.snapshot(at)
     if found is None:
         from barospec.archive.store.repository import Store
@@ -25,9 +25,9 @@ def snapshot_of(location: Location, at: str | None) -> str:
 
 @contextmanager
 def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield a snapshot and a read-only connection to its index, which is made if there is none that can be used.
+    """Yield a snapshot and a read-only connection to its index, which is made if there is no usable one.
 
-    A writer may remove the index of an older snapshot between our look and our opening it; then we look again.
+    A writer may remove the index of an older snapshot before we open it; then we retry.
     """
     for _ in range(RETRIES):
         snapshot = snapshot_of(location, at)
@@ -38,7 +38,7 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
             try:
                 build.publish(Store(location), snapshot)
             except (NotFound, StoreError):
-                # `gc` may have removed it since we looked, for a commit came after it.
+                # A commit may have followed, and `gc` removed the snapshot since.
                 if at is not None or location.head() == snapshot:
                     raise
                 continue
@@ -48,4 +48,6 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
             with build.blamed(path), connection:
                 yield snapshot, connection
             return
-    raise StoreError(f"the index of {location.place} disappears again and again; is something else cleaning up there?")
+    raise StoreError(
+        f"the index of {location.place} was removed repeatedly while being opened; check for another process that removes files there."
+    )

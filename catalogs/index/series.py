@@ -1,12 +1,12 @@
-"""Values of whole runs in the index: slopes and breakpoints along a condition, beside the spectra they are of.
+"""Values of whole runs in the index: slopes and breakpoints along a condition, as columns of spectra.
 
-A set of them is a chain, a condition and a method (`METHODS`) over a query; it has an entry for each run of a sample and kind of
-spectrum. In the index an entry's numbers stand in columns of ``spectra``, repeated on every spectrum of the run as all that is
-known of a run is: "runs where edge_energy_slope > 0.05 eV/GPa" is a query like any other. Columns are named as those of other
+A set is a chain, a condition and a method (`METHODS`) over a query; it has an entry for each run of a sample and kind of
+spectrum. In the index an entry's numbers are columns of ``spectra``, repeated on every spectrum of the run like all
+run-level fields: "runs where edge_energy_slope > 0.05 eV/GPa" is an ordinary query. Columns are named as those of other
 derived values, see `derived_index`.
 
-An entry is fresh if the same spectra with the same numbers, conditions and calibration, the same operators and the same
-references would be fitted now. That is compared here, when an index is made.
+An entry is fresh if a new fit would use the same spectra with the same numbers, conditions and calibration, the same
+operators and the same references. This is compared when an index is made.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Member = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that a method gives of a run.
+    """A number that a method computes for a run.
 
     Parameters
     ----------
     key : str
-        As `series.analyze` calls it.
+        Name in `series.analyze`.
     name : str
-        What is put behind the quantity: ``edge_energy_slope``.
+        Suffix of the quantity: ``edge_energy_slope``.
     unit : str
         ``y/x``, ``x`` or ``1``: of quantity and condition.
     meaning : str
@@ -54,27 +54,29 @@ class Number:
     meaning: str
 
 
-# method -> version (raised when its numbers change) and numbers, the first being what the method is for.
+# method -> version (raised when its numbers change) and numbers, the main one first.
 METHODS: Mapping[str, tuple[int, tuple[Number, ...]]] = {
     "line": (
         1,
         (
             Number("slope", "slope", "y/x", "slope of a weighted line along {x} through the spectra of the run"),
             Number("slope_sigma", "slope_sigma", "y/x", "its uncertainty, scaled where points scatter more"),
-            Number("p_value", "line_p_value", "1", "probability of so much scatter about the line if it were true"),
+            Number("p_value", "line_p_value", "1", "probability of at least this scatter about the line if it is true"),
         ),
     ),
     "breakpoint": (
         1,
         (
-            Number("position", "breakpoint", "x", "where the slope along {x} changes in the run"),
-            Number("low", "breakpoint_low", "x", "lower end of the confidence interval of the break"),
-            Number("high", "breakpoint_high", "x", "upper end of the confidence interval of the break"),
-            Number("slope_before", "slope_before", "y/x", "slope before the break"),
+            Number("position", "breakpoint", "x", "position along {x} where the slope changes in the run"),
+            Number("low", "breakpoint_low", "x", "lower end of the confidence interval of the breakpoint"),
+            Number("high", "breakpoint_high", "x", "upper end of the confidence interval of the breakpoint"),
+            Number("slope_before", "slope_before", "y/x", "slope before the breakpoint"),
             Number("slope_before_sigma", "slope_before_sigma", "y/x", "its uncertainty"),
-            Number("slope_behind", "slope_behind", "y/x", "slope behind the break"),
+            Number("slope_behind", "slope_behind", "y/x", "slope after the breakpoint"),
             Number("slope_behind_sigma", "slope_behind_sigma", "y/x", "its uncertainty"),
-            Number("p_value", "breakpoint_p_value", "1", "probability of so large an improvement without a break"),
+            Number(
+                "p_value", "breakpoint_p_value", "1", "probability of at least this improvement without a breakpoint"
+            ),
         ),
     ),
 }
@@ -82,18 +84,18 @@ METHODS: Mapping[str, tuple[int, tuple[Number, ...]]] = {
 
 @dataclass(slots=True)
 class Entry:
-    """What a set has for a run, or does not have yet.
+    """The value of a set for a run, present or missing.
 
     Parameters
     ----------
     key : tuple of str
         `KEY`.
     members : list
-        The spectra now: `ENTERS` of each, and its condition.
+        The current spectra: `ENTERS` of each, and its condition.
     stored : dict or None
-        The row of the table ``series_values``; None where nothing was computed.
+        The row of the table ``series_values``; None if nothing was computed.
     because : str
-        Why what is stored is stale; empty where it is fresh.
+        Why the stored value is stale; empty if it is fresh.
     """
 
     key: Key
@@ -103,12 +105,12 @@ class Entry:
 
     @property
     def outputs(self) -> dict[str, float | None]:
-        """The stored numbers, by `Number.key`."""
+        """Return the stored numbers, by `Number.key`."""
         return json.loads(self.stored["outputs"]) if self.stored else {}
 
 
 def sets_of(connection: Connection, *, dropped: bool = False) -> list[dict[str, Any]]:
-    """The sets of values of runs, as they were made."""
+    """Return the sets of values of runs, in order of creation."""
     found = connection.execute(
         """SELECT * FROM (SELECT *, min(time) OVER (PARTITION BY name) AS made FROM series
         QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1) ORDER BY status <> 'active', made, name"""
@@ -119,7 +121,7 @@ def sets_of(connection: Connection, *, dropped: bool = False) -> list[dict[str, 
 
 
 def members_now(connection: Connection, known: Known, query: str, against: str) -> dict[Key, list[Member]]:
-    """The spectra of each run that a query finds: `ENTERS` and the condition, by spectrum_id."""
+    """Return the spectra of each run that a query finds: `ENTERS` and the condition, by spectrum_id."""
     try:
         found = rows_of(connection, resolve(parse(query), known), known)
     except BarospecError:  # a value that the archive no longer has
@@ -137,14 +139,14 @@ def members_now(connection: Connection, known: Known, query: str, against: str) 
 
 
 def digest(members: Sequence[Member]) -> str:
-    """Fingerprint of what enters the value of a run."""
+    """Return the fingerprint of the inputs of a run's value."""
     return hashlib.sha256(json.dumps(members, ensure_ascii=False).encode()).hexdigest()
 
 
 def judged(
     connection: Connection, known: Known, row: Mapping[str, Any], references: References | None = None
 ) -> list[Entry]:
-    """What a set has for each run: of several entries a fresh one, else the newest."""
+    """Return the entry of a set for each run: a fresh one if there is one, else the newest."""
     references = references or References(connection)
     found = connection.execute("SELECT * FROM series_values WHERE name = ? ORDER BY number DESC", [row["name"]])
     names = [column[0] for column in found.description]
@@ -167,11 +169,11 @@ def _because(stored: Mapping[str, Any], members: Sequence[Member], method: str, 
         before, after = {one[0]: one for one in json.loads(stored["members"])}, {one[0]: one for one in members}
         changed = sum(before[name] != after[name] for name in before.keys() & after.keys())
         parts = [
-            f"{number} spectra {said}"
-            for number, said in (
-                (len(after.keys() - before.keys()), "came in"),
-                (len(before.keys() - after.keys()), "are not in it any more"),
-                (changed, "have other numbers or conditions"),
+            f"{number} {'spectrum' if number == 1 else 'spectra'} {change}"
+            for number, change in (
+                (len(after.keys() - before.keys()), "added"),
+                (len(before.keys() - after.keys()), "no longer included"),
+                (changed, "with changed numbers or conditions"),
             )
             if number
         ]
@@ -184,7 +186,7 @@ def _because(stored: Mapping[str, Any], members: Sequence[Member], method: str, 
 
 
 def titles(row: Mapping[str, Any]) -> dict[str, Number]:
-    """Field -> number of a set: ``edge_energy_slope``, or ``edge_energy_slope_over_temperature``."""
+    """Return field -> number of a set: ``edge_energy_slope``, or ``edge_energy_slope_over_temperature``."""
     over = "" if row["against"] == "pressure" else f"_over_{row['against']}"
     numbers = METHODS[row["method"]][1]
 
@@ -196,13 +198,13 @@ def titles(row: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def unit_of(number: Number, row: Mapping[str, Any]) -> str:
-    """Unit of a number of a set."""
+    """Return the unit of a number of a set."""
     y, x = row["unit"] or "1", BY_NAME[row["against"]].unit or "1"
     return {"x": x, "1": "1"}.get(number.unit) or (f"{y}/{x}" if x != "1" else y)
 
 
 def load_series(connection: Any) -> list[dict[str, Any]]:
-    """Bring the values of runs in an index up to its snapshot; returns what ``derived_fields`` has to tell of them."""
+    """Update the values of runs in an index to its snapshot; return their rows for ``derived_fields``."""
     sets = sets_of(connection, dropped=True)
     if not sets:
         return []

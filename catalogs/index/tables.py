@@ -1,5 +1,5 @@
-"""What goes into an index file: the rows of spectra with their words spelled out, the small tables, and what
-lets queries skip work.
+"""Content of an index file: rows of spectra with their words spelled out, small tables, and
+statistics that let queries skip work.
 
 Everything here writes through a connection that `index` opened.
 """
@@ -43,7 +43,7 @@ SQL_TYPE: Mapping[Kind, str] = {
     "text": "VARCHAR",
     "time": "TIMESTAMP",
 }
-# What a row carries beside the terms: its place, its header, and the check numbers that ingest compares.
+# Columns of a row beside the terms: its location, its header, and the check numbers that ingest compares.
 PLACE: Mapping[str, str] = {
     "grp": "VARCHAR",
     "row": "BIGINT",
@@ -54,7 +54,7 @@ PLACE: Mapping[str, str] = {
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """The tables of an empty index."""
+    """Create the tables of an empty index."""
     columns = [*PLACE.items(), *((term.name, SQL_TYPE[term.kind]) for term in SPECTRUM_TERMS)]
     connection.execute(f"CREATE TABLE spectra ({', '.join(f'{quoted(name)} {sql}' for name, sql in columns)})")
     connection.execute("CREATE TABLE field_values (field VARCHAR, value VARCHAR, count BIGINT)")
@@ -70,10 +70,10 @@ def insert_rows(
     stop: int,
     written: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
-    """Rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB.
+    """Insert rows of a group into ``spectra``, a block at a time; codes become words inside DuckDB.
 
-    `written` has their columns as stored, where whoever wrote them still has them: to read few rows back takes longer than
-    all else that is done here.
+    `written` has their columns as stored, if the writer still has them in memory: reading few rows back takes longer than
+    all other work here.
     """
     from barospec.archive.store.read import read_columns, spectra_group
     from barospec.archive.store.table_schema import SPECTRUM_KINDS
@@ -99,10 +99,10 @@ def insert_rows(
             select.append(_decoded(name, kind))
             if kind == "word":
                 arrays[name], used = compact_codes(stored[name])
-                # Vocabularies only grow: one that has all codes need not be looked at.
+                # Vocabularies only grow: one that has all codes is up to date.
                 if used and used[-1] >= len(words.get(name, ())):
                     words[name] = _learn(connection, root, name)
-                # Of the words of a million rows a few rows use a few, and binding takes longer than looking them up.
+                # Few rows use few of the words of a million rows, and binding words takes longer than looking them up.
                 bound.append([words[name][code] for code in used])
             else:
                 arrays[name] = stored[name].astype(object) if kind == "text" else stored[name]
@@ -115,7 +115,7 @@ def insert_rows(
 
 
 def compact_codes(codes: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
-    """Codes counted anew among those that occur, and these, ascending; negative ones, which mean missing, stay.
+    """Renumber codes among those that occur, and return these, ascending; negative ones, which mean missing, stay.
 
     >>> import numpy as np
     >>> compact_codes(np.array([7, -1, 3, 7]))
@@ -129,7 +129,7 @@ def compact_codes(codes: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
 
 
 def _learn(connection: duckdb.DuckDBPyConnection, root: Any, name: str) -> list[str]:
-    """The words that the codes of a column stand for, from the store, kept for the next time."""
+    """Read the words of a column's codes from the store, and keep them for the next time."""
     from barospec.archive.store.read import read_words
 
     words = read_words(root, name)
@@ -145,7 +145,7 @@ def _arange(count: int) -> Any:
 
 
 def _decoded(name: str, kind: Kind) -> str:
-    """SQL that turns a stored value into an index value, missing into NULL."""
+    """Return SQL that converts a stored value into an index value, missing into NULL."""
     column = quoted(name)
     if kind == "number":
         return f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
@@ -157,14 +157,14 @@ def _decoded(name: str, kind: Kind) -> str:
     return f"make_timestamp({missing})" if kind == "time" else missing
 
 
-# Tables that are made of one another.
+# Tables derived from others.
 _TOGETHER = ({"structures", "sites", "bonds"}, {"models", "model_parameters"})
 
 
 def load_records(connection: duckdb.DuckDBPyConnection, root: Any, written: Collection[str] | None = None) -> None:
-    """The small tables, whole: structures, their sites and bonds, literature values, runs, events, saved queries.
+    """Load the small tables whole: structures, their sites and bonds, literature values, runs, events, saved queries.
 
-    Of those that stand in the index already, only the ones that were `written` since.
+    Of tables that are in the index already, load only those `written` since.
     """
     from barospec.archive.store.read import read_table
     from barospec.archive.store.table_schema import TABLES
@@ -185,7 +185,7 @@ def load_records(connection: duckdb.DuckDBPyConnection, root: Any, written: Coll
         connection.unregister("block")
     if "models" in wanted:
         _widen_models(connection)
-    if "bonds" in wanted:  # which are searched by the conditions of their structure
+    if "bonds" in wanted:  # searchable by the conditions of their structure
         connection.execute(
             """CREATE OR REPLACE TABLE bonds AS
             SELECT b.*, s.material, s.space_group, s.pressure, s.pressure_sigma, s.temperature, s.source, s.status
@@ -194,7 +194,7 @@ def load_records(connection: duckdb.DuckDBPyConnection, root: Any, written: Coll
 
 
 def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
-    """One column for each parameter that any model has, beside what describes the model."""
+    """Add one column for each parameter that any model has."""
     from barospec.archive.ingest.models import fields_of
 
     asked = "SELECT DISTINCT name, coalesce(layer, ''), coalesce(bond, ''), unit FROM model_parameters ORDER BY ALL"
@@ -205,7 +205,7 @@ def _widen_models(connection: duckdb.DuckDBPyConnection) -> None:
     for name, layer, bond, unit in rows:
         column = fields[name, layer, bond]
         if column in taken or units.setdefault(column, unit) != unit:
-            continue  # a name that means something else already, or comes in two units: model_parameters still has it
+            continue  # a name with another meaning, or with two units: model_parameters still has it
         connection.execute(f"ALTER TABLE models ADD COLUMN IF NOT EXISTS {quoted(column)} DOUBLE")
         connection.execute(
             f"""UPDATE models SET {quoted(column)} = p.value FROM model_parameters p
@@ -230,7 +230,7 @@ def _values_of() -> str:
 
 
 def count_values(connection: duckdb.DuckDBPyConnection) -> None:
-    """Count how often each word occurs among active rows, anew; one of withdrawn rows only is known, and counts 0."""
+    """Count how often each word occurs among active rows; a word of withdrawn rows only is known, with count 0."""
     connection.execute("DELETE FROM field_values")
     connection.execute(f"INSERT INTO field_values {_values_of()}")
 
@@ -238,11 +238,11 @@ def count_values(connection: duckdb.DuckDBPyConnection) -> None:
 def add_values(
     connection: duckdb.DuckDBPyConnection, group: str, start: int, stop: int, lacking: Collection[str]
 ) -> None:
-    """Count the words of appended rows in, without looking at the others, nor at fields that none of them has."""
+    """Add the words of appended rows to the counts, without reading the others, nor fields that none of them has."""
     words = ", ".join(quoted(name) for name in _WORDS if name not in lacking)
     if not words:
         return
-    # Few rows: turned on their side and counted once, which is faster than 35 passes over them.
+    # Few rows: unpivoted and counted once, which is faster than 35 passes over them.
     added = f"""SELECT field, value, count(*) AS count FROM (
         UNPIVOT (SELECT {words} FROM spectra WHERE row >= {start:d} AND row < {stop:d} AND grp = ? AND status = 'active')
         ON COLUMNS(*) INTO NAME field VALUE value) GROUP BY field, value"""
@@ -263,15 +263,15 @@ _UNCERTAIN = tuple(
 def measure(
     connection: duckdb.DuckDBPyConnection, group: str = "", rows: Sequence[int] | None = None
 ) -> tuple[set[str], set[str]]:
-    """What lets queries skip work, among all rows or, besides what is known, among some rows of a group.
+    """Measure the statistics that let queries skip work, over all rows or, in addition to stored ones, over some rows of a group.
 
-    How far uncertainties reach at most (see `known.Known`), which fields no row lacks, whether all rows are active. Of
-    rows that were edited the old values stay accounted for: the bounds are right, if wider than need be.
+    They are the largest uncertainties (see `known.Known`), the fields that every row has, and whether all rows are active.
+    Old values of edited rows stay included: the bounds are right, if wider than necessary.
 
     Returns
     -------
     complete, empty : set of str
-        The fields that none of these rows lacks, and those that none has.
+        The fields that every one of these rows has, and those that none has.
     """
     if rows is not None and not rows:
         return set(), set()
@@ -283,48 +283,48 @@ def measure(
             f"max({value} - least({value} - {spread}{others}))",
             f"max(greatest({value} + {spread}{others}) - {value})",
         ]
-    # What people say about spectra changes without any row being written.
+    # Annotations change without any row being written.
     names = [term.name for term in SPECTRUM_TERMS if term.name not in ANNOTATIONS]
     select += [f"count({quoted(name)})" for name in names]
     select += ["count(*)", "count(*) FILTER (WHERE status = 'active')"]
     where = f"WHERE grp = '{group}' AND row >= {rows[0]:d} AND row <= {rows[-1]:d}" if rows else ""
     found = connection.execute(f"SELECT {', '.join(select)} FROM spectra {where}").fetchall()[0]
     before = dict(connection.execute("SELECT key, value FROM meta").fetchall()) if rows is not None else {}
-    told: dict[str, str] = {}
+    meta: dict[str, str] = {}
     for number, (name, _, _) in enumerate(_UNCERTAIN):
         ends = [float(end or 0.0) for end in found[2 * number : 2 * number + 2]]
         known = map(float, before.get(f"reach:{name}", "0 0").split())
-        told[f"reach:{name}"] = " ".join(repr(max(pair)) for pair in zip(ends, known, strict=True))
+        meta[f"reach:{name}"] = " ".join(repr(max(pair)) for pair in zip(ends, known, strict=True))
     *counts, every, active = found[2 * len(_UNCERTAIN) :]
     complete = {name for name, count in zip(names, counts, strict=True) if count == every}
     empty = {name for name, count in zip(names, counts, strict=True) if count == 0}
     for what, names_here in (("complete", complete), ("empty", empty)):
-        told[what] = " ".join(sorted(names_here & set(before[what].split()) if before else names_here))
-    told["all_active"] = "yes" if active == every and before.get("all_active", "yes") == "yes" else "no"
+        meta[what] = " ".join(sorted(names_here & set(before[what].split()) if before else names_here))
+    meta["all_active"] = "yes" if active == every and before.get("all_active", "yes") == "yes" else "no"
     connection.execute("DELETE FROM meta")
-    _tell(connection, told)
+    _write_meta(connection, meta)
     return complete, empty
 
 
-def _tell(connection: duckdb.DuckDBPyConnection, told: Mapping[str, str]) -> None:
-    connection.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(told), list(told.values())])
+def _write_meta(connection: duckdb.DuckDBPyConnection, meta: Mapping[str, str]) -> None:
+    connection.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(meta), list(meta.values())])
 
 
 def stamp(connection: duckdb.DuckDBPyConnection, store: Store, snapshot: str, *, in_order: bool) -> None:
-    """Say which archive and snapshot the index is of, and whether its rows are in the store's order; done last.
+    """Record archive, snapshot, and whether the rows are in the store's order; done last.
 
-    The digest covers all that the index says about itself, see `contradiction`.
+    The digest covers everything that the index states about itself, see `contradiction`.
     """
-    # `made` differs for every file, so that nothing read from one file is taken for another's.
+    # `made` differs for every file, so that no cached content of one file is used for another.
     rows = {"snapshot": snapshot, "uuid": store.uuid, "index_version": str(VERSION), "made": uuid4().hex}
     rows["in_order"] = "yes" if in_order else "no"
     connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [[*rows, "digest"]])
-    _tell(connection, rows)
-    _tell(connection, {"digest": _digest(_meta(connection))})
+    _write_meta(connection, rows)
+    _write_meta(connection, {"digest": _digest(_meta(connection))})
 
 
 def contradiction(connection: duckdb.DuckDBPyConnection, uuid: str, snapshot: str) -> str:
-    """Return why an index is not that of this archive and snapshot; "" if it is."""
+    """Return why an index is not of this archive and snapshot; "" if it is."""
     meta = _meta(connection)
     if meta.get("uuid") != uuid:
         return f"is of another archive ({meta.get('uuid')}, not {uuid})"

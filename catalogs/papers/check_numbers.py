@@ -1,12 +1,12 @@
-"""Recompute every derived value of a bundle from its own arrays, and compare it with what the bundle says.
+"""Recompute every derived value of a bundle from its own arrays, and compare it with the stored one.
 
     python check_numbers.py [FOLDER]
 
-needs numpy and zarr only. The formulas are the operators' own source, unchanged, in ``software/`` beside this file;
-where scipy is not installed, numpy and the standard library stand in for the few functions of it that they use.
-Values agree when they differ by less than 1e-9 of themselves (or 1e-12): what another FFT or another order of additions
-may do; or by less than a millionth of their own standard uncertainty (an uncertainty, of itself): where a fit that goes
-step by step ends. Exit code 0: all agree; 1: some do not; 2: this is no bundle.
+It needs numpy and zarr only. The formulas are the operators' own source, unchanged, in ``software/`` beside this file.
+If scipy is not installed, numpy and the standard library replace the few of its functions that they use.
+Values agree if they differ by less than 1e-9 of themselves (or 1e-12), the effect of another FFT or another order of
+additions, or by less than a millionth of their own standard uncertainty (an uncertainty, of itself), the effect of the
+stopping point of an iterative fit. Exit code 0: all agree; 1: some do not; 2: not a bundle.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Read = Callable[[str, str, int, int], NDArray[Any]]
 
 
 class Spectra:
-    """The groups of a bundle, read through a callable, with an index from spectrum_id to place.
+    """The groups of a bundle, read through a callable, with an index from spectrum_id to row.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ class Spectra:
                 self.place.setdefault((kind_of(group), str(identifier)), (group, row))
 
     def has(self, group: str, name: str) -> bool:
-        """Whether a group has an array."""
+        """Return True if a group has an array."""
         return name in self.groups[group][2]
 
     def block(self, group: str, names: Sequence[str], start: int, stop: int) -> dict[str, NDArray[np.float64]]:
-        """Arrays of some rows, energies with the stored ``energy_shift`` added; NaN for an array the group lacks."""
+        """Read arrays of some rows, energies with the stored ``energy_shift`` added; NaN for an array the group lacks."""
         found = {
             name: np.asarray(self.read(group, name, start, stop), dtype=np.float64)
             for name in names
@@ -67,7 +67,7 @@ class Spectra:
         return found
 
     def gather(self, kind: str, identifiers: Sequence[str], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-        """Arrays of spectra by their ids, in that order, padded with NaN to one length."""
+        """Read arrays of spectra by their ids, in that order, padded with NaN to one length."""
         rows = []
         for identifier in identifiers:
             if (kind, identifier) not in self.place:
@@ -87,7 +87,7 @@ class Spectra:
 
 
 def kind_of(group: str) -> str:
-    """The kind of spectra of a group, by the name of its folder.
+    """Return technique and edge of a group, by the name of its folder.
 
     >>> kind_of("inputs/xas-Ni-K.zarr")
     'xas-Ni-K'
@@ -96,7 +96,7 @@ def kind_of(group: str) -> str:
 
 
 def prepared(spectra: Spectra, derived: Mapping[str, Any]) -> Any:
-    """The plan of a derived set with its references bound: operators, all parameters, as the bundle states them."""
+    """Return the plan of a derived set with its references bound: operators, all parameters, as the bundle states them."""
     from barospec.archive.operators.chain.execute import Reference, bind, prepare
     from barospec.archive.operators.registry import find_operator
 
@@ -127,7 +127,7 @@ def prepared(spectra: Spectra, derived: Mapping[str, Any]) -> Any:
 
 
 def recompute(spectra: Spectra, derived: Mapping[str, Any]) -> Iterator[tuple[int, int, dict[str, NDArray[Any]]]]:
-    """The values of a derived set, block after block: first row, row after the last, output -> values."""
+    """Yield the values of a derived set block by block: first row, row after the last, output -> values."""
     from barospec.archive.operators.chain.execute import run
 
     plan, wanted = prepared(spectra, derived), list(derived["outputs"])
@@ -146,7 +146,7 @@ def recompute(spectra: Spectra, derived: Mapping[str, Any]) -> Iterator[tuple[in
 
 
 def differing(found: NDArray[Any], stated: NDArray[Any], sigma: NDArray[Any] | float = 0.0) -> NDArray[np.bool_]:
-    """Where two arrays of values with a standard uncertainty disagree; NaN agrees with NaN only.
+    """Return True where two arrays of values with a standard uncertainty disagree; NaN agrees with NaN only.
 
     >>> differing(np.array([2.0, 2.0]), np.array([2.00000001, 2.00000001]), np.array([0.1, np.nan])).tolist()
     [False, True]
@@ -162,7 +162,7 @@ def differing(found: NDArray[Any], stated: NDArray[Any], sigma: NDArray[Any] | f
 def statistic(
     kind: str, values: NDArray[Any], sigmas: NDArray[Any], along: NDArray[Any], others: NDArray[Any]
 ) -> tuple[float, float]:
-    """One number and its standard uncertainty from the values of several spectra.
+    """Return one number and its standard uncertainty from the values of several spectra.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def statistic(
     Returns
     -------
     value, sigma : float
-        The uncertainty is from the scatter of the values; of a single value, its own. NaN where there is none.
+        The uncertainty is from the scatter of the values; of a single value, its own. NaN if unknown.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def statistic(
         base, spread = _mean(others[np.isfinite(others)], np.full(int(np.isfinite(others).sum()), np.nan))
         return number - base, math.hypot(error, spread if math.isfinite(spread) else 0.0)
     if kind != "slope":
-        raise ValueError(f"{kind} is no statistic; there are mean, difference and slope")
+        raise ValueError(f"{kind} is not a statistic; choose mean, difference or slope")
     x, y = along[good], values[good]
     if len(x) < 2 or np.ptp(x) == 0:
         return math.nan, math.nan
@@ -212,7 +212,7 @@ def _mean(values: NDArray[Any], sigmas: NDArray[Any]) -> tuple[float, float]:
 
 
 def check(spectra: Spectra, bundle: Mapping[str, Any], numbers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Compare all derived values and all numbers of the paper; yields a line for each, with ``DIFFERS`` where it does."""
+    """Compare all derived values and all numbers of the paper; yield a line for each, with ``DIFFERS`` where they disagree."""
     for derived in bundle["derived"]:
         wrong: dict[str, int] = dict.fromkeys(derived["outputs"], 0)
         count = 0
@@ -227,8 +227,8 @@ def check(spectra: Spectra, bundle: Mapping[str, Any], numbers: Sequence[Mapping
                 wrong[name] += int(differing(values, stated, slack).reshape(len(values), -1).any(axis=1).sum())
             count = stop
         for name, bad in wrong.items():
-            told = f"DIFFERS for {bad} of {count}" if bad else f"agrees for {count}"
-            yield f"{derived['group']}: {name} {told} spectra"
+            verdict = f"DIFFERS for {bad} of {count}" if bad else f"agrees for {count}"
+            yield f"{derived['group']}: {name} {verdict} spectra"
     for number in numbers:
         value, sigma = number_of(spectra, number)
         stated = number["computed"]
@@ -238,7 +238,7 @@ def check(spectra: Spectra, bundle: Mapping[str, Any], numbers: Sequence[Mapping
 
 
 def number_of(spectra: Spectra, number: Mapping[str, Any]) -> tuple[float, float]:
-    """A number of the paper from the arrays: its spectra through the operator, then the statistic."""
+    """Compute a number of the paper from the arrays: its spectra through the operator, then the statistic."""
 
     def values_of(ids: Sequence[str]) -> dict[str, NDArray[Any]]:
         blocks = [found for _, _, found in recompute(spectra, {**number["derived"], "spectrum_id": ids})]
@@ -252,7 +252,7 @@ def number_of(spectra: Spectra, number: Mapping[str, Any]) -> tuple[float, float
 
 
 def _stand_in_for_scipy() -> bool:
-    """Make what the operators use of scipy from numpy and the standard library, where scipy is not installed."""
+    """Replace the scipy functions that the operators use by numpy and the standard library, if scipy is not installed."""
     try:
         import scipy.fft
         import scipy.special  # noqa: F401
@@ -286,15 +286,15 @@ def _stand_in_for_scipy() -> bool:
 
 
 def main(folder: Path) -> int:
-    """Check the bundle in `folder`, say what agrees, and return the exit code."""
+    """Check the bundle in `folder`, print the result, and return the exit code."""
     import zarr
 
     described = folder / "data" / "bundle.json"
     if not described.exists():
-        print(f"{folder} is no bundle: it has no data/bundle.json.", file=sys.stderr)
+        print(f"{folder} is not a bundle: it has no data/bundle.json.", file=sys.stderr)
         return 2
     if _stand_in_for_scipy():
-        print("scipy is not installed: numpy's FFT and error functions of the standard library stand in.")
+        print("scipy is not installed: using numpy's FFT and the error functions of the standard library.")
     sys.path.insert(0, str(folder / "software"))
     bundle = json.loads(described.read_text(encoding="utf-8"))
     paper = folder / "data" / "paper" / "numbers.json"

@@ -1,7 +1,7 @@
-"""A publication's figures, tables and numbers, each with the query and operator that gives it: filled, and checked.
+"""Publications: figures, tables and numbers, each with its query and operator, computed and checked.
 
-``paper.yaml`` says what was printed; what the spectra give is put beside it with a verdict. Nothing is tuned: a number that
-does not come out says by how much.
+``paper.yaml`` has the printed values; the values from the spectra are added with a verdict. Nothing is tuned: a verdict of
+disagreement has its amount.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ FIELDS = ("run", "sample", "origin", "pressure", "pressure_sigma", "temperature"
 
 @dataclass(frozen=True)
 class Paper:
-    """What a ``paper.yaml`` says; texts as written, since the digits of a number tell its precision."""
+    """Content of a ``paper.yaml``; texts as written, since the digits of a number give its precision."""
 
     path: Path
     content: dict[str, Any]
 
     def fill(self, location: Location, selection: Selection) -> FilledPaper:
-        """Compute everything at the snapshot of a selection.
+        """Compute all items at the snapshot of a selection.
 
         Raises
         ------
         Conflict
-            The paper states another snapshot.
+            If the paper states another snapshot.
         InvalidData
-            An item cannot be computed as it is written; the message names it.
+            If an item cannot be computed as written; the message names it.
         """
         stated = self.content.get("snapshot")
         if stated and snapshot_of(location, stated) != selection.snapshot:
-            raise Conflict(f'{self.path}: it is about the snapshot "{stated}"; share with --at {stated}.')
+            raise Conflict(f'{self.path}: it is for the snapshot "{stated}"; share with --at {stated}.')
         filled = FilledPaper(self)
         for number in self.content["numbers"]:
             filled.numbers.append(_named(self.path, number, lambda n=number: _number(location, selection, n, filled)))
@@ -87,16 +87,16 @@ class Paper:
 
 @dataclass
 class FilledPaper:
-    """A paper with what the spectra give.
+    """A paper with the values from the spectra.
 
     Attributes
     ----------
     numbers : list of dict
-        As in ``numbers.json``: what was printed, what was computed from which spectra, and the verdict.
+        As in ``numbers.json``: printed value, computed value with its spectra, and verdict.
     tables : dict of str to dict of arrays
         Columns of each figure's and table's CSV.
     spectrum_ids, available : set of str
-        Spectra and arrays that they were computed from.
+        Spectra and arrays that were used.
     """
 
     paper: Paper
@@ -106,13 +106,13 @@ class FilledPaper:
     available: set[str] = field(default_factory=set)
 
     def summary(self) -> dict[str, Any]:
-        """For ``bundle.json``: the title and how many numbers agree."""
+        """Return the summary for ``bundle.json``: the title and the number of each verdict."""
         verdicts = [number["verdict"].split(" ")[0] for number in self.numbers]
         counted = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
         return {"title": self.paper.content.get("title") or "the publication", "verdicts": counted}
 
     def write(self, folder: Path, policy: Policy) -> list[dict[str, Any]]:
-        """Write the filled ``paper.yaml``, ``numbers.json`` and CSV files; returns a row for each number."""
+        """Write the filled ``paper.yaml``, ``numbers.json`` and CSV files; return a row for each number."""
         folder.mkdir()
         for name, columns in self.tables.items():
             write_csv(folder / f"{name}.csv", {policy.text(title): values for title, values in columns.items()})
@@ -152,9 +152,9 @@ def read_paper(path: Path) -> Paper:
     Raises
     ------
     UnreadableFile
-        There is no such file, or it is no YAML.
+        If there is no such file, or it is not YAML.
     InvalidData
-        An unknown key, a missing one, an id that comes twice; with the place.
+        For an unknown, missing or duplicate key or id; with its position.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -162,9 +162,9 @@ def read_paper(path: Path) -> Paper:
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableFile(f"{path} is no YAML: {' '.join(str(error).split())[:200]}.") from None
+        raise UnreadableFile(f"{path} is not YAML: {' '.join(str(error).split())[:200]}.") from None
     if not isinstance(content, dict):
-        raise InvalidData(f"{path}: a mapping with numbers, figures or tables is expected.")
+        raise InvalidData(f"{path}: expected a mapping with numbers, figures or tables.")
     _check_keys(str(path), content, TOP)
     ids: set[str] = set()
     for kind, keys, needed in (
@@ -174,7 +174,7 @@ def read_paper(path: Path) -> Paper:
     ):
         items = content.setdefault(kind, [])
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise InvalidData(f"{path}: {kind} wants a list of mappings.")
+            raise InvalidData(f"{path}: {kind} must be a list of mappings.")
         for position, item in enumerate(items, 1):
             place = f"{path}: {kind} {item.get('id', position)}"
             _check_keys(place, item, keys)
@@ -183,7 +183,7 @@ def read_paper(path: Path) -> Paper:
                 raise InvalidData(f"{place}: {', '.join(lacking)} is missing.")
             name = str(item["id"])
             if name in ids or not name.replace("-", "").replace("_", "").isalnum() or name in ("paper", "numbers"):
-                raise InvalidData(f"{place}: an id is letters, digits, - and _, and belongs to one item.")
+                raise InvalidData(f"{place}: an id must be unique, of letters, digits, - and _.")
             ids.add(name)
     return Paper(path, content)
 
@@ -207,14 +207,14 @@ def _named(path: Path, item: Mapping[str, Any], work: Any) -> Any:
 def _derive(
     location: Location, selection: Selection, query: str, chain: str, filled: FilledPaper
 ) -> tuple[Selection, DerivedSet]:
-    """The spectra of a query, of the one kind that the chain is for, and what the chain gives."""
+    """Return the spectra of a query, of the technique of the chain, and the outputs of the chain."""
     found = select(location, selection.snapshot, query)
     technique = find_operator(parse_chain(chain)[-1][0]).technique
     if technique:
         found = found.sel(technique=technique)
     if len(found.counts()) != 1:
         kinds = ", ".join(found.counts()) or "no spectra"
-        raise InvalidData(f'"{query}" finds {kinds}; one kind of spectra is needed. Narrow the query.')
+        raise InvalidData(f'"{query}" finds {kinds}; expected one kind of spectra. Narrow the query.')
     (made,) = compute(found, [chain])
     ids = {str(name) for name in found.columns(["spectrum_id"])["spectrum_id"]}
     filled.spectrum_ids |= ids | {*made.reference_ids}
@@ -225,13 +225,13 @@ def _derive(
 def _number(location: Location, selection: Selection, item: Mapping[str, Any], filled: FilledPaper) -> dict[str, Any]:
     kind = item.get("statistic") or ("difference" if item.get("compared_with") else "mean")
     if kind not in STATISTICS:
-        raise InvalidData(f'statistic "{kind}" is none of {", ".join(STATISTICS)}.{did_you_mean(kind, STATISTICS)}')
+        raise InvalidData(f'statistic "{kind}" is not one of {", ".join(STATISTICS)}.{did_you_mean(kind, STATISTICS)}')
     if (kind == "difference") != bool(item.get("compared_with")):
-        raise InvalidData("a difference wants compared_with (a query), and only a difference does.")
+        raise InvalidData("a difference needs compared_with (a query); no other statistic accepts it.")
     found, made = _derive(location, selection, item["query"], item["operator"], filled)
     output = item.get("output") or next(iter(find_operator(parse_chain(item["operator"])[-1][0]).outputs))
     if output not in made.outputs or made.outputs[output].per_point or made.outputs[output].per_reference:
-        raise InvalidData(f'"{output}" is no number for each spectrum; there are {", ".join(_scalars(made))}.')
+        raise InvalidData(f'"{output}" has no single number per spectrum; choose one of {", ".join(_scalars(made))}.')
     names = [name for name in (output, f"{output}_sigma") if name in made.outputs]
     values = _values(made, names)
     others, other_ids = np.zeros(0), list[str]()
@@ -240,7 +240,7 @@ def _number(location: Location, selection: Selection, item: Mapping[str, Any], f
         others, other_ids = _values(base, names)[output], _ids(beside)
     along_name = item.get("along") or "pressure"
     if along_name not in BY_NAME or BY_NAME[along_name].kind not in ("number", "integer"):
-        raise InvalidData(f'along "{along_name}" is no number field.')
+        raise InvalidData(f'along "{along_name}" is not a number field.')
     along = found.columns([along_name])[along_name] if kind == "slope" else np.full(len(found), np.nan)
     sigmas = values.get(f"{output}_sigma", np.full(len(found), np.nan))
     number, sigma = statistic(kind, values[output], sigmas, along, others)
@@ -264,7 +264,7 @@ def _number(location: Location, selection: Selection, item: Mapping[str, Any], f
 
 
 def verdict(number: float, sigma: float, stated: float, stated_sigma: float | None, half: float, unit: str) -> str:
-    """Whether a computed number is the stated one, within twice their combined uncertainty and half its last digit.
+    """Compare a computed number with the stated one, within twice their combined uncertainty and half its last digit.
 
     >>> verdict(0.79, 0.02, 0.8, None, 0.05, "eV")
     'agrees'
@@ -277,23 +277,23 @@ def verdict(number: float, sigma: float, stated: float, stated_sigma: float | No
     difference = number - stated
     if abs(difference) <= WITHIN * combined + half:
         return "agrees"
-    told = f" ({abs(difference) / combined:.2g} sigma)" if combined else ""
-    return f"differs by {difference:.3g} {unit}{told}"
+    sigmas = f" ({abs(difference) / combined:.2g} sigma)" if combined else ""
+    return f"differs by {difference:.3g} {unit}{sigmas}"
 
 
 def _stated(item: Mapping[str, Any], unit: str) -> tuple[float, float | None, float]:
-    """Value, sigma and half of the last printed digit, in `unit`."""
+    """Return value, sigma and half of the last printed digit, in `unit`."""
     texts = [str(item["value"]), str(item.get("sigma") or "")]
     try:
         value, sigma = float(texts[0]), float(texts[1]) if texts[1] else None
     except ValueError:
-        raise InvalidData(f'value "{texts[0]}" or sigma "{texts[1]}" is no number.') from None
+        raise InvalidData(f'value "{texts[0]}" or sigma "{texts[1]}" is not a number.') from None
     mantissa, _, exponent = texts[0].lower().partition("e")
     half = 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
     top, _, bottom = str(item["unit"]).partition("/")
     wanted, _, below = unit.partition("/")
     if bottom != below:
-        raise InvalidData(f"unit {item['unit']} is stated, but the number is in {unit}.")
+        raise InvalidData(f"unit {item['unit']} is stated; the number is in {unit}.")
     scale = convert(1.0, top, wanted) - convert(0.0, top, wanted)
     return value * scale, None if sigma is None else sigma * scale, half * abs(scale)
 
@@ -316,13 +316,13 @@ def _known(value: float) -> float | None:
 
 
 def _table(location: Location, selection: Selection, item: Mapping[str, Any], filled: FilledPaper) -> dict[str, Any]:
-    """Columns of a figure's or table's CSV: curves side by side, or a line for each spectrum."""
+    """Return columns of a figure's or table's CSV: curves side by side, or a line for each spectrum."""
     chain = item.get("operator") or ""
     if not chain:
         found = select(location, selection.snapshot, item["query"])
         if len(found.counts()) != 1:
             raise InvalidData(
-                f'"{item["query"]}" finds {", ".join(found.counts()) or "no spectra"}; one kind is needed.'
+                f'"{item["query"]}" finds {", ".join(found.counts()) or "no spectra"}; expected one kind.'
             )
         dataset = found.to_xarray()
         filled.spectrum_ids |= {*_ids(found)}
@@ -330,7 +330,7 @@ def _table(location: Location, selection: Selection, item: Mapping[str, Any], fi
     found, made = _derive(location, selection, item["query"], chain, filled)
     output = item.get("output")
     if output and output not in made.outputs:
-        raise InvalidData(f'"{output}" is no output of {chain}.{did_you_mean(output, list(made.outputs))}')
+        raise InvalidData(f'"{output}" is not an output of {chain}.{did_you_mean(output, list(made.outputs))}')
     if output and made.outputs[output].per_point:
         return _curves(found, made.dataset, output)
     names = _scalars(made)
@@ -343,15 +343,17 @@ def _table(location: Location, selection: Selection, item: Mapping[str, Any], fi
 
 def _curves(found: Selection, dataset: Any, output: str) -> dict[str, Any]:
     if len(found) > MOST_CURVES:
-        raise CallError(f"a figure of {len(found)} curves; {MOST_CURVES} are the most. Narrow the query.")
+        raise CallError(f"a figure of {len(found)} curves; the maximum is {MOST_CURVES}. Narrow the query.")
     computed = dataset[["energy", output]].compute()
     energy, curves = computed["energy"].values, computed[output].values
     about = found.columns(["spectrum_id", "origin", "pressure", "temperature"])
     labels = []
     for row in range(len(found)):
-        told = [f"{about[name][row]:g} {unit}" for name, unit in (("pressure", "GPa"), ("temperature", "K")) if about[name][row] == about[name][row]]  # fmt: skip
+        conditions = [f"{about[name][row]:g} {unit}" for name, unit in (("pressure", "GPa"), ("temperature", "K")) if about[name][row] == about[name][row]]  # fmt: skip
         origin = str(about["origin"][row])
-        labels.append(" ".join([*told, about["spectrum_id"][row], *([origin.upper()] if origin != "measured" else [])]))
+        labels.append(
+            " ".join([*conditions, about["spectrum_id"][row], *([origin.upper()] if origin != "measured" else [])])
+        )
     shared = bool((np.nan_to_num(energy) == np.nan_to_num(energy[:1])).all())
     if shared:
         return {"energy (eV)": energy[0], **{f"{output} {label}": curves[row] for row, label in enumerate(labels)}}

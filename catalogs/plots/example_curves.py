@@ -1,4 +1,4 @@
-"""Made-up spectra for the pictures of operators: shapes of nickel edges and lines, with noise; no measurement."""
+"""Made-up spectra for the figures of operators: shapes of nickel edges and lines, with noise; not measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GLITCH = 8390.0
 
 
 def absorption(valence: float, seed: int, *, glitch: bool = False) -> dict[str, Floats]:
-    """One spectrum with its foil: energy (eV), mu, murefer, itrans and irefer, shape (1, n)."""
+    """Return one spectrum with its foil: energy (eV), mu, murefer, itrans and irefer, shape (1, n)."""
     energy = np.r_[np.arange(8170.0, 8320.0, 3.0), np.arange(8320.0, 8400.0, 0.4), np.arange(8400.0, 8750.0, 2.0)]
     x = energy - EDGE[valence]
     step = 0.5 + np.arctan((x + 1.2) / 1.6) / np.pi
@@ -40,7 +40,7 @@ def absorption(valence: float, seed: int, *, glitch: bool = False) -> dict[str, 
 
 
 def emission(valence: float, seed: int) -> dict[str, Floats]:
-    """One emission spectrum in counts: energy (eV) and intensity, shape (1, n)."""
+    """Return one emission spectrum in counts: energy (eV) and intensity, shape (1, n)."""
     energy = np.arange(8225.0, 8345.0, 0.4)
     prime = {2.0: 0.22, 2.5: 0.17, 3.0: 0.12}[valence]
     line = 1 / (1 + ((energy - 8264.8) / 2.2) ** 2) + prime * np.exp(-(((energy - 8251.0) / 4.5) ** 2))

@@ -1,6 +1,6 @@
-"""A picture of what each operator does: made-up curves, the operator run on them, and its numbers where they lie.
+"""Figures of the operators: made-up curves, the operator run on them, and its numbers at their positions.
 
-The numbers in a picture are the operator's own, for the parameters of its example; nothing is drawn by hand.
+The numbers in a figure are the operator's own, for the parameters of its example; nothing is drawn by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Shown:
-    """What a drawing has: the axes, the arrays of spectrum and references, and the parameters that were used."""
+    """Content of a figure: axes, arrays of spectrum and references, and parameters."""
 
     axes: Any
     values: dict[str, Any]
@@ -35,20 +35,20 @@ class Shown:
     def curve(
         self, name: str, *, color: int = 0, label: str = "", of: dict[str, Any] | None = None, **how: Any
     ) -> None:
-        """A curve with a value per point."""
+        """Draw a curve with a value per point."""
         values = self.values if of is None else of
         self.axes.plot(
             np.ravel(values["energy"]), np.ravel(values[name]), color=COLORS[color], lw=1.2, label=label or name, **how
         )
 
     def references(self, name: str) -> None:
-        """The same of the references, dashed."""
+        """Draw the same curve of the references, dashed."""
         for place, other in enumerate(self.others):
             label = "reference" if len(self.others) == 1 else f"reference {place + 1}"
             self.curve(name, color=2 + place, label=label, of=other, ls="--")
 
     def at(self, name: str, *, color: int = 1) -> None:
-        """A position in eV."""
+        """Draw a position in eV."""
         value = self.number(name)
         self.axes.axvline(value, color=COLORS[color], lw=1, label=f"{name} = {value:.2f} eV{self.spread(name)}")
 
@@ -57,8 +57,8 @@ class Shown:
         found = self.number(sigma) if sigma in self.values and np.size(self.values[sigma]) == 1 else np.nan
         return f" ± {found:.2g}" if np.isfinite(found) else ""
 
-    def told(self, *names: str) -> None:
-        """Numbers that are no place in the picture, in its legend."""
+    def listed(self, *names: str) -> None:
+        """List numbers without a position in the figure in its legend."""
         for name in names:
             value = np.ravel(self.values[name])
             text = ", ".join(f"{one:.4g}" for one in value)
@@ -87,7 +87,7 @@ def _normalize(s: Shown) -> None:
     s.window(e0 + s.number("pre1"), e0 + s.number("pre2"), label="windows of the fits")
     s.window(e0 + s.number("norm1"), e0 + s.number("norm2"))
     s.at("e0", color=3)
-    s.told("edge_step")
+    s.listed("edge_step")
 
 
 def _edge_energy(s: Shown) -> None:
@@ -96,24 +96,24 @@ def _edge_energy(s: Shown) -> None:
         s.parameters["fraction"], color="0.6", lw=0.8, ls=":", label=f"fraction {s.parameters['fraction']:g}"
     )
     s.at("edge_energy")
-    s.told("edge_energy_sigma_norm")
+    s.listed("edge_energy_sigma_norm")
     s.view(8325, 8375)
 
 
 def _edge_shift(s: Shown) -> None:
     s.curve("mu", label="spectrum")
     s.references("mu")
-    s.told("edge_shift")
+    s.listed("edge_shift")
     s.view(8325, 8375)
 
 
-def _shifted(*told: str, window: bool = True) -> Callable[[Shown], None]:
+def _shifted(*listed: str, window: bool = True) -> Callable[[Shown], None]:
     def draw(s: Shown) -> None:
         s.curve("norm", label="spectrum")
         s.references("norm")
         if window:
             s.window(s.parameters["low"], s.parameters["high"], label="window")
-        s.told(*told)
+        s.listed(*listed)
         s.view(8320, 8385)
 
     return draw
@@ -132,7 +132,7 @@ def _derivative_features(s: Shown) -> None:
     s.curve("dnorm", of={"energy": s.values["energy"], "dnorm": slope["dnorm"]}, label="dnorm/dE (1/eV)")
     s.window(s.parameters["beta_low"], s.parameters["beta_high"], label="window of beta")
     s.at("beta_position")
-    s.told("beta_height")
+    s.listed("beta_height")
     s.view(8325, 8365)
 
 
@@ -143,7 +143,7 @@ def _pre_edge_peak(s: Shown) -> None:
     s.window(ends[2], ends[3])
     s.at("pre_edge_position")
     s.at("pre_edge_centroid", color=2)
-    s.told("pre_edge_height", "pre_edge_area")
+    s.listed("pre_edge_height", "pre_edge_area")
     s.view(8304, 8341)
 
 
@@ -152,7 +152,7 @@ def _white_line(s: Shown) -> None:
     e0 = s.number("e0")
     s.window(e0 + s.parameters["low"], e0 + s.parameters["high"], label="window")
     s.at("white_line_position")
-    s.told("white_line_height", "white_line_area")
+    s.listed("white_line_height", "white_line_area")
     s.view(8325, 8385)
 
 
@@ -161,7 +161,7 @@ def _feature(s: Shown) -> None:
     s.references("norm")
     here, half = s.parameters["position"], s.parameters["half"]
     s.window(here - half, here + half, label=f"{here:g} ± {half:g} eV, absolute")
-    s.told("feature_height", "feature_height_change")
+    s.listed("feature_height", "feature_height_change")
     s.view(8348, 8372)
 
 
@@ -169,7 +169,7 @@ def _track_peak(s: Shown) -> None:
     s.curve("norm")
     s.window(s.parameters["low"], s.parameters["high"], label="window")
     s.at("peak_position")
-    s.told("peak_height")
+    s.listed("peak_height")
     s.view(8330, 8372)
 
 
@@ -177,7 +177,7 @@ def _difference(s: Shown) -> None:
     s.curve("norm", label="spectrum")
     s.references("norm")
     s.curve("difference", color=1)
-    s.told("difference_rms", "difference_area")
+    s.listed("difference_rms", "difference_area")
     s.view(8315, 8385)
 
 
@@ -185,7 +185,7 @@ def _valence(s: Shown) -> None:
     known = [float(np.ravel(one["edge_energy"])[0]) for one in s.others]
     s.axes.plot(known, [2, 3], "--o", color=COLORS[2], label="references, known valence")
     s.axes.plot(s.number("edge_energy"), s.number("valence"), "s", color=COLORS[1], label="spectrum")
-    s.told("valence", "valence_sigma_norm")
+    s.listed("valence", "valence_sigma_norm")
     s.axes.set_ylabel("valence")
 
 
@@ -193,7 +193,7 @@ def _valence_vtc(s: Shown) -> None:
     known = [float(np.ravel(one["vtc_position"])[0]) for one in s.others]
     s.axes.plot(known, [2, 3], "--o", color=COLORS[2], label="references, known valence")
     s.axes.plot(s.number("vtc_position"), s.number("valence_vtc"), "s", color=COLORS[1], label="spectrum")
-    s.told("valence_vtc")
+    s.listed("valence_vtc")
     s.axes.set_ylabel("valence")
 
 
@@ -201,7 +201,7 @@ def _align(s: Shown) -> None:
     s.curve("murefer", label="foil as measured")
     s.curve("murefer", color=1, of={**s.values, "energy": s.values["aligned_energy"]}, label="aligned", ls="--")
     s.axes.axvline(s.parameters["to"], color="0.5", lw=0.8, label=f"to = {s.parameters['to']:g} eV")
-    s.told("foil_e0", "align_shift")
+    s.listed("foil_e0", "align_shift")
     s.view(8320, 8350)
 
 
@@ -210,14 +210,14 @@ def _align_to(s: Shown) -> None:
     s.references("mu")
     s.curve("mu", color=1, of={**s.values, "energy": s.values["aligned_energy"]}, label="aligned", ls=":")
     s.window(s.parameters["low"], s.parameters["high"], label="window")
-    s.told("align_to_shift")
+    s.listed("align_to_shift")
     s.view(8325, 8375)
 
 
 def _deglitch(s: Shown) -> None:
     s.curve("mu", label="as measured")
     s.curve("deglitched_mu", color=1)
-    s.told("deglitched_points")
+    s.listed("deglitched_points")
     s.view(8370, 8410)
 
 
@@ -245,7 +245,7 @@ def _normalize_emission(s: Shown) -> None:
     s.axes.fill_between(
         energy, y - 3 * sigma, y + 3 * sigma, color=COLORS[0], alpha=0.3, lw=0, label="± 3 emission_sigma"
     )
-    s.told("emission_scale")
+    s.listed("emission_scale")
     s.view(8235, 8290)
 
 
@@ -264,8 +264,8 @@ def _kbeta_prime(s: Shown) -> None:
     _emission(s)
     top = float(np.ravel(s.values["energy"])[np.nanargmax(np.ravel(s.values["emission"]))])
     s.window(top - s.parameters["w2"], top - s.parameters["w1"], label="w1 to w2 below the main line")
-    s.axes.axvline(top - s.parameters["distance"], color=COLORS[1], lw=1, label="height taken here")
-    s.told("kbeta_prime_area", "kbeta_prime_height")
+    s.axes.axvline(top - s.parameters["distance"], color=COLORS[1], lw=1, label="height read here")
+    s.listed("kbeta_prime_area", "kbeta_prime_height")
     s.view(8228, 8285)
 
 
@@ -276,12 +276,12 @@ def _first_moment(s: Shown) -> None:
     s.view(8255, 8275)
 
 
-def _compared(*told: str) -> Callable[[Shown], None]:
+def _compared(*listed: str) -> Callable[[Shown], None]:
     def draw(s: Shown) -> None:
         _emission(s)
         top = float(np.ravel(s.values["energy"])[np.nanargmax(np.ravel(s.values["emission"]))])
         s.window(top - s.parameters["below"], top + s.parameters["above"], label="window")
-        s.told(*told)
+        s.listed(*listed)
         s.view(8230, 8285)
 
     return draw
@@ -293,7 +293,7 @@ def _valence_to_core(s: Shown) -> None:
     s.window(s.parameters["low"] - side, s.parameters["low"], label="tail fitted here")
     s.window(s.parameters["high"], s.parameters["high"] + side)
     s.at("vtc_position")
-    s.told("vtc_height", "vtc_shift", "vtc_ratio")
+    s.listed("vtc_height", "vtc_shift", "vtc_ratio")
     s.view(8308, 8345)
 
 
@@ -313,16 +313,16 @@ DRAWN: dict[str, Callable[[Shown], None]] = {
 
 
 CLEARER: dict[str, dict[str, Any]] = {"background": {"below": 12.0}}
-"""Parameters that fit the made-up curves better than the example's."""
+"""Parameters that fit the made-up curves better than those of the example."""
 
 
 def draw(name: str) -> Figure:
-    """The picture of one operator.
+    """Draw the figure of one operator.
 
     Raises
     ------
     NotFound
-        For a name that is no operator's.
+        If `name` is not an operator.
 
     Examples
     --------
@@ -336,7 +336,7 @@ def draw(name: str) -> Figure:
         emission(valence, seed) if operator.technique == "xes" else absorption(valence, seed, glitch=name == "deglitch")
         for seed, valence in enumerate((2.5, 2.0, 3.0), 1)
     )
-    # What the operator makes is not at hand beforehand.
+    # Without the operator's own output.
     for one in (raw, *others):
         for made in set(one) & set(operator.outputs):
             del one[made]
@@ -349,7 +349,7 @@ def draw(name: str) -> Figure:
         for step in plan.operators
         if step.references is not None
     }
-    # A reference goes through the steps before an operator, as apply takes it.
+    # A reference passes through the steps before an operator, as in apply.
     before = execute.run(execute.bind(plan, found), raw)
     used = found.get(name, [])
     shown: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
-"""Pictures of selections, for papers and for looking: spectra, conditions, a quantity along pressure.
+"""Figures of selections: spectra, conditions, a quantity along pressure.
 
-Each shows origin, units and the snapshot, so that a picture separated from the archive still says what it is.
+Each shows origin, units and snapshot, so that a figure on its own remains identifiable.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from barospec.catalogs.selection.selection import Selection
 
-# Distinguishable with any colour vision (Okabe and Ito, https://jfly.uni-koeln.de/color/).
+# Distinguishable with any color vision (Okabe and Ito, https://jfly.uni-koeln.de/color/).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MANY = 60
 MOST_NAMED, MOST_JOINED = 20, 2000  # series in a legend; points with lines between them
-LINE = 105  # characters of the smallest print across a picture
-STYLE: Any = {  # rcParams, whose names matplotlib types one by one
+LINE = 105  # characters of the smallest font across a figure
+STYLE: Any = {  # rcParams; matplotlib types their names one by one
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -33,13 +33,13 @@ STYLE: Any = {  # rcParams, whose names matplotlib types one by one
     "legend.frameon": False,
     "savefig.dpi": 200,
     "figure.constrained_layout.use": True,
-    # The same numbers give the same bytes.
+    # For reproducible bytes.
     "svg.hashsalt": "barospec",
 }
 
 
 def new_figure(height: float = 3.6) -> tuple[Figure, Any]:
-    """An empty figure of one column's width, and its axes."""
+    """Return an empty figure of one column's width, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.4, height))
@@ -47,19 +47,19 @@ def new_figure(height: float = 3.6) -> tuple[Figure, Any]:
 
 
 def sign(figure: Figure, selection: Selection) -> None:
-    """Origin and source of the numbers, in the lower right corner."""
+    """Write origin and source of the numbers in the lower right corner."""
     origins = sorted({str(origin) for origin in selection.columns(["origin"])["origin"]})
-    said = " and ".join(origin.upper() if origin != "measured" else origin for origin in origins)
-    # A long query is broken, and a very long one cut short: origin and snapshot are never pushed off the picture.
+    shown = " and ".join(origin.upper() if origin != "measured" else origin for origin in origins)
+    # A long query is wrapped, and a very long one shortened, so that origin and snapshot stay in the figure.
     query = textwrap.shorten(selection.query, 3 * LINE, placeholder=" …")
-    text = textwrap.fill(f"{said} · {query} · snapshot {selection.snapshot[:8]}", LINE)
+    text = textwrap.fill(f"{shown} · {query} · snapshot {selection.snapshot[:8]}", LINE)
     figure.supxlabel(text, fontsize=6, color="0.4", x=0.99, ha="right")
 
 
 def spectra(selection: Selection) -> Figure:
-    """Curves against energy, colored by pressure (or one color each, without pressures).
+    """Plot curves against energy, colored by pressure (or one color each, without pressures).
 
-    Raises InvalidData when the selection is empty or has several kinds of spectra.
+    Raises InvalidData if the selection is empty or has several kinds of spectra.
     """
     import matplotlib as mpl
     import xarray as xr
@@ -67,7 +67,7 @@ def spectra(selection: Selection) -> Figure:
     dataset = selection.to_xarray()
     if not isinstance(dataset, xr.Dataset) or not len(selection):
         raise InvalidData(
-            f"a picture shows one kind of spectra; this selection has {selection.counts() or 'none'}. Narrow the query."
+            f"a figure shows one kind of spectra; this selection has {selection.counts() or 'none'}. Narrow the query."
         )
     data = "mu" if "mu" in dataset else "intensity"
     with mpl.rc_context(STYLE):
@@ -76,7 +76,7 @@ def spectra(selection: Selection) -> Figure:
         known = pressure[np.isfinite(pressure)]
         scale = mpl.colors.Normalize(known.min(), known.max()) if known.size and np.ptp(known) > 0 else None
         step = max(1, len(selection) // MANY)
-        # In one go: the blocks that hold the drawn spectra are read once, not once for each of them.
+        # One call: the blocks of the plotted spectra are read once, not once for each of them.
         drawn = dataset[["energy", data]].isel(spectrum=slice(None, None, step)).compute()
         energies, curves = drawn["energy"].values, drawn[data].values
         for place, row in enumerate(range(0, len(selection), step)):
@@ -92,13 +92,13 @@ def spectra(selection: Selection) -> Figure:
         axes.set_xlabel("energy (eV)")
         axes.set_ylabel("absorption µ(E), as recorded" if data == "mu" else "emission intensity, as recorded")
         if step > 1:
-            axes.set_title(f"{len(curves)} of {len(selection):,} spectra are drawn", fontsize=8)
+            axes.set_title(f"{len(curves)} of {len(selection):,} spectra are plotted", fontsize=8)
         sign(figure, selection)
     return figure
 
 
 def conditions(selection: Selection) -> Figure:
-    """Pressure-temperature routes: one line per run, points in the order of its steps."""
+    """Plot P-T paths: one line per run, points in the order of its steps."""
     import matplotlib as mpl
 
     found = selection.columns(["run", "step", "pressure", "temperature"])
@@ -134,7 +134,7 @@ def quantity(
     confidence: float = 0.95,
     **parameters: Any,
 ) -> Figure:
-    """The last operator's first output against a condition, with its uncertainty, one series per run and sample.
+    """Plot the last operator's first output against a condition, with its uncertainty, one series per run and sample.
 
     Parameters
     ----------
@@ -146,27 +146,27 @@ def quantity(
     relative : bool
         Show the difference to the mean at the lowest value of `against` of each series.
     fit : {"", "line", "breakpoint"}
-        Draw the weighted line of each series with its confidence band, or two lines that meet with the interval of where
-        they do, as ``barospec series`` finds them.
+        Draw the weighted line of each series with its confidence band, or two lines that meet with the confidence interval
+        of the breakpoint, as ``barospec series`` finds them.
     confidence : float
-        Of band and interval.
+        Confidence level of band and interval.
     **parameters
-        For the operators.
+        Parameters of the operators.
 
     Raises
     ------
     CallError, InvalidData
-        For what cannot be drawn or fitted; see `series.gather`.
+        If nothing can be plotted or fitted; see `series.gather`.
     """
     import matplotlib as mpl
 
     from barospec.catalogs.series.along import gather
 
     if fit not in FITS:
-        raise CallError(f'fit = "{fit}" is not known. Give line or breakpoint.')
+        raise CallError(f'fit = "{fit}" is not known. Choose line or breakpoint.')
     found = gather(selection, operators, against=against, by=("run", "sample"), **parameters)
     if not found.y.size:
-        raise InvalidData(" ".join(found.notes) or "there is nothing to draw.")
+        raise InvalidData(" ".join(found.notes) or "there is nothing to plot.")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure()
         names = [name for name, *_ in found.series()]
@@ -185,14 +185,14 @@ def quantity(
         axes.set_ylabel(f"change of {shown}" if relative else shown)
         axes.ticklabel_format(axis="y", useOffset=False)
         _legend(axes)
-        # What was left out, and that origins were mixed, belongs to the picture.
+        # The figure states excluded spectra and mixed origins.
         axes.set_title("\n".join(line for note in found.notes for line in textwrap.wrap(note, LINE)), fontsize=6)
         sign(figure, selection)
     return figure
 
 
 def _draw_fit(axes: Axes, points: tuple[Any, Any, Any], fit: str, confidence: float, color: str) -> str:
-    """Draw a fit of one series; what the legend says of it."""
+    """Draw a fit of one series; return its text for the legend."""
     from barospec.archive.statistics.series_fit import fit_breakpoint, fit_line
 
     x, y, sigma = points
@@ -210,7 +210,7 @@ def _draw_fit(axes: Axes, points: tuple[Any, Any, Any], fit: str, confidence: fl
 
 
 def _legend(axes: Any) -> None:
-    """Names of the series; of very many the first, and how many more, since the list would leave no room for the points."""
+    """Draw the legend; of many series it names the first and their number, since a longer list leaves no room for the points."""
     handles, labels = axes.get_legend_handles_labels()
     title = f"{MOST_NAMED} of {len(labels)} are named" if len(labels) > MOST_NAMED else None
     beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(labels) > len(COLORS) else {}
@@ -218,12 +218,12 @@ def _legend(axes: Any) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture; the file name's ending says the format (png, pdf, svg)."""
+    """Write a figure; the ending of the file name gives the format (png, pdf, svg)."""
     import matplotlib as mpl
 
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise CallError(f'"{path.name}" should end in .png, .pdf or .svg.')
+        raise CallError(f'"{path.name}" must end in .png, .pdf or .svg.')
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[path.suffix.lower()]
-    with mpl.rc_context(STYLE):  # what makes the names within an SVG the same each time is read here
+    with mpl.rc_context(STYLE):  # makes the names within an SVG reproducible
         figure.savefig(path, dpi=200, metadata=metadata)

@@ -1,7 +1,7 @@
-"""Pictures of spin models: correlations, levels, couplings per scale, weights of the two descriptions.
+"""Figures of spin models: correlations, levels, couplings per scale, weights of the two descriptions.
 
-Each takes models or plain numbers and gives a matplotlib figure that says where its numbers are from. Two pressures are
-published; what lies between them is drawn as an interpolation and says so.
+Each plots models or plain numbers and states the source of its numbers. Two pressures are
+published; values between them are drawn, and labeled, as interpolations.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _sign(figure: Figure, text: str) -> None:
 def correlations(
     *, hund: float = 0.57, ratios: tuple[float, float] = (0.2, 2.0), temperatures: Sequence[float] = (0.0, 300.0, 600.0)
 ) -> Figure:
-    """Correlations of the trilayer against J_ZZ/J_H and against temperature.
+    """Plot correlations of the trilayer against J_ZZ/J_H and against temperature.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def correlations(
     Raises
     ------
     CallError
-        For more temperatures than there are line styles.
+        If there are more temperatures than line styles.
     """
     import matplotlib as mpl
 
     styles = ("-", "--", ":", "-.")
     if len(temperatures) > len(styles):
-        raise CallError(f"{len(temperatures)} temperatures do not fit into one picture; give {len(styles)} or fewer.")
+        raise CallError(f"{len(temperatures)} temperatures do not fit into one figure; give {len(styles)} or fewer.")
     model = trilayer()
     ratio = np.linspace(*ratios, 181)
     with mpl.rc_context(STYLE):
@@ -96,7 +96,7 @@ def _draw_pairs(axes: Any, model: SpinModel, x: np.ndarray, pairs: np.ndarray, s
 
 
 def _legend(axes: Any, colored: Sequence[str], styled: Sequence[tuple[str, str]]) -> None:
-    """What colors mean and what line styles mean, below the axes, where no curve runs."""
+    """Draw the meanings of colors and line styles below the axes, where no curve runs."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=color, lw=1.4, label=name) for color, name in zip(COLORS, colored, strict=False)]
@@ -106,14 +106,14 @@ def _legend(axes: Any, colored: Sequence[str], styled: Sequence[tuple[str, str]]
 
 
 def levels(records: Sequence[ModelRecord], compound: str = "La4Ni3O10") -> Figure:
-    """Excitation energies of the trilayer against pressure, between the two published sets of couplings.
+    """Plot excitation energies of the trilayer against pressure, between the two published sets of couplings.
 
     Parameters
     ----------
     records : sequence of ModelRecord
-        With the eV scale of both phases.
+        Models with the eV scale of both phases.
     compound : str
-        Which compound.
+        Name of the compound.
     """
     import matplotlib as mpl
 
@@ -143,26 +143,26 @@ def levels(records: Sequence[ModelRecord], compound: str = "La4Ni3O10") -> Figur
         axes.legend(fontsize=6, ncols=2, loc="upper left")
         axes.set_ylim(bottom=-0.02, top=1.28 * float(np.max(energy - energy[:, :1])))
         _sign(
-            figure, f"{compound}, six-spin model · published at the grey lines, couplings INTERPOLATED linearly between"
+            figure, f"{compound}, six-spin model · published at the gray lines, couplings INTERPOLATED linearly between"
         )
     return figure
 
 
 def couplings(records: Sequence[ModelRecord], compound: str = "La4Ni3O10") -> Figure:
-    """Printed and exact couplings of each scale side by side, as in the paper's tables.
+    """Plot printed and exact couplings of each scale side by side, as in the paper's tables.
 
     Parameters
     ----------
     records : sequence of ModelRecord
-        With all published models of the compound.
+        All published models of the compound.
     compound : str
-        Which compound.
+        Name of the compound.
     """
     import matplotlib as mpl
 
     rows = {(row.quantity, row.phase): row for row in reversed(paper_against_exact(records, compound))}
     low, high = "low pressure", "high pressure"
-    # Reversed above, so that the first row of a quantity, at the cluster's E_CT, is the one that is kept.
+    # Reversed above, so that the first row of a quantity, at the cluster's E_CT, is kept.
     scales = {
         "eV scale": [(f"{name}, cluster", phase) for phase in (low, high) for name in ("J_H(l)", "J_H(m)", "J_ZZ")],
         "sub-eV scale": [
@@ -194,13 +194,13 @@ def couplings(records: Sequence[ModelRecord], compound: str = "La4Ni3O10") -> Fi
             axes.set_xlabel("coupling (eV)")
             axes.set_title(scale, fontsize=9)
         panels[1].legend(fontsize=7, loc="lower left")
-        said = ", ".join(f"{phase} {value:g}" for phase, value in CLUSTER_E_CT.items())
-        _sign(figure, f"{compound} · exact cluster at E_CT {said} eV, chosen for J_ZZ; J 0.8 eV as -J S.S")
+        values = ", ".join(f"{phase} {value:g}" for phase, value in CLUSTER_E_CT.items())
+        _sign(figure, f"{compound} · exact cluster at E_CT {values} eV, chosen for J_ZZ; J 0.8 eV as -J S.S")
     return figure
 
 
 def weights(*, ratios: tuple[float, float] = (0.3, 2.0)) -> Figure:
-    """Weight of the ground multiplet in the spin-1 and in the trimer picture against J_ZZ/J_H, and where they cross."""
+    """Plot the weight of the ground multiplet in the spin-1 and in the trimer model space against J_ZZ/J_H, and their crossing."""
     import matplotlib as mpl
 
     ratio = np.linspace(*ratios, 341)
@@ -230,16 +230,16 @@ def weights(*, ratios: tuple[float, float] = (0.3, 2.0)) -> Figure:
 
 
 def chain(records: Sequence[ModelRecord], compound: str = "La4Ni3O10", *, points: int = 41) -> Figure:
-    """Couplings of the eV and the sub-eV scale against the hopping t_perp_pZ, for both values of E_CT.
+    """Plot couplings of the eV and the sub-eV scale against the hopping t_perp_pZ, for both values of E_CT.
 
     Parameters
     ----------
     records : sequence of ModelRecord
-        With the Hartree scale of both phases.
+        Models with the Hartree scale of both phases.
     compound : str
-        Which compound.
+        Name of the compound.
     points : int
-        Along the hopping.
+        Number of points along the hopping.
     """
     import matplotlib as mpl
 
@@ -256,7 +256,9 @@ def chain(records: Sequence[ModelRecord], compound: str = "La4Ni3O10", *, points
             for axes, names in zip(panels, groups, strict=True):
                 for color, name in zip(COLORS, names, strict=False):
                     axes.plot(along, np.asarray(found[name].values), style, color=color, lw=1.1)
-        said = [(style, f"E_CT {value:g} eV") for style, value in zip(("--", "-"), CLUSTER_E_CT.values(), strict=True)]
+        styles = [
+            (style, f"E_CT {value:g} eV") for style, value in zip(("--", "-"), CLUSTER_E_CT.values(), strict=True)
+        ]
         for axes, title, names in zip(panels, ("eV scale", "sub-eV scale"), groups, strict=True):
             for phase, t in hopping.items():
                 axes.axvline(t, color="0.7", lw=0.8)
@@ -267,7 +269,7 @@ def chain(records: Sequence[ModelRecord], compound: str = "La4Ni3O10", *, points
             axes.set_xlabel("t$_⊥^{pZ}$ (eV)")
             axes.set_ylabel("coupling (eV)")
             axes.set_title(title, fontsize=9)
-            _legend(axes, names, said)
+            _legend(axes, names, styles)
         _sign(
             figure,
             f"{compound} · exact Ni-O-Ni-O-Ni cluster, then J_H and J_ZZ alone · U_d, U_p, J as published, J as -J S.S",
@@ -276,7 +278,7 @@ def chain(records: Sequence[ModelRecord], compound: str = "La4Ni3O10", *, points
 
 
 def sensitivity(found: xr.Dataset) -> Figure:
-    """By how much each statement holds against each parameter of the box, and the share of the box where it does.
+    """Plot the margin of each statement against each parameter of the box, and the share of the box where it holds.
 
     Parameters
     ----------
@@ -286,7 +288,7 @@ def sensitivity(found: xr.Dataset) -> Figure:
     Raises
     ------
     CallError
-        When no parameter of the box was varied.
+        If no parameter of the box was varied.
     """
     import json
 
@@ -325,8 +327,8 @@ def sensitivity(found: xr.Dataset) -> Figure:
             )
         for axes, name in zip(panels[-1], varied, strict=True):
             axes.set_xlabel(f"{name.removeprefix('box_')} (eV)")
-        said = f"{step['of']} over {found.sizes['point']} points of a box · above the line a statement holds"
-        _sign(figure, said)
+        text = f"{step['of']} over {found.sizes['point']} points of a box · above the line a statement holds"
+        _sign(figure, text)
     return figure
 
 

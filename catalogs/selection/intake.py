@@ -1,6 +1,6 @@
 """Intake 2 catalogs whose entries are named selections of an archive.
 
-An entry holds the query as structured predicates, never as SQL, and the archive's place relative to the catalog
+An entry has the query as structured predicates, never as SQL, and the archive's location relative to the catalog
 file, so that both can be moved together. Only this module imports intake.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class SelectionReader(BaseReader):  # type: ignore[misc]  # intake has no types
-    """Reads one named selection: a lazy Dataset, or a DataTree when it holds several kinds of spectra."""
+    """Reads one named selection: a lazy Dataset, or a DataTree if it has several kinds of spectra."""
 
     output_instance = "xarray:Dataset"
 
@@ -40,12 +40,12 @@ class SelectionReader(BaseReader):  # type: ignore[misc]  # intake has no types
         return select(location, at, predicates).to_xarray(channels=channels, derived=derived)
 
     def discover(self, **kwargs: Any) -> Any:
-        """The same as ``read``: nothing is loaded until it is computed."""
+        """Return the same as ``read``: nothing is loaded until it is computed."""
         return self.read(**kwargs)
 
 
 def slug(text: str) -> str:
-    """A query or a name as an entry's name.
+    """Convert a query or a name to an entry's name.
 
     >>> slug("Ni K above 14 GPa")
     'ni_k_above_14_gpa'
@@ -67,24 +67,24 @@ def write_catalog(
     Parameters
     ----------
     path : Path
-        Where to; it is replaced only when complete.
+        Target; it is replaced only when complete.
     archive : str
         The archive's folder, relative to the catalog file; or its ``s3://`` address.
     entries : mapping of str to (str, mapping)
-        Name -> (the query as people read it, the query as predicates).
+        Name -> (query text, query as predicates).
     title : str
-        For the catalog's metadata.
+        Title in the catalog's metadata.
     at : str, optional
-        A tag or snapshot to pin the entries to; without it they follow the archive.
+        Tag or snapshot of the entries; without it they follow the archive.
     derived : sequence of str
-        Stored values that come with the spectra; ``entry.read(derived=[...])`` asks for others.
+        Stored values to read with the spectra; ``entry.read(derived=[...])`` reads others.
     """
     for name in entries:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
             raise CallError(f'entry name "{name}" must begin with a letter and have letters, digits and _ only.')
     if any("{" in value for _, predicates in entries.values() for value in _strings(predicates)):
         raise InvalidData(
-            "a query with { in a value cannot be kept in an intake catalog, which would read it as a template."
+            "a query with { in a value cannot be stored in an intake catalog: intake would read it as a template."
         )
     described = {
         name: {

@@ -1,7 +1,7 @@
 """Lazy arrays over selected rows: one task per block of rows, never one per spectrum.
 
-xarray's own ``open_zarr().isel(rows)`` makes a task per chunk touched and per variable; here a task reads a
-thousand rows of one variable, wherever they lie.
+xarray's own ``open_zarr().isel(rows)`` makes a task per touched chunk and variable; here a task reads a
+thousand rows of one variable, wherever they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BLOCK_ROWS = 1024
 
 
 def load_energy(root: str, snapshot: str, key: str, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """Energies of some rows, shape (rows, width), eV; each distinct grid is read once."""
+    """Read energies of some rows, shape (rows, width), eV; each distinct grid is read once."""
     group = spectra_group(cached_reader(root, snapshot), key)
     grid = array(group, "grid")
     low, high = int(rows.min()), int(rows.max()) + 1
@@ -39,9 +39,9 @@ def load_energy(root: str, snapshot: str, key: str, rows: NDArray[np.int64], wid
 def load_curves(
     root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int
 ) -> NDArray[np.float64]:
-    """Curves of some rows, shape (rows, width); NaN where a row has no such channel.
+    """Read curves of some rows, shape (rows, width); NaN where a row has no such channel.
 
-    Raises StoreError where a spectrum has points and no number, and was not written so: a damaged file of the store can
+    Raises StoreError where a spectrum has points but no numbers although some were written: a damaged file of the store can
     make values appear to be missing.
     """
     group = spectra_group(cached_reader(root, snapshot), key)
@@ -52,10 +52,10 @@ def load_curves(
 
 
 def _refuse_lost(root: str, group: Any, key: str, rows: NDArray[np.int64], curves: NDArray[np.float64]) -> None:
-    """A lost chunk is as wide as POINTS: look at the rows of which such a part is empty."""
+    """Raise StoreError for lost chunks. These are as wide as POINTS: check the rows of which such a part is empty."""
     suspect = np.zeros(len(rows), dtype=bool)
     for start in range(0, curves.shape[1], POINTS):
-        empty = ~np.isfinite(curves[:, start])  # most rows need no closer look
+        empty = ~np.isfinite(curves[:, start])  # most rows are complete
         empty[empty] = ~np.isfinite(curves[empty, start : start + POINTS]).any(axis=1)
         if start and empty.any():
             counts = np.asarray(array(group, "point_count").get_orthogonal_selection((rows[empty],)))
@@ -71,9 +71,9 @@ def _refuse_lost(root: str, group: Any, key: str, rows: NDArray[np.int64], curve
 def load(
     root: str, snapshot: str, key: str, name: str, rows: NDArray[np.int64], width: int, uuid: str
 ) -> NDArray[np.float64]:
-    """What a task runs: ``energy``, the curve, or a channel, of one block of rows.
+    """Run one task: read ``energy``, the curve, or a channel, of one block of rows.
 
-    `gc` may have removed the snapshot since it was chosen. Rows never move and their numbers never change, except that
+    `gc` may have removed the snapshot since the selection was made. Rows never move and their numbers never change, except that
     `purge` empties them, so the newest snapshot has the same, if it is still the same archive (`uuid`).
     """
     try:
@@ -112,7 +112,7 @@ def load_on_grid(
     uuid: str,
     target: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Curves of some rows, linearly interpolated to `target` (eV); NaN outside what was measured."""
+    """Read curves of some rows, linearly interpolated to `target` (eV); NaN outside the measured range."""
     energies = load(root, snapshot, key, "energy", rows, width, uuid)
     curves = load(root, snapshot, key, name, rows, width, uuid)
     return interpolate(energies, curves, target)
@@ -121,7 +121,7 @@ def load_on_grid(
 def interpolate(
     energies: NDArray[np.float64], curves: NDArray[np.float64], target: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Each row of `curves` at the energies `target`, linear, NaN outside; rows may be padded and unsorted.
+    """Interpolate each row of `curves` linearly to the energies `target`, NaN outside; rows may be padded and unsorted.
 
     >>> interpolate(np.array([[1.0, 2.0, np.nan]]), np.array([[0.0, 10.0, np.nan]]), np.array([1.5, 3.0]))
     array([[ 5., nan]])
@@ -139,7 +139,7 @@ def interpolate(
 
 
 def blocks(count: int) -> tuple[int, ...]:
-    """Lengths of the blocks of `count` rows."""
+    """Return lengths of the blocks of `count` rows."""
     full, rest = divmod(count, BLOCK_ROWS)
     return (BLOCK_ROWS,) * full + ((rest,) if rest else ())
 
@@ -154,7 +154,7 @@ def lazy(
     uuid: str,
     target: NDArray[np.float64] | None = None,
 ) -> Array:
-    """A dask array of one variable over the selected rows; nothing is read until it is computed."""
+    """Return a dask array of one variable over the selected rows; nothing is read until it is computed."""
     lengths = blocks(len(rows))
     columns = width if target is None else len(target)
     label = f"{name}-{tokenize(root, snapshot, key, name, rows, width, target)}"

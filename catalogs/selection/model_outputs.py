@@ -1,4 +1,4 @@
-"""Stored outputs of models, and what came from files of theory codes, found by the same questions as models."""
+"""Stored outputs of models, and results from files of theory codes, found by queries on models."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from barospec.catalogs.query.resolve.fields import Field
 from barospec.catalogs.query.resolve.resolve import resolve
 from barospec.schemas.errors import CallError
 
-# What a file of a theory code says of itself, of the fields of models.
+# Metadata of theory-code files, among the fields of models.
 OF_FILES = ("material", "pressure", "temperature", "source_file", "source_sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class _WithMaterials:
-    """The values of models, and the materials of files that came without a model."""
+    """Values of models, and materials of files that have no model."""
 
     models: Values
     materials: Sequence[str]
@@ -50,10 +50,10 @@ class _WithMaterials:
 
 
 def find_outputs(connection: Any, text: str, outputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of the stored outputs that a question about models means.
+    """Find the stored outputs that match a query on models.
 
-    An output of an operator is found where any of its models is; what came from a file, where the file's material, pressure
-    or temperature meet the conditions, and nothing is asked that only a model has.
+    An output of an operator matches if any of its models does; a result from a file matches if the file's material, pressure
+    or temperature meet the conditions, and no condition needs a model.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def find_outputs(connection: Any, text: str, outputs: Sequence[Mapping[str, Any]
     Raises
     ------
     QueryError, CallError
-        The question cannot be understood, or is not about models.
+        If the question cannot be understood, or is not about models.
     """
     known = known_from(connection)
     files = [row for row in outputs if not row["models"]]

@@ -1,4 +1,4 @@
-"""Models that a query found, as something to compute with."""
+"""Model selection: the models that a query found, ready for computation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ModelSelection:
     root, snapshot, query : str
         As of a `Selection`.
     records : tuple of ModelRecord
-        The models; ``status`` says whether numbers are published, assumed, interpolated or calculated.
+        The models; ``status`` is published, assumed, interpolated or calculated.
     """
 
     root: str
@@ -39,18 +39,18 @@ class ModelSelection:
         return f"<ModelSelection of {len(self)} models for “{self.query}” at {self.snapshot}>"
 
     def only(self, **conditions: str) -> ModelSelection:
-        """The models with these attributes, such as ``scale="eV", stack="trilayer"``."""
+        """Select the models with these attributes, such as ``scale="eV", stack="trilayer"``."""
         kept = [r for r in self.records if all(getattr(r, name) == value for name, value in conditions.items())]
         return replace(self, records=tuple(kept))
 
     def at_pressures(self, pressures: Sequence[float]) -> ModelSelection:
-        """Models at pressures (GPa) between the selected ones, linear in each parameter and labelled ``interpolated``."""
+        """Interpolate models to pressures (GPa) between the selected ones, linear in each parameter and labeled ``interpolated``."""
         from barospec.archive.compute.models import interpolate_models
 
         return replace(self, records=tuple(interpolate_models(self.records, pressures)))
 
     def table(self) -> pd.DataFrame:
-        """One line per number: model, conditions, parameter, layer, bond, value, unit, standing, source."""
+        """Return one line per number: model, conditions, parameter, layer, bond, value, unit, standing, source."""
         import pandas as pd
 
         rows = [
@@ -67,7 +67,7 @@ class ModelSelection:
         return frame
 
     def to_xarray(self) -> xr.Dataset:
-        """Parameters as labelled arrays, dims (model); NaN where a model does not have one."""
+        """Return parameters as labeled arrays, dims (model); NaN where a model does not have one."""
         import numpy as np
         import xarray as xr
 
@@ -93,9 +93,9 @@ class ModelSelection:
     def apply(
         self, name: str, *, temperature: ArrayLike = 0.0, sweep: Mapping[str, ArrayLike] | None = None, **options: Any
     ) -> xr.Dataset | xr.DataTree:
-        """Run a model operator lazily: a Dataset, or a DataTree keyed by stack when the selection has several.
+        """Run a model operator lazily: a Dataset, or a DataTree keyed by stack if the selection has several.
 
-        Models at another energy scale than the operator's are left out; see `archive.apply_models.apply_models`.
+        Models at another energy scale than the operator's are excluded; see `archive.apply_models.apply_models`.
         """
         from barospec.archive.compute.models import apply_models
 
@@ -110,7 +110,7 @@ class ModelSelection:
     def _by_stack(
         self, name: str, compute: Callable[[tuple[ModelRecord, ...]], xr.Dataset]
     ) -> xr.Dataset | xr.DataTree:
-        """What is computed from the models that fit an operator: a Dataset, or a DataTree when they have several stacks."""
+        """Compute from the models that fit an operator: a Dataset, or a DataTree if they have several stacks."""
         import xarray as xr
 
         from barospec.archive.spins.registry import find_model_operator
@@ -140,10 +140,10 @@ class ModelSelection:
         progress: Any = None,
         **options: Any,
     ) -> xr.Dataset | xr.DataTree:
-        """An operator's outputs over a box of parameters, and the share of it where statements hold.
+        """Compute an operator's outputs over a box of parameters, and the fraction of it where statements hold.
 
         ``models.sensitivity("hopping_to_spins", {"U_d": (4, 8), "E_CT": (2.5, 4)}, "abs(J_lt) > abs(J_mt)")``; see
-        `archive.apply_sensitivity.apply_sensitivity`. Computed at once; a DataTree keyed by stack when the selection has several.
+        `archive.apply_sensitivity.apply_sensitivity`. Computed at once; a DataTree keyed by stack if the selection has several.
         """
         from barospec.archive.compute.sensitivity import apply_sensitivity
 

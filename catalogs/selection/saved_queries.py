@@ -1,8 +1,8 @@
-"""Queries saved under a name in the archive: ``@superconducting`` in any other query.
+"""Saved queries: named in the archive, used as ``@superconducting`` in other queries.
 
-Each save and each removal is a record of its own in an atomic commit, so that the history tells who meant what
-when, and a tag keeps the queries of its time. What is kept is the canonical form: a word that gets a second
-meaning later does not change what was saved. ``@names`` inside stay names, so that they follow their query.
+Each save and each removal is a record of its own in an atomic commit, so that the history shows who changed what
+when, and a tag keeps the queries of its time. The canonical form is stored: a word that gets a second
+meaning later does not change a saved query. ``@names`` inside stay names, so that they follow their query.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from barospec.archive.store.repository import Store, Transaction
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-# What a query may ask for so that spectra can be selected by it.
+# Nouns of queries that can select spectra.
 SELECTABLE = ("spectra", "scans", "runs", "samples")
 
 
 @dataclass(frozen=True, slots=True)
 class SavedQuery:
-    """One record: a query that was saved under a name, or the removal of one.
+    """One record: a saved query, or the removal of one.
 
     Parameters
     ----------
     name : str
         Used as ``@name``.
     query : str
-        What it means, in canonical form; the fields and values are those of the archive when it was saved.
+        Canonical form; the fields and values are those of the archive when it was saved.
     text : str
-        What was typed.
+        Query text as typed.
     noun : str
-        What it asks for: ``spectra``, ``runs``, ...; ``counts`` when it counts.
+        Kind of row: ``spectra``, ``runs``, ...; ``counts`` for a count.
     status : str
         ``active`` or ``removed``.
     author, reason : str
     revision : int
-        1 when the name was used for the first time.
+        1 for the first use of the name.
     time : datetime
         UTC.
     """
@@ -64,15 +64,15 @@ class SavedQuery:
     time: datetime
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 class Look(Protocol):
-    """Opens the index of a snapshot, made if it is not there."""
+    """Opens the index of a snapshot, which is made if missing."""
 
     def __call__(self, snapshot: str) -> AbstractContextManager[Connection]:
-        """A read-only connection for the time of a ``with``."""
+        """Return a read-only connection for a ``with`` block."""
 
 
 def _record(*values: Any) -> SavedQuery:
@@ -81,7 +81,7 @@ def _record(*values: Any) -> SavedQuery:
 
 
 def saved_queries(connection: Connection, *, history: bool = False) -> list[SavedQuery]:
-    """The queries saved in the archive, by name; with `history` every record, the newest of each name first."""
+    """Return the saved queries of the archive, by name; with `history` every record, the newest of each name first."""
     names = list(SavedQuery.__dataclass_fields__)
     rows = connection.execute(f"SELECT {', '.join(names)} FROM saved ORDER BY name, revision DESC").fetchall()
     found = [_record(*row) for row in rows]
@@ -109,31 +109,31 @@ def save(
     ----------
     store : Store
     look : callable
-        See `Look`; asked inside the transaction, so that the query is checked against the snapshot it will follow.
+        See `Look`; called inside the transaction, so that the query is checked against the snapshot it will follow.
     name : str
         Letters, digits, ``_`` and ``-``, beginning with a letter.
     question : str, Query or dict
-        A query as `answer.ask` takes it; `conditions` join it.
+        A query as for `answer.ask`; combined with `conditions`.
     reason : str
-        For the history.
+        Reason for the history.
     replacing : bool
-        Give another meaning to a name that is in use.
+        Replace the query of a name that is in use.
 
     Returns
     -------
     SavedQuery, str or None
-        The record, and the new snapshot; None when the name meant the same already.
+        The record, and the new snapshot; None if the name had the same meaning already.
 
     Raises
     ------
     CallError, QueryError
-        The name cannot be one; the query cannot be understood, or refers to itself.
+        If the name is invalid, or the query cannot be understood or refers to itself.
     Conflict
-        The name is in use for something else, or a query built on it would break.
+        If the name is in use for something else, or a query built on it would break.
     """
     check_name(name)
     if question in ("", None) and not conditions:
-        raise QueryError('There is no query to save. Write one, such as "Ni K above 14 GPa".')
+        raise QueryError('The query is empty. Write one, such as "Ni K above 14 GPa".')
     query = query_of(question, **conditions)
 
     def write(work: Transaction) -> SavedQuery:
@@ -147,7 +147,7 @@ def save(
         if old is not None and not replacing:
             raise Conflict(
                 f"@{name} is saved already, by {old.author} on {old.time:%Y-%m-%d}, as: {old.query}\n"
-                f"Take another name, or replace it with --replace (replace=True)."
+                f"Choose another name, or replace it with --replace (replace=True)."
             )
         record = SavedQuery(
             name=name,
@@ -172,9 +172,9 @@ def remove(store: Store, look: Look, name: str, *, reason: str = "") -> tuple[Sa
     Raises
     ------
     NotFound
-        No query of that name is saved.
+        If no query of that name is saved.
     Conflict
-        Other saved queries are built on it.
+        If other saved queries are built on it.
     """
 
     def write(work: Transaction) -> SavedQuery:
@@ -198,24 +198,24 @@ def remove(store: Store, look: Look, name: str, *, reason: str = "") -> tuple[Sa
 
 
 def check_name(name: str) -> None:
-    """Raise unless `name` can stand behind an @.
+    """Raise CallError unless `name` is valid after an @.
 
     >>> check_name("superconducting")
     """
     if not NAME.fullmatch(name):
         raise CallError(
-            f'"{name}" cannot be the name of a query: letters a-z, digits, "_" and "-" (at most 64), a letter first. '
+            f'"{name}" is not a valid name of a query: use letters a-z, digits, "_" and "-" (at most 64), a letter first. '
             "Write it without @."
         )
 
 
 def canonical_text(known: Known, question: Question, **conditions: Any) -> str:
-    """What a query means in an archive, spelled out, saved queries too."""
+    """Return a query in canonical form, with saved queries expanded."""
     return ast.to_text(resolve(query_of(question, **conditions), known).query)
 
 
 def names_in(where: ast.Expr | None) -> set[str]:
-    """Names of the saved queries that a condition refers to.
+    """Return the names of the saved queries in a condition.
 
     >>> sorted(names_in(parse("@warm or not (@cold and Ni K)").where))
     ['cold', 'warm']
@@ -228,16 +228,16 @@ def names_in(where: ast.Expr | None) -> set[str]:
 
 
 def _records_of(connection: Connection, name: str) -> list[SavedQuery]:
-    """All records of a name, newest first; raises when the name differs from one in use by capitals only."""
+    """Return all records of a name, newest first; raise Conflict if the name differs from one in use only by case."""
     records = saved_queries(connection, history=True)
     for other in {record.name for record in records} - {name}:
         if other.casefold() == name.casefold():
-            raise Conflict(f"@{other} differs from @{name} in capitals only, which would be mixed up. Use @{other}.")
+            raise Conflict(f"@{other} differs from @{name} only by case. Use @{other}.")
     return [record for record in records if record.name == name]
 
 
 def _checked(name: str, query: ast.Query, known: Known) -> ast.Query:
-    """The query in normal form, after trying it under its name together with those that are built on it."""
+    """Return the query in normal form, after resolving it under its name and all queries built on it."""
     normal = resolve(query, known, keep_saved=True).query
     changed = replace(known, saved={**known.saved, name: ast.to_text(normal)})
     resolve(parse(f"@{name}"), changed)
@@ -246,7 +246,7 @@ def _checked(name: str, query: ast.Query, known: Known) -> ast.Query:
 
 
 def _refuse_broken(name: str, changed: Known) -> None:
-    """Raise if a query that is built on `name` cannot be understood any more."""
+    """Raise Conflict if a query built on `name` can no longer be understood."""
     for other, query in sorted(changed.saved.items()):
         if other != name:
             parsed = parse(query)

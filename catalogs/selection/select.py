@@ -1,6 +1,6 @@
-"""From an archive's place and a question to an answer or a selection: head, index, query, rows.
+"""From the location of an archive and a question to an answer or a selection: head, index, query, rows.
 
-Nothing here imports zarr, icechunk, xarray or pandas unless an index has to be made.
+Nothing here imports zarr, icechunk, xarray or pandas unless an index must be made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def select(location: Location, at: str | None, question: str | Mapping[str, Any], **conditions: Any) -> Selection:
-    """The spectra that a question finds, as a selection.
+    """Select the spectra that a question finds.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def select(location: Location, at: str | None, question: str | Mapping[str, Any]
     at : str, optional
         Tag, snapshot or date.
     question : str or mapping
-        A query text, or the predicates of one as a catalog keeps them.
+        Query text, or predicates as a catalog keeps them.
     **conditions
         Further conditions by field, see `catalogs.answer`.
     """
@@ -48,7 +48,7 @@ def selection_of(
     query: str,
     predicates: Mapping[str, Any] | None = None,
 ) -> Selection:
-    """Spectra that are known by their places, as a selection; `query` says what they are."""
+    """Return a selection of spectra at known rows; `query` describes them."""
     import numpy as np
 
     from barospec.catalogs.index.columns import columns

@@ -1,4 +1,4 @@
-"""What a query found, as something to compute with: it remembers query and snapshot, and loads nothing."""
+"""Selection: the spectra that a query found, with query and snapshot, ready for lazy computation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# Coordinates that a Dataset gets unasked, where any of its spectra has a value.
+# Default coordinates of a Dataset, if any of its spectra has a value.
 COORDINATES = (
     "spectrum_id", "experiment", "run", "step", "sample", "material", "technique", "edge", "line", "origin",
     "pressure", "pressure_sigma", "temperature", "temperature_sigma", "direction", "mode", "beamline",
@@ -33,20 +33,20 @@ Columns = Callable[[Sequence[str], NDArray[Any], NDArray[np.int64]], Mapping[str
 
 @dataclass(frozen=True)
 class Selection:
-    """Spectra that a query found, in its order.
+    """The spectra that a query found, in its order.
 
     Attributes
     ----------
     root, uuid : str
         Path and identity of the archive.
     snapshot : str
-        The snapshot that was asked; the selection never changes.
+        The queried snapshot; the selection never changes.
     query : str
         The query in canonical form.
     predicates : dict
         The same as structured conditions.
     groups, rows : ndarray, shape (n,)
-        Where each spectrum lies.
+        Location of each spectrum in the store.
     """
 
     root: str
@@ -67,16 +67,16 @@ class Selection:
         return f"<Selection of {len(self)} spectra ({kinds or 'none'}) for “{self.query}” at {self.snapshot}>"
 
     def counts(self) -> dict[str, int]:
-        """Number of spectra by group, such as ``{"xas/Ni-K": 12}``."""
+        """Return the number of spectra by group, such as ``{"xas/Ni-K": 12}``."""
         names, counts = np.unique(self.groups.astype(str), return_counts=True)
         return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
     def columns(self, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
-        """Metadata by name, each of shape (n,): float with NaN, or object with None, where not known."""
+        """Return metadata by name, each of shape (n,): float with NaN, or object with None, where unknown."""
         return self._fetch(names, self.groups, self.rows)
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Metadata as a pandas DataFrame, one line per spectrum, units in ``.attrs["units"]``.
+        """Return metadata as a pandas DataFrame, one line per spectrum, units in ``.attrs["units"]``.
 
         Without `columns`, every field that any of the spectra has.
         """
@@ -102,7 +102,7 @@ class Selection:
             return known_from(connection).fields["spectra"][name].unit
 
     def sel(self, **conditions: Any) -> Selection:
-        """The spectra of this selection that meet all conditions.
+        """Select the spectra of this selection that meet all conditions.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Selection:
         derived: Sequence[str] = (),
         include: Sequence[str] = (),
     ) -> xr.Dataset | xr.DataTree:
-        """The spectra as a lazy Dataset, or as a DataTree keyed ``technique/edge-or-line`` when of several kinds.
+        """Return the spectra as a lazy Dataset, or as a DataTree keyed ``technique/edge-or-line`` for several kinds.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Selection:
             Stored values to attach as variables, such as ``["edge_energy"]``, with their uncertainties: fresh ones, NaN
             otherwise.
         include : list of str
-            ``stale`` or ``uncalibrated`` values too.
+            Include ``stale`` or ``uncalibrated`` values.
 
         Returns
         -------
@@ -163,13 +163,13 @@ class Selection:
         return replace(self, groups=self.groups[mine], rows=self.rows[mine])
 
     def on_grid(self, energy: ArrayLike) -> xr.Dataset | xr.DataTree:
-        """The spectra linearly interpolated to one energy axis (eV), lazily; NaN outside what was measured.
+        """Interpolate the spectra linearly to one energy axis (eV), lazily; NaN outside the measured range.
 
         Returns a Dataset with dims (spectrum, energy), or a DataTree of such.
         """
         target = np.asarray(energy, dtype=np.float64)
         if target.ndim != 1 or target.size == 0 or not np.isfinite(target).all() or np.any(np.diff(target) <= 0):
-            raise CallError("on_grid wants one increasing axis of finite energies in eV.")
+            raise CallError("on_grid needs one increasing axis of finite energies in eV.")
         parts = {key: self._dataset(key, False, (), target) for key in self.counts()}
         return self._joined(parts)
 
@@ -183,9 +183,9 @@ class Selection:
         mixed : bool
             Allow references of another origin (measured, calculated, synthetic) than the spectra.
         **parameters
-            For whichever operator of the chain has them. ``reference`` and ``references`` are queries, answered at the
+            Parameters of any operator of the chain. ``reference`` and ``references`` are queries, evaluated at the
             snapshot of this selection among spectra of the same kind: ``reference="NiO at 1 bar"``,
-            ``references="2: NiO at 1 bar; 3: LaNiO3 at 1 bar"``, ``references={2: ..., 3: ...}``; selections do as well.
+            ``references="2: NiO at 1 bar; 3: LaNiO3 at 1 bar"``, ``references={2: ..., 3: ...}``; selections are accepted too.
         """
         from barospec.archive.compute.replicates import LABELS, MEANING
         from barospec.archive.compute.spectra import apply, needed_channels
@@ -203,7 +203,7 @@ class Selection:
         return self._joined(parts)
 
     def _reference(self, text: str, key: str, channels: Sequence[str]) -> xr.Dataset:
-        """The spectra of one kind that a query finds at this snapshot, as a Dataset."""
+        """Return the spectra of one kind that a query finds at this snapshot, as a Dataset."""
         import xarray as xr
 
         found = self._find(text)
@@ -262,7 +262,7 @@ class Selection:
         return dataset
 
     def channels(self, key: str, wanted: bool | Sequence[str] = True) -> list[str]:
-        """Channels recorded for a kind of spectra, such as ``xas/Ni-K``: all, those wanted, or none."""
+        """Return the recorded channels of a kind of spectra, such as ``xas/Ni-K``: all, those wanted, or none."""
         if wanted is False:
             return []
         from barospec.archive.store.read import spectra_group
@@ -301,7 +301,7 @@ def _matches(name: str, unit: str, values: NDArray[Any], wanted: Any) -> NDArray
     kind = BY_NAME[name].kind if name in BY_NAME else "number"
     if isinstance(wanted, slice):
         if wanted.step is not None:
-            raise CallError(f"{name}: a slice with a step selects nothing meaningful here.")
+            raise CallError(f"{name}: a slice with a step is not supported.")
         if kind not in ("number", "integer"):
             raise CallError(f"{name} is text; a slice needs a number field.")
         keep = ~np.isnan(values)

@@ -1,4 +1,4 @@
-"""Stored values beside the spectra of a selection: labelled, with unit, state and provenance."""
+"""Stored values beside the spectra of a selection: labeled, with unit, state and provenance."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def with_derived(
     names: Sequence[str],
     include: Sequence[str] = (),
 ) -> xr.Dataset:
-    """The Dataset with stored values of its spectra, each with its uncertainty where there is one.
+    """Return the Dataset with stored values of its spectra, each with its uncertainty if it has one.
 
     Parameters
     ----------
     dataset : Dataset
         Of these spectra, with dimension ``spectrum``.
     root, snapshot : str
-        The archive, and its snapshot that was asked.
+        The archive, and the queried snapshot.
     groups, rows : ndarray, shape (n,)
-        Where each spectrum is stored.
+        Location of each spectrum in the store.
     names : sequence of str
         Derived fields, such as ``edge_energy`` or ``edge_energy[fraction=0.5]``.
     include : sequence of str
-        ``stale``, ``uncalibrated``: values that are NaN otherwise.
+        ``stale``, ``uncalibrated``: values that are NaN by default.
 
     Returns
     -------
     Dataset
-        With a variable for each name, dims ``spectrum``: fresh values, NaN where there is none. Attributes tell units, operator,
-        chain, how many are stale, uncalibrated or missing, and the calculations (``provenance``, JSON).
+        With a variable for each name, dims ``spectrum``: fresh values, otherwise NaN. Attributes give units, operator,
+        chain, the number of stale, uncalibrated and missing values, and the calculations (``provenance``, JSON).
     """
     if isinstance(names, str):
         raise CallError(f'derived is a list of names: derived=["{names}"].')
@@ -57,14 +57,14 @@ def with_derived(
         for name in names:
             found = stored_field(known, name)
             wanted[name] = found
-            if found.sigma:  # called as the value was
+            if found.sigma:  # named like the value
                 base, bracket, rest = name.partition("[")
                 wanted[f"{base}_sigma{bracket}{rest}"] = known.fields["spectra"][found.sigma]
         every = known.including(include).fields["spectra"]
         served = {name: every[field.name] for name, field in wanted.items()}
         values = columns.columns(connection, list(wanted), groups, rows, fields=served)
-        told = {name: _about(connection, field, groups, rows) for name, field in wanted.items()}
-    return dataset.assign({name: ("spectrum", values[name], told[name]) for name in wanted})
+        attributes = {name: _about(connection, field, groups, rows) for name, field in wanted.items()}
+    return dataset.assign({name: ("spectrum", values[name], attributes[name]) for name in wanted})
 
 
 def _about(connection: Any, field: Field, groups: NDArray[Any], rows: NDArray[np.int64]) -> dict[str, Any]:

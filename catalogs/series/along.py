@@ -1,6 +1,6 @@
-"""A computed quantity along a condition: gathered from a selection, grouped into series, and tested.
+"""Series: a computed quantity along a condition, gathered from a selection, grouped, and tested.
 
-The statistics are `barospec.archive.statistics.series_fit` and `series_components`; here they meet the archive.
+The statistics are `barospec.archive.statistics.series_fit` and `series_components`; this module applies them to an archive.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Gathered:
         The condition.
     x, y, sigma : ndarray, shape (n,)
     groups : list of str
-        Name of the series that each point belongs to.
+        Name of the series of each point.
     ids : list of str
         Spectrum of each point.
     left_out : int
@@ -62,7 +62,7 @@ class Gathered:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def series(self) -> Iterator[tuple[str, Floats, Floats, Floats]]:
-        """Name, x, y and sigma of each series, by name."""
+        """Yield name, x, y and sigma of each series, by name."""
         labels = np.asarray(self.groups, dtype=object)
         for name in sorted(set(self.groups)):
             mine = labels == name
@@ -80,7 +80,7 @@ def gather(
     bond: str | None = None,
     **parameters: Any,
 ) -> Gathered:
-    """Compute an operator over a selection and lay its result beside a condition.
+    """Compute an operator over a selection and pair its result with a condition.
 
     Parameters
     ----------
@@ -91,16 +91,16 @@ def gather(
     against : str
         A number field such as pressure or cluster_atoms, or ``bond_length``.
     value : str, optional
-        Which output; the first of the last operator by default.
+        Name of the output; the first of the last operator by default.
     by : sequence of str
-        Fields that tell series apart; empty for one series of all.
+        Fields that distinguish series; empty for one series of all.
     bond_lengths : mapping, optional
         Material -> (pressures in GPa, lengths in Å), for ``against="bond_length"``; the archive's structures by
         default, each spectrum by its structure or, between two of its material, by pressure.
     bond : str, optional
-        Which bond, such as Ni-O; the absorbing element and O by default.
+        Name of the bond, such as Ni-O; the absorbing element and O by default.
     **parameters
-        For the operators.
+        Parameters of the operators.
 
     Raises
     ------
@@ -111,14 +111,16 @@ def gather(
 
     known = [name for name, term in BY_NAME.items() if term.kind in ("number", "integer")]
     if against not in known:
-        raise CallError(f'"{against}" is no number to go against.{did_you_mean(against, known)}')
+        raise CallError(f'"{against}" is not a number field.{did_you_mean(against, known)}')
     result = selection.apply(operators, **parameters)
     if not isinstance(result, xr.Dataset) or not len(selection):
-        raise InvalidData(f"a series is of one kind of spectra; this selection has {selection.counts() or 'none'}.")
+        raise InvalidData(f"a series needs one kind of spectra; this selection has {selection.counts() or 'none'}.")
     scalars = [str(name) for name, variable in result.data_vars.items() if variable.dims == ("spectrum",)]
     name = value or (scalars[0] if scalars else "")
     if name not in scalars:
-        raise NotFound(f'there is no result "{name}".{did_you_mean(name, scalars)} There are {", ".join(scalars)}.')
+        raise NotFound(
+            f'there is no result "{name}".{did_you_mean(name, scalars)} Choose one of: {", ".join(scalars)}.'
+        )
     wanted = [name, f"{name}_sigma"] if f"{name}_sigma" in scalars else [name]
     computed = result[wanted].compute()
     y = np.asarray(computed[name].values, dtype=np.float64)
@@ -134,10 +136,10 @@ def gather(
     if (~good).any():
         holes = ((against, int((~np.isfinite(x)).sum())), (name, int((~np.isfinite(y)).sum())))
         lacking = [f"{number} without {what}" for what, number in holes if number]
-        notes.append(f"{int((~good).sum())} of {len(y)} spectra are left out: {', '.join(lacking)}.")
+        notes.append(f"{int((~good).sum())} of {len(y)} spectra excluded: {', '.join(lacking)}.")
         if against == BOND and not np.isfinite(x).any():
             notes.append(
-                "Bond lengths come from structures of the material at these pressures, or from --bond-lengths FILE."
+                "Bond lengths are read from structures of the material at these pressures, or from --bond-lengths FILE."
             )
     return Gathered(
         name=name,
@@ -156,9 +158,9 @@ def gather(
 
 
 def _bond_lengths(selection: Selection, given: BondLengths | None, bond: str | None) -> Floats:
-    """Mean bond length of each spectrum in Å: of its structure, else interpolated in pressure within its material.
+    """Return the mean bond length of each spectrum in Å: of its structure, else interpolated in pressure within its material.
 
-    NaN beyond the pressures that are known: a length is never extrapolated.
+    NaN beyond the known pressures: a length is never extrapolated.
     """
     found = selection.columns(["material", "pressure", "structure", "element"])
     wanted = bond or f"{found['element'][0]}-O"
@@ -198,7 +200,7 @@ def _archive_bonds(selection: Selection, bond: str) -> tuple[dict[str, float], B
 
 
 FIRST_SHELL = 2.6
-"""Å: distances up to here count as the bond."""
+"""Å: upper limit of distances that count as the bond."""
 
 
 def analyze(method: str, gathered: Gathered, **options: Any) -> list[dict[str, Any]]:
@@ -215,7 +217,7 @@ def analyze(method: str, gathered: Gathered, **options: Any) -> list[dict[str, A
     Returns
     -------
     list of dict
-        One row for each series (or pair), plain numbers; one that cannot be done has ``reason`` instead.
+        One row for each series (or pair), plain numbers; a failed one has ``reason`` instead.
 
     Raises
     ------
@@ -230,7 +232,7 @@ def analyze(method: str, gathered: Gathered, **options: Any) -> list[dict[str, A
     if method == "slopes":
         return _slopes(gathered, options.get("confidence", 0.95))
     if method not in steps:
-        raise CallError(f'there is no method "{method}". There are {", ".join(METHODS)}.')
+        raise CallError(f'there is no method "{method}". Choose one of: {", ".join(METHODS)}.')
     rows = []
     for name, x, y, sigma in gathered.series():
         try:
@@ -279,7 +281,7 @@ def _slopes(gathered: Gathered, confidence: float) -> list[dict[str, Any]]:
 def analyze_components(
     selection: Selection, *, low: float, high: float, centered: bool = True, **parameters: Any
 ) -> dict[str, Any]:
-    """Principal components of the normalized spectra of a selection.
+    """Compute principal components of the normalized spectra of a selection.
 
     Returns
     -------
@@ -296,7 +298,7 @@ def analyze_components(
 
     result = selection.apply("normalize", **parameters)
     if not isinstance(result, xr.Dataset) or not len(selection):
-        raise InvalidData(f"a series is of one kind of spectra; this selection has {selection.counts() or 'none'}.")
+        raise InvalidData(f"a series needs one kind of spectra; this selection has {selection.counts() or 'none'}.")
     computed = result[["norm", "energy"]].compute()
     usable = np.isfinite(computed["norm"].values).sum(axis=1) >= 14
     found = components(
@@ -313,7 +315,7 @@ def analyze_components(
     kept = max(found.rank, 1)
     notes = [note for note in str(result.attrs.get("notes", "")).split("\n") if note]
     if not usable.all():
-        notes.append(f"{int((~usable).sum())} of {len(usable)} spectra are left out: not normalized.")
+        notes.append(f"{int((~usable).sum())} of {len(usable)} spectra excluded: not normalized.")
     return {
         "rank": found.rank,
         "noise": found.noise,

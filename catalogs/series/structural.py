@@ -1,4 +1,4 @@
-"""Bond lengths from a table; and edge energies of one sample less what its contraction makes."""
+"""Bond lengths from a table; edge energies of a sample corrected for its contraction."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLUMNS = ("material", "pressure", "bond_length")
 
 
 def read_bond_lengths(path: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Bond lengths from a CSV table with the columns material, pressure (GPa) and bond_length (Å).
+    """Read bond lengths from a CSV table with the columns material, pressure (GPa) and bond_length (Å).
 
     Returns
     -------
     dict
-        Material -> (pressures, lengths), as `series.gather` takes it.
+        Material -> (pressures, lengths), as for `series.gather`.
 
     Raises
     ------
@@ -32,14 +32,14 @@ def read_bond_lengths(path: Path) -> dict[str, tuple[list[float], list[float]]]:
         With the line that cannot be read.
     """
     if not path.is_file():
-        raise NotFound(f"there is no table {path}. It has the columns {', '.join(COLUMNS)} (GPa, Å).")
+        raise NotFound(f"there is no table {path}. Expected the columns {', '.join(COLUMNS)} (GPa, Å).")
     found: dict[str, tuple[list[float], list[float]]] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
         missing = [name for name in COLUMNS if name not in (rows.fieldnames or [])]
         if missing:
             raise InvalidData(
-                f"{path}: no column {', '.join(missing)}; there are {', '.join(rows.fieldnames or []) or 'none'}. "
+                f"{path}: no column {', '.join(missing)}; found {', '.join(rows.fieldnames or []) or 'none'}. "
                 f"Write {','.join(COLUMNS)} as the first line (GPa, Å)."
             )
         for number, row in enumerate(rows, 1):
@@ -48,7 +48,7 @@ def read_bond_lengths(path: Path) -> dict[str, tuple[list[float], list[float]]]:
             except (TypeError, ValueError):
                 raise InvalidData(f"{path}, row {number}: {list(row.values())} are not material, GPa and Å.") from None
             if not (np.isfinite(pressure) and 0.5 < length < 6.0):
-                raise InvalidData(f"{path}, row {number}: a bond of {length:g} Å at {pressure:g} GPa is none.")
+                raise InvalidData(f"{path}, row {number}: a bond of {length:g} Å at {pressure:g} GPa is not possible.")
             pressures, lengths = found.setdefault(row["material"].strip(), ([], []))
             pressures.append(pressure)
             lengths.append(length)
@@ -65,7 +65,7 @@ def structural(
     like_reference: str | None = None,
     **options: Any,
 ) -> tuple[list[dict[str, Any]], Gathered]:
-    """Edge energies or shifts of each sample against pressure, less the part that its contraction makes.
+    """Compute edge energies or shifts of each sample against pressure, less the effect of its contraction.
 
     Parameters
     ----------
@@ -76,34 +76,34 @@ def structural(
         dE/dR in eV/Å, or else
     like : Selection
         spectra of a compound whose valence does not change, along pressure: the slope of a line through their edge shifts
-        against bond length is taken.
+        against bond length is used.
     like_reference : str, optional
         Reference of that series, for operators that need one.
     **options
-        For `series.gather`: parameters, references, ``bond_lengths``.
+        Options of `series.gather`: parameters, references, ``bond_lengths``.
 
     Returns
     -------
     rows, gathered
-        One row per spectrum: ``x`` (Å) as ``bond_length``, the energy before and after; the bond length of the longest bond
-        in each series is where nothing is corrected.
+        One row per spectrum: ``x`` (Å) as ``bond_length``, the energy before and after; the correction is zero at the
+        longest bond of each series.
 
     Raises
     ------
     CallError
-        Neither or both of `slope` and `like`, or a result that is no energy.
+        For neither or both of `slope` and `like`, or a result that is not an energy.
     InvalidData
-        No spectrum has a bond length.
+        If no spectrum has a bond length.
     """
     if (slope is None) == (like is None):
-        raise CallError("give the slope dE/dR in eV/Å (--slope), or spectra of a compound to take it from (--like).")
+        raise CallError("give the slope dE/dR in eV/Å (--slope), or spectra of a compound to fit it to (--like).")
     found = gather(selection, operators, against=BOND, **options)
     if found.unit != "eV":
-        raise CallError(f"{found.name} is in {found.unit}; a structural correction is one of energies.")
+        raise CallError(f"{found.name} is in {found.unit}; a structural correction needs energies.")
     if not found.x.size:
         raise InvalidData(
             "no spectrum has a bond length at its pressure. Give a table: --bond-lengths FILE.csv with the columns "
-            f"{', '.join(COLUMNS)} (GPa, Å), or put structures into the archive."
+            f"{', '.join(COLUMNS)} (GPa, Å), or ingest structures into the archive."
         )
     if like is not None:
         known = {**options, **({"reference": like_reference} if like_reference else {})}
@@ -111,7 +111,7 @@ def structural(
         line = series_fit.fit_line(other.x, other.y, other.sigma)
         slope, slope_sigma = line.slope, line.slope_sigma
         found.notes.append(
-            f"dE/dR = {slope:.2f} +- {slope_sigma:.2f} eV/Å, from {line.count} spectra between {other.x.min():.4f} and "
+            f"dE/dR = {slope:.2f} ± {slope_sigma:.2f} eV/Å, from {line.count} spectra between {other.x.min():.4f} and "
             f"{other.x.max():.4f} Å."
         )
     assert slope is not None
@@ -135,5 +135,5 @@ def structural(
             }
             for i, energy, more in zip(mine, energies, extra, strict=True)
         ]
-        found.notes.append(f"{name}: nothing is corrected at {at:.4f} Å, the longest bond of the series.")
+        found.notes.append(f"{name}: the correction is zero at {at:.4f} Å, the longest bond of the series.")
     return rows, found

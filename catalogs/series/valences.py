@@ -1,4 +1,4 @@
-"""The valence twice: from the absorption edge and, independently, from the Kβ2,5 line; and whether the two agree."""
+"""Valence from the absorption edge and, independently, from the Kβ2,5 line; comparison of the two."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 SAME_POINT = 0.5
-"""GPa: spectra further apart than this are not of one point, and the answer says so."""
+"""GPa: spectra further apart than this are not of one point, and the answer notes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """One estimate of a valence.
 
-    ``sigma`` is that of a single spectrum: the references' share, which all spectra have in common, does not become smaller
+    ``sigma`` is that of a single spectrum: the references' contribution, common to all spectra, does not decrease
     with their number. ``sigma_norm`` (NaN for emission) is that of the choice of normalization windows; ``scatter`` the
     standard deviation between the spectra, NaN for one.
     """
@@ -42,7 +42,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Both, side by side. ``comparison`` is that of `series_compare.compare_values`, all known errors of each counted."""
+    """Both estimates. ``comparison`` is that of `series_compare.compare_values`, with all known errors of each."""
 
     edge: Estimate
     line: Estimate
@@ -51,14 +51,14 @@ class Estimates:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each estimate."""
+        """Return one row for each estimate."""
         return [asdict(self.edge), asdict(self.line)]
 
 
 def two_estimates(
     selection: Selection, references: str, *, low: float, high: float, aligned: bool = False, **parameters: Any
 ) -> Estimates:
-    """The valence of what a selection holds, from its absorption and from its emission spectra.
+    """Estimate the valence of a selection from its absorption and from its emission spectra.
 
     Parameters
     ----------
@@ -69,19 +69,19 @@ def two_estimates(
     low, high : float
         Window of the Kβ2,5 line in eV.
     aligned : bool
-        Count the line's position from each spectrum's own main line.
+        Measure the line's position from each spectrum's own main line.
     **parameters
-        For ``edge_energy`` and the steps before it, such as ``fraction=0.5``.
+        Parameters of ``edge_energy`` and the steps before it, such as ``fraction=0.5``.
 
     Raises
     ------
     InvalidData
-        One of the two kinds is missing, or there are several edges or lines.
+        If one of the two kinds is missing, or there are several edges or lines.
 
     Notes
     -----
-    Neither estimate corrects the other. Both are linear interpolations between two compounds, the first of an edge that also
-    moves with bond lengths, the second of a line that also moves with the ligands' levels. With the shifts that E. Mijit et
+    Neither estimate corrects the other. Both are linear interpolations between two compounds: the first of an edge that also
+    shifts with bond lengths, the second of a line that also shifts with the ligands' levels. With the shifts that E. Mijit et
     al. (2024) print for La3Ni2O7 (the line 1.50 eV above NiO and 0.35 eV below LaNiO3) the second is 2.81, where the first
     is 2.53(5).
     """
@@ -92,7 +92,7 @@ def two_estimates(
         if len(kinds) != 1:
             raise InvalidData(
                 f"the two estimates need {what} spectra of one kind; the query finds {kinds or 'none'}. "
-                f"Leave technique and edge out of it where both are meant, or name the edge."
+                f"Omit technique and edge to select both, or name the edge."
             )
         parts[technique] = part
     edge, told_edge = _estimate(parts["xas"], "edge", "valence", references=references, **parameters)
@@ -103,7 +103,7 @@ def two_estimates(
     pressures = selection.columns(["pressure", "material"])
     known = np.asarray(pressures["pressure"], dtype=np.float64)
     if np.isfinite(known).any() and np.nanmax(known) - np.nanmin(known) > SAME_POINT:
-        notes.append(f"these spectra are of {np.nanmin(known):g} to {np.nanmax(known):g} GPa, not of one point.")
+        notes.append(f"these spectra span {np.nanmin(known):g} to {np.nanmax(known):g} GPa, not one point.")
     materials = sorted({str(name) for name in pressures["material"] if name is not None})
     if len(materials) > 1:
         notes.append(f"these spectra are of several materials: {', '.join(materials)}.")

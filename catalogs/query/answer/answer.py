@@ -1,8 +1,7 @@
-"""Asking an index, with honest counts.
+"""Answers to queries: rows, with counts of excluded and near-limit rows.
 
-An answer tells how it was understood, how many rows match, how many were left out for want of a value,
-because a field does not apply or because they are withdrawn, and how many have an uncertainty that
-reaches over a limit.
+An answer has the query as it was understood and the number of rows that match, that were excluded (no value recorded,
+field not applicable, withdrawn), and whose uncertainty reaches over a limit.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from barospec.schemas.errors import QueryError, did_you_mean
 
 CHUNK = 10_000
 PIECE = 100_000
-# What a table of spectra shows unless it is told otherwise; fields that are asked about join them.
+# Columns of a table of spectra by default; queried fields are added.
 SHOWN = (
     *("spectrum_id", "experiment", "run", "sample", "technique", "edge", "line", "origin"),
     *("pressure", "pressure_sigma", "temperature", "source_file"),
 )
-# And a table of derived values.
+# Columns of a table of derived values.
 OF_VALUES = (
     *("spectrum_id", "run", "edge", "line", "origin", "pressure", "temperature"),
     *("quantity", "value", "value_sigma", "value_unit", "state", "set", "chain"),
 )
-# What tells a record of another table; the rest follows.
+# Identifying columns of the other tables; the rest follow.
 FIRST = (
     *("structure_id", "model_id", "quantity", "bond", "bond_length", "multiplicity", "material", "space_group"),
     *("value", "value_sigma", "value_unit", "pressure", "pressure_sigma", "temperature"),
@@ -43,33 +42,33 @@ FIRST = (
 
 @dataclass(slots=True)
 class Answer:
-    """What was found, and what was not looked at.
+    """An answer: matching rows, and counts of the rows that were excluded.
 
     Parameters
     ----------
     noun : str
-        What the rows are: ``spectra``, ``runs``, ...; ``counts`` when counting was asked for.
+        Kind of row: ``spectra``, ``runs``, ...; ``counts`` for a count.
     canonical : str
-        The query as it was understood; asking it again gives the same answer.
+        The query as understood; it gives the same answer again.
     snapshot : str
         The snapshot of the index.
     count : int
-        How many match, whatever the limit.
+        Number of matching rows, whatever the limit.
     columns : list of str
     units : dict
         Unit of each column that has one.
     missing, not_applicable : dict of str to int
-        Rows that could not be decided, by the field that they lack or that does not apply to them.
+        Undecided rows, by the field that has no value or does not apply.
     withdrawn, flagged : int
-        Rows that match, but were withdrawn, or flagged as bad.
+        Matching rows that were withdrawn, or flagged as bad.
     stale, uncalibrated : dict of str to int
-        Rows that could not be decided, by the derived value that they have, but that is out of date, or is an energy on
-        an axis that was not calibrated.
+        Undecided rows, by the derived value that is out of date, or is an energy on an axis that was
+        not calibrated.
     near_limit : int
         Rows whose uncertainty (one sigma, or the readings before and after) reaches over a limit;
         `near_inside` of them match.
     unlisted : list of tuple
-        For ``runs`` and ``samples``: those that lack the values that decide, in the columns of the rows.
+        For ``runs`` and ``samples``: undecided groups, in the columns of the rows.
     notes : list of str
         Sentences to show with the answer.
     predicates : dict
@@ -77,7 +76,7 @@ class Answer:
     statement : Statement
         The SQL of the rows.
     limit : int or None
-        How many rows were asked for; `count` does not depend on it.
+        Maximum number of rows; `count` does not depend on it.
     """
 
     noun: str
@@ -100,17 +99,17 @@ class Answer:
     statement: Statement
     limit: int | None
     connection: Connection = field(repr=False)
-    _held: list[tuple[Any, ...]] | None = field(default=None, repr=False)  # few rows, known already
+    _held: list[tuple[Any, ...]] | None = field(default=None, repr=False)  # few rows, already fetched
     _piece: Statement | None = field(default=None, repr=False)  # for many rows in the store's order
 
     @property
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The rows one after the other, fetched in chunks; each use of this runs the query anew."""
+        """Yield the rows one by one, fetched in chunks; each use runs the query again."""
         for chunk in self.chunks():
             yield from chunk
 
     def chunks(self, size: int = CHUNK) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows in lists of at most `size`, so that a million of them never stand in memory together."""
+        """Yield the rows in lists of at most `size`, which bounds the memory."""
         if self._held is not None:
             yield from (self._held[i : i + size] for i in range(0, len(self._held), size))
             return
@@ -124,7 +123,7 @@ class Answer:
             cursor.close()
 
     def _pieces(self, cursor: Any) -> Iterator[Statement]:
-        """The statement in pieces of the table's own order, so that DuckDB need not sort all rows before the first."""
+        """Yield the statement in pieces of the table's own order, so that DuckDB need not sort all rows before the first."""
         assert self._piece is not None
         places = cursor.execute("SELECT grp, min(row), max(row) FROM spectra GROUP BY grp ORDER BY grp").fetchall()
         for group, first, last in places:
@@ -150,21 +149,21 @@ def ask(
     Parameters
     ----------
     connection : duckdb connection
-        See `known.known_from` for the tables it needs.
+        See `known.known_from` for the required tables.
     question : str, Query or dict
         Query text, a parsed query, or its structured form.
     scans : bool
-        Show spectra that were merged into others too.
+        Include spectra that were merged into others.
     limit : int, optional
-        At most so many rows.
+        Maximum number of rows.
     include : sequence of str
-        What is left out otherwise: ``stale``, ``uncalibrated``, ``bad``.
+        Rows to include that are excluded by default: ``stale``, ``uncalibrated``, ``bad``.
     columns : sequence of str, optional
         Fields to show of each spectrum; ``["*"]`` for all.
     saved : mapping, optional
         Saved queries by name, for ``@name``.
     known : Known, optional
-        What `known_from` found in this index, for those who ask again and again (it takes 2 ms).
+        Result of `known_from` for this index, to skip its 2 ms in repeated calls.
     **conditions
         Further conditions by field, see `keywords.query_of`.
 
@@ -175,7 +174,7 @@ def ask(
     Raises
     ------
     QueryError
-        When the question cannot be understood, with the place and the choices.
+        If the question cannot be understood; with the position and the choices.
 
     Examples
     --------
@@ -195,7 +194,7 @@ def ask(
 
 
 def answer(connection: Connection, resolved: Resolved, known: Known, *, columns: Sequence[str] | None = None) -> Answer:
-    """The answer to a resolved query; see `ask`."""
+    """Answer a resolved query; see `ask`."""
     known = known.including(resolved.query.include)
     translator = Translator(resolved, known)
     counts = counts_of(connection, translator)
@@ -256,7 +255,7 @@ def answer(connection: Connection, resolved: Resolved, known: Known, *, columns:
 
 
 def _unsorted(connection: Connection, translator: Translator) -> list[str]:
-    """A sentence for each field of the order that some matching rows lack: "latest 5" has not looked at those."""
+    """Return a note for each sort field that some matching rows lack: "latest 5" has not compared those."""
     notes = []
     for sort in translator.resolved.query.sort:
         name, column = sort.field[0], translator.resolved.fields[sort.field[0]].sql
@@ -266,12 +265,14 @@ def _unsorted(connection: Connection, translator: Translator) -> list[str]:
         statement = translator.statement(f"SELECT count(*) FROM {translator.source} WHERE {conditions}")
         number = connection.execute(statement.sql, statement.parameters).fetchone()[0]
         if number:
-            notes.append(f"{number} matching rows have no {name} and come last.")
+            notes.append(
+                f"{number} matching {'row has' if number == 1 else 'rows have'} no {name} and {'comes' if number == 1 else 'come'} last."
+            )
     return notes
 
 
 def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Sequence[str] | None) -> list[str]:
-    """Which fields to show: those asked for, or the usual ones and those that the conditions are about."""
+    """Return the fields to show: those requested, or the default ones and those in the conditions."""
     fields = known.fields[resolved.table]
     if asked is not None and list(asked) != ["*"]:
         for name in asked:
@@ -294,20 +295,20 @@ def _rows_sql(translator: Translator, select: str, also: str = "TRUE") -> str:
     resolved = translator.resolved
     conditions = [part for part in (translator.searched(), translator.condition(), also) if part != "TRUE"]
     sql = f"SELECT {select} FROM {translator.source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
-    if resolved.noun in GROUPS:  # order and limit are about the runs, see `grouping`
+    if resolved.noun in GROUPS:  # order and limit apply to the runs, see `grouping`
         return f'{sql} ORDER BY "grp", "row"'
     return sql + _order(translator) + (f" LIMIT {resolved.query.limit:d}" if resolved.query.limit else "")
 
 
 def _few(connection: Connection, translator: Translator, select: str, places: list[int]) -> list[tuple[Any, ...]]:
-    """The rows at these places of the table, in the order and number asked for."""
+    """Return the rows at these positions of the table, in the requested order and number."""
     if not places:
         return []
     resolved, limit = translator.resolved, translator.resolved.query.limit
     where = f'FROM "{resolved.table}" WHERE rowid IN (SELECT unnest($places))'
     if resolved.table != "spectra" or resolved.query.sort:
         statement = translator.statement(f"SELECT {select} {where}{_order(translator)}")
-    else:  # so few are put into the store's order quicker here
+    else:  # few rows are sorted faster here
         keys = ["rowid"] if translator.known.in_order else ['"grp"', '"row"']
         statement = translator.statement(f"SELECT {', '.join(keys)}, {select} {where}")
     bound = statement.parameters | {"places": places}
@@ -319,7 +320,7 @@ def _few(connection: Connection, translator: Translator, select: str, places: li
 
 
 def _order(translator: Translator) -> str:
-    """The order asked for, then the order in the store, so that every answer has one."""
+    """Return ORDER BY: the requested order, then the order in the store, so that every answer has a defined order."""
     resolved = translator.resolved
     keys = [
         f"{resolved.fields[s.field[0]].sql} {'DESC' if s.descending else 'ASC'} NULLS LAST" for s in resolved.query.sort
@@ -341,7 +342,7 @@ def _units(known: Known, table: str, names: Sequence[str]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Found:
-    """The spectra that a question finds, as places in the store, in the order asked for."""
+    """The spectra that a question finds, as positions in the store, in the requested order."""
 
     canonical: str
     predicates: dict[str, Any]
@@ -350,13 +351,13 @@ class Found:
 
 
 def rows_of(connection: Connection, resolved: Resolved, known: Known, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """Where the selected spectra lie: numpy arrays ``grp`` and ``row`` of shape (n,), and `extra` fields.
+    """Return positions of the selected spectra: numpy arrays ``grp`` and ``row`` of shape (n,), and `extra` fields.
 
-    Only the lazy layer calls this; it brings numpy.
+    Only the lazy layer calls this; it imports numpy.
     """
     if resolved.table != "spectra" or resolved.query.count_by is not None:
         asked = resolved.noun if resolved.table != "spectra" else "counts"
-        raise QueryError(f"A selection is made of spectra, not of {asked}.", resolved.query.text)
+        raise QueryError(f"A selection contains spectra, not {asked}.", resolved.query.text)
     known = known.including(resolved.query.include)
     translator = Translator(resolved, known)
     fields = known.fields["spectra"]
@@ -366,7 +367,7 @@ def rows_of(connection: Connection, resolved: Resolved, known: Known, extra: Seq
 
 
 def rows_sql(translator: Translator, select: str) -> Statement:
-    """The statement of the selected spectra with these columns; of runs, the matching spectra of those listed."""
+    """Return the statement of the selected spectra with these columns; for runs, the matching spectra of the listed runs."""
     return translator.statement(_rows_sql(translator, select, selected(translator)))
 
 
@@ -379,7 +380,7 @@ def spectra_of(
     saved: Mapping[str, Any] | None = None,
     **conditions: Any,
 ) -> Found:
-    """The spectra that a question finds; with the noun "runs" the matching spectra of those runs."""
+    """Return the spectra that a question finds; with the noun "runs" the matching spectra of those runs."""
     known = known_from(connection, saved)
     resolved = resolve(query_of(question, include=include, **conditions), known, scans=scans)
     found = rows_of(connection, resolved, known)

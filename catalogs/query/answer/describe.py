@@ -1,4 +1,4 @@
-"""What can be asked of one archive, field by field: ``barospec fields``."""
+"""Searchable fields of an archive: ``barospec fields``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RANGED = ("number", "integer", "time")
 
 
 def describe_fields(connection: Connection) -> list[dict[str, Any]]:
-    """Every field that can be searched: unit, meaning, how many have it, its range or its commonest values here.
+    """Describe every searchable field: unit, meaning, number of rows with a value, range or commonest values.
 
     Parameters
     ----------
@@ -24,8 +24,8 @@ def describe_fields(connection: Connection) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Fields of spectra first, those of stored derived values among them (``level`` is then ``derived``, and only values
-        that are served count); then those of structures, bonds, literature values and models, where the archive has any.
+        Fields of spectra first, including stored derived values (``level`` is then ``derived``, and only served values
+        count); then those of structures, bonds, literature values and models, if the archive has any.
         ``count`` of ``total`` active rows of the ``table`` have a value; ``min`` and ``max`` are text, None for words.
 
     Examples
@@ -42,7 +42,7 @@ def describe_fields(connection: Connection) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     known = known_from(connection)
     for table, fields in known.fields.items():
-        # A derived value can be asked all that its spectrum can.
+        # Every spectrum field works for a derived value too.
         own = {name: field for name, field in fields.items() if field.table == table or table != VALUES}
         rows = _of_table(connection, table, own, known.source(table))
         if table == "spectra" or any(row["total"] for row in rows):
@@ -84,7 +84,7 @@ def _of_table(connection: Connection, table: str, fields: Mapping[str, Field], s
 
 
 def _values_of_spectra(connection: Connection) -> dict[str, list[str]]:
-    """The commonest words of each field, which the index has counted."""
+    """Return the commonest words of each field, from the counts of the index."""
     rows = connection.execute("SELECT field, value, count FROM field_values WHERE count > 0").fetchall()
     by_field: dict[str, list[tuple[str, int]]] = {}
     for name, value, count in rows:

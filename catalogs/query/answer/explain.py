@@ -1,4 +1,4 @@
-"""How a query is understood and answered, for people: ``barospec query --explain``."""
+"""Explanation of a query: how it is understood and answered. For ``barospec query --explain``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from barospec.catalogs.query.resolve.ast_json import from_dict
 from barospec.catalogs.query.resolve.fields import Connection
 from barospec.catalogs.query.resolve.keywords import Question
 
-# Steps of DuckDB's plan that tell something, in words; the rest only passes columns on.
+# Names of the informative steps of DuckDB's plan; the others only pass columns on.
 _STEPS = {
     "HASH_JOIN": "join",
     "HASH_GROUP_BY": "grouping",
@@ -30,7 +30,7 @@ def explain(
     question: Question = "",
     **asked: Any,
 ) -> dict[str, Any]:
-    """How a question is understood and answered.
+    """Explain how a question is understood and answered.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def explain(
     -------
     dict
         ``snapshot``; ``query``, the canonical text; ``tree``, the conditions as lines of an outline; ``predicates``, the structured form;
-        ``sql`` of the rows and its ``parameters``; ``plan``, lines that tell what DuckDB does.
+        ``sql`` of the rows and its ``parameters``; ``plan``, the steps of DuckDB, one per line.
     """
     found = ask(connection, question, **asked)
     rows = connection.execute(f"EXPLAIN (FORMAT json) {found.statement.sql}", found.statement.parameters).fetchall()
@@ -57,7 +57,7 @@ def explain(
 
 
 def tree(query: ast.Query) -> list[str]:
-    r"""The query as an outline, a line for each node.
+    r"""Return the query as an outline, one line per node.
 
     >>> from barospec.catalogs.query.parse.parser import parse
     >>> print("\n".join(tree(parse("runs where pressure > 14 GPa and not (edge = X or line is missing)"))))
@@ -91,17 +91,17 @@ def _branch(node: ast.Expr) -> list[str]:
 
 
 def plan_lines(plan: Any) -> list[str]:
-    """What DuckDB reads, with the conditions that it can test while reading, and what it does with it."""
+    """List the tables that DuckDB reads, the conditions that it tests while reading, and the steps after."""
     lines: list[str] = []
     steps: Counter[str] = Counter()
     pending = list(plan)
     while pending:
         node = pending.pop(0)
-        name, told = node["name"].strip(), node.get("extra_info", {})
+        name, details = node["name"].strip(), node.get("extra_info", {})
         if name in ("SEQ_SCAN", "TABLE_SCAN"):
-            table = str(told.get("Table", "?")).split(".")[-1].strip('"')
-            line = f"reads {len(_texts(told.get('Projections')))} columns of {table}"
-            filters = " and ".join(_texts(told.get("Filters")))
+            table = str(details.get("Table", "?")).split(".")[-1].strip('"')
+            line = f"reads {len(_texts(details.get('Projections')))} columns of {table}"
+            filters = " and ".join(_texts(details.get("Filters")))
             lines.append(f"{line} where {filters}" if filters else line)
         elif name in _STEPS:
             steps[_STEPS[name]] += 1

@@ -1,8 +1,8 @@
-"""Answers with one row for each run, sample or value: "runs above 14 GPa", "count by run, edge".
+"""Grouped answers, one row per run, sample or value: "runs above 14 GPa", "count by run, edge".
 
-A run is listed when at least one of its spectra meets all conditions. Conditions with "not" speak about
-the whole run: "runs not above 14 GPa" have no such spectrum. A run that cannot be decided for want of
-values is kept apart.
+A run is listed if at least one of its spectra meets all conditions. Conditions with "not" apply to
+the whole run: "runs not above 14 GPa" have no such spectrum. Runs that are undecided, because values
+are missing, are kept apart.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from barospec.catalogs.query.resolve.fields import Field, quoted
 from barospec.catalogs.query.resolve.resolve import Resolved
 
 GROUPS = {"runs": ("experiment", "run"), "samples": ("sample", "material")}
-# What a row tells about the spectra that match or could match: column -> field.
-TOLD = {
+# Columns about the spectra of a group that match or could match: column -> field.
+SHOWN_OF = {
     "runs": {"samples": "sample", "edges": "edge", "lines": "line", "origins": "origin"},
     "samples": {"runs": "run", "edges": "edge", "lines": "line", "origins": "origin"},
 }
 
 
 def keys_of(resolved: Resolved) -> tuple[str, ...] | None:
-    """The fields that make up a row of the answer; None when every spectrum is a row."""
+    """Return the key fields of a row of the answer; None if every spectrum is a row."""
     if resolved.query.count_by is not None:
         return tuple(name[0] for name in resolved.query.count_by)
     return GROUPS.get(resolved.noun)
 
 
 def grouped(translator: Translator, keys: tuple[str, ...]) -> tuple[Statement, list[str]]:
-    """The statement, and the columns of an answer; one more column says whether the group is listed.
+    """Return the statement, and the columns of an answer; one more column is True if the group is listed.
 
-    Groups that cannot be decided come last; those that are ruled out do not come. There is no limit: the
-    number of groups is wanted too.
+    Undecided groups are last; excluded groups are absent. There is no limit: the number of groups is
+    reported too.
     """
     keys = _there(translator, keys)
-    told, key = _told(translator), ", ".join(map(quoted, keys))
+    shown, key = _shown_columns(translator), ", ".join(map(quoted, keys))
     inner = {
-        **told,
+        **shown,
         "listed": LISTED,
         **{f"order {i}": sql for i, sql in enumerate(_order_values(translator))},
     }
-    # All spectra of a run are counted, but only those that may match are looked at more closely.
+    # All spectra of a run are counted, but only possible matches are examined further.
     close = f"SELECT {key}, {', '.join(f'{sql} AS {quoted(n)}' for n, sql in inner.items())}"
     close += f" FROM ({_judged(translator, keys, prune=True)}) GROUP BY {key} HAVING ({LISTED}) OR ({UNDECIDED})"
     table = translator.source
     every = f'SELECT {key}, count(*) AS "of" FROM {table} WHERE {translator.searched()} GROUP BY {key}'
-    names = [*keys, "matched", "of", *list(told)[1:]]
+    names = [*keys, "matched", "of", *list(shown)[1:]]
     select = ", ".join(f"{'t' if name == 'of' else 'g'}.{quoted(name)}" for name in [*names, "listed"])
     same = " AND ".join(f"g.{quoted(k)} IS NOT DISTINCT FROM t.{quoted(k)}" for k in keys)
     order = [f"g.{quoted(f'order {i}')} {way}" for i, way in enumerate(_directions(translator))]
@@ -66,9 +66,9 @@ def _there(translator: Translator, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) -> str:
-    """Every searched spectrum with what the conditions say about it.
+    """Return SQL for every searched spectrum with the results of the conditions.
 
-    `hit`: all hold; `met`: those without "not" hold; `wrong`: they do, and one of the negated ones too.
+    `hit`: all are true; `met`: those without "not" are true; `wrong`: these are, and one of the negated ones too.
     """
     resolved = translator.resolved
     positive, negated = _parts(resolved.query.where)
@@ -77,7 +77,7 @@ def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) 
     needed = [
         *keys,
         *GROUPS.get(resolved.noun, ()),
-        *TOLD.get(resolved.noun, {}).values(),
+        *SHOWN_OF.get(resolved.noun, {}).values(),
         *resolved.fields,
         "pressure",
     ]
@@ -94,17 +94,17 @@ def _judged(translator: Translator, keys: tuple[str, ...], prune: bool = False) 
 
 
 def changes_of(resolved: Resolved) -> list[ast.Changes]:
-    """The conditions about how much a field changes within a run."""
+    """Return the conditions on the change of a field within a run."""
     where = resolved.query.where
     items = where.items if isinstance(where, ast.And) else (where,)
     return [item for item in items if isinstance(item, ast.Changes)]
 
 
 def _changing(translator: Translator, judged: str, keys: tuple[str, ...], node: ast.Changes, number: int) -> str:
-    """The judged spectra, of which those match whose run changes by as much as asked, among spectra of their kind.
+    """Return the judged spectra; spectra match if their run changes by the required amount, among spectra of one group.
 
-    An edge at 8 keV and one at 5 keV differ without anything having changed. Two values at least are needed: one alone cannot
-    tell, and its run is listed among the undecided.
+    An edge at 8 keV and one at 5 keV differ although nothing changed. At least two values are needed: a run with one
+    value is undecided.
     """
     field = translator.resolved.fields[node.field[0]]
     column, change, count = quoted(field.name), quoted(f"change {number}"), quoted(f"values {number}")
@@ -117,22 +117,22 @@ def _changing(translator: Translator, judged: str, keys: tuple[str, ...], node: 
     sign = "-" if node.op in (">", ">=") else "+"
     assert isinstance(node.value, ast.Number)  # resolved
     limit = translator.bind(node.value.value)
-    told = f"""SELECT *, max({column}) {window} - min({column}) {window} AS {change}, {spread} AS "spread {number}",
+    changing = f"""SELECT *, max({column}) {window} - min({column}) {window} AS {change}, {spread} AS "spread {number}",
         count({column}) {window} AS {count} FROM ({judged})"""
     test = f'({change} {sign} "spread {number}" {node.op} {limit})'
     verdicts = ", ".join(
         f"CASE WHEN {count} < 2 THEN NULL ELSE {name} AND {test} END AS {name}" for name in ("hit", "met")
     )
-    return f"SELECT * REPLACE ({verdicts}) FROM ({told})"
+    return f"SELECT * REPLACE ({verdicts}) FROM ({changing})"
 
 
 def _parts(where: ast.Expr | None) -> tuple[list[ast.Expr], list[ast.Expr]]:
-    """The conditions that a spectrum must meet, and those (without their "not") that no spectrum may meet."""
+    """Split into the conditions that a spectrum must meet, and those (without their "not") that no spectrum may meet."""
     positive: list[ast.Expr] = []
     negated: list[ast.Expr] = []
     items = where.items if isinstance(where, ast.And) else () if where is None else (where,)
     for item in items:
-        # "is known" is said of a spectrum, although it is the negation of "is missing".
+        # "is known" applies to a spectrum, although it is the negation of "is missing".
         if isinstance(item, ast.Not) and not isinstance(item.item, ast.Missing):
             negated.append(item.item)
         else:
@@ -140,8 +140,8 @@ def _parts(where: ast.Expr | None) -> tuple[list[ast.Expr], list[ast.Expr]]:
     return positive, negated
 
 
-def _told(translator: Translator) -> dict[str, str]:
-    """Column -> SQL for what is told about each group."""
+def _shown_columns(translator: Translator) -> dict[str, str]:
+    """Return the columns about each group: column -> SQL."""
     resolved, fields = translator.resolved, translator.known.fields["spectra"]
     columns = {
         "matched": "count(*) FILTER (WHERE hit)",
@@ -156,7 +156,7 @@ def _told(translator: Translator) -> dict[str, str]:
             columns[f"{name}_{end}"] = f"{end}({quoted(name)}) FILTER (WHERE hit)"
     for number, node in enumerate(changes_of(resolved)):
         columns[f"{node.field[0]}_change"] = f"max({quoted(f'change {number}')}) FILTER (WHERE hit)"
-    for column, name in TOLD[resolved.noun].items():
+    for column, name in SHOWN_OF[resolved.noun].items():
         if name in fields:
             columns[column] = (
                 f"string_agg(DISTINCT {quoted(name)}, ', ' ORDER BY {quoted(name)})"
@@ -166,7 +166,7 @@ def _told(translator: Translator) -> dict[str, str]:
 
 
 def counted(translator: Translator, keys: tuple[str, ...]) -> tuple[Statement, list[str]]:
-    """The statement that counts spectra (or runs, samples) by the values of fields, and its columns."""
+    """Return the statement that counts spectra (or runs, samples) by the values of fields, and its columns."""
     resolved = translator.resolved
     of = _there(translator, GROUPS.get(resolved.noun, ())) if resolved.table == "spectra" else ()
     number = f"count(DISTINCT ({', '.join(map(quoted, of))}, 0))" if of else "count(*)"
@@ -179,7 +179,7 @@ def counted(translator: Translator, keys: tuple[str, ...]) -> tuple[Statement, l
 
 
 def whole_groups(translator: Translator, keys: tuple[str, ...], outer: str, limited: bool = False) -> str:
-    """The condition that a row's run (or sample) is one of those listed."""
+    """Return the condition that the run (or sample) of a row is listed."""
     if not limited and not _parts(translator.resolved.query.where)[1]:
         return "TRUE"
     same = " AND ".join(f"g.{quoted(key)} IS NOT DISTINCT FROM {outer}.{quoted(key)}" for key in keys)
@@ -192,13 +192,13 @@ def whole_groups(translator: Translator, keys: tuple[str, ...], outer: str, limi
 
 
 def order_of_groups(translator: Translator, keys: tuple[str, ...]) -> str:
-    """The order of groups where they are made."""
+    """Return the order of groups where they are made."""
     values = [f"{sql} {way}" for sql, way in zip(_order_values(translator), _directions(translator), strict=True)]
     return ", ".join([*values, *map(quoted, keys)])
 
 
 def _order_values(translator: Translator) -> list[str]:
-    """What a group is sorted by: its least value when ascending, its largest when descending."""
+    """Return the sort values of a group: its minimum when ascending, its maximum when descending."""
     sorts = translator.resolved.query.sort
     return [f"{'max' if s.descending else 'min'}({quoted(s.field[0])}) FILTER (WHERE hit)" for s in sorts]
 
@@ -208,7 +208,7 @@ def _directions(translator: Translator) -> list[str]:
 
 
 def selected(translator: Translator) -> Any:
-    """The extra condition on spectra when runs or samples are asked for: they belong to those listed."""
+    """Return the extra condition on spectra in queries for runs or samples: they belong to a listed group."""
     keys = GROUPS.get(translator.resolved.noun)
     if keys is None:
         return "TRUE"

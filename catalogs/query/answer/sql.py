@@ -1,9 +1,9 @@
-"""A resolved query to SQL with bound parameters.
+"""Translation of a resolved query to SQL with bound parameters.
 
 Column names come from the index's own fields (`known.Field.sql`), every value is a parameter; no
-character of a query text becomes SQL. A condition is written in three tempers: ``exact``; ``loose``, true
+character of a query text becomes SQL. A condition has three variants: ``exact``; ``loose``, true
 also where the value's uncertainty (sigma, readings before and after) reaches over the limit; ``strict``,
-true only where it stays clear of it. Rows between loose and strict are the ones that an answer reports as
+true only where it does not reach the limit. Rows between loose and strict are reported as
 near a limit.
 """
 
@@ -29,7 +29,7 @@ _OPPOSITE: dict[Temper, Temper] = {"exact": "exact", "loose": "strict", "strict"
 
 @dataclass(slots=True)
 class Statement:
-    """SQL with the parameters it names."""
+    """SQL with its named parameters."""
 
     sql: str
     parameters: dict[str, Any]
@@ -37,7 +37,7 @@ class Statement:
 
 @dataclass(slots=True)
 class Translator:
-    """Writes the parts of statements about one resolved query; parameters are shared between them.
+    """Writes SQL for one resolved query; its parts share parameters.
 
     Parameters
     ----------
@@ -69,29 +69,29 @@ class Translator:
         self._conditioned = list(dict.fromkeys(node.field[0] for node in self._tests))
 
     def statement(self, sql: str) -> Statement:
-        """The SQL with those parameters that occur in it; DuckDB refuses any others."""
+        """Return the SQL with those parameters that occur in it; DuckDB rejects any others."""
         used = dict.fromkeys(re.findall(r"\$(p\d+)\b", sql))
         return Statement(sql, {name: self.parameters[name] for name in used})
 
     def condition(self, temper: Temper = "exact") -> str:
-        """The whole condition as a three-valued expression; TRUE where nothing is asked."""
+        """Return the whole condition as a three-valued expression; TRUE if there is no condition."""
         where = self.resolved.query.where
         return "TRUE" if where is None else self.expression(where, temper)
 
     @property
     def source(self) -> str:
-        """Where the rows are."""
+        """SQL source of the rows."""
         return self.known.source(self.resolved.table)
 
     def leaves_bad_out(self) -> bool:
-        """Whether spectra that somebody flagged as bad are left out: unless the query is about flags or includes them."""
+        """Return True if spectra flagged as bad are excluded: unless the query is about flags or includes them."""
         asked = "bad" in self.resolved.query.include or "flag" in self.conditioned()
         return self.resolved.table in OF_SPECTRA and self.known.flagged and not asked
 
     def searched(
         self, status: str = "active", *, bad: bool = False, states: Collection[str] = (), briefly: bool = False
     ) -> str:
-        """The rows that are looked at: active ones, no merged scans, fresh values, unless the query says otherwise.
+        """Return the condition on searched rows: active ones, no merged scans, fresh values, unless the query overrides it.
 
         `briefly`: without the tests that every row is known to pass.
         """
@@ -110,27 +110,27 @@ class Translator:
         return " AND ".join(parts) or "TRUE"
 
     def parts(self) -> Sequence[Expr]:
-        """The conditions that must all hold."""
+        """Return the conditions that must all be true."""
         where = self.resolved.query.where
         return where.items if isinstance(where, ast.And) else () if where is None else (where,)
 
     @staticmethod
     def ends(node: ast.Between | ast.Within) -> tuple[float, float]:
-        """The limits of a range."""
+        """Return the limits of a range."""
         if isinstance(node, ast.Between):
             return number(node.low), number(node.high)
         return _interval(node.value.value, node.sigma.value)
 
     def conditioned(self) -> list[str]:
-        """Names of the fields that conditions use, in order."""
+        """List the names of the fields that conditions use, in order."""
         return self._conditioned
 
     def tests(self) -> list[ast.Condition]:
-        """The single conditions, in order."""
+        """List the single conditions, in order."""
         return self._tests
 
     def bind(self, value: Any) -> str:
-        """A parameter with that value."""
+        """Bind a value and return its parameter."""
         key = (type(value), value)
         if key not in self._names:
             self._names[key] = f"p{len(self._names)}"
@@ -138,7 +138,7 @@ class Translator:
         return f"${self._names[key]}"
 
     def applicable(self, field: Field) -> str:
-        """Where the field can have a value at all."""
+        """Return the condition under which the field is applicable."""
         fields = self.known.fields[self.resolved.table]
         parts = [
             f"coalesce({fields[name].sql} IN ({', '.join(map(self.bind, values))}), FALSE)"
@@ -148,13 +148,13 @@ class Translator:
         return " AND ".join(parts) or "TRUE"
 
     def among(self, known: Known) -> Translator:
-        """A translator for some of the rows, of which more is known; parameters stay shared."""
+        """Return a translator for some of the rows, of which more is known; parameters stay shared."""
         return Translator(self.resolved, known, self.parameters, self._names)
 
     def expression(self, node: Expr, temper: Temper) -> str:
-        """One condition. NULL where a value that decides is missing."""
+        """Translate one condition. NULL where a decisive value is missing."""
         key = id(node), temper
-        if key not in self._written:  # which holds the node: its number is not given to another one
+        if key not in self._written:  # keeps the node alive, so that its id is not reused
             self._written[key] = node, self._expression(node, temper)
         return self._written[key][1]
 
@@ -167,10 +167,10 @@ class Translator:
         if isinstance(node, ast.Phrase | ast.Saved):
             raise TypeError("only resolved queries can be translated")  # a mistake in our own code
         found = self.resolved.fields[node.field[0]]
-        if isinstance(node, ast.Changes):  # of a single spectrum no more can be said; see `grouping`
+        if isinstance(node, ast.Changes):  # a single spectrum decides no more; see `grouping`
             return f"(CASE WHEN {found.sql} IS NOT NULL THEN TRUE END)"
         if isinstance(node, ast.Missing) and found.stored:
-            # There is a value that is not served: neither missing nor known.
+            # There is a stored value that is not served: neither missing nor known.
             held = f"{found.stored.other} IS NOT NULL AND {found.sql} IS NULL"
             matters = f"{found.sql} IS NOT NULL OR {self.applicable(found)}"
             return f"(CASE WHEN {held} THEN NULL WHEN {matters} THEN {found.sql} IS NULL END)"
@@ -184,7 +184,7 @@ class Translator:
         if isinstance(node, ast.At):
             return self._at(node, found)
         if found.name in ANNOTATIONS and found.table == "spectra":
-            # Nobody having said anything is no gap: what is not flagged as bad is not bad.
+            # A missing annotation is no gap: a spectrum that is not flagged as bad is not bad.
             otherwise = "TRUE" if getattr(node, "op", "") == "!=" else "FALSE"
             return f"coalesce({self._verbal(node, found)}, {otherwise})"
         if found.kind == "time":
@@ -197,7 +197,7 @@ class Translator:
         value, own = node.value.value, self._sigma(found)
         width = self.bind(tolerance(found, value))
         reach = f"greatest({own}, {width})" if own else width
-        # A hair more than the width, so that 10.3 lies at 10 ± 0.3.
+        # Slightly more than the width, so that 10.3 is at 10 ± 0.3.
         return f"(abs({found.sql} - {self.bind(value)}) <= {reach} * (1 + 1e-12))"
 
     def _sigma(self, found: Field) -> str:
@@ -214,14 +214,14 @@ class Translator:
             limit = self.bind(number(node.value))
             if node.op in ("=", "!="):
                 return f"({found.sql} {_sql_operator(node.op)} {limit})"
-            # Loose looks at the end of the value's interval that satisfies most easily.
+            # Loose tests the more favorable end of the value's interval.
             side = high if node.op in (">", ">=") else low
             return f"({side} {node.op} {limit})"
         ends = self.ends(node)
         return f"({high} >= {self.bind(ends[0])} AND {low} <= {self.bind(ends[1])})"
 
     def _beyond(self, node: ast.Compare | ast.Between, found: Field) -> str:
-        """Whether the value is beyond the limits by so many standard uncertainties; NULL where it has none."""
+        """Return SQL that tests if the value is beyond the limits by the required number of standard uncertainties; NULL where it has none."""
         width = getattr(node, "width", None)
         sigma = self._sigma(found)
         spread = f"sqrt({sigma} * {sigma} + {self.bind(width.value**2)})" if width else sigma
@@ -232,7 +232,7 @@ class Translator:
         return f"({low if node.op in ('>', '>=') else high} {node.op} {self.bind(number(node.value))})"
 
     def bounds(self, found: Field, temper: Temper, width: ast.Number | None = None) -> tuple[str, str]:
-        """The value as (side compared with upper limits, side compared with lower limits).
+        """Return the value as (side compared with upper limits, side compared with lower limits).
 
         `width` is the uncertainty of the limit, which adds to that of the value.
         """
@@ -250,14 +250,14 @@ class Translator:
         return (smallest, largest) if temper == "loose" else (largest, smallest)
 
     def reading(self, found: Field, end: str) -> Field | None:
-        """The field of the reading before or after, unless no row has one."""
+        """Return the field of the reading before or after, unless no row has one."""
         name = f"{found.name}_{end}"
         if found.table == "spectra" and name in self.known.empty:
             return None
         return self.known.fields[found.table].get(name)
 
     def uncertain(self) -> list[Field]:
-        """The fields in the conditions whose limits can be reached by an uncertainty."""
+        """List the fields in the conditions whose limits an uncertainty can reach."""
         limited = [node for node in self.tests() if _has_limits(node)]
         used = [self.resolved.fields[name] for name in dict.fromkeys(node.field[0] for node in limited)]
         return [f for f in used if f.kind == "number" and self.bounds(f, "loose") != self.bounds(f, "exact")]
@@ -291,24 +291,24 @@ class Translator:
                 parts = [self._identity(found, value.words[0]) for value in node.values]  # type: ignore[union-attr]
                 return f"({' OR '.join(parts)})"
             return self._is_one_of(found, [value.words[0] for value in node.values])  # type: ignore[union-attr]
-        said = node.value.words[0]
+        text = node.value.words[0]
         if found.name == "spectrum_id":
-            identity = self._identity(found, said)
+            identity = self._identity(found, text)
             return identity if node.op == "=" else f"(NOT {identity})"
-        return f"({found.sql} {_sql_operator(node.op)} {self.bind(said)})"
+        return f"({found.sql} {_sql_operator(node.op)} {self.bind(text)})"
 
-    def _identity(self, found: Field, said: str) -> str:
-        """An identity may be shortened."""
-        if len(said) >= 16:
-            return f"({found.sql} = {self.bind(said.lower())})"
-        return f"starts_with({found.sql}, {self.bind(said.lower())})"
+    def _identity(self, found: Field, prefix: str) -> str:
+        """Match an identity, which may be shortened."""
+        if len(prefix) >= 16:
+            return f"({found.sql} = {self.bind(prefix.lower())})"
+        return f"starts_with({found.sql}, {self.bind(prefix.lower())})"
 
     def _is_one_of(self, found: Field, values: list[Any]) -> str:
         return f"({found.sql} IN ({', '.join(map(self.bind, values))}))"
 
 
 def tests_in(where: Expr | None) -> list[ast.Condition]:
-    """The single conditions, in order."""
+    """List the single conditions, in order."""
     found: list[ast.Condition] = []
     pending: list[Any] = [where]
     while pending:
@@ -323,7 +323,7 @@ def tests_in(where: Expr | None) -> list[ast.Condition]:
 
 
 def _has_limits(node: ast.Condition) -> bool:
-    """Whether the condition has a limit that an uncertainty can reach over."""
+    """Return True if the condition has a limit that an uncertainty can reach over."""
     if isinstance(node, ast.Compare):
         return node.op not in ("=", "!=")
     return isinstance(node, ast.Between | ast.Within)
@@ -339,10 +339,10 @@ def number(value: ast.Value) -> float:
 
 
 def _interval(value: float, sigma: float) -> tuple[float, float]:
-    """The closed interval, in decimals as people write them: 0.1 ± 0.2 ends at 0.3."""
+    """Return the closed interval, in decimal arithmetic: 0.1 ± 0.2 ends at 0.3."""
     return float(f"{value - sigma:.14g}"), float(f"{value + sigma:.14g}")
 
 
 def columns_sql(fields: Mapping[str, Field], names: list[str]) -> str:
-    """The select list of these fields."""
+    """Return the select list of these fields."""
     return ", ".join(f"{fields[name].sql} AS {quoted(name)}" for name in names)

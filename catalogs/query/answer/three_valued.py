@@ -1,6 +1,6 @@
-"""What rows come to under a condition whose limits have uncertainties and whose values may be lacking, in one scan.
+"""Conditions with three outcomes (match, near limit, undecided), evaluated in one SQL pass.
 
-`reachable` is decided column by column, inside DuckDB's scan; `unsettled` above it; `verdict` is worked out for what is left.
+DuckDB's scan decides `reachable` column by column; `unsettled` filters above it; `verdict` is computed for the rest.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ UNDECIDED, SETTLED, NEAR_OUTSIDE, NEAR_INSIDE, CLEAR = -1, 0, 1, 2, 3
 
 
 def halves(translator: Translator) -> list[tuple[Translator, str]]:
-    """Where to look for the rows that an answer counts: translators, each with the place of its rows.
+    """Split the rows to count: return translators, each with the source of its rows.
 
-    Usually all in one. A question that no row without a pressure meets, and that asks for nothing but columns of the table
-    that these have to themselves, is put in two: to those with one, for which no gap has to be minded, and to those without.
+    Usually there is one. A query that no row without a pressure meets, and that uses only columns of the separate table of
+    such rows, is split: rows with a pressure, which have no gaps to check, and rows without.
     """
     known, names, whole = translator.known, translator.conditioned(), [(translator, translator.source)]
     if not known.apart or translator.resolved.table != "spectra" or LACKING in known.complete:
@@ -31,7 +31,7 @@ def halves(translator: Translator) -> list[tuple[Translator, str]]:
         return whole
     column = translator.resolved.fields[LACKING].sql
     deciding = [part for part in translator.parts() if _decides(translator, part) == column]
-    # A reading before or after might stand in for the value where its own limits are not what is compared.
+    # A reading before or after may replace a value unless its own limits are compared.
     if not any(_widened(translator, part) or not _is_swayed(translator, part) for part in deciding):
         return whole
     there = translator.among(replace(known, complete=known.complete | {LACKING}))
@@ -40,9 +40,9 @@ def halves(translator: Translator) -> list[tuple[Translator, str]]:
 
 
 def verdict(translator: Translator) -> str:
-    """What a row that is `reachable` and `unsettled` comes to: CLEAR or NEAR_INSIDE when it matches, NEAR_OUTSIDE, UNDECIDED.
+    """Return SQL for the verdict of a `reachable` and `unsettled` row: CLEAR or NEAR_INSIDE if it matches, NEAR_OUTSIDE, UNDECIDED.
 
-    Or SETTLED: neither of these, as `unsettled` looks at one limit only where no value can be lacking.
+    Or SETTLED: none of these, as `unsettled` tests only one limit if no value can be missing.
     """
     if _never(translator):
         return str(UNDECIDED)
@@ -62,32 +62,32 @@ def verdict(translator: Translator) -> str:
 
 
 def unsettled(translator: Translator) -> str:
-    """The reachable rows that match, come near a limit or lack a value: uncertainties and gaps may rule out others.
+    """Return the condition on reachable rows that match, are near a limit or lack a value: uncertainties and gaps may exclude others.
 
-    A condition on several columns at once, which DuckDB decides above its scan: it packs what is left of many blocks
-    into one, so that `verdict` is worked out for full blocks. Those on one column each are decided in the scan.
+    A condition on several columns, which DuckDB evaluates above its scan: it packs the remaining rows of many blocks
+    into one, so that `verdict` is computed for full blocks. Conditions on one column are evaluated in the scan.
     """
     swayed, lacking, either = _open(translator)
-    if not swayed or _never(translator):  # whose reachable rows are all undecided
+    if not swayed or _never(translator):  # all reachable rows are undecided
         return "TRUE"
-    if not lacking:  # the quickest one rules out many; `verdict` looks at all
+    if not lacking:  # the fastest one excludes many; `verdict` tests all
         return min((translator.expression(part, "loose") for part in swayed), key=len)
     loose = _all(translator, either, "loose")
     return f"({_lacks(translator, lacking)} AND {_undecided(translator, either)} OR {loose})"
 
 
 def _undecided(translator: Translator, parts: Sequence[Expr]) -> str:
-    """Whether none of these conditions is false, of a row that lacks one of the values."""
+    """Return SQL that tests that none of these conditions is false for a row that lacks one of the values."""
     lacking = [part for part in parts if _can_lack(translator, part)]
-    if len(lacking) == 1 and _decides(translator, lacking[0]):  # which is unknown, then
+    if len(lacking) == 1 and _decides(translator, lacking[0]):  # that one is unknown
         parts = [part for part in parts if part not in lacking]
     return possible(translator, parts)
 
 
 def _open(translator: Translator) -> tuple[list[Expr], list[Expr], list[Expr]]:
-    """The conditions that an uncertainty can sway, those that a lacking value can leave open, and both in order.
+    """Return the conditions that an uncertainty can change, those that a missing value can leave open, and both in order.
 
-    All others hold for every reachable row.
+    All others are true for every reachable row.
     """
     parts = translator.parts()
     swayed, lacking = ([part for part in parts if test(translator, part)] for test in (_is_swayed, _can_lack))
@@ -99,7 +99,7 @@ def _all(translator: Translator, parts: Sequence[Expr], temper: Temper) -> str:
 
 
 def _lacks(translator: Translator, parts: Sequence[Expr]) -> str:
-    """Whether any of these conditions is neither true nor false."""
+    """Return SQL that tests if any of these conditions is neither true nor false."""
     tests = []
     for part in parts:
         column = _decides(translator, part)
@@ -108,7 +108,7 @@ def _lacks(translator: Translator, parts: Sequence[Expr]) -> str:
 
 
 def _decides(translator: Translator, part: Expr) -> str:
-    """The column that is NULL where, and only where, the condition is; empty if there is no such."""
+    """Return the column that is NULL exactly where the condition is; empty if there is none."""
     if isinstance(part, ast.And | ast.Or | ast.Not | ast.Missing) or getattr(part, "sigmas", None):
         return ""
     assert not isinstance(part, ast.Phrase | ast.Saved)  # resolved
@@ -117,7 +117,7 @@ def _decides(translator: Translator, part: Expr) -> str:
 
 
 def _is_void(translator: Translator, part: Expr) -> bool:
-    """Whether the condition is unknown of every row, for want of its value, and no reading stands in for that."""
+    """Return True if every row lacks the condition's value, and no reading replaces it."""
     if not _decides(translator, part):
         return False
     assert not isinstance(part, ast.And | ast.Or | ast.Not | ast.Phrase | ast.Saved)
@@ -127,30 +127,30 @@ def _is_void(translator: Translator, part: Expr) -> bool:
 
 
 def _never(translator: Translator) -> bool:
-    """Whether no row can match, or come near to it: all that can be told of any is that it is undecided."""
+    """Return True if no row can match or be near: every row is undecided."""
     return any(_is_void(translator, part) for part in translator.parts())
 
 
 def _is_swayed(translator: Translator, part: Expr) -> bool:
-    """Whether an uncertainty can decide the condition."""
+    """Return True if an uncertainty can decide the condition."""
     return translator.expression(part, "loose") != translator.expression(part, "exact")
 
 
 def _can_lack(translator: Translator, part: Expr) -> bool:
-    """Whether the condition may be undecided for want of a value."""
+    """Return True if a missing value may leave the condition undecided."""
     names = {node.field[0] for node in tests_in(part)}
     names |= {translator.resolved.fields[node.field[0]].sigma for node in tests_in(part) if getattr(node, "sigmas", 0)}
     return translator.resolved.table not in OF_SPECTRA or not names <= translator.known.complete
 
 
 def possible(translator: Translator, parts: Sequence[Expr]) -> str:
-    """A condition met where all parts are true or unknown, and only there: tests that DuckDB can push into the scan."""
+    """Return a condition met exactly where all parts are true or unknown: tests that DuckDB can push into the scan."""
     tests = [_possible(translator, part) for part in parts]
     return " AND ".join(test for test in tests if test != "TRUE") or "TRUE"
 
 
 def _possible(translator: Translator, part: Expr, held: str = "") -> str:
-    """The condition, or `held` in its place, or that it is unknown."""
+    """Return the condition, or `held` in its place, or that it is unknown."""
     if _is_void(translator, part):
         return "TRUE"
     column, exact = _decides(translator, part), translator.expression(part, "exact")
@@ -162,10 +162,10 @@ def _possible(translator: Translator, part: Expr, held: str = "") -> str:
 
 
 def reachable(translator: Translator, *, undecided: bool = False) -> str:
-    """A condition met wherever all parts hold, exactly or loosely, and if asked for where a lacking value leaves that open.
+    """Return a condition met where all parts are true, exactly or loosely, and if requested where a missing value leaves that open.
 
-    Where the index tells how far uncertainties reach at most, the limits are moved by that much: a plain
-    comparison, which DuckDB decides from a column's zone maps, in place of arithmetic for every row.
+    If the index has the largest uncertainties, the limits are moved by that much: a plain
+    comparison, which DuckDB decides from a column's zone maps, instead of arithmetic for every row.
     """
     if undecided and _never(translator):
         return possible(translator, translator.parts())
@@ -198,5 +198,5 @@ def _widened(translator: Translator, part: Expr) -> str:
 
 
 def _outside(limit: float, reach: float, sign: int) -> float:
-    """The limit moved outwards by the reach, and by a hair more, since sums are rounded."""
+    """Move the limit outwards by the reach, and slightly more, since sums are rounded."""
     return limit + sign * (reach * (1 + 1e-9) + abs(limit) * 1e-12)

@@ -1,8 +1,8 @@
-"""The query as data: conditions that can be compared, printed, stored as JSON, and translated.
+"""Query syntax tree: conditions that can be compared, printed, stored as JSON, and translated.
 
 Every node is immutable. `to_text` prints a query so that parsing the text gives an equal query;
-`structured.to_dict` is what intake catalogs store instead of SQL. Where a node stands in the text
-(`span`) does not count in comparisons.
+`structured.to_dict` is what intake catalogs store instead of SQL. The position of a node in the text
+(`span`) is ignored in comparisons.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TypeAlias
 from barospec.catalogs.query.parse.lexer import ADDRESSED, RESERVED, SIMPLE_WORD
 
 Span: TypeAlias = tuple[int, int]
-Name: TypeAlias = tuple[str, ...]  # a field as written, word by word; empty when only a unit tells
+Name: TypeAlias = tuple[str, ...]  # a field as written, word by word; empty if only a unit identifies it
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number with the unit written after it; `raw` keeps "1.10" for fields that hold text."""
+    """A number with the unit after it; `raw` keeps "1.10" for text fields."""
 
     value: float
     unit: str = ""
@@ -37,7 +37,7 @@ class Date:
     span: Span = option(default=(0, 0), compare=False, repr=False)
 
     def interval(self) -> tuple[datetime, datetime]:
-        """The first instant of it, and the first one after it. Raises ValueError for a day that is none.
+        """Return the first instant of it, and the first one after it. Raise ValueError for a day that does not exist.
 
         >>> Date("2024-12").interval()[1].isoformat()
         '2025-01-01T00:00:00'
@@ -67,8 +67,8 @@ Value: TypeAlias = Number | Date | Words
 class Compare:
     """``field op value`` with op one of ``= != < <= > >=``.
 
-    `width` is the uncertainty of the limit (``< 0.25 ± 0.02``). With `sigmas` the value has to be beyond the limit by so
-    many of its standard uncertainties.
+    `width` is the uncertainty of the limit (``< 0.25 ± 0.02``). With `sigmas` the value has to be beyond the limit by that
+    number of its standard uncertainties.
     """
 
     field: Name
@@ -81,7 +81,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Both ends included."""
+    """``between a and b``, both ends included."""
 
     field: Name
     low: Value
@@ -111,7 +111,7 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """One of several values."""
+    """``field in (a, b)``: one of several values."""
 
     field: Name
     values: tuple[Value, ...]
@@ -120,7 +120,7 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """The text occurs in the field, whatever the case."""
+    """``field contains text``, ignoring case."""
 
     field: Name
     words: Words
@@ -140,7 +140,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Applicable, but without a value. "is known" is its negation."""
+    """``field is missing``: applicable, but without a value. "is known" is its negation."""
 
     field: Name
     span: Span = option(default=(0, 0), compare=False, repr=False)
@@ -148,7 +148,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words without a sign: an edge, a material, a run, a technique; `resolve` finds out."""
+    """Words without an operator: an edge, a material, a run, a technique; `resolve` identifies them."""
 
     words: Name
     span: Span = option(default=(0, 0), compare=False, repr=False)
@@ -164,7 +164,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """True where `item` is false; unknown where it is unknown."""
+    """Negation: true where `item` is false; unknown where it is unknown."""
 
     item: Expr
     span: Span = option(default=(0, 0), compare=False, repr=False)
@@ -172,7 +172,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of them. With a single item: a condition in parentheses."""
+    """Conjunction. With a single item: a condition in parentheses."""
 
     items: tuple[Expr, ...]
     span: Span = option(default=(0, 0), compare=False, repr=False)
@@ -180,7 +180,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one of them."""
+    """Disjunction."""
 
     items: tuple[Expr, ...]
     span: Span = option(default=(0, 0), compare=False, repr=False)
@@ -192,7 +192,7 @@ Expr: TypeAlias = Condition | Phrase | Saved | Not | And | Or
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One key of an order."""
+    """One sort key."""
 
     field: Name
     descending: bool = False
@@ -201,9 +201,9 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for (`noun`), under which conditions, in which order, how many; or counted by what.
+    """A query: kind of row (`noun`), conditions, order, limit; or the keys of a count.
 
-    ``count_by`` is None for an ordinary query, empty for a bare "count". `include` names what is left out otherwise:
+    ``count_by`` is None for an ordinary query, empty for a bare "count". `include` names what is excluded by default:
     ``stale``, ``uncalibrated``, ``bad``.
     """
 
@@ -218,7 +218,7 @@ class Query:
 
 
 def both(items: list[Expr] | tuple[Expr, ...], span: Span = (0, 0)) -> Expr:
-    """The conjunction of one or more conditions, flat."""
+    """Return the conjunction of one or more conditions, flat."""
     flat: list[Expr] = []
     for item in items:
         flat += item.items if isinstance(item, And) and (len(items) > 1 or len(item.items) > 1) else (item,)
@@ -226,7 +226,7 @@ def both(items: list[Expr] | tuple[Expr, ...], span: Span = (0, 0)) -> Expr:
 
 
 def either(items: list[Expr] | tuple[Expr, ...], span: Span = (0, 0)) -> Expr:
-    """The disjunction of one or more conditions, flat."""
+    """Return the disjunction of one or more conditions, flat."""
     flat: list[Expr] = []
     for item in items:
         flat += item.items if isinstance(item, Or) else (item,)
@@ -234,12 +234,12 @@ def either(items: list[Expr] | tuple[Expr, ...], span: Span = (0, 0)) -> Expr:
 
 
 def negate(item: Expr, span: Span = (0, 0)) -> Expr:
-    """The negation; two cancel, in three-valued logic too."""
+    """Return the negation; two cancel, in three-valued logic too."""
     return item.item if isinstance(item, Not) else Not(item, span)
 
 
 def quote(word: str) -> str:
-    r"""The word as it must be written to be read back.
+    r"""Return the word as it must be written to be read back.
 
     >>> quote("run-2"), quote("Ni K"), quote("above")
     ('run-2', '"Ni K"', '"above"')
@@ -252,19 +252,19 @@ def quote(word: str) -> str:
 
 
 def number_text(value: float) -> str:
-    """The shortest decimal that reads back to the same number.
+    """Return the shortest decimal that reads back to the same number.
 
     >>> number_text(14.0), number_text(23.7)
     ('14', '23.7')
     """
     value = float(value)
-    if math.isinf(value):  # too large for a float; refused where a number is needed
+    if math.isinf(value):  # too large for a float; rejected where a number is needed
         return "1e999" if value > 0 else "-1e999"
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
 def value_text(value: Value) -> str:
-    """A value as it is written in a query."""
+    """Return a value as written in a query."""
     if isinstance(value, Number):
         return f"{number_text(value.value)} {value.unit}".rstrip()
     if isinstance(value, Date):
@@ -273,7 +273,7 @@ def value_text(value: Value) -> str:
 
 
 def to_text(node: Query | Expr) -> str:
-    """The query in its canonical spelling; ``parse(to_text(query)) == query``.
+    """Return the query in its canonical spelling; ``parse(to_text(query)) == query``.
 
     Parameters
     ----------
@@ -331,33 +331,33 @@ def _expr(node: Expr) -> str:
 
 
 def is_wide(node: Expr) -> bool:
-    """Whether the node is a conjunction of several conditions."""
+    """Return True if the node is a conjunction of several conditions."""
     return isinstance(node, And) and len(node.items) > 1
 
 
 def _condition(node: Condition, within: str = "in") -> str:
     match node:
         case Compare(value=Number() as value, width=Number() as width):
-            said = f"{node.op} {number_text(value.value)} ± {number_text(width.value)} {value.unit}".rstrip()
+            text = f"{node.op} {number_text(value.value)} ± {number_text(width.value)} {value.unit}".rstrip()
         case Compare():
-            said = f"{node.op} {value_text(node.value)}"
+            text = f"{node.op} {value_text(node.value)}"
         case Changes():
-            said = f"changes by {node.op} {value_text(node.value)}"
+            text = f"changes by {node.op} {value_text(node.value)}"
         case Between(low=Number(unit=unit) as low, high=Number() as high) if unit == high.unit:
-            said = f"between {number_text(low.value)} and {value_text(high)}"
+            text = f"between {number_text(low.value)} and {value_text(high)}"
         case Between():
-            said = f"between {value_text(node.low)} and {value_text(node.high)}"
+            text = f"between {value_text(node.low)} and {value_text(node.high)}"
         case Within():
             sigma = number_text(node.sigma.value)
-            said = f"= {number_text(node.value.value)} ± {sigma} {node.value.unit}".rstrip()
+            text = f"= {number_text(node.value.value)} ± {sigma} {node.value.unit}".rstrip()
         case At():
-            said = f"at {value_text(node.value)}"
+            text = f"at {value_text(node.value)}"
         case In():
-            said = f"{within} ({', '.join(map(value_text, node.values))})"
+            text = f"{within} ({', '.join(map(value_text, node.values))})"
         case Contains():
-            said = f"contains {value_text(node.words)}"
+            text = f"contains {value_text(node.words)}"
         case Missing():
-            said = "is missing"
+            text = "is missing"
     if isinstance(node, Compare | Between | Changes) and node.sigmas:
-        said += f" at {number_text(node.sigmas)} sigma"
-    return f"{_name(node.field)} {said}".lstrip()
+        text += f" at {number_text(node.sigmas)} sigma"
+    return f"{_name(node.field)} {text}".lstrip()

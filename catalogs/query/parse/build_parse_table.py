@@ -2,7 +2,7 @@
 
 Lark is needed here and in the tests only. Measured on 2 cores with Python 3.11: importing lark takes
 14-32 ms and building the parser 50 ms (3.5 ms from lark's own pickle), a third of a cold query in all;
-importing the tables takes under 1 ms. They depend on no internals of lark at run time and write nothing
+importing the tables takes under 1 ms. They do not depend on lark's internals at run time and write nothing
 into a user's cache.
 """
 
@@ -17,12 +17,12 @@ TABLES = Path(__file__).with_name("parse_table.py")
 
 
 def digest() -> str:
-    """The sha256 of the grammar, by which a test sees that the tables are stale."""
+    """Return the sha256 of the grammar; a test compares it to detect stale tables."""
     return hashlib.sha256(GRAMMAR.read_bytes()).hexdigest()
 
 
 def lark_parser(**options: Any) -> Any:
-    """Lark's own parser of the grammar (LALR, with our tokens). The tests compare the tables with it."""
+    """Return lark's own parser of the grammar (LALR, with our tokens). The tests compare the tables with it."""
     from lark import Lark, Token
     from lark.lexer import Lexer
 
@@ -38,7 +38,7 @@ def lark_parser(**options: Any) -> Any:
 
 
 def tables() -> str:
-    """The text of ``parse_table.py``."""
+    """Return the text of ``grammar_tables.py``."""
     parse_table = lark_parser().parser.parser._parse_table
     rules = sorted({_rule(t) for row in parse_table.states.values() for a, t in row.values() if a.name == "Reduce"})
     lines = []
@@ -46,7 +46,7 @@ def tables() -> str:
         actions = []
         for name, (action, target) in sorted(row.items()):
             if action.name == "Reduce":
-                # Reductions are negative, so that one integer tells both.
+                # Reductions are negative, so that one integer encodes both.
                 target = -1 - rules.index(_rule(target))
             actions.append(f"{str(name)!r}: {target}")
         lines.append(f"    {state}: {{{', '.join(actions)}}},")

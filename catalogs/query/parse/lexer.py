@@ -1,7 +1,7 @@
-"""Query text to tokens: numbers with units, dates, quoted strings, and the phrases people use for operators.
+"""Lexer of query texts: numbers with units, dates, quoted strings, and phrases for operators.
 
-English is settled here, so that the grammar stays small: "at least", "no less than" and ">=" are one
-token, and words that only join ("with", "of", "where") are dropped. Whatever is not a fixed phrase is a
+English phrases are resolved here, so that the grammar stays small: "at least", "no less than" and ">=" are one
+token, and joining words ("with", "of", "where") are dropped. Anything but a fixed phrase is a
 WORD, whose meaning (an edge, a run, a field) `resolve` finds in the archive.
 """
 
@@ -30,8 +30,8 @@ NOUNS = {
     "models": "models",
 }
 
-# Phrase -> (token type, value, what must follow for it to be read so: "" anything, "number", "(", or "op").
-# An entry with type "" is dropped. The longest phrase that fits wins.
+# Phrase -> (token type, value, what must follow: "" anything, "number", "(", or "op").
+# An entry with type "" is dropped. The longest match wins.
 _Phrase = tuple[str, str, str]
 _PHRASES: dict[tuple[str, ...], _Phrase] = {}
 
@@ -107,7 +107,7 @@ _say("NOUN", "derived values", "stored values", "stored derived values")
 for _plural, _noun in NOUNS.items():
     _say("NOUN", _noun, _plural)
 
-# Operators before a number or a list, mere joints elsewhere ("XES of NiO at BM23", "spectra in run-2").
+# Operators before a number or a list, otherwise joining words ("XES of NiO at BM23", "spectra in run-2").
 _JOINING = frozenset(("in", "from", "at", "to"))
 _BEFORE_YEAR = frozenset(("since", "until", "before", "after", "in", "during"))
 _COMPARING = frozenset(("OP", "BETWEEN", "FROM", "AT"))
@@ -120,7 +120,7 @@ _SPACE = re.compile(r"\s+")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|“([^”]*)”', re.DOTALL)
 _DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])(?:-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?Z?)?)?(?![\w.:-])", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-# What may touch a number: a unit ("14GPa"); anything else makes the whole a word ("3f2a", "1T-TaS2").
+# May touch a number: a unit ("14GPa"); anything else makes the whole a word ("3f2a", "1T-TaS2").
 _TOUCHING = re.compile(r"[^\s()\[\]{}<>=!≤≥≠±,;\"'“”@+–—-]+")
 _PLUS_MINUS = re.compile(r"±|\+/-|\+-")
 _OPERATOR = re.compile(r">=|=>|<=|=<|!=|<>|==|=|>|<|≥|≤|≠")
@@ -142,7 +142,7 @@ FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
 class Lexeme(NamedTuple):
-    """One token: its type in the grammar, what it means, and where it stands in the text."""
+    """A token: its type in the grammar, its meaning, and its position in the text."""
 
     kind: str
     value: str
@@ -151,7 +151,7 @@ class Lexeme(NamedTuple):
 
 
 def unquote(body: str) -> str:
-    r"""The content of a quoted string: a backslash takes the next character as it is.
+    r"""Return the content of a quoted string: a backslash takes the next character literally.
 
     >>> unquote(r'5\" disk')
     '5" disk'
@@ -160,12 +160,12 @@ def unquote(body: str) -> str:
 
 
 def tokens(text: str) -> list[Lexeme]:
-    """The tokens of a query.
+    """Split a query into tokens.
 
     Raises
     ------
     QueryError
-        A character or a quote that no query has, or a text that is longer or deeper than anybody writes.
+        For a character or quote that is not allowed, or a text that is too long or too deeply nested.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def tokens(text: str) -> list[Lexeme]:
     """
     if len(text) > LONGEST_TEXT:
         raise QueryError(
-            f"The query has {len(text)} characters; {LONGEST_TEXT} is the limit.",
+            f"The query has {len(text)} characters; the maximum is {LONGEST_TEXT}.",
             hints=("Give long lists from Python: archive.query(spectrum_id=[...]).",),
         )
     bad = FORBIDDEN.search(text)
@@ -189,7 +189,7 @@ def tokens(text: str) -> list[Lexeme]:
 
 
 def _raw(text: str) -> Iterator[Lexeme]:
-    """Numbers, units, dates, strings, signs, and WORDs that are not yet looked at."""
+    """Yield numbers, units, dates, strings, signs, and unclassified WORDs."""
     position, previous = 0, Lexeme("", "", 0, 0)
     while position < len(text):
         space = _SPACE.match(text, position)
@@ -203,7 +203,7 @@ def _raw(text: str) -> Iterator[Lexeme]:
 
 
 def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
-    """The token at `position`; a number and its unit are two."""
+    """Return the token at `position`; a number and its unit are two."""
     if text[position].isalpha() or text[position] == "_":
         return [_wordlike(text, position, previous)]
     if match := _STRING.match(text, position):
@@ -236,18 +236,18 @@ def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
         text,
         position,
         position + 1,
-        ('A name with signs goes in quotes: sample = "NiO [batch 2]".',),
+        ('Quote a name with signs: sample = "NiO [batch 2]".',),
     )
 
 
 def _wordlike(text: str, position: int, previous: Lexeme) -> Lexeme:
-    """The token at `position`, where a letter or an underscore stands."""
+    """Return the token at `position`, which has a letter or an underscore."""
     if text[position] in "abwABW" and (match := _SIGMAS.match(text, position)):
         return Lexeme("SIGMAS", match[1], position, match.end())
     if match := ADDRESSED.match(text, position):
         return Lexeme("WORD", match[0], position, match.end())
     match = _WORD.match(text, position)
-    assert match is not None  # either begins a word
+    assert match is not None  # both begin a word
     return _word(text, match, previous)
 
 
@@ -282,7 +282,7 @@ def _word(text: str, match: re.Match[str], previous: Lexeme) -> Lexeme:
 
 
 def _edges(raw: list[Lexeme]) -> list[Lexeme]:
-    """Write "Ni K-edge" and "Ni K edge" as Ni K, unless the word begins a condition of its own ("edge = ...")."""
+    """Convert "Ni K-edge" and "Ni K edge" to Ni K, unless the word begins a condition of its own ("edge = ...")."""
     result: list[Lexeme] = []
     for token, following in zip(raw, [*raw[1:], Lexeme("", "", 0, 0)], strict=False):
         if token.kind != "WORD" or token.value[-1] not in "eEsS":
@@ -290,15 +290,15 @@ def _edges(raw: list[Lexeme]) -> list[Lexeme]:
         elif level := _LEVEL_EDGE.fullmatch(token.value):
             token = Lexeme("WORD", level[1], token.start, token.start + len(level[1]))
         elif token.value.casefold() in ("edge", "edges") and result:
-            said = result[-1].value if result[-1].kind == "WORD" else ""
-            if _LEVEL_AT_END.search(said) and (following.kind, following.value) not in (("OP", "="), ("OP", "!=")):
+            words = result[-1].value if result[-1].kind == "WORD" else ""
+            if _LEVEL_AT_END.search(words) and (following.kind, following.value) not in (("OP", "="), ("OP", "!=")):
                 continue
         result.append(token)
     return result
 
 
 def _phrases(raw: list[Lexeme], text: str) -> list[Lexeme]:
-    """Fixed phrases become operators, joining words go."""
+    """Convert fixed phrases to operators, and drop joining words."""
     raw = _edges(raw)
     result: list[Lexeme] = []
     position = 0
@@ -323,7 +323,7 @@ def _phrases(raw: list[Lexeme], text: str) -> list[Lexeme]:
 
 
 def is_year(written: str) -> bool:
-    """Whether a number as written can be a year.
+    """Return True if a number as written can be a year.
 
     >>> is_year("2024"), is_year("14"), is_year("0000")
     (True, False, False)

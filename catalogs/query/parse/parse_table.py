@@ -2,7 +2,7 @@
 
 # ruff: noqa
 # fmt: off
-GRAMMAR_SHA256 = 'd05bafa247e5315a8959ccc1ab7a3f1856c92da7429fd9c6041047b9bc5e8f27'
+GRAMMAR_SHA256 = '3d8e8936e2131e1255a9bda3a89322d1ef63e1368dee2483902bcb6a12166ac7'
 START = 17
 END = 23
 # (symbol, number of parts, handler): an empty handler passes on, an underscore collects

@@ -1,7 +1,7 @@
-"""Query text to AST.
+"""Parser of query texts.
 
-`parse` runs the tables that `compile_grammar` made from ``grammar.lark``: a shift-reduce loop of twenty
-lines, with one small function for each rule. No knowledge of the archive is used here; `resolve` adds it.
+`parse` runs the tables that `compile_grammar` generated from ``grammar.lark``: a shift-reduce loop of twenty
+lines, with one small function for each rule. It needs no knowledge of the archive; `resolve` adds that.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MOST_ROWS = 10**9
 
 
 def parse(text: str) -> ast.Query:
-    """Read a query.
+    """Parse a query.
 
     Parameters
     ----------
     text : str
-        What a person typed.
+        Query text.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def parse(text: str) -> ast.Query:
     Raises
     ------
     QueryError
-        With the place, and what could stand there.
+        With the position, and the tokens expected there.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def parse(text: str) -> ast.Query:
 
 
 def canonical(query: Any) -> str:
-    """The text that a query or a resolved query stands for, with fields and units spelled out.
+    """Return the text of a query or a resolved query, with fields and units spelled out.
 
     >>> canonical(parse("above 14 GPa"))
     '> 14 GPa'
@@ -95,7 +95,7 @@ def _run(found: list[Lexeme], text: str) -> Any:
         symbol, size, handler = RULES[-1 - action]
         cut = len(values) - size
         del states[cut + 1 :]
-        if size == 1 and not handler and type(values[cut]) is not _Many:  # another name for the same value
+        if size == 1 and not handler and type(values[cut]) is not _Many:  # the same value
             states.append(STATES[states[-1]][symbol])
             if states[-1] == END and token.kind == "$END":
                 return values[-1]
@@ -104,7 +104,7 @@ def _run(found: list[Lexeme], text: str) -> Any:
         taken = values[cut:]
         del values[cut:], spans[cut:]
         if handler == "_" and taken and isinstance(taken[0], _Many):
-            value = taken[0]  # a repetition grows where it lies: n words cost n, not n²
+            value = taken[0]  # a repetition grows in place: n words cost n, not n²
             value.extend(_spliced(taken[1:]))
         else:
             parts = _spliced(taken)
@@ -118,7 +118,7 @@ def _run(found: list[Lexeme], text: str) -> Any:
 
 @dataclass(slots=True)
 class _Draft:
-    """A query in the making: conditions, and what is said about the whole wherever it stands."""
+    """A query under construction: conditions, and clauses for the whole query wherever they occur."""
 
     where: Expr | None = None
     nouns: list[tuple[str, Span]] = field(default_factory=list)
@@ -133,7 +133,7 @@ class _Draft:
         return [*self.nouns, *self.counts, *self.sorts, *self.limits, *self.includes]
 
     def take(self, other: _Draft) -> None:
-        """Add what `other` says about the whole."""
+        """Add the clauses of `other` for the whole query."""
         self.nouns += other.nouns
         self.counts += other.counts
         self.sorts += other.sorts
@@ -142,24 +142,24 @@ class _Draft:
         self.side_by_side |= other.side_by_side
 
     def query(self, text: str) -> ast.Query:
-        if len(self.counts) > 1:  # "count runs by edge" says it in two places
-            self.counts = [said for said in self.counts if said[0]] or self.counts
-        for what, said in (
+        if len(self.counts) > 1:  # "count runs by edge" has it twice
+            self.counts = [clauses for clauses in self.counts if clauses[0]] or self.counts
+        for what, clauses in (
             ("noun", self.nouns),
             ("count", self.counts),
             ("order", self.sorts),
             ("limit", self.limits),
         ):
-            if len(said) > 1 and not (what == "noun" and len({noun for noun, _ in said}) == 1):
-                first = text[slice(*said[0][1])]
-                raise Fault(f'The query has a second {what} after "{first}"; only one is possible.', said[1][1])
+            if len(clauses) > 1 and not (what == "noun" and len({noun for noun, _ in clauses}) == 1):
+                first = text[slice(*clauses[0][1])]
+                raise Fault(f'The query has a second {what} after "{first}"; only one is possible.', clauses[1][1])
         return ast.Query(
             noun=self.nouns[0][0] if self.nouns else "spectra",
             where=self.where,
             count_by=self.counts[0][0] if self.counts else None,
             sort=self.sorts[0][0] if self.sorts else (),
             limit=self.limits[0][0] if self.limits else None,
-            include=tuple(sorted({word for said, _ in self.includes for word in said.split()})),
+            include=tuple(sorted({word for words, _ in self.includes for word in words.split()})),
             text=text,
             noun_given=bool(self.nouns),
         )
@@ -212,9 +212,9 @@ def _joined(drafts: list[_Draft], join: Callable[[list[Expr], Span], Expr], span
 def _parentheses(parts: list[Any], span: Span) -> Expr:
     draft: _Draft = parts[1]
     if draft.whole():
-        raise Fault("This is about the whole query and cannot stand in parentheses.", draft.whole()[0][1])
+        raise Fault("This applies to the whole query and is not allowed in parentheses.", draft.whole()[0][1])
     if draft.where is None:
-        raise Fault("The parentheses hold no condition.", span)
+        raise Fault("The parentheses contain no condition.", span)
     return draft.where if isinstance(draft.where, ast.And | ast.Or | ast.Not) else ast.And((draft.where,), span)
 
 
@@ -223,7 +223,7 @@ def _negation(parts: list[Any], span: Span) -> Expr:
 
 
 def _condition(parts: list[Any], span: Span) -> Expr:
-    """A test with the words before it, which name the field (and more, perhaps)."""
+    """Build a test from the words before it, which name the field (and perhaps more)."""
     make: Callable[[ast.Name, Span], Expr] = parts[-1]
     return make(parts[0].words if len(parts) == 2 else (), span)
 
@@ -236,7 +236,7 @@ def _compare(parts: list[Any], span: Span) -> Any:
 
 
 def of_year(name: ast.Name, op: str, year: str, span: Span) -> Expr:
-    """A comparison with a whole year, in months: ``after 2023`` is ``> 2023-12``."""
+    """Return a comparison with a whole year, in months: ``after 2023`` is ``> 2023-12``."""
     first, last = ast.Date(f"{year}-01", span), ast.Date(f"{year}-12", span)
     if op in ("=", "!="):
         within = ast.Between(name, first, last, span)
@@ -261,8 +261,8 @@ def _compare_within(parts: list[Any], span: Span) -> Any:
     if op == "=" and not sigmas:
         return _within(parts, span)
     if op in ("=", "!="):
-        said = "at ... sigma" if sigmas else "±"
-        raise Fault(f'"{said}" cannot follow "{op}".', span, 'Write "= 10 ± 1 K", or "between 9 and 11 K".')
+        written = "at ... sigma" if sigmas else "±"
+        raise Fault(f'"{written}" cannot follow "{op}".', span, 'Write "= 10 ± 1 K", or "between 9 and 11 K".')
     limit, width = _same_unit(*(part for part in parts if isinstance(part, ast.Number)))
     if width.value < 0:
         raise Fault("The width after ± cannot be negative.", width.span)
@@ -270,31 +270,31 @@ def _compare_within(parts: list[Any], span: Span) -> Any:
 
 
 def _sigmas(parts: list[Any]) -> float:
-    """How many standard uncertainties were asked for; 0 when nothing was said."""
+    """Return the requested number of standard uncertainties; 0 by default."""
     last = parts[-1]
     if not (isinstance(last, Lexeme) and last.kind == "SIGMAS"):
         return 0.0
     if not 0 < float(last.value) <= 100:
-        raise Fault(f"{last.value} sigma is no confidence.", (last.start, last.end), 'Write "at 2 sigma".')
+        raise Fault(f"{last.value} sigma is not a confidence level.", (last.start, last.end), 'Write "at 2 sigma".')
     return float(last.value)
 
 
 def _compare_sigmas(parts: list[Any], span: Span) -> Any:
     op, value, sigmas = parts[0].value, parts[1], _sigmas(parts)
     if op in ("=", "!=") or not isinstance(value, ast.Number):
-        raise Fault('"at ... sigma" goes with a limit.', span, 'For example "> 8346 eV at 2 sigma".')
+        raise Fault('"at ... sigma" needs a limit.', span, 'For example "> 8346 eV at 2 sigma".')
     return lambda name, at: ast.Compare(name, op, value, at, None, sigmas)
 
 
 def _changes(parts: list[Any], span: Span) -> Any:
     op, value, sigmas = parts[1].value, parts[2], _sigmas(parts)
     if op in ("=", "!="):
-        raise Fault("A change is compared with a limit.", span, 'For example "changes by more than 0.1".')
+        raise Fault("A change needs a limit.", span, 'For example "changes by more than 0.1".')
     return lambda name, at: ast.Changes(name, op, value, at, sigmas)
 
 
 def _same_unit(low: ast.Number, high: ast.Number) -> tuple[ast.Number, ast.Number]:
-    """A unit written once is meant for both: "10 ± 1 K", "between 10 and 20 GPa"."""
+    """Apply a unit written once to both: "10 ± 1 K", "between 10 and 20 GPa"."""
     unit = high.unit or low.unit
     return (
         ast.Number(low.value, low.unit or unit, low.raw, low.span),
@@ -308,7 +308,7 @@ def _between(parts: list[Any], span: Span) -> Any:
     if isinstance(low, ast.Number) and isinstance(high, ast.Number):
         low, high = _same_unit(low, high)
     elif sigmas:
-        raise Fault('"at ... sigma" goes with numbers.', span)
+        raise Fault('"at ... sigma" needs numbers.', span)
     return lambda name, at: ast.Between(name, low, high, at, sigmas)
 
 
@@ -352,7 +352,7 @@ def _date(parts: list[Any], span: Span) -> ast.Date:
         if len(text) > 4:
             date.interval()
     except (ValueError, OverflowError):
-        raise Fault(f"{text} is not in the calendar.", span) from None
+        raise Fault(f"{text} is not a calendar date.", span) from None
     return date
 
 

@@ -1,4 +1,4 @@
-"""What to say about a text that the grammar does not take, or that can be read in two ways."""
+"""Errors for query texts that the grammar rejects, or that are ambiguous."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from barospec.catalogs.query.parse.lexer import NOUNS, Lexeme
 
 
 class Fault(Exception):
-    """A problem found by a rule, which does not know the whole text."""
+    """A problem found by a grammar rule, which does not know the whole text."""
 
     def __init__(self, problem: str, span: Span, *hints: str) -> None:
         self.problem, self.span, self.hints = problem, span, hints
 
 
 def ambiguous_or(span: Span) -> Fault:
-    """What to say when "or" stands beside conditions that nothing joins."""
+    """Return the fault for an "or" next to conditions without a connective."""
     return Fault(
-        'Without parentheses, "or" beside conditions that only stand side by side can be read in two ways.',
+        'Without parentheses, "or" next to conditions without a connective is ambiguous.',
         span,
         '"(Ni K or La L3) above 10 GPa": both edges above 10 GPa;',
         '"Ni K or (La L3 above 10 GPa)": every Ni K, and La L3 above 10 GPa.',
     )
 
 
-_SAYS = {
+_NAMES = {
     "NUMBER": "a number",
     "WORD": "a word",
     "OP": 'a comparison ("above", ">", ...)',
@@ -42,38 +42,40 @@ _SAYS = {
 
 
 def unexpected(stream: Sequence[Lexeme], position: int, expected: dict[str, int], text: str) -> Fault:
-    """What to say about a token that cannot stand where it stands."""
+    """Return the fault for a token that the grammar does not allow here."""
     token, before = stream[position], stream[position - 1] if position else Lexeme("", "", 0, 0)
     after = stream[position + 1] if position + 1 < len(stream) else token
-    here, said = (token.start, token.end), text[before.start : before.end]
-    choices = [phrase for kind, phrase in _SAYS.items() if kind in expected]
-    hints = (f"Here may stand: {', '.join(choices)}.",) if choices else ()
+    here, shown = (token.start, token.end), text[before.start : before.end]
+    choices = [phrase for kind, phrase in _NAMES.items() if kind in expected]
+    hints = (f"Expected: {', '.join(choices)}.",) if choices else ()
     if token.kind == "COMMA" and before.kind == after.kind == "NUMBER" and after.end - before.start < 30:
         unit = stream[position + 2].value if stream[position + 2].kind == "UNIT" else ""
-        right = f"{said}.{after.value} {unit}".rstrip()
+        right = f"{shown}.{after.value} {unit}".rstrip()
         return Fault(
-            f'"{said},{after.value}" is not a number: decimals take a point.',
+            f'"{shown},{after.value}" is not a number: use a decimal point.',
             (before.start, after.end),
-            f'Write "{right}"; for a list "in ({said}, {after.value})".',
+            f'Write "{right}"; for a list "in ({shown}, {after.value})".',
         )
     if token.kind == "TO" and before.kind == after.kind == "NUMBER":
-        said = text[before.start : after.end]
-        hint = 'A range is written "between 10 and 20 GPa", a date 2024-05-31.'
-        return Fault(f'"{said}" is no date, and no range can stand here.', (before.start, after.end), hint)
+        shown = text[before.start : after.end]
+        hint = 'Write a range as "between 10 and 20 GPa", a date as 2024-05-31.'
+        return Fault(f'"{shown}" is not a date, and a range is not allowed here.', (before.start, after.end), hint)
     if token.kind == "COMMA":
         hint = (
-            f'Several values of one field: "run in ({said}, ...)", or "{said} or ...".' if before.kind == "WORD" else ""
+            f'Several values of one field: "run in ({shown}, ...)", or "{shown} or ...".'
+            if before.kind == "WORD"
+            else ""
         )
-        problem = 'A comma only stands between the values of a list; join conditions with "and" or "or".'
+        problem = 'Commas separate the values of a list; join conditions with "and" or "or".'
         return Fault(problem, here, *filter(None, [hint]))
     opened = sum((t.kind == "LPAR") - (t.kind == "RPAR") for t in stream[:position])
     if token.kind == "RPAR" and opened <= 0:
-        return Fault("There is no opening parenthesis to this one.", here)
+        return Fault("The opening parenthesis is missing.", here)
     if token.kind == "$END" and "RPAR" in expected and opened > 0:
         return Fault("A parenthesis is not closed.", here, 'Add ")".')
     if token.kind in ("MISSING", "KNOWN", "CONTAINS", "PM", "UNIT", "TO", "ASC", "DESC", "BY"):
-        return Fault(f'"{text[token.start : token.end]}" has nothing before it to refer to.', here, *hints)
+        return Fault(f'"{text[token.start : token.end]}" needs something before it.', here, *hints)
     if token.kind == "$END":
-        return Fault(f'The query ends too early, after "{said}".', here, *hints)
-    place = f' after "{said}"' if said else ""
-    return Fault(f'"{text[token.start : token.end]}" cannot stand here{place}.', here, *hints)
+        return Fault(f'The query ends too early, after "{shown}".', here, *hints)
+    place = f' after "{shown}"' if shown else ""
+    return Fault(f'"{text[token.start : token.end]}" is not allowed here{place}.', here, *hints)

@@ -1,6 +1,6 @@
-"""What can be asked in one archive: its fields, the values they have, its saved queries.
+"""Schema of an archive for queries: its fields, their values, its saved queries.
 
-The vocabulary says what a field means; the index says which columns and values there are. Values are
+The vocabulary defines the meanings of fields; the index has the columns and values. Values are
 looked up when a query needs them, never loaded as a whole: an archive may have ten thousand runs.
 """
 
@@ -22,7 +22,7 @@ from barospec.catalogs.query.resolve.missing_pressure import TABLE
 from barospec.schemas.errors import NotFound, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME, SPECTRUM_LEVELS, Term
 
-# Which table answers for which noun. A noun whose table is not in the index has nothing to offer yet.
+# Table of each noun. A noun whose table is not in the index finds nothing yet.
 TABLES = {
     "runs": "spectra",
     "spectra": "spectra",
@@ -35,7 +35,7 @@ TABLES = {
     "models": "models",
 }
 
-# Words for which several fields are meant in equal measure: asking back is the only honest answer.
+# Words that fit several fields equally: the query must name one.
 AMBIGUOUS: Mapping[str, tuple[str, ...]] = {
     "spin": ("local_moment", "effective_spin", "formal_spin"),
     "energy": ("edge_energy", "white_line_energy", "energy_min", "energy_max", "excitation_energy"),
@@ -43,36 +43,36 @@ AMBIGUOUS: Mapping[str, tuple[str, ...]] = {
 
 
 class Values(Protocol):
-    """Where the values of word fields are looked up."""
+    """Lookup of the values of word fields."""
 
     def of(self, field: Field, like: str = "") -> list[str]:
-        """Values of the field, those most like `like` first, at most `MOST_VALUES`."""
+        """Return values of the field, those most like `like` first, at most `MOST_VALUES`."""
 
     def find(self, field: Field, word: str) -> list[str]:
-        """Values of the field that equal `word`, whatever the case."""
+        """Return values of the field that equal `word`, ignoring case."""
 
     def close(self, fields: Sequence[Field], word: str) -> list[str]:
-        """Values of any of the fields that look most like `word`."""
+        """Return values of any of the fields that look most like `word`."""
 
     def readings(self, fields: Sequence[Field], word: str) -> list[tuple[str, str]]:
-        """(field name, value) of every word field in which `word` occurs, whatever the case."""
+        """Return (field name, value) of every word field in which `word` occurs, ignoring case."""
 
     def containing(self, fields: Sequence[Field], word: str) -> list[str]:
-        """Names of fields in whose values `word` occurs as a part, whatever the case; a few at most."""
+        """Return names of fields in whose values `word` occurs as a part, ignoring case; a few at most."""
 
     def covers(self, wide: tuple[Field, str], narrow: Iterable[tuple[Field, str]]) -> bool:
-        """Whether all rows of the narrow readings are among the rows of the wide one."""
+        """Return True if all rows of the narrow readings are among the rows of the wide one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All that `resolve` knows about an archive; see `known_from`.
+    """Everything that `resolve` knows about an archive; see `known_from`.
 
-    ``reach`` tells how far at most the uncertainty of any row reaches below and above the value of a field,
-    ``complete`` which fields no spectrum lacks, ``empty`` which none has, ``all_active`` that none was withdrawn or superseded, ``apart``
-    that the spectra without a pressure have a table of their own, ``in_order`` that rows stand in the store's order. Where nothing is
-    told, answers are the same and take longer.
-    ``sources`` has the statements of tables that an index does not hold, but makes.
+    ``reach`` is the largest extent of the uncertainty of any row below and above the value of a field,
+    ``complete`` names the fields that every spectrum has, ``empty`` those that none has, ``all_active`` states that none was withdrawn or superseded, ``apart``
+    that the spectra without a pressure have a table of their own, ``in_order`` that rows are in the store's order. Without these
+    statements answers are the same and take longer.
+    ``sources`` has the statements of tables that an index does not store, but computes.
     """
 
     fields: Mapping[str, Mapping[str, Field]]
@@ -90,18 +90,18 @@ class Known:
     in_order: bool = False
 
     def source(self, table: str) -> str:
-        """Where SQL finds the rows of a table: its name, or the statement that makes them."""
+        """Return the SQL source of a table's rows: its name, or the statement that computes them."""
         return self.sources.get(table) or quoted(table)
 
     def including(self, include: Collection[str]) -> Known:
-        """The same with derived fields that also give stale values or energies of uncalibrated axes."""
+        """Return the same with derived fields that also give stale values or energies of uncalibrated axes."""
         if not set(include) & {"stale", "uncalibrated"}:
             return self
         spectra = {
             name: replace(field, sql=field.stored.sql(field.sql, include)) if field.stored else field
             for name, field in self.fields["spectra"].items()
         }
-        # How far uncertainties reach was measured among the values that are served.
+        # The reach of uncertainties was measured among the served values.
         reach = {name: ends for name, ends in self.reach.items() if not spectra[name].derived}
         fields = {**self.fields, "spectra": spectra}
         if VALUES in fields:
@@ -109,23 +109,23 @@ class Known:
         return replace(self, fields=fields, reach=reach)
 
     def addressed(self, table: str, name: str) -> list[Field]:
-        """The fields that ``output[...]`` can mean: those of the sets that the brackets name."""
+        """Return the possible fields of ``output[...]``: those of the sets that the brackets name."""
         match = ADDRESS.fullmatch(name)
         if match is None:
             return []
-        said, inside = match[1].casefold(), match[2]
+        output, inside = match[1].casefold(), match[2]
         fields = [field for field in self.fields.get(table, {}).values() if field.stored]
         exact = [field for field in fields if field.name.casefold() == name.strip().casefold()]
         return exact or [
             field
             for field in fields
             if field.stored
-            and (said == field.stored.output.casefold() or said in field.aliases)
+            and (output == field.stored.output.casefold() or output in field.aliases)
             and matches(inside, derivation=field.stored.derivation, chain=field.stored.chain)
         ]
 
     def find(self, table: str, name: str) -> Field | None:
-        """The field of that name or alias, however capitalized; spaces and hyphens count as underscores."""
+        """Return the field of that name or alias, ignoring case; spaces and hyphens count as underscores."""
         if "[" in name:
             found = self.addressed(table, name)
             return found[0] if len(found) == 1 else None
@@ -136,12 +136,12 @@ class Known:
         return next((f for f in fields.values() if key == f.name.casefold() or key in f.aliases), None)
 
     def of_dimension(self, table: str, dimension: str) -> list[Field]:
-        """The fields that are measured in units of that dimension."""
+        """Return the fields with units of that dimension."""
         return [f for f in self.fields.get(table, {}).values() if f.dimension == dimension]
 
 
 def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -> Known:
-    """Read from an index what can be asked of it.
+    """Read the searchable fields and values from an index.
 
     Parameters
     ----------
@@ -169,13 +169,13 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
                 del _KNOWN[next(iter(_KNOWN))]
             held = _KNOWN.setdefault(key, held)
     found, looked_up = held
-    assert isinstance(found.values, IndexValues)  # as `_read` makes them
+    assert isinstance(found.values, IndexValues)  # set by `_read`
     values = found.values.again(connection, looked_up)
     return replace(found, values=values, saved=found.saved if saved is None else saved)
 
 
 def same_file(connection: Connection, other: Connection) -> None:
-    """Tell that `connection` is to the same index file as `other`, so that it need not be asked which."""
+    """Declare that `connection` is to the same index file as `other`, which saves a query."""
     key = _FILES.get(other) or _key(_meta(other))
     if None not in key:
         with _KEEPING:
@@ -183,12 +183,12 @@ def same_file(connection: Connection, other: Connection) -> None:
 
 
 def known_now(connection: Connection) -> Known:
-    """What can be asked of an index that is still being made: nothing of it is remembered."""
+    """Read the schema of an unfinished index: nothing is cached."""
     return _read(connection, {}, None)
 
 
 def _key(meta: Mapping[str, str]) -> tuple[Any, ...]:
-    """What tells an index file from all others."""
+    """Return the key that identifies an index file."""
     return (meta.get("uuid"), meta.get("snapshot"), meta.get("made"))
 
 
@@ -196,9 +196,9 @@ def _meta(connection: Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT key, value FROM meta").fetchall())
 
 
-# An index never changes: what was read of it, and looked up in it, holds for every connection to it.
+# An index never changes: what was read or looked up in it is valid for every connection to it.
 _KNOWN: dict[tuple[Any, ...], tuple[Known, dict[Any, Any]]] = {}
-# Which file a connection is to; asking it takes as long as planning any other statement.
+# Index file of each connection; the query for it takes as long as planning any other statement.
 _FILES: WeakKeyDictionary[Connection, tuple[Any, ...]] = WeakKeyDictionary()
 MOST_KNOWN = 8
 _KEEPING = Lock()
@@ -223,9 +223,9 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         fields["spectra"].update(_derived(connection, columns))
     sources, listed = {}, {}
     runs = {name for (name,) in connection.execute("SELECT name FROM series").fetchall()} if "series" in columns else ()
-    if told := quantities(fields.get("spectra", {}), runs):
-        fields[VALUES], listed = fields_of(fields["spectra"]), listed_values(told)
-        sources[VALUES] = source(fields["spectra"], told)
+    if listed_fields := quantities(fields.get("spectra", {}), runs):
+        fields[VALUES], listed = fields_of(fields["spectra"]), listed_values(listed_fields)
+        sources[VALUES] = source(fields["spectra"], listed_fields)
     reach = {}
     for key, value in meta.items():
         if key.startswith("reach:"):
@@ -243,16 +243,16 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         ),
         empty=frozenset(meta.get("empty", "").split()),
         all_active=meta.get("all_active") == "yes",
-        # An index that does not say, as one that is being made, has to be looked at.
+        # An index without that statement, such as an unfinished one, must be searched.
         flagged="flag" in columns.get("spectra", {}) and meta.get("flagged", "yes") == "yes",
         sources=sources,
         in_order=meta.get("in_order") == "yes",
-        apart=TABLE in columns and bool(meta),  # nothing is said of an index that is being made
+        apart=TABLE in columns and bool(meta),  # an unfinished index states nothing
     )
 
 
 def _saved(connection: Connection, columns: Mapping[str, Any]) -> dict[str, str]:
-    """The queries saved in the archive, by name: of each the newest revision, unless that removed it."""
+    """Return the saved queries of the archive by name: the newest revision of each, unless that removed it."""
     if "saved" not in columns:
         return {}
     newest = "SELECT name, arg_max(query, revision) FROM saved GROUP BY name HAVING arg_max(status, revision) = ?"
@@ -288,7 +288,7 @@ def _kind(duckdb_type: str) -> str:
 
 
 def _derived(connection: Connection, columns: dict[str, dict[str, str]]) -> dict[str, Field]:
-    """Derived values: fields of spectra like any other, with the operator's unit and uncertainty."""
+    """Return derived values as fields of spectra, with the operator's unit and uncertainty."""
     there = columns["derived_fields"]
     wanted = ("name", "unit", "sigma_column", "meaning", "sql", "technique", *STORED)
     select = ", ".join(quoted(name) if name in there else f"NULL AS {name}" for name in wanted)
@@ -304,7 +304,7 @@ def _derived(connection: Connection, columns: dict[str, dict[str, str]]) -> dict
             meaning=row["meaning"] or "",
             sigma=row["sigma_column"] or "",
             applies={"technique": (row["technique"],)} if row["technique"] else {},
-            # "kbeta_prime" means what the operator of that name gives first.
+            # "kbeta_prime" means the first output of the operator of that name.
             aliases=(row["operator"],) if row["main"] and row["preferred"] and row["operator"] != name else (),
             derived=True,
             stored=stored,
@@ -338,10 +338,10 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
 
 
 def stored_field(known: Known, name: str) -> Field:
-    """The derived field of that name. Raises NotFound with those that there are."""
+    """Return the derived field of that name. Raise NotFound with the existing names."""
     found = known.find("spectra", name)
     if found is None or found.stored is None:
         there = [field.name for field in known.fields["spectra"].values() if field.stored]
-        hint = did_you_mean(name, there) or (f" There are {', '.join(there)}." if there else " Nothing is stored yet.")
+        hint = did_you_mean(name, there) or (f" Stored: {', '.join(there)}." if there else " No values are stored yet.")
         raise NotFound(f'no values are stored as "{name}".{hint} `barospec derive` lists them.')
     return found

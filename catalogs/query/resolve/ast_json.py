@@ -1,4 +1,4 @@
-"""A query as plain dicts and lists, for JSON and YAML: what intake catalogs store, never SQL."""
+"""Queries as plain dicts and lists, for JSON and YAML: the form in intake catalogs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMITS = ("<", "<=", ">", ">=")
 
 
 def to_dict(query: ast.Query) -> dict[str, Any]:
-    """The structured form of a query.
+    """Return the structured form of a query.
 
     >>> to_dict(ast.Query("runs", ast.Compare(("pressure",), ">", ast.Number(14.0, "GPa"))))
     {'noun': 'runs', 'where': {'field': 'pressure', 'op': '>', 'value': {'number': 14.0, 'unit': 'GPa'}}}
@@ -87,12 +87,12 @@ def _sigmas_to(node: ast.Compare | ast.Between | ast.Changes) -> dict[str, Any]:
 
 
 def from_dict(data: Any) -> ast.Query:
-    """The query of a structured form.
+    """Return the query of a structured form.
 
     Raises
     ------
     QueryError
-        The form is not one that `to_dict` writes; says which part.
+        If the form is not one that `to_dict` writes; names the wrong part.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def from_dict(data: Any) -> ast.Query:
     if noun not in NOUNS:
         raise _wrong(f"noun {noun!r}", f"one of {', '.join(NOUNS)}")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 10**9):
-        raise _wrong(f"limit {limit!r}", "a whole number from 1")
+        raise _wrong(f"limit {limit!r}", "a whole number, 1 or more")
     sort = [_mapping(key, {"field", "descending"}, "a sort key") for key in _list(data.get("sort", []), "sort")]
     count_by = data.get("count_by")
     return ast.Query(
@@ -122,7 +122,7 @@ def from_dict(data: Any) -> ast.Query:
 
 
 def _wrong(came: str, expected: str) -> QueryError:
-    return QueryError(f"A structured query has {came[:200]}; expected is {expected}.")
+    return QueryError(f"A structured query has {came[:200]}; expected {expected}.")
 
 
 def _mapping(data: Any, keys: set[str], what: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""One test on one field: does it make sense, and which value is meant?"""
+"""Tests on one field: check that they apply, and find the intended value."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from barospec.schemas.errors import QueryError, did_you_mean, nearest
 from barospec.schemas.units import BY_SYMBOL, UNITS, convert, find_unit
 from barospec.schemas.vocabulary import ELEMENTS, find_edge, find_line
 
-# The field that a bare unit names. Other dimensions have several fields, none of which comes first.
+# The field that a bare unit names. Other dimensions have several fields, with no default.
 BARE = {"pressure": "pressure", "temperature": "temperature"}
 
-# "at 10 K": how far off a row may be whose own uncertainty is smaller or not recorded. Told in every answer.
+# "at 10 K": tolerance of rows whose own uncertainty is smaller or not recorded. Every answer prints it.
 TOLERANCES = {"pressure": 0.5, "temperature": 2.0, "energy": 0.1, "length": 0.01}
 RELATIVE_TOLERANCE = 0.01
 
@@ -34,7 +34,7 @@ _EXAMPLE = {
 
 
 def tolerance(field: Field, value: float) -> float:
-    """How far from `value` a row may be to lie "at" it, in the field's unit.
+    """Return the tolerance of "at `value`", in the field's unit.
 
     >>> tolerance(Field("temperature", "number", '"temperature"', "K"), 10.0)
     2.0
@@ -47,7 +47,7 @@ def tolerance(field: Field, value: float) -> float:
 
 
 class Meaning:
-    """Turns tests as written into tests in normal form, within a `Context`."""
+    """Converts tests as written into normal form, within a `Context`."""
 
     def __init__(self, context: Context, field: Callable[[ast.Name, Span], Field]) -> None:
         self._context, self._field = context, field
@@ -56,7 +56,7 @@ class Meaning:
         return self._context.error(problem, span, *hints)
 
     def implied(self, item: Any) -> Field:
-        """The field of a test that names none: its unit tells, or nothing does."""
+        """Return the field of a test that names none, from its unit; raise QueryError if the unit does not decide."""
         context = self._context
         value: Any = (
             getattr(item, "value", None) or getattr(item, "high", None) or (getattr(item, "values", None) or [None])[0]
@@ -66,7 +66,7 @@ class Meaning:
         if not isinstance(value, ast.Number):
             words = value.words if isinstance(value, ast.Words) else ()
             if any(word.casefold() in ("today", "yesterday", "last", "week", "month") for word in words):
-                raise self._error("This is no date.", item.span, INSTEAD["today"])
+                raise self._error("This is not a date.", item.span, INSTEAD["today"])
             touching = re.match(r"[+-]?[\d.]+([^\W\d].*)", words[0]) if words else None
             if touching and (close := meant_units(touching[1])):
                 raise self._error(f'"{touching[1]}" is not a unit. Did you mean {" or ".join(close)}?', value.span)
@@ -99,7 +99,7 @@ class Meaning:
         if len(fields) == 1 and context.table != "spectra":  # bonds have one length
             return self._field((fields[0],), item.span)
         raise self._error(
-            f"Several fields are measured in {value.unit}; say which one is meant."
+            f"Several fields are measured in {value.unit}; name the intended one."
             if len(fields) > 1
             else f"Name the field that is measured in {value.unit}.",
             item.span,
@@ -107,7 +107,7 @@ class Meaning:
         )
 
     def _misspelled(self, word: str) -> list[str]:
-        """The units that a word behind a number may be meant to be; none if it means something of its own."""
+        """Return the likely units for a misspelled word after a number; none if the word has a meaning of its own."""
         known, table = self._context.known, self._context.table
         words = [field for field in known.fields[table].values() if field.kind == "word"]
         if same := same_unit(word):
@@ -117,7 +117,7 @@ class Meaning:
         return meant_units(word)
 
     def test(self, item: Any, field: Field) -> tuple[Expr, ast.Name]:
-        """The test in normal form, and words after its value that do not belong to it."""
+        """Return the test in normal form, and words after its value that do not belong to it."""
         item = replace(item, field=(field.name,))
         if isinstance(item, ast.Missing):
             return item, ()
@@ -129,15 +129,15 @@ class Meaning:
         if field.kind in ("number", "integer"):
             return self._numeric(item, field)
         if isinstance(item, ast.Changes) or getattr(item, "sigmas", None) or getattr(item, "width", None):
-            said = "changes by" if isinstance(item, ast.Changes) else '"±" or "at ... sigma"'
-            raise self._error(f"{field.name} is no number; {said} does not apply.", item.span, self._say(field))
+            written = "changes by" if isinstance(item, ast.Changes) else '"±" or "at ... sigma"'
+            raise self._error(f"{field.name} is not a number; {written} does not apply.", item.span, self._say(field))
         if field.kind == "time":
             return self._temporal(item, field), ()
         return self._verbal(item, field)
 
     def _contains(self, item: ast.Contains, field: Field) -> tuple[Expr, ast.Name]:
         if field.kind not in ("word", "text"):
-            raise self._error(f'{field.name} is no text: "contains" does not apply.', item.span, self._say(field))
+            raise self._error(f'{field.name} is not text: "contains" does not apply.', item.span, self._say(field))
         return replace(item, words=ast.Words((" ".join(item.words.words),))), ()
 
     def _say(self, field: Field) -> str:
@@ -173,7 +173,7 @@ class Meaning:
         return replace(item, value=value), ()
 
     def _number(self, value: ast.Value, field: Field) -> ast.Number:
-        """The number in the field's own unit."""
+        """Return the number in the field's own unit."""
         if not isinstance(value, ast.Number):
             raise self._not_a_number(value, field)
         if math.isinf(value.value):
@@ -198,7 +198,7 @@ class Meaning:
         return ast.Number(converted, field.unit, span=value.span)
 
     def _width(self, written: ast.Number, value: ast.Number, field: Field) -> ast.Number:
-        """The half width as a difference: the offset of degC does not apply to it."""
+        """Return the half width as a difference: the offset of degC does not apply to it."""
         unit, own = find_unit(written.unit or field.unit or "1"), find_unit(field.unit or "1")
         assert unit is not None  # the value has the same unit and was accepted
         assert own is not None
@@ -208,13 +208,13 @@ class Meaning:
         return ast.Number(width, value.unit, span=written.span)
 
     def _difference(self, item: ast.Changes, field: Field) -> ast.Number:
-        """By how much a field changes, as a difference."""
+        """Return the required change of a field, as a difference."""
         checked = self._number(item.value, field)
         assert isinstance(item.value, ast.Number)  # checked
         return self._width(item.value, checked, field)
 
     def _sigmas(self, item: ast.Compare | ast.Between | ast.Changes, field: Field) -> float:
-        """How many standard uncertainties, where the field has any."""
+        """Return the number of standard uncertainties, if the field has any."""
         if item.sigmas:
             sigma = self._context.known.find(field.table, field.sigma) if field.sigma else None
             if sigma is None:
@@ -223,15 +223,15 @@ class Meaning:
         return item.sigmas
 
     def _not_a_number(self, value: ast.Value, field: Field) -> QueryError:
-        said = ast.value_text(value).strip('"')
+        text = ast.value_text(value).strip('"')
         unit = f" {field.unit}" if field.unit else ""
-        digits = len(said) - len(said.lstrip("0123456789.+-eE"))
-        symbol = said[digits:].strip()
+        digits = len(text) - len(text.lstrip("0123456789.+-eE"))
+        symbol = text[digits:].strip()
         close = same_unit(symbol) or nearest(symbol, list(BY_SYMBOL))
         if digits and symbol and close:
             problem = f'"{symbol}" is not a unit. Did you mean {" or ".join(close[:3])}?'
-            return self._error(problem, value.span, f'Write "{said[:digits].strip()} {close[0]}".')
-        problem = f'{field.name} is a number, but "{said}" is none.'
+            return self._error(problem, value.span, f'Write "{text[:digits].strip()} {close[0]}".')
+        problem = f'{field.name} is a number, but "{text}" is not.'
         return self._error(problem, value.span, f'For example "{field.name} > 14{unit}".')
 
     # Dates
@@ -253,9 +253,9 @@ class Meaning:
     def _date(self, value: ast.Value, field: Field) -> ast.Date:
         if isinstance(value, ast.Date):
             return value
-        said = ast.value_text(value)
+        text = ast.value_text(value)
         hint = "Write a day, a month or an instant (UTC): 2024-05-31, 2024-05, 2024-05-31T12:00."
-        raise self._error(f"{field.name} is a date, but {said} is none.", value.span, hint)
+        raise self._error(f"{field.name} is a date, but {text} is not.", value.span, hint)
 
     # Names and texts
 
@@ -273,7 +273,7 @@ class Meaning:
         )
 
     def _words(self, item: ast.Compare, value: ast.Words, field: Field) -> tuple[Expr, ast.Name]:
-        """The longest run of words that is a value; what is left belongs to what follows."""
+        """Match the longest run of words that is a value; the rest belongs to the next condition."""
         for size in range(len(value.words), 0, -1) if field.kind == "word" else ():
             found = self.value(field, " ".join(value.words[:size]))
             if found is not None:
@@ -281,45 +281,45 @@ class Meaning:
         return replace(item, value=self._name(value, field)), ()
 
     def _name(self, value: ast.Value, field: Field) -> ast.Words:
-        said = value.raw or ast.value_text(value) if isinstance(value, ast.Number) else ""
-        said = value.text if isinstance(value, ast.Date) else said
-        said = " ".join(value.words) if isinstance(value, ast.Words) else said
+        text = value.raw or ast.value_text(value) if isinstance(value, ast.Number) else ""
+        text = value.text if isinstance(value, ast.Date) else text
+        text = " ".join(value.words) if isinstance(value, ast.Words) else text
         if field.kind == "text":
-            return ast.Words((said,), value.span)
-        found = self.value(field, said)
+            return ast.Words((text,), value.span)
+        found = self.value(field, text)
         if found is None:
-            raise self.unknown_value(field, said, value.span)
+            raise self.unknown_value(field, text, value.span)
         return ast.Words((found,), value.span)
 
-    def value(self, field: Field, said: str) -> str | None:
-        """The value of the field as the archive spells it; None when no row has it."""
-        if field.name == "status":  # withdrawn rows are not among the values, but can be asked for
-            return next((status for status in field.allowed if status == said.casefold()), None)
-        spelled = spelling(field, said)
-        found = self._context.known.values.find(field, spelled or said)
-        if not found and field.name == "run" and said.isdecimal():  # "run 2" is how people say run-2
-            found = [name for sign in "-_ " for name in self._context.known.values.find(field, f"run{sign}{said}")]
-        if said in found or spelled in found:
-            return said if said in found else spelled
-        # Two values that differ in case only: the exact spelling is needed.
+    def value(self, field: Field, written: str) -> str | None:
+        """Return the value of the field as the archive spells it; None if no row has it."""
+        if field.name == "status":  # withdrawn rows are not among the values, but can be queried
+            return next((status for status in field.allowed if status == written.casefold()), None)
+        spelled = spelling(field, written)
+        found = self._context.known.values.find(field, spelled or written)
+        if not found and field.name == "run" and written.isdecimal():  # "run 2" means run-2
+            found = [name for sign in "-_ " for name in self._context.known.values.find(field, f"run{sign}{written}")]
+        if written in found or spelled in found:
+            return written if written in found else spelled
+        # Two values that differ in case only need the exact spelling.
         return found[0] if len(found) == 1 else None
 
-    def unknown_value(self, field: Field, said: str, span: Span) -> QueryError:
-        """What to say about a value that no row has."""
+    def unknown_value(self, field: Field, written: str, span: Span) -> QueryError:
+        """Return the error for a value that no row has."""
         if field.name == "status":
-            return self._error(f'"{said}" is no status.', span, f"It is one of: {', '.join(field.allowed)}.")
-        spelled = spelling(field, said)
+            return self._error(f'"{written}" is not a status.', span, f"Choose one of: {', '.join(field.allowed)}.")
+        spelled = spelling(field, written)
         known = self._context.known.values
-        values = known.of(field, said)
+        values = known.of(field, written)
         noun = {"spectra": "spectrum", "literature": "literature value"}.get(
             field.table, field.table.replace("_", " ").rstrip("s")
         )
         if spelled is not None:
             problem = f'{field.name} "{spelled}" is a known value, but no {noun} in this archive has it.'
         elif field.allowed:
-            problem = f'"{said}" is not a value of {field.name}.{did_you_mean(said, list(field.allowed))}'
+            problem = f'"{written}" is not a value of {field.name}.{did_you_mean(written, list(field.allowed))}'
         else:
-            problem = f'No {noun} in this archive has {field.name} "{said}".{did_you_mean(said, values)}'
+            problem = f'No {noun} in this archive has {field.name} "{written}".{did_you_mean(written, values)}'
         if not values:
             return self._error(problem, span, f"No {noun} in this archive has a value of {field.name}.")
         shown = sorted(values) if len(values) <= 12 else values[:8]
@@ -331,7 +331,7 @@ class Meaning:
 
 
 def same_unit(word: str) -> list[str]:
-    """The units that differ from the word in case only.
+    """Return the units that differ from the word in case only.
 
     >>> same_unit("gpa"), same_unit("MBAR")
     (['GPa'], ['Mbar', 'mbar'])
@@ -340,29 +340,29 @@ def same_unit(word: str) -> list[str]:
 
 
 def meant_units(word: str) -> list[str]:
-    """The units that a misspelled one may be meant to be.
+    """Return the likely units for a misspelled one.
 
     >>> meant_units("gpaa"), meant_units("kbr"), meant_units("C"), meant_units("xyz")
     (['GPa'], ['kbar'], ['degC'], [])
     """
     if word.casefold() == "c":
         return ["degC"]
-    # "kk" is K held too long; single letters are too short to be like anything.
+    # "kk" is a repeated K; single letters are too short to compare.
     once = re.sub(r"(.)\1+", r"\1", word)
     close = nearest(word, [symbol for symbol in BY_SYMBOL if len(symbol) > 1], 1) if len(word) > 1 else []
     return same_unit(word) or same_unit(once) or [find_unit(name).symbol for name in close]  # type: ignore[union-attr]
 
 
-def spelling(field: Field, said: str) -> str | None:
-    """How the vocabulary writes the value: "ni-k" is the edge "Ni K"; None when it does not know it.
+def spelling(field: Field, word: str) -> str | None:
+    """Return the vocabulary's spelling of a value: "ni-k" is the edge "Ni K"; None if unknown.
 
     >>> spelling(Field("edge", "word", '"edge"'), "ni-k")
     'Ni K'
     """
     if field.name == "edge":
-        return find_edge(said)
+        return find_edge(word)
     if field.name == "line":
-        return find_line(said)
+        return find_line(word)
     if field.name == "element":
-        return said.capitalize() if said.capitalize() in ELEMENTS else None
-    return next((value for value in field.allowed if value.casefold() == said.casefold()), None)
+        return word.capitalize() if word.capitalize() in ELEMENTS else None
+    return next((value for value in field.allowed if value.casefold() == word.casefold()), None)

@@ -1,6 +1,6 @@
-"""Compile what queries need to know of the operators: ``python -m barospec.catalogs.query.resolve.compile_operators``.
+"""Compile the table of operators for queries: ``python -m barospec.catalogs.query.resolve.compile_operators``.
 
-The registry imports numpy and scipy, a third of a second that no query should pay. A test fails when the table is stale.
+The registry imports numpy and scipy, which takes a third of a second. A test fails when the table is stale.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ TABLE = Path(__file__).with_name("operator_table.py")
 
 
 def table() -> str:
-    """The text of ``operator_table.py``."""
+    """Return the text of ``operator_table.py``."""
     from barospec.archive.operators.registry import OPERATORS
 
     lines = [

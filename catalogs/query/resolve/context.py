@@ -1,4 +1,4 @@
-"""What is known while one query text is resolved: the archive's schema, the text, fields in use, notes."""
+"""State during the resolution of one query text: the archive's schema, the text, fields in use, notes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Context:
     known : Known
         Fields and values of the archive.
     text, noun, table : str
-        The query, what it asks for, and the table that has its rows.
+        The query, its kind of row, and the table of its rows.
     inside : tuple of str
-        Names of the saved queries that this text comes from, the outermost first.
+        Names of the enclosing saved queries, the outermost first.
     fields : dict of str to Field
-        Those that the query depends on.
+        Fields that the query depends on.
     notes : list of str
-        What the answer should say about how the text was understood.
+        Notes for the answer on how the text was understood.
     """
 
     def __init__(self, known: Known, text: str, noun: str, table: str, inside: tuple[str, ...] = ()) -> None:
@@ -31,7 +31,7 @@ class Context:
         self.notes: list[str] = []
 
     def error(self, problem: str, span: Span, *hints: str) -> QueryError:
-        """Return an error at a place of this text."""
+        """Return an error at a position of this text."""
         error = QueryError(problem, self.text, *span, hints=hints)
         if self.inside:
             error.add_note(f"This is the text of the saved query @{self.inside[-1]}.")

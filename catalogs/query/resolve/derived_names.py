@@ -1,4 +1,4 @@
-"""How the values of several sets are told apart: ``edge_energy``, ``edge_energy[fraction=0.5]``, ``valence[foils]``."""
+"""Names of derived values of several sets: ``edge_energy``, ``edge_energy[fraction=0.5]``, ``valence[foils]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GIVEN = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|[^,]+)")
 
 
 def chain_parameters(chain: str) -> dict[str, str]:
-    """``operator.parameter`` -> value as written, of a chain in full; each operator itself as ``operator``.
+    """Parse a full chain: ``operator.parameter`` -> value as written; each operator itself as ``operator``.
 
     >>> chain_parameters('deglitch(at="1 2") | edge_energy(fraction=0.5)')
     {'deglitch': '', 'deglitch.at': '1 2', 'edge_energy': '', 'edge_energy.fraction': '0.5'}
@@ -26,17 +26,17 @@ def chain_parameters(chain: str) -> dict[str, str]:
 
 
 def address(fields: Sequence[Mapping[str, Any]], reserved: Collection[str]) -> list[dict[str, Any]]:
-    """Give each field of ``derived_fields`` a name of its own.
+    """Give each field of ``derived_fields`` a unique name.
 
-    A preferred set's outputs keep their names. Another set's are followed by the parameters in which it differs from the
-    preferred one, or by the set's name where these do not tell.
+    A preferred set's outputs keep their names. Names of another set are followed by the parameters in which it differs from
+    the preferred one, or by the set's name if these are ambiguous.
 
     Parameters
     ----------
     fields : sequence of mapping
         ``name``, ``derivation``, ``operator``, ``chain``, ``refs``, ``preferred``, ``sigma_column``.
     reserved : collection of str
-        Names that mean something else.
+        Names with another meaning.
     """
     sets = {row["derivation"]: row for row in fields}
     first = {row["operator"]: row for row in sets.values() if row["preferred"]}
@@ -67,12 +67,12 @@ def _label(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     if not different or any(re.search(r"[\[\],\"]", value) for value in different.values()):
         return str(row["derivation"])
     last = [key.rpartition(".")[2] for key in mine]
-    said = (key if last.count(key.rpartition(".")[2]) > 1 else key.rpartition(".")[2] for key in different)
-    return ", ".join(f"{key}={value}" for key, value in zip(said, different.values(), strict=True))
+    labels = (key if last.count(key.rpartition(".")[2]) > 1 else key.rpartition(".")[2] for key in different)
+    return ", ".join(f"{key}={value}" for key, value in zip(labels, different.values(), strict=True))
 
 
 def matches(inside: str, *, derivation: str, chain: str) -> bool:
-    """Whether what stands in brackets names a set: its name, an operator of its chain, or parameters with values.
+    """Return True if the text in brackets names a set: its name, an operator of its chain, or parameters with values.
 
     >>> matches("fraction = 0.50, ensemble=32", derivation="x", chain="edge_energy(fraction=0.5, ensemble=32)")
     True
@@ -101,5 +101,5 @@ def _equal(one: str, other: str) -> bool:
 
 
 def addresses(names: Iterable[str], base: str) -> list[str]:
-    """Those of the names that are of an output, however addressed."""
+    """Return the names that belong to an output, however addressed."""
     return [name for name in names if name.casefold().partition("[")[0] == base.casefold()]

@@ -1,7 +1,7 @@
-"""Stored derived values as rows of their own, for the noun "derived values": one for each spectrum and quantity.
+"""Derived values as rows, for the noun "derived values": one for each spectrum and quantity.
 
-There is no such table in an index, where derived values are columns of ``spectra``: the rows are made by the statement that asks
-for them, so that they cost nothing until then and are found by all conditions that spectra are found by.
+An index has no such table; derived values are columns of ``spectra``. The query's own statement computes the rows,
+so that they cost nothing until then and match all conditions on spectra.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FRESH, STALE, UNCALIBRATED, BOTH, FAILED = "fresh", "stale", "uncalibrated", "st
 STATES = (FRESH, STALE, UNCALIBRATED, BOTH, FAILED)
 
 _OWN = (
-    Field("quantity", "word", '"quantity"', "", "What the value is of, such as edge_energy.", table=VALUES),
+    Field("quantity", "word", '"quantity"', "", "Quantity of the value, such as edge_energy.", table=VALUES),
     Field("value", "number", '"value"', "", "The number, in value_unit.", "value_sigma", table=VALUES),
     Field("value_sigma", "number", '"value_sigma"', "", "Its standard uncertainty, in value_unit.", table=VALUES),
     Field("value_unit", "word", '"value_unit"', "", "The unit of value.", table=VALUES),
@@ -23,20 +23,20 @@ _OWN = (
         "word",
         '"state"',
         "",
-        "Whether a value still follows from what is stored.",
+        "State of the value: current with its stored inputs, or the reason why it is not served.",
         table=VALUES,
         allowed=STATES,
     ),
-    Field("chain", "word", '"chain"', "", "The operators that made it, with all parameters.", table=VALUES),
-    Field("set", "word", '"set"', "", "The set of derived values that it belongs to.", table=VALUES),
+    Field("chain", "word", '"chain"', "", "The operators that computed it, with all parameters.", table=VALUES),
+    Field("set", "word", '"set"', "", "Its set of derived values.", table=VALUES),
 )
 QUOTE_DOLLAR = "' || chr(36) || '"
-# No row lacks these.
+# Every row has these.
 COMPLETE = ("quantity", "value_unit", "state")
 
 
 def quantities(spectra: Mapping[str, Field], runs: Collection[str]) -> list[Field]:
-    """The fields of spectra that are listed as quantities: no uncertainties, no quality flags, no values of whole runs."""
+    """List the fields of spectra that are quantities: no uncertainties, no quality flags, no values of whole runs."""
     sigmas = {field.sigma for field in spectra.values()}
     return [
         field
@@ -49,12 +49,12 @@ def quantities(spectra: Mapping[str, Field], runs: Collection[str]) -> list[Fiel
 
 
 def fields_of(spectra: Mapping[str, Field]) -> dict[str, Field]:
-    """What can be asked of a derived value: all that can be asked of its spectrum, and what it is."""
+    """Return the fields of a derived value: all fields of its spectrum, and its own."""
     return {**spectra, **{field.name: field for field in _OWN}}
 
 
 def listed_values(listed: Collection[Field]) -> dict[str, tuple[str, ...]]:
-    """The values that words about derived values have."""
+    """Return the values of word fields of derived values."""
     stored = [field.stored for field in listed if field.stored]
     return {
         "quantity": tuple(field.name for field in listed),
@@ -66,7 +66,7 @@ def listed_values(listed: Collection[Field]) -> dict[str, tuple[str, ...]]:
 
 
 def source(spectra: Mapping[str, Field], listed: Collection[Field]) -> str:
-    """The rows as SQL: every stored value of every spectrum, whatever its state."""
+    """Return the rows as SQL: every stored value of every spectrum, whatever its state."""
     rows = ", ".join(_row(field, spectra.get(field.sigma)) for field in listed)
     own = ", ".join(f"v.{field.sql} AS {field.sql}" for field in _OWN)
     inner = f'SELECT *, unnest([{rows}]) AS v FROM "spectra"'
@@ -103,18 +103,18 @@ def _row(field: Field, sigma: Field | None) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text that the index itself holds as SQL, never one of a query.
+    """Quote a text of the index as SQL literal, never one of a query.
 
     >>> print(_literal("at='$p0'"))
     ('at=''' || chr(36) || 'p0''')
     """
     written = "'" + text.replace("'", "''") + "'"
-    # What looks like a parameter is none.
+    # Escape anything that looks like a parameter.
     return f"({written.replace('$', QUOTE_DOLLAR)})" if "$" in text else written
 
 
 def served(include: Collection[str]) -> list[str]:
-    """The states that are shown: fresh, and what a query includes.
+    """Return the states that are shown: fresh, and those that a query includes.
 
     >>> served(["stale"])
     ['fresh', 'stale']

@@ -1,4 +1,4 @@
-"""What can be searched: a field, its unit and uncertainty, and the column of the index that holds it."""
+"""Searchable fields: name, unit, uncertainty, and column of the index."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class Connection(Protocol):
         """Run a statement."""
 
     def cursor(self) -> Any:
-        """A second connection to the same database."""
+        """Return a second connection to the same database."""
 
 
 # The table of the noun "derived values"; see `value_rows`.
 VALUES = "derived_values"
-# Tables whose rows are spectra, or what was computed of them.
+# Tables whose rows are spectra, or values computed from them.
 OF_SPECTRA = ("spectra", VALUES)
 INCLUDABLE = ("stale", "uncalibrated", "bad")
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a field that holds derived values has beside a column; see `catalogs.derived_index`.
+    """Attributes of a field that holds derived values; see `catalogs.derived_index`.
 
     Parameters
     ----------
     derivation, output, operator, chain : str
-        The set and what it computes.
+        The set, and its computation.
     state, other : str
-        SQL: 0 fresh, 1 stale, NULL never computed; and the value where it is not served.
+        SQL: 0 fresh, 1 stale, NULL never computed; and the value if it is not served.
     absolute : bool
-        Whether it is an energy that needs a calibrated axis.
+        True for an energy that needs a calibrated axis.
     reasons : tuple of str
-        Of a reason code, what the numbers mean.
+        Meanings of the reason codes.
     """
 
     derivation: str
@@ -53,7 +53,7 @@ class Stored:
     reasons: tuple[str, ...] = ()
 
     def sql(self, served: str, include: Collection[str]) -> str:
-        """The value, with what is left out otherwise where that is asked for."""
+        """Return SQL for the value, including stale and uncalibrated values if requested."""
         if "stale" in include and ("uncalibrated" in include or not self.absolute):
             return f"coalesce({served}, {self.other})"
         if "stale" in include:
@@ -66,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Something that can be searched.
+    """A searchable field.
 
     Parameters
     ----------
@@ -75,16 +75,16 @@ class Field:
     kind : str
         ``number``, ``integer``, ``word``, ``text`` or ``time``.
     sql : str
-        The column, quoted, or an expression that the index itself supplies. Never made from query text.
+        The quoted column, or an expression supplied by the index. Never made from query text.
     unit, meaning : str
     sigma : str
-        Name of the field that holds the standard uncertainty; empty when there is none.
+        Name of the field with the standard uncertainty; empty if there is none.
     applies : mapping
-        Other fields and the values they must have for this one to be applicable.
+        Required values of other fields for this one to be applicable.
     table : str
         Table of the index.
     allowed : tuple of str
-        All values the vocabulary knows for a word.
+        All values of the vocabulary for a word.
     aliases : tuple of str
     """
 
@@ -103,11 +103,11 @@ class Field:
 
     @property
     def dimension(self) -> str:
-        """What the unit measures; empty for plain numbers and strings."""
+        """Quantity of the unit; empty for plain numbers and strings."""
         unit = find_unit(self.unit) if self.unit else None
         return unit.dimension if unit and unit.dimension != "number" else ""
 
 
 def quoted(name: str) -> str:
-    """A column name as SQL identifier."""
+    """Quote a column name as SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

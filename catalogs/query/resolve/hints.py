@@ -1,4 +1,4 @@
-"""What people say that the language does not take, and what to write instead."""
+"""Hints for words that the query language does not accept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from barospec.catalogs.query.resolve.operator_table import OUTPUTS
 
 _ORDER = 'For the {0} value write "sorted by pressure{1} limit 1".'
 _DATE = 'Write a date (UTC): "since 2024-05-31", "in 2024-05".'
-_RECORDED = '"without pressure" asks for what has no pressure recorded, "medium = none" for a cell without medium.'
+_RECORDED = '"without pressure" matches rows with no pressure recorded, "medium = none" a cell without medium.'
 
-# Word, casefolded -> a hint for the error that says that the word is unknown.
+# Casefolded word -> hint for the error on an unknown word.
 INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("highest", "maximum", "max", "largest"), _ORDER.format("largest", " descending")),
     **dict.fromkeys(("lowest", "minimum", "min", "smallest"), _ORDER.format("smallest", "")),
@@ -22,13 +22,13 @@ INSTEAD: Mapping[str, str] = {
     "room": 'Write "at 300 K".',
     "low": 'Write a limit, such as "below 80 K".',
     "high": 'Write a limit, such as "above 14 GPa".',
-    "only": "Leave it out: all conditions hold anyway.",
+    "only": "Omit it: all conditions apply anyway.",
     "spectrum": 'One spectrum is found by "spectrum_id = 3334" (any unique beginning), or `barospec show 3334`.',
     "sigma": 'The uncertainty of a field has its name: "pressure_sigma < 0.5 GPa".',
     "average": "Averages are computed, see `barospec operators`; the query finds what they are computed from.",
 }
 
-# Names of the elements that spectra are commonly taken of; symbols are understood for all.
+# Names of common elements; symbols are accepted for all.
 ELEMENT_NAMES: Mapping[str, str] = {
     "oxygen": "O", "silicon": "Si", "phosphorus": "P", "sulfur": "S", "sulphur": "S", "chlorine": "Cl", "calcium": "Ca",
     "titanium": "Ti", "vanadium": "V", "chromium": "Cr", "manganese": "Mn", "iron": "Fe", "cobalt": "Co", "nickel": "Ni",
@@ -41,17 +41,17 @@ ELEMENT_NAMES: Mapping[str, str] = {
     "bismuth": "Bi", "thorium": "Th", "uranium": "U",
 }  # fmt: skip
 
-# What operators return, and models; an archive may hold such values, and where it does not, it is no misspelling.
+# Outputs of operators, and models: real words even if the archive has no such values.
 COMPUTED = frozenset(
     {"local_moment", "effective_spin", "formal_spin", *OUTPUTS, *(name for names in OUTPUTS.values() for name in names)}
 )
 
 
-def with_symbol(said: str) -> str:
-    """The phrase with an element's name at its beginning replaced by the symbol.
+def with_symbol(phrase: str) -> str:
+    """Return the phrase with an element's name at its beginning replaced by the symbol.
 
     >>> with_symbol("nickel K"), with_symbol("silicone oil")
     ('Ni K', 'silicone oil')
     """
-    first, *rest = said.split(" ")
+    first, *rest = phrase.split(" ")
     return " ".join([ELEMENT_NAMES.get(first.casefold(), first), *rest])

@@ -1,4 +1,4 @@
-"""The values that fields of words have in an index, looked up when a query needs them."""
+"""Values of word fields in an index, looked up when a query needs them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class IndexValues:
         self._listed = listed or {}
 
     def again(self, connection: Connection, looked_up: dict[Any, Any]) -> IndexValues:
-        """The same through another connection to the same file."""
+        """Return the same through another connection to the same file."""
         return IndexValues(connection, looked_up, self._listed)
 
     def _fetch(self, sql: str, *parameters: Any) -> list[Any]:
@@ -35,7 +35,7 @@ class IndexValues:
         return found
 
     def _source(self, field: Field) -> tuple[str, list[str]]:
-        if field.table == VALUES:  # few, and known
+        if field.table == VALUES:  # few, and already known
             return "(SELECT unnest(string_split(nullif(?, ''), chr(31))) AS value, 1 AS count)", [
                 "\x1f".join(self._listed[field.name])
             ]

@@ -1,7 +1,7 @@
-"""A small table of the index: once more the spectra that lack a pressure.
+"""A small table of the index with the spectra that lack a pressure.
 
-Nearly every question here is about pressure, and has to tell how many rows it could not decide for want of one. Where those
-stand apart, the large table is asked by plain comparisons, which DuckDB decides in its scan; `counts` puts both together.
+Most questions are about pressure, and report how many rows are undecided. With those rows in a table of their own, plain
+comparisons suffice for the large table, which DuckDB decides in its scan; `counts` combines both.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from barospec.catalogs.query.resolve.fields import quoted
 
 TABLE = "without_pressure"
 LACKING = "pressure"
-# What questions about pressure ask besides; each column more is written anew with every refresh. Not among them can be what
-# people say about spectra, which changes without any row being written.
+# Columns that questions about pressure use besides; each is rewritten with every refresh. Annotations cannot be
+# among them, since they change without any row being written.
 COLUMNS = (
     *(
         "status",
@@ -35,12 +35,12 @@ _SELECTED = f'SELECT "grp", "row", {", ".join(map(quoted, COLUMNS))} FROM spectr
 
 
 def set_apart(connection: Any) -> None:
-    """Make the table from all rows of ``spectra``."""
+    """Create the table from all rows of ``spectra``."""
     connection.execute(f"CREATE TABLE {TABLE} AS {_SELECTED}")
 
 
 def set_apart_again(connection: Any, group: str, start: int, stop: int, *, new: bool = False) -> None:
-    """Bring the table up to date about some rows of a group; `new` says that it holds none of them."""
+    """Update the table for some rows of a group; `new` states that it has none of them."""
     if start == stop:
         return
     here, bound = '"grp" = ? AND "row" >= ? AND "row" < ?', [group, start, stop]

@@ -1,7 +1,7 @@
-"""From words to meaning: the AST against the fields and values of one archive.
+"""Resolution of a query: its syntax tree against the fields and values of one archive.
 
 The result is a query in normal form: every condition names its field, values are in the field's own unit
-and spelled as the archive spells them, saved queries are written out. Whatever cannot be decided is an
+and spelled as in the archive, saved queries are expanded. Anything ambiguous raises an
 error that shows the choices.
 """
 
@@ -34,13 +34,13 @@ class Resolved:
     query : Query
         Its canonical text parses back to the same query.
     table : str
-        The table of the index that answers.
+        Table of the index for the rows.
     fields : mapping of str to Field
         All fields that conditions, order and counting use.
     notes : tuple of str
-        How words were read where there was a choice, and the tolerances that were used.
+        Readings of ambiguous words, and tolerances.
     scans : bool
-        Whether spectra that were merged into others are shown too.
+        True to show spectra that were merged into others too.
     """
 
     query: ast.Query
@@ -51,12 +51,12 @@ class Resolved:
 
     @property
     def noun(self) -> str:
-        """What is asked for."""
+        """Kind of row of the answer."""
         return self.query.noun
 
 
 def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: bool = False) -> Resolved:
-    """Find out what a query means in an archive.
+    """Resolve a query in an archive.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
     known : Known
         From `known.known_from`.
     scans : bool
-        Also show spectra that were merged into others; the noun "scans" says the same.
+        Show spectra that were merged into others too, as the noun "scans" does.
     keep_saved : bool
-        Check ``@name`` but leave it as it stands, so that a query saved on top of it follows it.
+        Check ``@name`` but keep it, so that a query saved on top of it follows it.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
     Raises
     ------
     QueryError
-        Unknown field, unit or value, wrong dimension, or words with two meanings.
+        For an unknown field, unit or value, a wrong dimension, or ambiguous words.
 
     Examples
     --------
@@ -93,14 +93,14 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
         there = [noun for noun, name in TABLES.items() if known.fields.get(name)]
         place = query.text.casefold().find(query.noun)
         raise QueryError(
-            f"This archive holds no {query.noun}.",
+            f"This archive has no {query.noun}.",
             query.text,
             max(place, 0),
             max(place, 0) + len(query.noun),
             (
-                "`barospec apply OPERATOR TEXT --store` keeps what is computed."
+                "`barospec apply OPERATOR TEXT --store` stores computed values."
                 if table == VALUES
-                else f"It can be asked for {', '.join(there)}.",
+                else f"It has {', '.join(there)}.",
             ),
         )
     resolver = Resolver(known, query.text, query.noun, table, keep_saved=keep_saved)
@@ -119,7 +119,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
 
 
 def _inherit(query: ast.Query, known: Known, seen: tuple[str, ...] = ()) -> ast.Query:
-    """Take over what a saved query says about the whole: noun; order and limit if nothing else is said."""
+    """Inherit the clauses of a saved query for the whole query: noun; order and limit if there is no other clause."""
     parts = query.where.items if isinstance(query.where, ast.And) else (query.where,)
     used = [part for part in parts if isinstance(part, ast.Saved)]
     for part in used:
@@ -145,12 +145,12 @@ def _inherit(query: ast.Query, known: Known, seen: tuple[str, ...] = ()) -> ast.
 
 
 def saved_query(name: str, known: Known, text: str, span: Span) -> ast.Query:
-    """The saved query of that name, parsed."""
+    """Return the saved query of that name, parsed."""
     from barospec.catalogs.query.resolve.ast_json import from_dict  # only for saved queries
 
     if name not in known.saved:
         have = sorted(known.saved)
-        shown = f"Saved are: {', '.join('@' + n for n in have[:12])}." if have else "No query is saved in this archive."
+        shown = f"Saved: {', '.join('@' + n for n in have[:12])}." if have else "No query is saved in this archive."
         raise QueryError(f"There is no saved query @{name}.{did_you_mean(name, have)}", text, *span, hints=(shown,))
     stored = known.saved[name]
     try:
@@ -166,7 +166,7 @@ def _cycle(names: list[str], text: str, span: Span) -> QueryError:
 
 
 class Resolver(Context):
-    """The walk over one query text."""
+    """Resolves one query text."""
 
     def __init__(
         self,
@@ -180,12 +180,12 @@ class Resolver(Context):
     ) -> None:
         super().__init__(known, text, noun, table, inside)
         self.keep_saved = keep_saved
-        self.only: Expr | None = None  # the whole condition, when a saved query may bring its limit
+        self.only: Expr | None = None  # the whole condition, in which a saved query may have a limit
         self.meaning = Meaning(self, self.field)
         self.phrases = Phrases(self, self.meaning)
 
     def whole(self, node: Expr) -> Expr:
-        """The normal form of a condition that stands for itself."""
+        """Return the normal form of a complete condition."""
         if isinstance(node, ast.And):
             parts = self._conjunction(node.items)
             self._refuse_contradiction(parts, node.span)
@@ -201,26 +201,26 @@ class Resolver(Context):
         return ast.both(parts, node.span)
 
     def refuse_changes(self, where: Expr | None) -> None:
-        """A change is about a whole run: it stands beside other conditions, not inside "or" or "not"."""
+        """Raise QueryError for a change inside "or" or "not": it applies to a whole run, beside other conditions."""
         parts = where.items if isinstance(where, ast.And) else (where,)
         for part in parts:
             if isinstance(part, ast.Changes) and self.noun not in GROUPED:
-                said = ast.to_text(part)
+                text = ast.to_text(part)
                 raise self.error(
-                    f"A change is about several spectra, and {self.noun} were asked for.",
+                    f"A change applies to runs, not to single {self.noun}.",
                     part.span,
-                    f'Ask for runs: "runs where {said}".',
+                    f'Query runs: "runs where {text}".',
                 )
         pending: list[Any] = [part for part in parts if isinstance(part, ast.And | ast.Or | ast.Not)]
         while pending:
             node = pending.pop()
             if isinstance(node, ast.Changes):
-                raise self.error('A change cannot stand inside "or" or "not".', node.span)
+                raise self.error('A change is not allowed inside "or" or "not".', node.span)
             pending += node.items if isinstance(node, ast.And | ast.Or) else []
             pending += [node.item] if isinstance(node, ast.Not) else []
 
     def _refuse_contradiction(self, parts: list[Expr], span: Span) -> None:
-        """Saying "run-2 and run-3" means both runs; read as conditions on one spectrum it would find nothing, silently."""
+        """Raise QueryError for "run-2 and run-3": it means both runs, but as conditions on one spectrum it silently finds nothing."""
         seen: dict[str, ast.Compare] = {}
         for part in parts:
             if isinstance(part, ast.Compare) and part.op == "=" and isinstance(part.value, ast.Words):
@@ -235,13 +235,13 @@ class Resolver(Context):
                     )
 
     def _denied(self, node: ast.Not) -> Expr:
-        """The tests "is known" and "not in" deny themselves, and not the words before; "not" denies what follows it."""
+        """Negate a node. "is known" and "not in" negate only themselves, not the words before; "not" negates what follows."""
         if _is_negative_test(node):
             return ast.both(self._conjunction((node,)), node.span)
         return ast.negate(self._alone(node.item, "not"), node.span)
 
     def _alone(self, node: Expr, after: str) -> Expr:
-        """What "not" or "or" applies to. One thing as typed must not become two without parentheses."""
+        """Return the operand of "not" or "or". One unparenthesized phrase must not become two conditions."""
         result = self.whole(node)
         if isinstance(node, ast.And | ast.Or | ast.Not | ast.Saved) or not isinstance(result, ast.And):
             return result
@@ -259,7 +259,7 @@ class Resolver(Context):
         )
 
     def _conjunction(self, items: tuple[Expr, ...]) -> list[Expr]:
-        """Conditions side by side: words may belong to the test before or after them."""
+        """Join adjacent conditions: words may belong to the test before or after them."""
         queue, result = list(items), list[Expr]()
         while queue:
             item = queue.pop(0)
@@ -281,7 +281,7 @@ class Resolver(Context):
         return result
 
     def _test(self, item: Any, queue: list[Expr]) -> list[Expr]:
-        """A test, with the phrase before its field and the words after its value split off."""
+        """Resolve a test, after splitting off the phrase before its field and the words after its value."""
         size = self.phrases.field_at_end(item.field)
         before = item.field[: len(item.field) - size]
         conditions = self.phrases.conditions(before, item.span) if before else []
@@ -302,9 +302,9 @@ class Resolver(Context):
             self.known, inner.text or ast.to_text(inner), self.noun, self.table, (*self.inside, node.name)
         )
         if inner.where is None:
-            if self.keep_saved and node is self.only:  # "all runs" under a second name
+            if self.keep_saved and node is self.only:  # a second name for "all runs"
                 return node
-            raise self.error(f"@{node.name} holds no condition.", node.span)
+            raise self.error(f"@{node.name} has no condition.", node.span)
         deeper.only = inner.where if node is self.only else None
         result = deeper.whole(inner.where)
         self.fields.update(deeper.fields)
@@ -312,28 +312,28 @@ class Resolver(Context):
         return node if self.keep_saved else result
 
     def key(self, name: ast.Name, span: Span = (0, 0)) -> Field:
-        """The field to sort or count by."""
+        """Return the field to sort or count by."""
         if span == (0, 0) and name:
             start = self.text.find(name[0], max(self.text.find(" by "), 0))
             span = (max(start, 0), max(start, 0) + len(" ".join(name)))
         return self.use(self.field(name, span))
 
     def field(self, name: ast.Name, span: Span) -> Field:
-        """The field of that name, or an error with the nearest names."""
-        said = " ".join(name)
-        field = self.known.find(self.table, said)
+        """Return the field of that name, or raise an error with the nearest names."""
+        written = " ".join(name)
+        field = self.known.find(self.table, written)
         if field:
             return field
-        raise self.phrases.unknown_field(said, span)
+        raise self.phrases.unknown_field(written, span)
 
 
 def _is_negative_test(item: Any) -> TypeGuard[ast.Not]:
-    """Whether the negation is part of one test, as in "pressure is known": then both stand at the same place."""
+    """Return True if the negation is part of one test, as in "pressure is known": then both have the same position."""
     return isinstance(item, ast.Not) and isinstance(item.item, _TESTS) and item.span == item.item.span
 
 
 def _bare(item: Expr) -> Any:
-    """The test without a field that `item` is, or negates."""
+    """Return the test without a field in `item`, or the test that it negates."""
     inner = item.item if isinstance(item, ast.Not) else item
     return inner if isinstance(inner, _TESTS) and not inner.field else None
 

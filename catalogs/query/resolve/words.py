@@ -1,8 +1,8 @@
-"""Words without a sign: "La3Ni2O7 Ni K", "XES of NiO", "run-2", "calculated".
+"""Words without an operator: "La3Ni2O7 Ni K", "XES of NiO", "run-2", "calculated".
 
 The conventions of the field come first (an edge, a line, a technique, an origin), then the values of the
-archive. A word with two meanings is taken only when one of them includes the other, and the answer says
-so.
+archive. A word with two meanings is accepted only if one of them includes the other, and the answer notes
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST_VALUE = 6  # words of a value that may be written without quotes
 _LONGEST_NAME = 3  # words of a field name
 
 
-# Words of the language that a misspelled word may have been meant to be.
+# Words of the language, as suggestions for misspelled words.
 OFTEN_MISTYPED = (
     "above",
     "below",
@@ -47,21 +47,21 @@ OFTEN_MISTYPED = (
 
 
 class Phrases:
-    """Finds the conditions that words stand for, within a `Context`."""
+    """Finds the conditions of words, within a `Context`."""
 
     def __init__(self, context: Context, meaning: Meaning) -> None:
         self._context, self._meaning = context, meaning
         self._known, self._table = context.known, context.table
 
     def field_at_end(self, words: ast.Name) -> int:
-        """How many of the last words name a field; 0 when they do not."""
+        """Return how many of the last words name a field; 0 if they do not."""
         for size in range(min(_LONGEST_NAME, len(words)), 0, -1):
             if self._known.find(self._table, " ".join(words[-size:])):
                 return size
         return 0
 
     def conditions(self, words: ast.Name, span: Span) -> list[Expr]:
-        """The conditions that the words stand for, one after the other."""
+        """Return the conditions of the words, one after the other."""
         result: list[Expr] = []
         position = 0
         while position < len(words):
@@ -90,7 +90,7 @@ class Phrases:
         return ast.Compare((field.name,), "=", ast.Words((value,), span), span)
 
     def _field_and_value(self, field: Field, words: ast.Name, size: int, span: Span) -> tuple[Expr, int]:
-        """A field with its value right behind: "run run-2", "element Ni"."""
+        """Parse a field followed directly by its value: "run run-2", "element Ni"."""
         for more in range(min(_LONGEST_VALUE, len(words) - size), 0, -1) if field.kind == "word" else ():
             value = self._meaning.value(field, " ".join(words[size : size + more]))
             if value is not None:
@@ -103,37 +103,37 @@ class Phrases:
         unit = f" {field.unit}" if field.unit else ""
         example = f'"{name} = ..."' if field.kind in ("word", "text") else f'"{name} > 1{unit}"'
         raise self._context.error(
-            f'"{words[0]}" is a field, but nothing is said about it.',
+            f'"{words[0]}" is a field without a condition.',
             self._place(words[0], span),
             f'Write a condition such as {example}, "{name} is known" or "{name} is missing".',
         )
 
-    def _reading(self, said: str, span: Span) -> tuple[Field, str] | None:
-        """The one meaning of a word, checked against the archive."""
-        if said.casefold() in AMBIGUOUS and not self._known.find(self._table, said):
-            raise self._ambiguous_name(said, span)
-        convention = self._convention(said) or self._convention(with_symbol(said))
+    def _reading(self, phrase: str, span: Span) -> tuple[Field, str] | None:
+        """Return the only meaning of a phrase, checked against the archive."""
+        if phrase.casefold() in AMBIGUOUS and not self._known.find(self._table, phrase):
+            raise self._ambiguous_name(phrase, span)
+        convention = self._convention(phrase) or self._convention(with_symbol(phrase))
         if convention:
             field, value = convention
             found = self._meaning.value(field, value)
             if found is None:
-                raise self._meaning.unknown_value(field, value, self._place(said, span))
+                raise self._meaning.unknown_value(field, value, self._place(phrase, span))
             return field, found
-        candidates = self._candidates(said) or self._candidates(with_symbol(said))
+        candidates = self._candidates(phrase) or self._candidates(with_symbol(phrase))
         if not candidates:
             return None
         if len(candidates) == 1:
             return candidates[0]
-        return self._choose(said, candidates, span)
+        return self._choose(phrase, candidates, span)
 
-    def _convention(self, said: str) -> tuple[Field, str] | None:
-        """The edge, line, technique or origin that everybody in the field would understand."""
+    def _convention(self, phrase: str) -> tuple[Field, str] | None:
+        """Return the edge, line, technique or origin of a phrase by the conventions of the field."""
         named = {
             # "NiK" in one word counts only as written, or "ok" would be the oxygen K edge.
-            "edge": find_edge(said) if " " in said or "-" in said or said[:1].isupper() else None,
-            "line": find_line(said),
-            "technique": TECHNIQUE_WORDS.get(said.casefold()),
-            "origin": said.casefold() if said.casefold() in ORIGINS else None,
+            "edge": find_edge(phrase) if " " in phrase or "-" in phrase or phrase[:1].isupper() else None,
+            "line": find_line(phrase),
+            "technique": TECHNIQUE_WORDS.get(phrase.casefold()),
+            "origin": phrase.casefold() if phrase.casefold() in ORIGINS else None,
         }
         for name, value in named.items():
             field = self._known.find(self._table, name)
@@ -141,23 +141,23 @@ class Phrases:
                 return field, value
         return None
 
-    def _candidates(self, said: str) -> list[tuple[Field, str]]:
+    def _candidates(self, phrase: str) -> list[tuple[Field, str]]:
         fields = self._known.fields[self._table]
         words = [field for field in fields.values() if field.kind == "word" and field.name != "status"]
-        # A set of derived values is often named like what it is of; with "set = ..." it is meant.
+        # A set of derived values is often named like its quantity; "set = ..." selects it.
         words = [field for field in words if field.table != VALUES or field.name in ("quantity", "state")]
         by_field: dict[str, list[str]] = {}
-        for name, value in self._known.values.readings(words, said):
+        for name, value in self._known.values.readings(words, phrase):
             by_field.setdefault(name, []).append(value)
         found = []
         for name, values in by_field.items():
-            exact = said if said in values else values[0] if len(values) == 1 else None
-            # K is a unit and a level before it is potassium.
-            if exact is not None and not (name == "element" and (said == "K" or said not in ELEMENTS)):
+            exact = phrase if phrase in values else values[0] if len(values) == 1 else None
+            # K is a unit and a level rather than potassium.
+            if exact is not None and not (name == "element" and (phrase == "K" or phrase not in ELEMENTS)):
                 found.append((fields[name], exact))
         return found
 
-    def _choose(self, said: str, candidates: list[tuple[Field, str]], span: Span) -> tuple[Field, str]:
+    def _choose(self, phrase: str, candidates: list[tuple[Field, str]], span: Span) -> tuple[Field, str]:
         ranked = sorted(
             candidates,
             key=lambda c: (PREFERRED.index(c[0].name) if c[0].name in PREFERRED else 99, c[0].name),
@@ -166,48 +166,48 @@ class Phrases:
         first, others = ranked[0], ranked[1:]
         if first[0].name in PREFERRED and self._known.values.covers(first, others):
             self._context.notes.append(
-                f'"{said}" was read as {readings[0]}, which includes {" and ".join(readings[1:])}.'
+                f'"{phrase}" was read as {readings[0]}, which includes {" and ".join(readings[1:])}.'
             )
             return first
         raise self._context.error(
-            f'"{said}" has several meanings in this archive.',
-            self._place(said, span),
+            f'"{phrase}" has several meanings in this archive.',
+            self._place(phrase, span),
             *(f"Perhaps: {reading}" for reading in readings),
         )
 
-    def _computed(self, name: str, said: str, span: Span) -> QueryError:
+    def _computed(self, name: str, phrase: str, span: Span) -> QueryError:
         return self._context.error(
-            f"{name} is computed, and no {self._context.noun} in this archive have it stored.",
-            self._place(said, span),
-            "`barospec operators` lists what can be computed over a query, `barospec apply` does it.",
+            f"{name} is computed; no {self._context.noun} in this archive have it stored.",
+            self._place(phrase, span),
+            "`barospec operators` lists computations over a query; `barospec apply` runs them.",
         )
 
-    def _ambiguous_name(self, said: str, span: Span) -> QueryError:
-        choices = AMBIGUOUS[said.casefold()]
+    def _ambiguous_name(self, phrase: str, span: Span) -> QueryError:
+        choices = AMBIGUOUS[phrase.casefold()]
         there = [name for name in choices if self._known.find(self._table, name)]
-        hint = f"In this archive: {', '.join(there)}." if there else "This archive has none of them."
+        hint = f"In this archive: {', '.join(there)}." if there else "This archive has none of these fields."
         return self._context.error(
-            f'"{said}" may mean {", ".join(choices[:-1])} or {choices[-1]}; say which one.',
-            self._place(said, span),
+            f'"{phrase}" may mean {", ".join(choices[:-1])} or {choices[-1]}; name one.',
+            self._place(phrase, span),
             hint,
         )
 
-    def _unknown_address(self, said: str, place: Span) -> QueryError:
-        """What to say about ``output[...]`` that names no set of derived values, or several."""
-        found = [field.name for field in self._known.addressed(self._table, said)]
+    def _unknown_address(self, phrase: str, place: Span) -> QueryError:
+        """Return the error for an ``output[...]`` that names no set of derived values, or several."""
+        found = [field.name for field in self._known.addressed(self._table, phrase)]
         if found:
-            return self._context.error(f'"{said}" may mean {" or ".join(found)}; say more.', place)
-        output = said.partition("[")[0].strip()
+            return self._context.error(f'"{phrase}" may mean {" or ".join(found)}; be more specific.', place)
+        output = phrase.partition("[")[0].strip()
         there = [
             f"{field.name} (set {field.stored.derivation})"
             for field in self._known.fields.get(self._table, {}).values()
             if field.stored and field.stored.output.casefold() == output.casefold()
         ]
-        hint = f"There is {', '.join(there)}." if there else f"No {output} is stored: barospec apply OPERATOR --store."
-        return self._context.error(f'No stored values answer to "{said}".', place, hint)
+        hint = f"Stored: {', '.join(there)}." if there else f"No {output} is stored: barospec apply OPERATOR --store."
+        return self._context.error(f'No stored values match "{phrase}".', place, hint)
 
     def _place(self, word: str, span: Span) -> Span:
-        """Where the word stands in the part of the text that `span` covers."""
+        """Return the position of the word in the part of the text that `span` covers."""
         text = self._context.text
         start = text.find(word, span[0], max(span[1], span[0] + len(word)))
         if start < 0:
@@ -215,17 +215,17 @@ class Phrases:
         return (start, min(start + len(word), len(text))) if start >= 0 else span
 
     def _unknown(self, words: ast.Name, span: Span) -> QueryError:
-        """What to say about a word that is neither a value nor a field."""
+        """Return the error for a word that is neither a value nor a field."""
         word = words[0]
         place = self._place(word, span)
         if "[" in word:
             return self._unknown_address(word, place)
         if "edge" not in self._known.fields[self._table] and (find_edge(" ".join(words[:2])) or word in ELEMENTS):
-            hint = "Ask for spectra or runs."
-            return self._context.error(f'"{word}" is about spectra; {self._context.noun} have no edge.', place, hint)
+            hint = "Query spectra or runs."
+            return self._context.error(f'"{word}" applies to spectra; {self._context.noun} have no edge.', place, hint)
         if word == "K":
             hints = ('"80 K" is a temperature, "Ni K" an edge, "element = K" potassium.',)
-            return self._context.error('"K" alone is not clear.', place, *hints)
+            return self._context.error('"K" alone is ambiguous.', place, *hints)
         number = re.match(r"([+-]?[\d.]+)(\D.*)", word)
         symbol = number[2] if number else word
         same = same_unit(symbol)
@@ -243,18 +243,18 @@ class Phrases:
         like = meant_units(word)
         if like and self._context.text[: place[0]].rstrip()[-1:].isdigit():
             return self._context.error(f'"{word}" is not a unit. Did you mean {like[0]}?', place)
-        # A misspelled word of the language itself is as likely as one of the archive's.
+        # Misspelled words of the language are as likely as those of the archive.
         choices = [*self._choices(word), *OFTEN_MISTYPED]
-        hint = "`barospec fields` lists the fields and their values; a value of several words goes in quotes."
+        hint = "`barospec fields` lists the fields and their values; quote a value of several words."
         fields = [f for f in self._known.fields[self._table].values() if f.kind == "word" and f.name != "status"]
         inside = self._known.values.containing(fields, word)
         if inside:
             parts = [ast.to_text(ast.Contains((field,), ast.Words((word,)))) for field in inside]
-            hint = f'It is part of a value: write "{parts[0]}"' + "".join(f', or "{part}"' for part in parts[1:]) + "."
+            hint = f'It is part of a value. Write "{parts[0]}"' + "".join(f', or "{part}"' for part in parts[1:]) + "."
         if word.casefold() in INSTEAD:
-            return self._context.error(f'"{word}" means nothing to a query.', place, INSTEAD[word.casefold()])
+            return self._context.error(f'"{word}" is not part of the query language.', place, INSTEAD[word.casefold()])
         if word.casefold() in STATUSES:
-            hint = f'Only active rows are searched, unless you ask for "status = {word.casefold()}".'
+            hint = f'Only active rows are searched by default; add "status = {word.casefold()}".'
         return self._context.error(
             f'"{word}" is neither a field nor a value in this archive.{did_you_mean(word, choices)}',
             place,
@@ -262,12 +262,12 @@ class Phrases:
         )
 
     def _allowed(self, words: ast.Name) -> tuple[Field, str] | None:
-        """A value that the vocabulary allows but the archive lacks."""
+        """Return a value that the vocabulary allows but the archive lacks."""
         for size in range(min(_LONGEST_VALUE, len(words)), 0, -1):
-            said = " ".join(words[:size]).casefold()
+            phrase = " ".join(words[:size]).casefold()
             for field in self._known.fields[self._table].values():
-                if said in (value.casefold() for value in field.allowed) and field.name != "status":
-                    return field, said
+                if phrase in (value.casefold() for value in field.allowed) and field.name != "status":
+                    return field, phrase
         return None
 
     def _choices(self, word: str) -> list[str]:
@@ -277,32 +277,32 @@ class Phrases:
         return [*names, *values, *NOUNS, *TECHNIQUE_WORDS, *ORIGINS]
 
     def _elsewhere(self, name: str) -> list[str]:
-        """The nouns that have a field of that name."""
+        """List the nouns that have a field of that name."""
         nouns = [noun for noun, table in TABLES.items() if table != self._table and self._known.find(table, name)]
-        # What can be asked of spectra can be asked of their values.
+        # Every spectrum field works for derived values too.
         return [noun for noun in nouns if TABLES[noun] != VALUES or "spectra" not in nouns]
 
-    def unknown_field(self, said: str, span: Span) -> QueryError:
-        """What to say about a name that is not a field of the noun asked for."""
-        place = self._place(said, span)
-        if said.casefold() in AMBIGUOUS:
-            return self._ambiguous_name(said, span)
-        if "[" in said:
-            return self._unknown_address(said, place)
-        if (computed := said.casefold().replace(" ", "_")) in COMPUTED:
-            return self._computed(computed, said, span)
-        nouns = self._elsewhere(said)
+    def unknown_field(self, phrase: str, span: Span) -> QueryError:
+        """Return the error for a name that is not a field of the queried noun."""
+        place = self._place(phrase, span)
+        if phrase.casefold() in AMBIGUOUS:
+            return self._ambiguous_name(phrase, span)
+        if "[" in phrase:
+            return self._unknown_address(phrase, place)
+        if (computed := phrase.casefold().replace(" ", "_")) in COMPUTED:
+            return self._computed(computed, phrase, span)
+        nouns = self._elsewhere(phrase)
         if nouns:
             return self._context.error(
-                f'"{said}" is not a field of {self._context.noun}, but of {" and ".join(nouns)}.',
+                f'"{phrase}" is not a field of {self._context.noun}, but of {" and ".join(nouns)}.',
                 place,
-                f'Ask for those: "{nouns[0]} with {said} ...".',
+                f'Query those: "{nouns[0]} with {phrase} ...".',
             )
         names = [
             name for f in self._known.fields[self._table].values() for name in (f.name, *f.aliases) if len(name) > 1
         ]
         return self._context.error(
-            f'"{said}" is not a field of {self._context.noun}.{did_you_mean(said, names)}',
+            f'"{phrase}" is not a field of {self._context.noun}.{did_you_mean(phrase, names)}',
             place,
-            "`barospec fields` lists all of them.",
+            "`barospec fields` lists all fields.",
         )
