@@ -1,4 +1,4 @@
-"""Which columns the store has, and how each kind of value is stored."""
+"""Columns of the store and storage types of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of flags, labels and notes after the events that told of them; standard library only, for the query path."""
+"""Current flags, labels and notes, folded from annotation events; standard library only, for the query path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# `annotate` states all of a spectrum's at once: an earlier state that was restored.
+# `annotate` sets all remarks of a spectrum at once: a restored earlier state.
 ACTIONS = ("flag", "unflag", "label", "unlabel", "note", "annotate")
 
 
@@ -21,12 +21,12 @@ class Remarks:
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the details of an ``annotate`` event."""
+        """Return the details of an ``annotate`` event."""
         return {"flag": self.flag, "reason": self.reason, "labels": sorted(self.labels), "notes": self.notes}
 
 
 def fold(events: Iterable[Sequence[str]]) -> dict[str, Remarks]:
-    """What holds after a sequence of (action, spectrum_id, reason, details), in the order in which they happened.
+    """Return the remarks after a sequence of (action, spectrum_id, reason, details), oldest first.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Derived values of an earlier state: the part of `restore` that cares for stored sets.
+"""Restore derived values of an earlier state; a part of `restore`.
 
-Entries are only ever appended, and the newest of a spectrum counts. So what was computed later is covered by a copy of the entry
-that counted then; where there was none, by an entry without values and without a fingerprint, which no spectrum has: it is never
-fresh, and `derive --refresh` computes it anew.
+Entries are only appended, and the newest of a spectrum counts. So a copy of the entry that counted then covers a later one;
+if there was none, an entry without values and without a fingerprint, which no spectrum has: it is never
+fresh, and `derive --refresh` computes it again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DROPPED = "dropped"
 
 
 def restore_derived(then: zarr.Group, writer: Writer, reason: str) -> dict[str, int]:
-    """Sets and values as they were; returns how many sets were defined anew, and how many values set back.
+    """Restore sets and values; return the numbers of sets defined again and of values set back.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def restore_derived(then: zarr.Group, writer: Writer, reason: str) -> dict[str, 
 
 
 def _runs_again(then: zarr.Group, writer: Writer, reason: str) -> int:
-    """Sets of values of runs are used as they were. What was fitted later is not covered: it is fresh for its own points only."""
+    """Restore sets of run values. Later fits are not covered: they are fresh for their own points only."""
     was, now = newest_series(then), newest_series(writer.root)
     records = []
     for name, present in now.items():
@@ -98,7 +98,7 @@ def _keys(group: zarr.Group, start: int, stop: int) -> list[tuple[str, int]]:
 
 
 def _same(group: zarr.Group, entry: int, other: int | None) -> bool:
-    """Whether an entry is as good as another: a copy, or as empty as none."""
+    """Return True if an entry equals another: a copy, or empty like none."""
     digests = array(group, "row_sha256")
     if other is None:
         return not np.asarray(digests[entry]).any()

@@ -1,8 +1,8 @@
-"""Whether every stored derived value says rightly what it was computed from; a part of `verify`.
+"""Verification of the keys of stored derived values; a part of `verify`.
 
-Freshness is judged by comparing an entry's keys with the spectra and calculations that are there. So what is checked here is that
-the keys can be trusted: they name a spectrum and a revision that exist, with the numbers that this revision has, and a
-calculation whose operators, parameters and references can be read.
+Freshness compares an entry's keys with the present spectra and calculations. So the keys are checked here: they must name an
+existing spectrum and revision, the numbers of this revision, and a calculation whose operators, parameters and references
+can be read.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 BLOCK = 100_000
 Hashes = Mapping[str, Mapping[int, bytes | None]]
-TODO = "Compute it anew under another name (barospec apply ... --store --as NAME), and drop this set."
+TODO = "Compute it again under another name (barospec apply ... --store --as NAME), and drop this set."
 
 
 def check_derived(root: zarr.Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
-    """All sets of derived values of a snapshot.
+    """Check all sets of derived values of a snapshot.
 
     Parameters
     ----------
     root : zarr.Group
     report : Verified
-        Takes the faults.
+        Receives the faults.
     progress : callable
         Called as ``progress(name, done, total)``.
     """
@@ -54,7 +54,7 @@ def check_derived(root: zarr.Group, report: Verified, progress: Callable[[str, i
         report.blame("/tables/derivations", f"it cannot be read: {_said(error)}")
         return
     for name in sorted(set(held) - set(sets)):
-        report.blame(f"/derived/{name}", "it is no set that the table of derivations knows")
+        report.blame(f"/derived/{name}", "it is not in the table of derivations")
     hashes = _hashes(root) if held else {}
     for name in sorted(set(held) & set(sets)):
         try:
@@ -84,7 +84,7 @@ def _calculations(root: zarr.Group, report: Verified) -> set[tuple[str, int]]:
 
 
 def _hashes(root: zarr.Group) -> Hashes:
-    """spectrum_id -> revision -> beginning of the fingerprint of its numbers; None where they were purged."""
+    """Return spectrum_id -> revision -> beginning of the fingerprint of its numbers; None if purged."""
     found: dict[str, dict[int, bytes | None]] = {}
     purged = [code for code, word in enumerate(read_words(root, "status")) if word == "purged"]
     for key in group_paths(root):
@@ -144,10 +144,10 @@ def _fault(
     identity, revision = str(entry["spectrum_id"]), int(entry["revision"])
     revisions = hashes.get(identity)
     if revisions is None:
-        return f"it is of {identity}, of which there is no spectrum"
+        return f"it is of {identity}, but there is no such spectrum"
     if revision not in revisions:
         return f"{identity} has no revision {revision}"
-    if not entry["row_sha256"].any():  # what a restored state did not have, see `restore_derived`
+    if not entry["row_sha256"].any():  # a value that a restored state did not have, see `restore_derived`
         return ""
     if revisions[revision] not in (None, entry["row_sha256"][:8].tobytes()):
         return f"it says it is computed from other numbers than {identity} revision {revision} has"

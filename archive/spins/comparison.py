@@ -1,4 +1,4 @@
-"""The published numbers against the exact ones, row by row. Nothing is adjusted; every difference has its reason beside it."""
+"""Comparison of published and exact numbers, row by row. Nothing is adjusted; every difference has its reason."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Row:
 
 
 def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O10") -> list[Row]:
-    """The table "paper against exact" for the published models of a trilayer compound.
+    """Return the table "paper against exact" for the published models of a trilayer compound.
 
     Parameters
     ----------
     records : sequence of ModelRecord
         With the Hartree, eV and sub-eV scale of both phases, status ``published``.
     compound : str
-        Which compound.
+        The compound.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O
     Raises
     ------
     InvalidData
-        When a model that a row needs is missing.
+        If a model that a row needs is missing.
 
     Examples
     --------
@@ -77,9 +77,9 @@ def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O
 
 
 def find_record(records: Sequence[ModelRecord], compound: str, stack: str, scale: str, phase: str) -> ModelRecord:
-    """The one published model of that kind.
+    """Return the one published model of that kind.
 
-    Raises InvalidData when there is none, or several.
+    Raises InvalidData if there is none, or several.
     """
     found = [
         record
@@ -202,11 +202,11 @@ def _spins(records: Sequence[ModelRecord], compound: str, phase: str) -> list[Ro
     claimed = 1.0 if phase == "high pressure" else math.nan
     rows = [
         Row("effective spin of Ni", phase, "1", formal, float(weights["effective_spin"].values[0]),
-            f"picture with the larger ground-state weight: spin-1 {pair[0]:.3f}, trimer {pair[1]:.3f}; a crossover, both describe it"),
+            f"low-energy model space with the larger ground-state weight: spin-1 {pair[0]:.3f}, trimer {pair[1]:.3f}; a crossover, both describe it"),
     ]  # fmt: skip
     for k, criterion in enumerate(tied["holds"].labels["criterion"]):
         trusted = (
-            "" if tied["trustworthy"].values[k] else "; the trimer picture's smallest weight is below one half here"
+            "" if tied["trustworthy"].values[k] else "; the trimer model space's smallest weight is below one half here"
         )
         outer, middle = map(float, sides(tied, criterion))
         why = f"T = 0, outer {outer:.4g} against middle {middle:.4g}{trusted}"

@@ -1,4 +1,4 @@
-"""From hopping to spins: the exact Ni-O-Ni(-O-Ni) cluster, and the spin Hamiltonian it turns into.
+"""Spin Hamiltonian from hopping: exact Ni-O-Ni(-O-Ni) cluster and its canonical transformation.
 
 Hole picture: two holes per Ni in the orbitals X (x2-y2) and Z (3z2-r2), apical O p orbitals between the layers, Z hops
 to p, X to nothing. Kanamori interaction on Ni with U' = U_d - 2 J:
@@ -10,8 +10,8 @@ Two conventions decide the numbers, so neither has a default: what J is (``kanam
 -J S_X.S_Z, twice the Kanamori J), and what E_CT is referred to (``high-spin d8``: d8 triplet -> d9 and a hole on p, so
 eps_p = E_CT + U_d - 3 J; ``level``: eps_p itself, relative to the Ni levels).
 
-The pair hopping moves two holes at a time, so each layer's number of X holes stays even or odd. The spins live
-where all are odd: 320 of 3136 states at Sz = 0 for the trilayer. Parts that no O connects keep their holes.
+The pair hopping moves two holes at a time, so each layer's number of X holes stays even or odd. The spin model has
+all numbers odd: 320 of 3136 states at Sz = 0 for the trilayer. Parts that no O connects keep their holes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CHUNK = 128
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Layers from top to bottom, the pairs of neighbors with an apical O between them, and whether it has a mirror."""
+    """Layers from top to bottom, pairs of neighbors with an apical O between them, and true for a mirror."""
 
     layers: tuple[str, ...]
     bonds: tuple[tuple[str, str], ...]
@@ -54,7 +54,7 @@ class Cluster:
 
     @property
     def orbitals(self) -> int:
-        """X and Z of each layer, in turn, then p of each bond."""
+        """Number of orbitals: X and Z of each layer, in turn, then p of each bond."""
         return 2 * len(self.layers) + len(self.bonds)
 
 
@@ -76,7 +76,7 @@ class _Sector:
 
 
 def find_cluster(name: str) -> Cluster:
-    """The cluster of that name.
+    """Return the cluster of that name.
 
     >>> find_cluster("bilayer").orbitals
     5
@@ -90,7 +90,7 @@ def find_cluster(name: str) -> Cluster:
 
 
 def parameter_operators(cluster: Cluster, sector: FockSector) -> tuple[Sparse, ...]:
-    """What t_perp_pZ, eps_p, U_d, U_p and the Kanamori J multiply, each (d, d)."""
+    """Return the operators of t_perp_pZ, eps_p, U_d, U_p and the Kanamori J, each (d, d)."""
     n = len(cluster.layers)
     nickel = [(2 * k, 2 * k + 1) for k in range(n)]
     oxygen = range(2 * n, cluster.orbitals)
@@ -137,7 +137,7 @@ def _all_odd(cluster: Cluster, sector: FockSector) -> NDArray[np.bool_]:
 
 
 def _charges(cluster: Cluster, sector: FockSector) -> NDArray[np.bool_]:
-    """Whether each part of the cluster that nothing connects to the rest holds two holes per Ni."""
+    """Return True for states in which each unconnected part of the cluster has two holes per Ni."""
     part = {layer: k for k, layer in enumerate(cluster.layers)}
     for a, b in cluster.bonds:
         old, new = part[b], part[a]
@@ -171,7 +171,7 @@ def _by_parity(
 def _grid(
     parameters: Mapping[str, ArrayLike], convention: str, e_ct_reference: str
 ) -> tuple[Array, tuple[int, ...], NDArray[np.bool_]]:
-    """Factors of the five operators (points, 5), shape of the caller's grid, and where it is finite."""
+    """Return factors of the five operators (points, 5), shape of the caller's grid, and where it is finite."""
     if convention not in ("kanamori", "spin"):
         raise CallError(f'Hund convention "{convention}" is not one of kanamori, spin. See the text of `electrons`.')
     if e_ct_reference not in ("high-spin d8", "level"):
@@ -186,7 +186,7 @@ def _grid(
 
 
 def _reduce(cluster: Cluster, grid: Array, valid: NDArray[np.bool_], selection: Selection) -> tuple[Reduced, Array]:
-    """H_eff of some points, and how many states that were not chosen lie below the highest chosen one."""
+    """Compute H_eff of some points, and the number of unchosen states below the highest chosen one."""
     sectors = _sectors(cluster)
     blocks = []
     for sector in sectors:
@@ -216,9 +216,9 @@ def reduce_cluster(
     e_ct_reference: Reference,
     selection: Selection = "lowest",
 ) -> tuple[Reduced, Array]:
-    """H_eff of a cluster among the spins X and Z, and the number of intruders; `electron_cluster` names its parts.
+    """Compute H_eff of a cluster among the spins X and Z, and the number of intruders; `electron_cluster` labels it.
 
-    Points are taken in blocks, so that memory does not grow with the grid.
+    Points are computed in blocks, so that memory does not grow with the grid.
     """
     cluster = find_cluster(name)
     grid, shape, valid = _grid(parameters, convention, e_ct_reference)
@@ -253,20 +253,20 @@ def electron_cluster(
     e_ct_reference: Reference,
     selection: Selection = "lowest",
 ) -> Outputs:
-    """Hund and superexchange couplings of a Ni-O-Ni cluster, by exact canonical transformation.
+    """Compute Hund and superexchange couplings of a Ni-O-Ni cluster, by exact canonical transformation.
 
     Parameters
     ----------
     name : {"bilayer", "trilayer", "vacancy"}
-        Which cluster; the vacancy is the trilayer without the O between u and m.
+        The cluster; the vacancy is the trilayer without the O between u and m.
     parameters : mapping of str to array
         ``t_perp_pZ``, ``E_CT``, ``U_d``, ``U_p``, ``J`` in eV, on the grid ``(...)``.
     convention : {"kanamori", "spin"}
-        What J means; no default, because 0.8 eV in one convention is 0.4 in the other.
+        Meaning of J; no default, because 0.8 eV in one convention is 0.4 in the other.
     e_ct_reference : {"high-spin d8", "level"}
-        What E_CT is counted from.
+        Reference of E_CT.
     selection : {"lowest", "overlap"}
-        Which exact states the spins stand for, in each block of total spin and parity.
+        Exact states of the spin model, in each block of total spin and parity.
 
     Returns
     -------
@@ -274,7 +274,7 @@ def electron_cluster(
         ``J_H`` (..., layer) and ``J_ZZ`` (..., bond) in eV, with H = - J_H X.Z + J_ZZ Z.Z; ``coupling`` and the other
         outputs of `effective.effective_hamiltonian` for all invariants (76 for six spins); ``other_couplings`` (...)
         in eV, the largest coefficient beside the identity, J_H and J_ZZ; ``intruders`` (...), number of exact
-        multiplets that were not chosen although they lie below the highest chosen one.
+        unchosen multiplets below the highest chosen one.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def electron_cluster(
         *outputs.values(),
         Labelled("other_couplings", others, (BATCH,), "eV", "Largest coefficient beside 1, J_H and J_ZZ."),
         Labelled(
-            "intruders", intruders, (BATCH,), "1", "Multiplets below the highest chosen one that were not chosen."
+            "intruders", intruders, (BATCH,), "1", "Unchosen multiplets below the highest chosen one."
         ),
     )
 
@@ -314,10 +314,10 @@ def electron_cluster(
 def parity_levels(
     name: str, parameters: Mapping[str, ArrayLike], *, convention: Convention, e_ct_reference: Reference
 ) -> Outputs:
-    """Lowest energy for each combination of X-hole parities, against the window that the spins take.
+    """Compute the lowest energy of each combination of X-hole parities, and the energy range of the spins.
 
-    A state of another combination cannot mix with the spins, yet when it lies in their window the spin model is not
-    all there is at that energy (with U' = U_d - 2 J the low-spin pair state is degenerate with a d8 singlet).
+    A state of another combination cannot mix with the spins, but if it is in their energy range, the spin model is
+    incomplete there (with U' = U_d - 2 J the low-spin pair state is degenerate with a d8 singlet).
 
     Returns
     -------
@@ -358,7 +358,7 @@ def parity_levels(
         Labelled(
             "parity_level", lowest.reshape(*shape, -1), dims, "eV", "Lowest energy of the X-hole parities.", labels
         ),
-        Labelled("spin_top", reduced.top, (BATCH,), "eV", "Highest state that the spin model stands for."),
+        Labelled("spin_top", reduced.top, (BATCH,), "eV", "Highest state of the spin model."),
         Labelled(
             "parity_intruders", count.reshape(*shape, -1), dims, "1", "Other states below the spins' highest.", labels
         ),
