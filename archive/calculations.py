@@ -104,7 +104,9 @@ def read_calculations(
     if origin not in (None, "calculated"):
         raise InvalidData(f"{path}: origin is {origin}, but a file of {MODEL_READERS[format].holds} is calculated.")
     if conditions.get("material") is None:
-        raise InvalidData(f"{path}: no material is stated. Write material: La3Ni2O7 in the run sheet, or --set material=...")
+        raise InvalidData(
+            f"{path}: no material is stated. Write material: La3Ni2O7 in the run sheet, or --set material=..."
+        )
     content = read_model(path, format)
     facts = {key: conditions[key] for key in FACTS if conditions.get(key) is not None}
     code = getattr(content, "code", "")

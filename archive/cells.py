@@ -169,7 +169,7 @@ def neighbors(
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise InvalidData(f"{place}: cutoff {cutoff} Å is not a positive length.")
     owner, fractions = _fill_cell(matrix, sites, operations)
-            # Rows of the inverse are reciprocal vectors, 1/norm is the distance between lattice planes: that limits the cells
+    # Rows of the inverse are reciprocal vectors, 1/norm is the distance between lattice planes: that limits the cells
     # in each direction can hold a neighbor.
     reach = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(matrix), axis=1)).astype(int) + 1
     count = int(np.prod(2.0 * reach + 1)) * len(owner)

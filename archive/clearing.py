@@ -123,14 +123,14 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
     return report
 
 
-def _begin(files: Files, due: Mapping[str, Any] | None, told: dict[str, Any]) -> dict[str, Any]:
+def _begin(files: Files, due: Mapping[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
     """Record that clearing begins; on a full disk with an empty file, which `unfinished` reads as a `gc`."""
-    begun = {**(due or {}), **told}
+    begun = {**(due or {}), **record}
     try:
         files.write(UNFINISHED, json.dumps(begun))
     except OSError as error:
         # The ids of a purge must not be lost; a purge had space for its commit.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or due is not None or told["verb"] != "gc":
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or due is not None or record["verb"] != "gc":
             raise
         files.write(UNFINISHED, "")
     return begun

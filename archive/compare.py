@@ -335,11 +335,11 @@ def _entries(root: zarr.Group) -> dict[str, int]:
 
 def _explain(before: zarr.Group, after: zarr.Group, changes: Sequence[Change]) -> None:
     """Add actor, time and reason to changes, from the events added between the snapshots."""
-    told: dict[str, dict[str, Any]] = {}
+    events: dict[str, dict[str, Any]] = {}
     for record in table_records(after, "events", start=count_records(before, "events")):
-        told[record["subject"]] = record
+        events[record["subject"]] = record
     for change in changes:
-        latest = told.get(change.name)
+        latest = events.get(change.name)
         if latest is not None:
             change.reason, change.actor = latest["reason"], latest["actor"]
             change.time = datetime.fromtimestamp(latest["time"] / 1e6, UTC).replace(tzinfo=None)

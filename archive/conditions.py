@@ -16,7 +16,7 @@ from barospec.schemas.records import Scan
 from barospec.schemas.values import checked, coerce, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, TERMS
 
-Tell = Callable[[Literal["warning", "note"], str], None]
+Reporter = Callable[[Literal["warning", "note"], str], None]
 # Both may be right: the file has the sample's name as typed, the sheet as its owner writes it.
 NO_CONTRADICTION = ("title", "note", "sample", "material")
 LINES = ("ruby_wavelength", "ruby_wavelength_before", "ruby_wavelength_after")
@@ -36,7 +36,7 @@ def applies(needed: Mapping[str, tuple[str, ...]], columns: Mapping[str, Any]) -
     return all(columns.get(name) in values for name, values in needed.items())
 
 
-def scan_conditions(scan: Scan, stated: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+def scan_conditions(scan: Scan, stated: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Return all terms of a scan; check that required ones are present.
 
     Parameters
@@ -44,9 +44,9 @@ def scan_conditions(scan: Scan, stated: Mapping[str, Any], tell: Tell) -> dict[s
     scan : Scan
         With the terms of its file.
     stated : mapping
-        Stated terms; they win, and `tell` gets a message for each difference.
-    tell : callable
-        ``tell(severity, message)``.
+        Stated terms; they win, and `report` gets a message for each difference.
+    report : callable
+        ``report(severity, message)``.
 
     Returns
     -------
@@ -67,15 +67,15 @@ def scan_conditions(scan: Scan, stated: Mapping[str, Any], tell: Tell) -> dict[s
             continue
         if name == "edge":
             value = parse_value(BY_NAME["edge"], value, element=element)["edge"]
-        _compare(name, columns.get(name), value, tell)
+        _compare(name, columns.get(name), value, report)
         columns[name] = value
     if columns.get("title") is None and scan.title:
         try:
             columns |= checked({"title": scan.title})
         except InvalidData as error:
-            tell("warning", f"the file's title is not read: {error}")
+            report("warning", f"the file's title is not read: {error}")
     require(columns)
-    _use_gauge(columns, stated, tell)
+    _use_gauge(columns, stated, report)
     for term in SETTABLE:
         if term.applies and columns.get(term.name) is not None and not applies(term.applies, columns):
             del columns[term.name]
@@ -88,11 +88,11 @@ def conditions_sha256(columns: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(settable, sort_keys=True).encode()).digest()
 
 
-def _compare(name: str, before: Any, value: Any, tell: Tell) -> None:
+def _compare(name: str, before: Any, value: Any, report: Reporter) -> None:
     if before is not None and before != value and name not in NO_CONTRADICTION:
         term = BY_NAME[name]
         # Another edge or origin than the file's own is more likely a mistake than a correction.
-        tell(
+        report(
             "warning" if name in ("edge", "line", "technique", "origin") else "note",
             f"{name} is {show_value(term, before)} in the file, {show_value(term, value)} as stated; the latter is kept.",
         )
@@ -123,7 +123,7 @@ def literature_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _use_gauge(columns: dict[str, Any], stated: Mapping[str, Any], tell: Tell) -> None:
+def _use_gauge(columns: dict[str, Any], stated: Mapping[str, Any], report: Reporter) -> None:
     """Add the pressure computed from a ruby; it wins over a pressure that only the file states."""
     known = dict(columns)
     in_file = known.get("pressure")
@@ -132,9 +132,9 @@ def _use_gauge(columns: dict[str, Any], stated: Mapping[str, Any], tell: Tell) -
         known.pop("pressure")
     terms, warnings = pressure.from_gauge(known)
     for message in warnings:
-        tell("warning", message + ".")
+        report("warning", message + ".")
     if "pressure" in terms and in_file is not None:
-        _compare("pressure", in_file, terms["pressure"], tell)
+        _compare("pressure", in_file, terms["pressure"], report)
     columns.update(terms)
 
 
@@ -154,30 +154,30 @@ def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]], elsewhere: Seque
     if axis is None:
         return []
     readings: list[tuple[float, float, float]] = []
-    told = []
+    messages = []
     unplaced = sum(not row.broken and row.conditions.get(axis) is None for row in run.log)
     if unplaced:
-        told.append(f"{unplaced} readings of the log have no {axis} and are not used")
+        messages.append(f"{unplaced} readings of the log have no {axis} and are not used")
     for row in (*run.log, *elsewhere):
         if not row.broken:
             try:
                 terms, warnings = pressure.from_gauge(row.conditions)
                 checked(terms)
             except InvalidData as error:
-                told.append(f"{row.where}:{row.line}: {error}")
+                messages.append(f"{row.where}:{row.line}: {error}")
                 continue
-            told += warnings
+            messages += warnings
             _add(readings, {**row.conditions, **terms}, axis)
     for columns in rows:
         _add(readings, columns, axis)
     lacking = [columns for columns in rows if columns.get("pressure") is None]
     placed = [columns for columns in lacking if columns.get(axis) is not None]
     if len(placed) < len(lacking):
-        told.append(
+        messages.append(
             f"{len(lacking) - len(placed)} scans without pressure have no {axis} either; nothing is interpolated there"
         )
     if not placed:
-        return told
+        return messages
     place, value, sigma = (
         np.array(part, dtype=float) for part in (zip(*readings, strict=True) if readings else ((),) * 3)
     )
@@ -197,8 +197,8 @@ def fill_between(run: SheetRun, rows: Sequence[dict[str, Any]], elsewhere: Seque
         if len(scale) == 1:
             columns["pressure_scale"] = scale.pop()
     if outside:
-        told.append(f"{outside} scans are before the first or after the last reading; their pressure stays unknown")
-    return told
+        messages.append(f"{outside} scans are before the first or after the last reading; their pressure stays unknown")
+    return messages
 
 
 def _add(readings: list[tuple[float, float, float]], columns: Mapping[str, Any], axis: str) -> None:

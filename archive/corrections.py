@@ -129,7 +129,7 @@ def _pairs(pairs: Sequence[str] | Mapping[str, Any]) -> Iterable[tuple[str, str]
         yield name, value
 
 
-def corrected(columns: Mapping[str, Any], stated: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+def corrected(columns: Mapping[str, Any], stated: Mapping[str, Any], report: Callable[[str], None]) -> dict[str, Any]:
     """Return all settable terms of a spectrum after a correction and its consequences.
 
     A new pressure or temperature loses the uncertainty (and method, and readings before and after) of the old one; a new
@@ -146,21 +146,21 @@ def corrected(columns: Mapping[str, Any], stated: Mapping[str, Any], tell: Calla
             for companion in companions:
                 if companion not in stated and columns.get(companion) is not None:
                     new[companion] = None
-                    tell(f"{companion} belonged to the old {name} and is unknown now; state it too, if you know it.")
+                    report(f"{companion} belonged to the old {name} and is unknown now; state it too, if you know it.")
     for name in _from_gauge(columns):
         if name not in stated:
             new[name] = None
     terms, warnings = from_gauge(new)
     new |= {name: value for name, value in terms.items() if name not in stated}
     for message in warnings:
-        tell(f"{message}.")
+        report(f"{message}.")
     for term in SETTABLE:
         if term.applies and new.get(term.name) is not None and not applies(term.applies, new):
             if stated.get(term.name) is not None:
                 needed = " and ".join(f"{key} {' or '.join(values)}" for key, values in term.applies.items())
                 raise InvalidData(f"{term.name} does not apply: it is for {needed}.")
             new[term.name] = None
-            tell(f"{term.name} does not apply any more and is dropped.")
+            report(f"{term.name} does not apply any more and is dropped.")
     require(new)
     return new
 
@@ -259,8 +259,8 @@ def _care_for_means(root: zarr.Group, report: Edited, status: str) -> None:
             f"{len(means)} {word} of them are averaged into {', '.join(sorted(set(means))[:3])}; that stays as it is."
         )
     if parents := _texts(root, report.edits, "parents"):
-        told = "are shown again" if status == "withdrawn" else "are hidden behind it again"
-        report.tell(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {told}.")
+        outcome = "are shown again" if status == "withdrawn" else "are hidden behind it again"
+        report.tell(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {outcome}.")
 
 
 def _texts(root: zarr.Group, edits: Sequence[Edit], name: str) -> list[str]:
@@ -358,12 +358,12 @@ def kept(root: zarr.Group, identifiers: Iterable[str]) -> dict[str, dict[str, tu
     for action, subject, details in zip(*table.values(), strict=True):
         if str(subject) not in wanted or str(action) not in ("set", "rescale_pressure", "restore", "replace"):
             continue
-        told = json.loads(str(details) or "{}")
+        content = json.loads(str(details) or "{}")
         if str(action) == "replace":
-            found[str(subject)] = {name: (item["old"], item["new"]) for name, item in told.get("kept", {}).items()}
+            found[str(subject)] = {name: (item["old"], item["new"]) for name, item in content.get("kept", {}).items()}
             continue
         mine = found.setdefault(str(subject), {})
-        for name, item in told.get("changed", {}).items():
+        for name, item in content.get("changed", {}).items():
             if name in BY_NAME and name != "status":
                 mine[name] = (mine[name][0] if name in mine else item["old"], item["new"])
     return found

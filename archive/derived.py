@@ -116,8 +116,8 @@ class Derivation:
     @property
     def sha256(self) -> str:
         """The identity of the computation: chain, parameters and references, without spectra and author."""
-        told = [self.chain, {key: [list(pair) for pair in pairs] for key, pairs in self.refs.items()}, self.mixed]
-        return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        content = [self.chain, {key: [list(pair) for pair in pairs] for key, pairs in self.refs.items()}, self.mixed]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def parameters(self) -> dict[str, Any]:
         """Return the keyword arguments of `apply.apply` beside the chain."""

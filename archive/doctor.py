@@ -76,8 +76,8 @@ def examine(location: Location) -> Iterator[Finding]:
     Finding
     """
     found = {name: _version(name) for name in PACKAGES}
-    told = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-    yield Finding("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {told}")
+    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    yield Finding("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {versions}")
     yield Finding("archive", "ok", f"{location.place}, format {FORMAT}, {location.uuid}")
     if isinstance(location, Local):
         yield _file_system(location.root)
@@ -149,7 +149,7 @@ def _lock(root: Path) -> Iterator[Finding]:
     try:
         with FileLock(probe_file):
             words = [sys.executable, "-c", PROBE, str(probe_file)]
-            told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+            result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Finding(
             "lock", "wrong", f"it cannot be tried: {error}", "Is the folder writable? Reading works without it."
@@ -157,13 +157,13 @@ def _lock(root: Path) -> Iterator[Finding]:
         return
     finally:
         probe_file.unlink(missing_ok=True)
-    if told.stdout.strip() == "held":
+    if result.stdout.strip() == "held":
         yield Finding("lock", "ok", "it excludes a second process")
     else:
         what = (
             "it does not exclude a second process"
-            if told.stdout
-            else f"it cannot be tried: {told.stderr.strip()[-200:]}"
+            if result.stdout
+            else f"it cannot be tried: {result.stderr.strip()[-200:]}"
         )
         todo = "Two writers at a time would lose commits: move the archive to a local disk or a bucket."
         yield Finding("lock", "wrong", what, todo)
@@ -176,16 +176,16 @@ def _lock(root: Path) -> Iterator[Finding]:
     else:
         if (root / HOLDER).exists():
             what = f"was killed: {held_by(root)}"
-            yield Finding(
-                "writer", "note", what, "Nothing to do: the lock is free, and nothing was half written."
-            )
+            yield Finding("writer", "note", what, "Nothing to do: the lock is free, and nothing was half written.")
 
 
 def _space(root: Path) -> Finding:
     usage = shutil.disk_usage(root)
     what = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
     if usage.free < LOW:
-        return Finding("space", "wrong", what, "Free some space; `barospec gc` shows what could be removed from the archive.")
+        return Finding(
+            "space", "wrong", what, "Free some space; `barospec gc` shows what could be removed from the archive."
+        )
     return Finding("space", "ok", what)
 
 
@@ -222,9 +222,7 @@ def _history(location: Location) -> Iterator[Finding]:
     ahead = commits[0].time - datetime.now(UTC) if commits else timedelta(0)
     if ahead > timedelta(seconds=CLOCK_SECONDS):
         what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future"
-        todo = (
-            "One of two clocks is wrong: that of the writer, or this one. The next commit has this computer's date."
-        )
+        todo = "One of two clocks is wrong: that of the writer, or this one. The next commit has this computer's date."
         yield Finding("clock", "note", what, todo)
     if without := sum(commit.snapshot not in sealed for commit in commits):
         todo = "Run `barospec verify --seal`; then `verify` detects damage to them."

@@ -164,11 +164,11 @@ def _suggested(scan: Scan, facts: Mapping[str, str]) -> dict[str, str]:
     if technique == "xes":
         top = float(energy[np.argmax(curve)])
         lines = suggest_lines(low, high, top)
-        said = f" (highest at {top:.1f} eV; "
+        peak = f" (highest at {top:.1f} eV; "
         if not lines:
             return {}
         first, *others = [f"{edge} {line} {value:g} eV" for edge, line, value in lines]
-        return {"edge": f"{lines[0][0]}{said}{first}{_also(others)})", "line": lines[0][1]}
+        return {"edge": f"{lines[0][0]}{peak}{first}{_also(others)})", "line": lines[0][1]}
     # The mean slope over a few eV, so that noise is not the steepest rise.
     wide = np.interp(energy + 2.0, energy, curve) - np.interp(energy - 2.0, energy, curve)
     rise = float(energy[np.argmax(wide)])
@@ -213,9 +213,7 @@ def _write(made: Draft, folder: Path, base: Path, kinds: list[_Kind], log: RubyL
     if made.unread:
         lines += ["", "# Not read:"]
         lines += [f"#   {names}: {reason}" for names, reason in made.reasons()]
-        lines.append(
-            "# To read a plain table, describe it: columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}"
-        )
+        lines.append("# To read a plain table, describe it: columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}")
     made.files = {SHEET: "\n".join(lines) + "\n", **made.files}
 
 

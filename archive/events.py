@@ -29,9 +29,9 @@ def event(
     InvalidData
         A reason or detail is a text that no store accepts; see `values.check_text`.
     """
-    for name, said in {"reason": reason, **(details or {})}.items():
-        if isinstance(said, str):
-            check_text(name, said)
+    for name, text in {"reason": reason, **(details or {})}.items():
+        if isinstance(text, str):
+            check_text(name, text)
     return {
         "action": action,
         "actor": actor(),

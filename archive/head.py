@@ -40,9 +40,9 @@ class Location(Protocol):
         """Tag name -> snapshot id."""
 
     def snapshot(self, at: str | None) -> str | None:
-        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id.
+        """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id.
 
-        None when it may be a date or the beginning of an id: then the history has to be read.
+        None if it may be a date or the beginning of an id: then the history is needed.
         """
 
 
@@ -96,9 +96,9 @@ class Local:
         }
 
     def snapshot(self, at: str | None) -> str | None:
-        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id.
+        """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id.
 
-        None when it may be a date or the beginning of an id: then the history has to be read.
+        None if it may be a date or the beginning of an id: then the history is needed.
         """
         if at is None:
             return self.head()

@@ -144,12 +144,12 @@ def write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Se
 
 def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     """Return the conditions in which two spectra differ, as text."""
-    told = [
+    shown = [
         f"{term.name} {show_value(term, old.get(term.name))} -> {show_value(term, new.get(term.name))}"
         for term in SETTABLE
         if new.get(term.name) != old.get(term.name)
     ]
-    return "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
+    return "; ".join(shown[:6]) + (f"; and {len(shown) - 6} more" if len(shown) > 6 else "")
 
 
 def conflict(entry: Entry, old: Known) -> str:

@@ -147,7 +147,7 @@ def _write(writer: Writer, fresh: Sequence[tuple[str, list[Repeat]]], batches: M
     for identity, group in fresh:
         writer.edit_spectra(group[0].group, [repeat.row for repeat in group], {"merged_into": identity})
     details = [(identity, {"parents": [repeat.spectrum_id for repeat in group]}) for identity, group in fresh]
-    writer.append_table("events", [event("merge", identity, now, details=said) for identity, said in details])
+    writer.append_table("events", [event("merge", identity, now, details=content) for identity, content in details])
 
 
 def _merged(root: zarr.Group, identity: str, group: Sequence[Repeat], batch: Batch) -> Merged:

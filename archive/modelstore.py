@@ -45,9 +45,9 @@ def fingerprint(record: ModelRecord) -> str:
     ]
     facts = [record.model_id, record.compound, record.structure, record.stack, record.scale, record.status]
     # An unstated origin is stored as calculated: stating it gives the same model.
-    said = sorted(item for item in record.metadata.items() if item != ("origin", "calculated"))
-    told = [record.pressure, record.temperature, record.hamiltonian, record.source, said]
-    return hashlib.sha256(repr([facts, told, numbers]).encode()).hexdigest()
+    metadata = sorted(item for item in record.metadata.items() if item != ("origin", "calculated"))
+    stated = [record.pressure, record.temperature, record.hamiltonian, record.source, metadata]
+    return hashlib.sha256(repr([facts, stated, numbers]).encode()).hexdigest()
 
 
 def add_models(writer: Writer, records: Sequence[ModelRecord], replace: bool, now: int, report: Report) -> int:

@@ -288,15 +288,15 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
         return  # reported with the sheet's problems, and counted there
     place, line = (row.where, row.line) if row is not None else (str(file), 0)
 
-    def tell(severity: Literal["warning", "note"], message: str) -> None:
+    def report(severity: Literal["warning", "note"], message: str) -> None:
         prepared.problems.append(
             Problem(severity, message, place if severity == "warning" else str(file), scan=scan.name)
         )
 
     try:
-        columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, tell)
+        columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, report)
         signal = choose_signal(scan.channels, columns["technique"], (row and row.signal) or run.signal)
-        energy, signals = curves_of(scan, columns["technique"], signal, tell)
+        energy, signals = curves_of(scan, columns["technique"], signal, report)
         columns |= _origin(scan, source, parsed, signal, energy, signals)
         checked(columns)
     except BarospecError as error:

@@ -284,7 +284,7 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
     """
     given = {part: conditions.get(f"ruby_wavelength{part}") for part in ("", "_before", "_after")}
     terms: dict[str, Any] = {}
-    told: list[str] = []
+    warnings: list[str] = []
     if any(value is not None for value in given.values()):
         lacking = [name for name in ("ruby_reference", "pressure_scale") if conditions.get(name) is None]
         if lacking:
@@ -292,7 +292,7 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
                 f"a ruby wavelength is stated without {' and '.join(lacking)}. Write ruby_reference: 694.24 (nm; the line at "
                 f"ambient pressure on the same spectrometer) and pressure_scale: one of {', '.join(SCALES)}."
             )
-        temperature = _ruby_temperature(conditions, told)
+        temperature = _ruby_temperature(conditions, warnings)
         for part, value in given.items():
             if value is not None:
                 found, sigma = _one(conditions, float(value), temperature)
@@ -310,7 +310,7 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
         drift = abs(after - before) / 12**0.5
         terms["pressure_sigma"] = float(np.hypot(0.0 if np.isnan(own) else own / 2**0.5, drift))
         terms["pressure_method"] = "interpolated"
-    return _against_stated(terms, conditions, told), told
+    return _against_stated(terms, conditions, warnings), warnings
 
 
 def _one(conditions: Mapping[str, Any], wavelength: float, temperature: float) -> tuple[float, float]:
@@ -332,13 +332,13 @@ def _or_nan(value: Any) -> float:
     return np.nan if value is None else float(value)
 
 
-def _ruby_temperature(conditions: Mapping[str, Any], told: list[str]) -> float:
+def _ruby_temperature(conditions: Mapping[str, Any], warnings: list[str]) -> float:
     stated = conditions.get("ruby_temperature")
     if stated is not None:
         return float(stated)
     sample = conditions.get("temperature")
     if sample is None:
-        told.append("neither ruby_temperature nor temperature is stated; 300 K is assumed for the ruby")
+        warnings.append("neither ruby_temperature nor temperature is stated; 300 K is assumed for the ruby")
         return ROOM
     if abs(sample - ROOM) > ROOM_TOLERANCE:
         raise InvalidData(
@@ -348,7 +348,7 @@ def _ruby_temperature(conditions: Mapping[str, Any], told: list[str]) -> float:
     return float(sample)
 
 
-def _against_stated(terms: dict[str, Any], conditions: Mapping[str, Any], told: list[str]) -> dict[str, Any]:
+def _against_stated(terms: dict[str, Any], conditions: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Prefer stated terms to computed ones, and report contradictions."""
     kept = dict(terms)
     for name, value in terms.items():
@@ -358,7 +358,7 @@ def _against_stated(terms: dict[str, Any], conditions: Mapping[str, Any], told: 
         del kept[name]
         tolerance = max(0.05, 3 * (terms.get("pressure_sigma") or 0.0))
         if name in ("pressure", "pressure_before", "pressure_after") and abs(value - stated) > tolerance:
-            told.append(
+            warnings.append(
                 f"{name} is stated as {stated:.6g} GPa, but the ruby line gives {value:.4g} GPa "
                 f"({conditions['pressure_scale']}); the stated one is kept"
             )

@@ -88,8 +88,8 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
         if any(fresh.values()):
             _empty(work, ids, fresh)
             now = microseconds()
-            told = [event("purge", name, now, reason=reason) for name in report.ids]
-            Writer(work.root, work.changes).append_table("events", told)
+            events = [event("purge", name, now, reason=reason) for name in report.ids]
+            Writer(work.root, work.changes).append_table("events", events)
             work.message = f"{counted(len(ids), 'spectra')} purged: {reason}"
             work.metadata = {"counts": {"purge": len(ids)}, "rebuild": True}
         return report
@@ -183,9 +183,9 @@ def _empty_records(writer: Writer, gone: set[str], rows: Rows) -> None:
     """Empty the events of the spectra, and headers of their files that no other spectrum has."""
     root = writer.root
     subjects = read_table(root, "events", ["subject"])["subject"]
-    told = [row for row, subject in enumerate(subjects) if str(subject) in gone]
-    if told:
-        writer.edit_table("events", told, {"details": "{}", "reason": ""})
+    affected = [row for row, subject in enumerate(subjects) if str(subject) in gone]
+    if affected:
+        writer.edit_table("events", affected, {"details": "{}", "reason": ""})
     if not count_records(root, "headers"):
         return
     mine: set[int] = set()

@@ -37,8 +37,8 @@ def fold(events: Iterable[Sequence[str]]) -> dict[str, Remarks]:
     for action, subject, reason, details in events:
         if action not in ACTIONS:
             continue
-        told = json.loads(details or "{}")
-        value, mine = str(told.get("value", "")), found.setdefault(subject, Remarks())
+        content = json.loads(details or "{}")
+        value, mine = str(content.get("value", "")), found.setdefault(subject, Remarks())
         if action == "flag":
             mine.flag, mine.reason = value, reason or ""
         elif action == "unflag":
@@ -50,5 +50,5 @@ def fold(events: Iterable[Sequence[str]]) -> dict[str, Remarks]:
         elif action == "note":
             mine.notes.append(value)
         else:
-            found[subject] = Remarks(told["flag"], told["reason"], set(told["labels"]), list(told["notes"]))
+            found[subject] = Remarks(content["flag"], content["reason"], set(content["labels"]), list(content["notes"]))
     return found

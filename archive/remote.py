@@ -83,7 +83,7 @@ class Remote:
         return {name: snapshot for name, snapshot in found.items() if snapshot is not None}
 
     def snapshot(self, at: str | None) -> str | None:
-        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id."""
+        """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id."""
         if at is None:
             return self.head()
         if SNAPSHOT_ID.fullmatch(at):
@@ -170,7 +170,9 @@ class Remote:
                 raise explain(error, self.place, how) from None
             raise
         except (AlreadyExistsError, PreconditionError):
-            raise Conflict(f"{self.place} was written by someone else at the same time. Look at the archive, and try again.") from None
+            raise Conflict(
+                f"{self.place} was written by someone else at the same time. Look at the archive, and try again."
+            ) from None
         except (BaseError, OSError) as error:
             raise explain(error, self.place, how) from None
 

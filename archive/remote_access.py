@@ -205,5 +205,5 @@ def explain(error: Exception, place: str, how: Access) -> BarospecError:
         return StoreError(
             f"{place}: the service{at} cannot be reached. Check the network and the endpoint (AWS_ENDPOINT_URL), and try again."
         )
-    told = f"status {status[1] or status[2]}" if status else type(error).__name__
+    reported = f"status {status[1] or status[2]}" if status else type(error).__name__
     return StoreError(f"{place}: the service{at} gave an unknown answer ({reported}). Is it an S3 service?")

@@ -143,7 +143,7 @@ class _Found:
             )
         return max(found, key=lambda each: each.time).id
 
-    def told(self, snapshot: str) -> Lost:
+    def describe(self, snapshot: str) -> Lost:
         """Return what is known of a commit."""
         found = self.snapshots.get(snapshot)
         return Lost(snapshot, found.time, found.message) if found else Lost(snapshot)
@@ -195,7 +195,7 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
     for name in sorted(found.seals.snapshots - kept - set(given_up)):
         if name not in found.snapshots or found.snapshots[name].time > newest:
             given_up.append(name)
-    report.lost = [found.told(name) for name in given_up]
+    report.lost = [found.describe(name) for name in given_up]
     report.lost.sort(key=lambda lost: lost.time or datetime.max.replace(tzinfo=UTC), reverse=True)
     return report, found
 
@@ -214,8 +214,8 @@ def _go_back(location: Location, report: Repaired, found: _Found) -> None:
             files.write(f"{report.kept}/{name}", files.read(name))
         except FileNotFoundError:
             continue
-    told = {"newest": report.target, "damaged": report.damaged, "lost": [_written(each) for each in report.lost]}
-    files.write(f"{report.kept}/report.json", json.dumps(told, indent=1) + "\n")
+    content = {"newest": report.target, "damaged": report.damaged, "lost": [_written(each) for each in report.lost]}
+    files.write(f"{report.kept}/report.json", json.dumps(content, indent=1) + "\n")
     to_disk(location)
     if report.head != report.target:
         files.write(REFERENCE, json.dumps({"snapshot": report.target}))
@@ -237,8 +237,8 @@ def _record(store: Store, report: Repaired) -> None:
     }
 
     def write(work: Transaction) -> None:
-        told = event("repair", report.target, microseconds(), details=details)
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("repair", report.target, microseconds(), details=details)
+        Writer(work.root, work.changes).append_table("events", [record])
         what = f"{counted(len(report.lost), 'damaged commits')} given up" if report.lost else "the reference"
         work.message = f"repaired: {what}"
 

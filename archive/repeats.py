@@ -253,7 +253,7 @@ def with_scatter(found: xr.Dataset, plan: Plan, kind: str) -> xr.Dataset:
         repeats=("spectrum", many, {"long_name": "spectra of this selection at the same point, this one included"})
     )
     given = {"point": point} if kind == "repeats" else {"point": point, "series": series}
-    told = f"{MEANING[kind]}. {OF_ONE}"
+    meaning = f"{MEANING[kind]}. {OF_ONE}"
     for name, output in plan.outputs.items():
         sigma = f"{name}_sigma"
         if sigma not in plan.outputs or output.per_point:
@@ -268,7 +268,7 @@ def with_scatter(found: xr.Dataset, plan: Plan, kind: str) -> xr.Dataset:
             output_dtypes=[np.float64],
         )
         out[sigma] = made.transpose(*found[name].dims)
-        out[sigma].attrs = {**found[sigma].attrs, "uncertainty": told}
+        out[sigma].attrs = {**found[sigma].attrs, "uncertainty": meaning}
     notes = [found.attrs["notes"]] if found.attrs.get("notes") else []
     free = np.bincount(series, 1.0 - 1.0 / many, minlength=1).round()[series] if kind != "repeats" else many - 1
     lone = int((free < FEWEST - 1).sum())
@@ -277,6 +277,6 @@ def with_scatter(found: xr.Dataset, plan: Plan, kind: str) -> xr.Dataset:
             f"{lone} of {len(many)} spectra have too few repeats in this selection for a sigma from them ({MEANING[kind]}). "
             "Merged repeats are hidden: query for scans."
         )
-    provenance = json.loads(found.attrs["provenance"]) | {"uncertainty": f"{kind}: {told}", "notes": notes}
+    provenance = json.loads(found.attrs["provenance"]) | {"uncertainty": f"{kind}: {meaning}", "notes": notes}
     text = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
     return out.assign_attrs(found.attrs | {"notes": "\n".join(notes), "provenance": text})

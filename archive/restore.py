@@ -87,8 +87,8 @@ def restore_state(store: Store, target: str, *, name: str = "", reason: str = ""
             "set_back": report.set_back,
             "records": report.records,
         }
-        told = event("restore", name or target, microseconds(), reason=reason, details=details)
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("restore", name or target, microseconds(), reason=reason, details=details)
+        Writer(work.root, work.changes).append_table("events", [record])
         parts = [f"{report.taken_back} spectra taken back"] if report.taken_back else []
         parts += [f"{report.set_back} set back"] if report.set_back else []
         parts += [f"{count} {table}" for table, count in sorted(report.records.items())]
@@ -201,11 +201,11 @@ def _remarks_again(then: zarr.Group, writer: Writer, report: Restored, name: str
     }
     if differ:
         moment = microseconds()
-        told = [
+        records = [
             event("annotate", subject, moment, reason=f"restored to {name}", details=held.to_dict())
             for subject, held in differ.items()
         ]
-        writer.append_table("events", told)
+        writer.append_table("events", records)
         report.records["flags, labels and notes"] = len(differ)
 
 

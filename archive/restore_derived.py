@@ -37,18 +37,18 @@ def restore_derived(then: zarr.Group, writer: Writer, reason: str) -> dict[str, 
         For the new revisions of the sets.
     """
     was, now = read_derivations(then), read_derivations(writer.root)
-    told = {"derivations": 0, "derived values": 0}
+    counts = {"derivations": 0, "derived values": 0}
     for name, made in now.items():
         before = was.get(name)
         wanted = replace(before or made, status=before.status if before else DROPPED)
         wanted = replace(wanted, revision=made.revision, author=made.author, reason=made.reason, time=made.time)
         if wanted != made:
             write_derivation(writer, replace(wanted, reason=reason))
-            told["derivations"] += 1
+            counts["derivations"] += 1
         if before is not None:
-            told["derived values"] += _cover(then, writer, name)
-    told["derivations"] += _runs_again(then, writer, reason)
-    return {kind: count for kind, count in told.items() if count}
+            counts["derived values"] += _cover(then, writer, name)
+    counts["derivations"] += _runs_again(then, writer, reason)
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _runs_again(then: zarr.Group, writer: Writer, reason: str) -> int:
@@ -58,8 +58,8 @@ def _runs_again(then: zarr.Group, writer: Writer, reason: str) -> int:
     for name, present in now.items():
         old = was.get(name, {"status": DROPPED, "follow": 0})
         if any(present[part] != old[part] for part in ("status", "follow")):
-            told = {"revision": present["revision"] + 1, "time": microseconds(), "author": actor(), "reason": reason}
-            records.append(present | {part: old[part] for part in ("status", "follow")} | told)
+            update = {"revision": present["revision"] + 1, "time": microseconds(), "author": actor(), "reason": reason}
+            records.append(present | {part: old[part] for part in ("status", "follow")} | update)
     if records:
         writer.append_table("series", records)
     return len(records)

@@ -181,7 +181,7 @@ def _is_there(files: Files, name: str) -> bool:
 def digests(files: Files, names: Iterable[str]) -> dict[str, str]:
     """Return the sha256 of files of the store, without missing ones."""
     found = each(files, [f"{STORE}/{name}" for name in names], lambda name: _digest(files, name))
-    return {name.removeprefix(f"{STORE}/"): told for name, told in found if told}
+    return {name.removeprefix(f"{STORE}/"): digest for name, digest in found if digest}
 
 
 def _digest(files: Files, name: str) -> str:

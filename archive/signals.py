@@ -14,7 +14,7 @@ from barospec.schemas.sheet import SIGNALS
 from barospec.schemas.vocabulary import DATA_NAME
 
 Curve = NDArray[np.float64]
-Tell = Callable[[Literal["warning", "note"], str], None]
+Reporter = Callable[[Literal["warning", "note"], str], None]
 
 # The channels that each signal needs. Recorded curves come first: the beamline chose them.
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -85,7 +85,7 @@ def form_signal(channels: Mapping[str, Curve], signal: str) -> Curve:
     return channels[NEEDS[signal][0]]
 
 
-def curves_of(scan: Scan, technique: str, signal: str, tell: Tell) -> tuple[Curve, dict[str, Curve]]:
+def curves_of(scan: Scan, technique: str, signal: str, report: Reporter) -> tuple[Curve, dict[str, Curve]]:
     """Return energies of a scan, its curve under its name in the store, and the channels beside it.
 
     Parameters
@@ -93,8 +93,8 @@ def curves_of(scan: Scan, technique: str, signal: str, tell: Tell) -> tuple[Curv
     scan : Scan
     technique, signal : str
         Technique of the scan and signal to form.
-    tell : callable
-        ``tell(severity, message)`` reports points without a value.
+    report : callable
+        ``report(severity, message)`` reports points without a value.
 
     Returns
     -------
@@ -114,7 +114,9 @@ def curves_of(scan: Scan, technique: str, signal: str, tell: Tell) -> tuple[Curv
         )
     lost = int(np.count_nonzero(~np.isfinite(curve)))
     if lost:
-        tell("warning", f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN.")
+        report(
+            "warning", f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN."
+        )
     signals = {DATA_NAME[technique]: np.ascontiguousarray(curve[keep], dtype=np.float64)}
     for name, channel in scan.channels.items():
         if name != signal and not (signal == "emission" and name == "iemission" and "i0" not in scan.channels):

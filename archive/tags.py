@@ -38,13 +38,13 @@ class Tag:
 
 def read_tags(store: Store, root: zarr.Group) -> list[Tag]:
     """Return all tags by name, with author, time and message from the history at `root`."""
-    told: dict[tuple[str, str], dict[str, Any]] = {}
+    records: dict[tuple[str, str], dict[str, Any]] = {}
     for record in table_records(root, "events"):
         if record["action"] == "tag":
-            told[record["subject"], json.loads(record["details"]).get("snapshot", "")] = record
+            records[record["subject"], json.loads(record["details"]).get("snapshot", "")] = record
     found = []
     for name, snapshot in store.location.tags().items():
-        known = told.get((name, snapshot))
+        known = records.get((name, snapshot))
         if known is None:
             found.append(Tag(name, snapshot))
         else:
@@ -95,10 +95,12 @@ def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "
         else:
             store.tag(name, snapshot)
         now = microseconds()
-        told = event("tag", name, now, reason=message, details={"snapshot": snapshot})
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("tag", name, now, reason=message, details={"snapshot": snapshot})
+        Writer(work.root, work.changes).append_table("events", [record])
         work.message = f"tag {name}" + (f": {message}" if message else "")
-        return Tag(name, snapshot, message, told["actor"], datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None))
+        return Tag(
+            name, snapshot, message, record["actor"], datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None)
+        )
 
     return store.write("tag", write)
 
@@ -117,8 +119,8 @@ def delete_tag(store: Store, name: str, *, reason: str = "") -> tuple[str, str |
     def write(work: Transaction) -> str:
         if name not in tags:
             raise NotFound(f'there is no tag "{name}".{did_you_mean(name, list(tags))} `barospec tag` lists them.')
-        told = event("untag", name, microseconds(), reason=reason, details={"snapshot": tags[name]})
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("untag", name, microseconds(), reason=reason, details={"snapshot": tags[name]})
+        Writer(work.root, work.changes).append_table("events", [record])
         work.message = f"tag {name} deleted" + (f": {reason}" if reason else "")
         if name not in deleted:
             store.untag(name)

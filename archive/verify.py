@@ -32,8 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def verify_files(location: Location, report: Verified, progress: Progress) -> Seals:
-    """Check every file of the store, even if it cannot be opened: metadata and chunks against their checksums.
-    """
+    """Check every file of the store, even if it cannot be opened: metadata and chunks against their checksums."""
     files = files_of(location)
     seals = read_seals(files)
     for where, what in check_seals(files, seals, progress):

@@ -116,8 +116,8 @@ def _check_set(
             report.blame(f"/derived/{name}/{column}", f"it has {node.shape[0]} entries, the set {total}")
             return
     words = len(read_words(root, "energy_calibration"))
-    told = group.attrs.get("reasons")
-    reasons = len(told) if isinstance(told, list) else 0
+    listed = group.attrs.get("reasons")
+    reasons = len(listed) if isinstance(listed, list) else 0
     for start in range(0, total, BLOCK):
         progress(f"derived/{name}", start, total)
         stored = read_entries(root, name, start, min(total, start + BLOCK))

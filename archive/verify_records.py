@@ -117,13 +117,13 @@ def _compare_last(
     wanted = np.array(sorted({identifier for identifier, _ in last}), dtype=np.uint64)
     for ids, revisions, (key, start) in zip(known.ids, known.revisions, known.places, strict=True):
         for place in np.flatnonzero(np.isin(ids, wanted)):
-            said = last.get((int(ids[place]), int(revisions[place])))
-            if said is None:
+            stated = last.get((int(ids[place]), int(revisions[place])))
+            if stated is None:
                 continue
-            names = [name for name in said if name in BY_NAME and BY_NAME[name].need != "system"]
+            names = [name for name in stated if name in BY_NAME and BY_NAME[name].need != "system"]
             held = read_fields(root, key, np.array([start + place]), [n for n in names if n in column_names(root, key)])
             for name in names:
                 value = held.get(name, [None])[0]
-                if value != said[name]:
-                    what = f"{name} is {value}, but the last event says {said[name]}"
+                if value != stated[name]:
+                    what = f"{name} is {value}, but the last event says {stated[name]}"
                     report.blame(f"/spectra/{key}[{start + place}] ({int(ids[place]):016x})", what, TODO)

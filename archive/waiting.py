@@ -36,12 +36,12 @@ def within(seconds: float, place: str, call: Callable[[], T]) -> T:
     >>> within(5, "s3://b/a", lambda: 1)
     1
     """
-    told: list[T] = []
+    results: list[T] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            told.append(call())
+            results.append(call())
         except BaseException as error:
             failed.append(error)
 
@@ -50,9 +50,9 @@ def within(seconds: float, place: str, call: Callable[[], T]) -> T:
     thread.join(seconds)
     if failed:
         raise failed[0]
-    if not told:
+    if not results:
         raise _unanswered(seconds, place)
-    return told[0]
+    return results[0]
 
 
 def each_within(seconds: float, place: str, found: Iterable[T]) -> Iterator[T]:

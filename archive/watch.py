@@ -121,7 +121,7 @@ class Folder:
     def done(self, ready: Mapping[Path, bool], failed: Mapping[Path, str], spent: float) -> dict[Path, str]:
         """Record the files that were read; return the failures to report."""
         now = self.clock()
-        told: dict[Path, str] = {}
+        due: dict[Path, str] = {}
         for path, growing in ready.items():
             known = self.seen[path]
             known.tried = known.signature
@@ -135,11 +135,11 @@ class Folder:
             # After a long time of failures, only a change causes another read.
             if not growing and not first and waited >= PATIENCE:
                 known.taken = known.signature
-                told[path] = failed[path]
+                due[path] = failed[path]
             known.retry = now + max(self.settle, min(waited, PATIENCE))
         if any(ready.values()):
             self.growing_again = now + max(self.settle, spent / SHARE)
-        return told
+        return due
 
     def again(self) -> None:
         """Read all files again, because their stated conditions have changed."""

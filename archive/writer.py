@@ -160,13 +160,13 @@ class Writer:
 
     def _encode(self, columns: Columns) -> dict[str, NDArray[Any]]:
         """Return values as stored: words as codes, unknown values as the fill."""
-        said = {
+        needed = {
             name: {str(value) for value in values if value is not None}
             for name, (kind, values) in columns.items()
             if kind == "word"
         }
-        if any(words - self._codes.get(name, {}).keys() for name, words in said.items()):
-            self._learn(said)
+        if any(words - self._codes.get(name, {}).keys() for name, words in needed.items()):
+            self._learn(needed)
         return {name: self._stored(name, kind, values) for name, (kind, values) in columns.items()}
 
     def _stored(self, name: str, kind: Kind, values: Sequence[Any]) -> NDArray[Any]:
@@ -178,17 +178,17 @@ class Writer:
             return np.array(["" if value is None else str(value) for value in values], dtype=np.dtypes.StringDType())
         return np.array([fill if value is None else value for value in values], dtype=dtype)
 
-    def _learn(self, said: Mapping[str, set[str]]) -> None:
+    def _learn(self, needed: Mapping[str, set[str]]) -> None:
         """Read the vocabularies that are not known here yet, and add the missing words to all of them."""
         group = self.root.require_group("words")
         nodes = nodes_of(group)
-        unread = [name for name in said if name not in self._codes]
+        unread = [name for name in needed if name not in self._codes]
         held = [name for name in unread if name in nodes]
         present = dict(zip(held, read_together(nodes[name] for name in held), strict=True))
         for name in unread:
             self._codes[name] = {str(word): code for code, word in enumerate(present.get(name, ()))}
         works = []
-        for name, words in said.items():
+        for name, words in needed.items():
             codes = self._codes[name]
             if fresh := sorted(words - codes.keys()):
                 stored = np.array(fresh, dtype=np.dtypes.StringDType())

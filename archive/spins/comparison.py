@@ -124,12 +124,12 @@ def _electrons(records: Sequence[ModelRecord], compound: str, phase: str) -> lis
     ):
         found = electron_cluster("trilayer", values | {"E_CT": e_ct}, convention="spin", e_ct_reference="high-spin d8")
         j_h, j_zz = found["J_H"].values, float(found["J_ZZ"].values[0])
-        said = f"E_CT {e_ct:g} eV: {why}; J = 0.8 eV read as the coefficient of -J S.S (Kanamori J 0.4)"
+        note = f"E_CT {e_ct:g} eV: {why}; J = 0.8 eV read as the coefficient of -J S.S (Kanamori J 0.4)"
         rows += [
-            Row("J_H(l), cluster", phase, "eV", coupled.value("J_H"), float(j_h[0]), f"{said}; one J_H is printed for all layers"),
-            Row("J_H(m), cluster", phase, "eV", coupled.value("J_H"), float(j_h[1]), f"{said}; the middle Ni has two O to hop to"),
+            Row("J_H(l), cluster", phase, "eV", coupled.value("J_H"), float(j_h[0]), f"{note}; one J_H is printed for all layers"),
+            Row("J_H(m), cluster", phase, "eV", coupled.value("J_H"), float(j_h[1]), f"{note}; the middle Ni has two O to hop to"),
             Row("J_ZZ, cluster", phase, "eV", coupled.value("J_ZZ"), j_zz,
-                f"{said}; " + ("no test, E_CT was chosen for it" if e_ct == CLUSTER_E_CT[phase] else "E_CT is not printed for each pressure")),
+                f"{note}; " + ("no test, E_CT was chosen for it" if e_ct == CLUSTER_E_CT[phase] else "E_CT is not printed for each pressure")),
         ]  # fmt: skip
     return rows
 
@@ -139,8 +139,8 @@ def _low_pressure(records: Sequence[ModelRecord], compound: str, phase: str) -> 
     printed = find_record(records, compound, "trilayer", "sub-eV", phase).value("J(ml)")
     rows = []
     choices: tuple[tuple[Basis, str], ...] = (
-        ("tensor", "coefficient of S_m.S_l beside Q_m:Q_l; the printed value does not say its basis"),
-        ("polynomial", "coefficient of S_m.S_l beside (S_m.S_l)^2; the printed value does not say its basis"),
+        ("tensor", "coefficient of S_m.S_l beside Q_m:Q_l; the printed value does not state its basis"),
+        ("polynomial", "coefficient of S_m.S_l beside (S_m.S_l)^2; the printed value does not state its basis"),
     )
     for basis, why in choices:
         found = effective_hamiltonian(STACKS["trilayer"](), parameters, PICTURES["trilayer"]["spin_1"], basis=basis)

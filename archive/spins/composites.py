@@ -258,10 +258,19 @@ def label_weights(
     names = tuple(pictures)
     return collect(
         Labelled(
-            "picture_weight", weights, (BATCH, "picture"), "1", "Weight in the states of the low-energy model space.", {"picture": names}
+            "picture_weight",
+            weights,
+            (BATCH, "picture"),
+            "1",
+            "Weight in the states of the low-energy model space.",
+            {"picture": names},
         ),
         Labelled(
-            "picture", np.where(clear, best, np.nan), (BATCH,), "1", f"Number of the low-energy model space: {', '.join(names)}."
+            "picture",
+            np.where(clear, best, np.nan),
+            (BATCH,),
+            "1",
+            f"Number of the low-energy model space: {', '.join(names)}.",
         ),
         Labelled(
             "effective_spin",

@@ -305,9 +305,7 @@ def electron_cluster(
         Labelled("J_ZZ", j_zz, (BATCH, "bond"), "eV", "Superexchange in J_ZZ Z.Z.", {"bond": tuple(superexchange)}),
         *outputs.values(),
         Labelled("other_couplings", others, (BATCH,), "eV", "Largest coefficient beside 1, J_H and J_ZZ."),
-        Labelled(
-            "intruders", intruders, (BATCH,), "1", "Unchosen multiplets below the highest chosen one."
-        ),
+        Labelled("intruders", intruders, (BATCH,), "1", "Unchosen multiplets below the highest chosen one."),
     )
 
 

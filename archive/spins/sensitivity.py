@@ -81,11 +81,11 @@ def share(holds: ArrayLike) -> tuple[float, float, int]:
     (0.6666666666666666, 1)
     """
     values = as_array(holds).ravel()
-    told = values[~np.isnan(values)]
-    if not told.size:
+    known = values[~np.isnan(values)]
+    if not known.size:
         return math.nan, math.nan, int(values.size)
-    adjusted = (told.sum() + 2) / (told.size + 4)
-    return float(told.mean()), math.sqrt(adjusted * (1 - adjusted) / (told.size + 4)), int(values.size - told.size)
+    adjusted = (known.sum() + 2) / (known.size + 4)
+    return float(known.mean()), math.sqrt(adjusted * (1 - adjusted) / (known.size + 4)), int(values.size - known.size)
 
 
 def sensitivity(

@@ -173,7 +173,9 @@ class _Table:
     def unknown(self, header: str, key: str, long: bool) -> str:
         known = [*self.keys, MODEL_NOTE, *(self.parameter_keys if long else ())]
         remedy = "" if long else f' If it is a parameter, write its unit: "{header} (eV)".'
-        return f'column "{header}" is not a key of a model.{did_you_mean(key, known)}{remedy} Write [{key}] to ignore it.'
+        return (
+            f'column "{header}" is not a key of a model.{did_you_mean(key, known)}{remedy} Write [{key}] to ignore it.'
+        )
 
     def fact(self, facts: dict[str, tuple[str, int]], key: str, text: str, line: int) -> None:
         before = facts.get(key)

@@ -193,7 +193,9 @@ def trans_proximate(
         *_ties(outer, "outer", "outer-outer"),
         *_ties(middle, "middle", "outer-middle"),
         Labelled("holds", np.where(known, outer > middle, np.nan), dims, "1", "1 where outer exceeds middle.", labels),
-        Labelled("trustworthy", trust, dims, "1", "0 where the trimer model space's smallest weight is below 0.5.", labels),
+        Labelled(
+            "trustworthy", trust, dims, "1", "0 where the trimer model space's smallest weight is below 0.5.", labels
+        ),
         Labelled(
             "mean_force_energy",
             energy,
@@ -211,13 +213,13 @@ def _ties(values: Array, side: str, between: str) -> list[Labelled]:
     place = {name: k for k, name in enumerate(CRITERIA)}
     found = []
     for name, what in (("coupling", "Coupling"), ("mean_force", "Mean-force coupling over k_B T")):
-        said = f"{what}, {between}, absolute value: {getattr(CRITERIA[name], side)}."
-        found.append(Labelled(f"{name}_{side}", values[..., place[name]], (BATCH,), CRITERIA[name].unit, said))
+        meaning = f"{what}, {between}, absolute value: {getattr(CRITERIA[name], side)}."
+        found.append(Labelled(f"{name}_{side}", values[..., place[name]], (BATCH,), CRITERIA[name].unit, meaning))
     names = [name for name in CRITERIA if name.startswith(_CORRELATION)]
     labels = {"correlation": tuple(name.removeprefix(_CORRELATION) for name in names)}
     listed = values[..., [place[name] for name in names]]
-    said = f"Equal-time correlation, {between}, absolute value."
-    return [*found, Labelled(f"correlation_{side}", listed, (BATCH, "correlation"), "1", said, labels)]
+    meaning = f"Equal-time correlation, {between}, absolute value."
+    return [*found, Labelled(f"correlation_{side}", listed, (BATCH, "correlation"), "1", meaning, labels)]
 
 
 def sides(outputs: Outputs, criterion: str) -> tuple[Array, Array]:

@@ -161,9 +161,7 @@ def _read_label(entry: Mapping[str, str]) -> list[Orbital]:
     element = re.match(r"[A-Z][a-z]?", site)
     if element is None or element[0] not in ELEMENTS or (element[0] == "O") != (kind == "p"):
         expected = "O, O1, ..." if kind == "p" else "a metal such as Ni or Ni1"
-        raise InvalidData(
-            f'site "{site}" of {shown} has no {kind}: it is {ORBITALS[kind]}. Give the site, {expected}.'
-        )
+        raise InvalidData(f'site "{site}" of {shown} has no {kind}: it is {ORBITALS[kind]}. Give the site, {expected}.')
     if kind == "p" and not bond:
         raise InvalidData(f"{shown} has no bond: it is {ORBITALS[kind]}.")
     if kind != "p" and (not layer or bond):
@@ -220,9 +218,7 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
             metals = [o for o in orbitals if (o.orbital, o.layer) == (kind, layer)]
             found.setdefault(kind, []).extend(_nearest(hoppings, p, metals, layer, count))
     if not found:
-        raise InvalidData(
-            "no p orbital is labelled, so there is no metal-oxygen bond. Label the O p."
-        )
+        raise InvalidData("no p orbital is labelled, so there is no metal-oxygen bond. Label the O p.")
     home = int(np.flatnonzero((hoppings.vectors == 0).all(axis=1))[0])
     levels = hoppings.matrix[home].diagonal().real
     named: dict[str, tuple[Bonds, ...]] = {}
