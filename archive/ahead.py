@@ -2,7 +2,7 @@
 
 Icechunk refuses a commit that is not later than the one before, and a snapshot cannot get another date without another id,
 which people may have cited. So the new commit is made beside the history, upon a copy of the newest snapshot that is dated now,
-and then put into the history as a child of that snapshot itself. Nothing that was committed changes.
+and then becomes a child of that snapshot itself in the history. Nothing that was committed changes.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def apply(
         ``energy`` and ``mu`` or ``intensity`` (and channels, where needed) with dims (..., point), lazy or not.
         A stored ``energy_shift`` is added to the energies.
     operators : str
-        Such as ``"edge_energy"`` or ``"normalize(pre1=-150) | edge_energy(fraction=0.5)"``; what an operator needs
-        from another one is run before it.
+        Such as ``"edge_energy"`` or ``"normalize(pre1=-150) | edge_energy(fraction=0.5)"``; operators whose outputs an
+        operator needs run before it.
     find : callable, optional
         From a query to the Dataset of reference spectra. References may also be given as Datasets.
     mixed : bool
@@ -115,7 +115,7 @@ def apply(
     NotFound, CallError, Conflict, QueryError
         For operators, parameters or inputs that do not exist or do not fit.
     InvalidData
-        An operator for absorption was asked of emission spectra, or the reverse; references of another edge or
+        An operator for absorption with emission spectra, or the reverse; references of another edge or
         origin, or without a value.
 
     Examples
@@ -218,7 +218,7 @@ def _check_alike(operator: Operator, dataset: xr.Dataset, reference: xr.Dataset,
     if len(ours | theirs) > 1 and ours and theirs and not mixed:
         raise InvalidData(
             f"{operator.name} would mix {' and '.join(sorted(ours | theirs))} spectra. Name references of the same "
-            f"origin, add origin to the query, or say --with mixed=true."
+            f"origin, add origin to the query, or add --with mixed=true."
         )
 
 

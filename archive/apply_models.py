@@ -1,6 +1,6 @@
 """Operators over stored models: labelled, lazy over models x parameters x temperature.
 
-A model's parameters become arrays with the dimension ``model``; a swept parameter and temperatures add dimensions of their own. One
+A model's parameters become arrays with the dimension ``model``; a swept parameter and temperatures add dimensions. One
 dask task computes a block of models for a block of each sweep.
 """
 
@@ -124,7 +124,7 @@ def apply_models(
     Returns
     -------
     Dataset
-        Lazy; dims (model, swept parameters, temperature, and what the output has: level, site_i, ...), coordinates model, pressure,
+        Lazy; dims (model, swept parameters, temperature, and those of the output: level, site_i, ...), coordinates model, pressure,
         material, structure, standing. NaN where a model lacks a parameter.
 
     Raises
@@ -208,7 +208,7 @@ def find_settings(operator: ModelOperator, given: Mapping[str, Any], records: Se
             stated = {record.metadata.get(metadata, NOT_STATED) for record in records}
             if len(stated) != 1 or NOT_STATED in stated:
                 raise CallError(
-                    f"{operator.name} needs {key}: {meaning}. The models say {', '.join(sorted(stated))}; give it with --with {key}=..."
+                    f"{operator.name} needs {key}: {meaning}. The models state {', '.join(sorted(stated))}; give it with --with {key}=..."
                 )
             value = stated.pop()
         settings[key] = value

@@ -53,7 +53,7 @@ def apply_sensitivity(
     name : str
         The operator; see ``barospec operators``.
     box : mapping of str to float or (low, high)
-        In eV, in place of the models' own values. A parameter of which a model states a range and no value takes that range.
+        In eV, in place of the models' own values. A parameter with a range and no value in the model has that range.
     holds : str
         Statements divided by semicolons; see `spins.statements`.
     temperature : float

@@ -46,7 +46,7 @@ class SealedSpectrum:
     signals : dict of arrays, shape (n,)
         Those that it has.
     content : bytes
-        Fingerprint of the spectrum in the archive that it comes from, if its numbers are tied to that; else of these numbers.
+        Fingerprint of the spectrum in the archive of origin, if its numbers match that; else of these numbers.
     complete : bool
         True if no recorded channel was excluded.
     fits : bool or None

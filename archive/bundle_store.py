@@ -33,7 +33,7 @@ DIMENSIONS = ("spectrum", "point")
 REFERENCE = "reference_"  # and an operator's name: a value for each of its references
 TYPES: Mapping[str, int] = {"float64": 8, "int64": 8, "int16": 2, "uint8": 1, "string": 0}
 _ZSTD = 0xFD2FB528
-_ZSTD_BLOCK = 128 << 10  # what a compressed block holds at most
+_ZSTD_BLOCK = 128 << 10  # maximum size of a compressed block
 
 
 class GroupWriter:
@@ -291,14 +291,14 @@ def _check_chunk(path: Path, where: str, kind: str, items: int) -> None:
 def unpacked_size(packed: bytes) -> int:
     """Return the declared unpacked size of a chunk in bytes: one whole zstd frame, nothing after it (RFC 8878, 3.1.1).
 
-    A decoder takes as many frames as there are and adds up what they hold; zarr writes one. The frame's header, each of its
-    blocks and its checksum are counted, so that what follows is seen without unpacking anything. What the blocks can hold is
-    counted as well: a decoder that does not trust the header finds no more.
+    A decoder reads all frames and concatenates them; zarr writes one. The frame's header, each of its
+    blocks and its checksum are counted, so that trailing bytes are found without unpacking. The maximum size of the blocks is
+    counted as well: a decoder that ignores the header unpacks no more.
 
     Raises
     ------
     InvalidData
-        It is no frame, or says no size, or is cut off, or something follows it.
+        It is not a frame, has no size, is cut off, or bytes follow it.
 
     Examples
     --------
@@ -312,7 +312,7 @@ def unpacked_size(packed: bytes) -> int:
     place = 5 + (0 if single else 1) + (0, 1, 2, 4)[flags & 3]
     width = (1 if single else 0, 2, 4, 8)[flags >> 6]
     if not width:
-        raise InvalidData("its zstd frame does not say what it unpacks to. Refused.")
+        raise InvalidData("its zstd frame does not state its unpacked size. Refused.")
     size = int.from_bytes(packed[place : place + width], "little") + (256 if width == 2 else 0)
     place += width
     most, last = 0, False
@@ -330,5 +330,5 @@ def unpacked_size(packed: bytes) -> int:
         )
         raise InvalidData(f"{what}; a chunk of a bundle is one frame, whole. Refused.")
     if most < size:
-        raise InvalidData(f"its zstd frame says {size} bytes, but its blocks hold {most} at most. Refused.")
+        raise InvalidData(f"its zstd frame states {size} bytes, but its blocks hold {most} at most. Refused.")
     return size

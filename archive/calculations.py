@@ -144,7 +144,7 @@ def _hoppings(content: Hoppings) -> _Arrays:
         "hopping_real": (dims, content.matrix.real, "eV", f"Real {meaning}."),
         "hopping_imag": (dims, content.matrix.imag, "eV", f"Imaginary {meaning}."),
         "R": (("vector", "axis"), content.vectors, "1", "Lattice vector of orbital j, in units of the lattice."),
-        "degeneracy": (("vector",), content.degeneracies, "1", "What the file's numbers were divided by."),
+        "degeneracy": (("vector",), content.degeneracies, "1", "Divisor of the file's numbers."),
     }
 
 

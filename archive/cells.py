@@ -23,7 +23,7 @@ SAME_PLACE = 0.05
 
 _RIGHT = {"alpha": 90.0, "beta": 90.0, "gamma": 90.0}
 _HEXAGONAL = {"alpha": 90.0, "beta": 90.0, "gamma": 120.0}
-# What a crystal system fixes: lengths that equal another one, and angles.
+# Constraints of a crystal system: lengths that equal another one, and angles.
 _RULES: Mapping[str, tuple[Mapping[str, str], Mapping[str, float]]] = {
     "cubic": ({"b": "a", "c": "a"}, _RIGHT),
     "tetragonal": ({"b": "a"}, _RIGHT),

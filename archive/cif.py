@@ -26,7 +26,7 @@ def load(path: Path) -> tuple[bytes, Any]:
         names = f" ({', '.join(block.name for block in blocks)})" if blocks else ""
         raise InvalidData(
             f"{path}: {len(blocks)} data blocks with a cell{names}; there must be one. Put each structure "
-            "into a CIF of its own."
+            "into a separate CIF."
         )
     return data, blocks[0]
 

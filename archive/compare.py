@@ -33,7 +33,7 @@ NAMED = (
     "source_scan",
     "merged_into",
 )
-# Fields that say nothing about the spectrum itself.
+# Fields that do not describe the spectrum itself.
 UNSAID = frozenset({"revision", "status", "ingested", "merged_into", "spectrum_id"})
 # Table -> the column that names a record, and the columns that are compared.
 RECORDS: Mapping[str, tuple[str, str]] = {

@@ -19,7 +19,7 @@ DEFAULT_ARCHIVE = "barospec-archive"
 
 
 class Location(Protocol):
-    """Location of an archive: what finding and reading need."""
+    """Location of an archive, for finding and reading it."""
 
     @property
     def uuid(self) -> str:

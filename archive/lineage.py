@@ -36,7 +36,7 @@ class Touched:
     tables : set of str or None
         Small tables that were written; None if unknown.
     whole : bool
-        True if the history does not say what changed; everything was compared.
+        True if the history does not record the changes; everything was compared.
     """
 
     commits: list[Commit] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Touched:
 
 
 def touched(store: Store, first: str, second: str) -> Touched:
-    """Return possible differences between two snapshots, from the commits between them; everything if they do not say."""
+    """Return possible differences between two snapshots, from the commits between them; everything if they do not record it."""
     back = {commit.snapshot: commit for commit in store.history(second)}
     commits = _until(back, second, first)
     forward = commits is not None
@@ -90,7 +90,7 @@ def _until(commits: Mapping[str, Commit], start: str, end: str) -> list[Commit] 
 
 
 def _tells(commit: Commit) -> bool:
-    """Return True if a commit says what it changed and still follows its parent (`gc` shortens histories)."""
+    """Return True if a commit records its changes and still follows its parent (`gc` shortens histories)."""
     return "appended" in commit.metadata and commit.metadata.get("parent", commit.parent) == commit.parent
 
 

@@ -144,7 +144,7 @@ class _Found:
         return max(found, key=lambda each: each.time).id
 
     def describe(self, snapshot: str) -> Lost:
-        """Return what is known of a commit."""
+        """Return the known facts of a commit."""
         found = self.snapshots.get(snapshot)
         return Lost(snapshot, found.time, found.message) if found else Lost(snapshot)
 

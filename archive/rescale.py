@@ -1,7 +1,7 @@
 """Conversion of stored pressures to one scale, with old values and reason in the events.
 
 A scale turns the relative shift x of the ruby line into a pressure, and back. So a stored pressure on a known scale gives x, whatever
-wavelengths, references and corrections it came from, and x gives the pressure on another scale. A pressure that is between two others
+its wavelengths, references and corrections, and x gives the pressure on another scale. A pressure that is between two others
 keeps its position between them.
 """
 

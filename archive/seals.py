@@ -230,7 +230,7 @@ def _content(text: bytes) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(text)
         own = content.pop("sha256")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError("it is no seal") from None
+        raise ValueError("it is not a checksum file") from None
     if own != _own_digest(content):
         raise ValueError("it was changed after it was written")
     return content
@@ -247,7 +247,7 @@ def read_seals(files: Files) -> Seals:
             read[name.rpartition("/")[2]] = content
             replaced |= set(content.get("replaces", ()))
         except (ValueError, TypeError) as error:
-            found.damaged[name] = str(error) if isinstance(error, ValueError) else "it is no seal"
+            found.damaged[name] = str(error) if isinstance(error, ValueError) else "it is not a checksum file"
     standing = {name: content for name, content in read.items() if name not in replaced}
     # Those that replace others are the older ones: later commits were recorded one by one.
     for content in sorted(standing.values(), key=lambda content: "replaces" not in content):

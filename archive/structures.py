@@ -316,7 +316,7 @@ def bonds(structure: Structure, cutoff: float = 3.2) -> list[Bond]:
 
 
 def _finish(draft: _Draft, cell: Mapping[str, float], **terms: Any) -> Structure:
-    """Check what every structure must have, and add the volume."""
+    """Check the required parts of a structure, and add the volume."""
     sites = terms["sites"]
     if not sites:
         # A diffraction paper often prints the lattice alone; it is kept, with a note on missing sites.

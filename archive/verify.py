@@ -55,7 +55,7 @@ def verify_refs(store: Store, seals: Seals, report: Verified) -> None:
         if str(described["uuid"]) != uuid:
             report.blame(MARKER, f"it names archive {described['uuid']}, the store is of {uuid}")
         if described["barospec_format"] != store.read(location.head()).attrs.get("barospec_format"):
-            report.blame(MARKER, f"it says format {described['barospec_format']}, and the store another")
+            report.blame(MARKER, f"it has format {described['barospec_format']}, the store another")
     except (OSError, ValueError, KeyError, BarospecError) as error:
         report.blame(MARKER, f"it does not fit the store: {_said(error)}")
 

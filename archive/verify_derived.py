@@ -79,7 +79,7 @@ def _calculations(root: zarr.Group, report: Verified) -> set[tuple[str, int]]:
                 [(one["query"], one["sha256"], one["spectra"]) for one in references]
             json.loads(str(row["software"]))
         except (ValueError, KeyError, TypeError) as error:
-            report.blame(where, f"what was computed cannot be read: {_said(error)}")
+            report.blame(where, f"the record of the calculation cannot be read: {_said(error)}")
     return known
 
 
@@ -150,7 +150,7 @@ def _fault(
     if not entry["row_sha256"].any():  # a value that a restored state did not have, see `restore_derived`
         return ""
     if revisions[revision] not in (None, entry["row_sha256"][:8].tobytes()):
-        return f"it says it is computed from other numbers than {identity} revision {revision} has"
+        return f"it is recorded as computed from other numbers than {identity} revision {revision} has"
     if (name, int(entry["calculation"])) not in calculations:
         return f"calculation {entry['calculation']} of {name} is not in the table of calculations"
     if not -1 <= int(entry["energy_calibration"]) < words:

@@ -125,5 +125,5 @@ def _compare_last(
             for name in names:
                 value = held.get(name, [None])[0]
                 if value != stated[name]:
-                    what = f"{name} is {value}, but the last event says {stated[name]}"
+                    what = f"{name} is {value}, but the last event has {stated[name]}"
                     report.blame(f"/spectra/{key}[{start + place}] ({int(ids[place]):016x})", what, TODO)

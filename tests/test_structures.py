@@ -207,7 +207,7 @@ def test_rounded_special_positions_are_one_atom() -> None:
         ({"a": -1}, "a is -1.0; expected a number between 0 and 1000"),
         ({"a": None}, "a is missing"),
         ({"sites": "Ni 0 0 0"}, "write a list of"),
-        ({"sites": ["Ni"]}, "is no mapping"),
+        ({"sites": ["Ni"]}, "is not a mapping"),
         (
             {"sites": [{"label": "Q1", "element": "Qq", "x": 0, "y": 0, "z": 0}]},
             'site Q1: "Qq" is no element',
@@ -217,7 +217,7 @@ def test_rounded_special_positions_are_one_atom() -> None:
         ({"sites": [NIO["sites"][0], NIO["sites"][0]]}, 'two sites are called "Ni1"'),
         ({"sites": [NIO["sites"][0] | {"occupancy": 2}]}, "occupancy 2.0 is not between 0 and 1"),
         ({"sites": [NIO["sites"][0] | {"x": "1/0"}]}, "divides by zero"),
-        ({"origin": "guessed"}, 'origin "guessed" is none of measured'),
+        ({"origin": "guessed"}, 'origin "guessed" is not one of measured'),
         ({"presure": 1}, 'no field "presure". Did you mean pressure'),
         ({"structure_id": ""}, "structure_id is missing"),
         ({"cif": "nio.cif"}, "a, space_group, sites and a cif"),
@@ -290,12 +290,12 @@ def test_cif_operations_go_before_the_symbol(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
-        ("data_NiO\n", "", UnreadableFile, "is no valid CIF"),
+        ("data_NiO\n", "", UnreadableFile, "is not a valid CIF"),
         ("_cell_length_a 4.177(1)\n", "", InvalidData, "0 data blocks with a cell"),
         ("4.177(1)\n_cell_length_b", "?\n_cell_length_b", InvalidData, "a is"),
         ("'F m -3 m'", "'F m 3 q'", InvalidData, "neither symmetry operations nor a space group"),
         ("Ni1 Ni2+ 0 0 0 1", "Ni1 Ni2+ ? 0 0 1", InvalidData, "coordinates"),
-        ("Ni1 Ni2+", "Q1 Qq", InvalidData, "is no element"),
+        ("Ni1 Ni2+", "Q1 Qq", InvalidData, "is not an element"),
     ],
 )
 def test_bad_cif(old: str, new: str, error: type[BarospecError], message: str, tmp_path: Path) -> None:

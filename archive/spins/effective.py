@@ -113,7 +113,7 @@ def _parity_rotation(columns: Array, parities: NDArray[np.int64]) -> dict[int, A
     if np.any(np.abs(np.abs(signs) - 1) > _SYMMETRY_TOLERANCE):
         raise CallError(
             "the composites are not symmetric under the model's mirror. Use a model with mirror=None, or "
-            "a picture whose composites map onto each other."
+            "composites that map onto each other."
         )
     return {1: rotation[:, signs > 0], -1: rotation[:, signs < 0]}
 

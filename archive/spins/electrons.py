@@ -1,13 +1,13 @@
 """Spin Hamiltonian from hopping: exact Ni-O-Ni(-O-Ni) cluster and its canonical transformation.
 
-Hole picture: two holes per Ni in the orbitals X (x2-y2) and Z (3z2-r2), apical O p orbitals between the layers, Z hops
+Hole representation: two holes per Ni in the orbitals X (x2-y2) and Z (3z2-r2), apical O p orbitals between the layers, Z hops
 to p, X to nothing. Kanamori interaction on Ni with U' = U_d - 2 J:
 
 H = eps_p n_p + U_p p_up p_dn + t_perp_pZ sum (Z+ p + h.c.)
     + sum_Ni [ U_d (X_up X_dn + Z_up Z_dn) + (U' - J/2) n_X n_Z - 2 J S_X.S_Z + J (pair hopping X <-> Z) ]
 
-Two conventions decide the numbers, so neither has a default: what J is (``kanamori``: as above; ``spin``: the coefficient of
--J S_X.S_Z, twice the Kanamori J), and what E_CT is referred to (``high-spin d8``: d8 triplet -> d9 and a hole on p, so
+Two conventions decide the numbers, so neither has a default: the meaning of J (``kanamori``: as above; ``spin``: the coefficient
+of -J S_X.S_Z, twice the Kanamori J), and the reference of E_CT (``high-spin d8``: d8 triplet -> d9 and a hole on p, so
 eps_p = E_CT + U_d - 3 J; ``level``: eps_p itself, relative to the Ni levels).
 
 The pair hopping moves two holes at a time, so each layer's number of X holes stays even or odd. The spin model has

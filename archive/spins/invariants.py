@@ -7,11 +7,11 @@ are the sites and whose edges are scalar products; a site of spin s has at most 
 
 Three bases use these names, and the coefficient of S_i.S_j differs between them:
 
-- ``tensor`` takes from each product the part that is of the highest possible rank on every site, so that coefficients
+- ``tensor`` uses from each product the part that is of the highest possible rank on every site, so that coefficients
   of different ranks do not mix: (S_i.S_j)^2 becomes Q_i:Q_j = (S_i.S_j)^2 + S_i.S_j / 2 - const.
 - ``polynomial`` uses the products themselves, such as (S_i.S_j)^2. If the order of the factors matters, as around
   a closed loop of three sites, no product is preferred, and the tensor part, which has no order, is used.
-- ``product`` takes the mean of all orders everywhere; this is what `models.Interaction` means.
+- ``product`` uses the mean of all orders everywhere, as `models.Interaction` does.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ class _Reading:
                     else ""
                 )
                 choices = f" One of {', '.join(ALLOWED[name])}." if name in ALLOWED else ""
-                self.problem(f"the model has no {name}:{why} give it, or write {NOT_STATED} if the source does not say.{choices}"
+                self.problem(f"the model has no {name}:{why} give it, or write {NOT_STATED} if the source does not state it.{choices}"
                              if why else f"the model has no {name}. Give it.{choices}", line)  # fmt: skip
         parameters = self.parameters(listed, line) if listed is not None or hamiltonian is None else ()
         if hamiltonian is not None:
