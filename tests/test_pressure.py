@@ -96,7 +96,7 @@ def test_sigma_is_the_derivative() -> None:
 
 
 def test_a_cold_line_without_correction_is_refused_and_would_be_wrong_by_gigapascals() -> None:
-    with pytest.raises(InvalidData, match=r"Say how to correct it, ruby_correction: Datchi 2007 or Ragan 1992"):
+    with pytest.raises(InvalidData, match=r"State the correction, ruby_correction: Datchi 2007 or Ragan 1992"):
         ruby_pressure(698.0, 694.24, "ruby Mao 1986", temperature=10.0)
     uncorrected = float(ruby_pressure(698.0, 694.24, "ruby Mao 1986")[0])
     for name in CORRECTIONS:
@@ -242,7 +242,7 @@ def test_interpolation_along_steps(tmp_path: Path) -> None:
         2.0,
     )
     assert rows[0].get("pressure_method") is None
-    assert any("1 scans lie before the first or after the last reading" in line for line in said)
+    assert any("1 scans are before the first or after the last reading" in line for line in said)
 
 
 def test_a_ruby_log_along_time_in_a_stated_zone(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_bonds_that_do_not_stand_out() -> None:
     cells[1, 0, 0] = cells[1, 0, 0].copy()
     cells[-1, 0, 0] = cells[-1, 0, 0].copy()
     cells[1, 0, 0][0, 12] = cells[-1, 0, 0][12, 0] = 0.9
-    with pytest.raises(InvalidData, match=r"1\.36, 0\.9 eV: 1 should stand out"):
+    with pytest.raises(InvalidData, match=r"1\.36, 0\.9 eV: 1 should be clearly larger"):
         extract_hoppings(hoppings(cells), TRILAYER)
 
 
