@@ -131,7 +131,7 @@ def test_members_that_overlap_or_come_twice(tmp_path: Path, target: Archive) -> 
         archive.writestr("b/x", b"1")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("b/x", b"2")
-    refused(tmp_path / "b.zip", target, "comes twice")
+    refused(tmp_path / "b.zip", target, "is there twice")
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("b/a", os.urandom(4000))
         archive.writestr("b/b", os.urandom(10))
