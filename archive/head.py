@@ -37,7 +37,7 @@ class Location(Protocol):
         """Return the identifier of the newest snapshot."""
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot id."""
+        """Return tag name -> snapshot id."""
 
     def snapshot(self, at: str | None) -> str | None:
         """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id.
@@ -86,7 +86,7 @@ class Local:
         return _ref(self.store / "refs" / "branch.main" / "ref.json", self.root)
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot id."""
+        """Return tag name -> snapshot id."""
         folder = self.store / "refs"
         names = sorted(p.name[4:] for p in folder.glob("tag.*") if (p / "ref.json").exists()) if folder.is_dir() else []
         return {

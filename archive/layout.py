@@ -76,7 +76,7 @@ async def creating(
     dims: Sequence[str],
     about: Mapping[str, Any] | None = None,
 ) -> Node:
-    """Create an array as all of ours are: zstd with a checksum in every chunk."""
+    """Create an array in the store format: zstd with a checksum in every chunk."""
     made: Node = await create_array(
         store=group.store_path,
         name=name,

@@ -75,7 +75,7 @@ class Remote:
         return snapshot_in(found, f"{self.place}/store/refs/branch.main/ref.json")
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot id."""
+        """Return tag name -> snapshot id."""
         names = [name.split("/") for name in self.names("store/refs/")]
         deleted = {parts[-2] for parts in names if parts[-1] == "ref.json.deleted"}
         tagged = sorted(parts[-2] for parts in names if parts[-1] == "ref.json" and parts[-2].startswith("tag."))
