@@ -131,7 +131,7 @@ def test_members_that_overlap_or_come_twice(tmp_path: Path, target: Archive) -> 
         archive.writestr("b/x", b"1")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("b/x", b"2")
-    refused(tmp_path / "b.zip", target, "comes twice")
+    refused(tmp_path / "b.zip", target, "is there twice")
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("b/a", os.urandom(4000))
         archive.writestr("b/b", os.urandom(10))
@@ -298,7 +298,7 @@ def test_the_size_of_a_chunk_is_that_of_all_its_frames() -> None:
                         unpacked_size(packed[:cut])
     with pytest.raises(InvalidData, match="does not begin with a zstd frame"):
         unpacked_size(SKIPPABLE + packed)
-    with pytest.raises(InvalidData, match="does not say what it unpacks to"):
+    with pytest.raises(InvalidData, match="does not state its unpacked size"):
         unpacked_size(bytes.fromhex("28b52ffd0458") + packed[6:])
     # A frame that claims 2^40 bytes in one block of four.
     with pytest.raises(InvalidData, match="its blocks hold 4 at most"):
@@ -332,7 +332,7 @@ def test_metadata_that_differ_in_their_two_places(copy: Path, target: Archive) -
         ("data/bundle.json", "[" * 100_000, "bundle.json"),
         ("data/bundle.json", "{}", "states no version"),
         ("data/bundle.json", '{"barospec_bundle": 99}', "Upgrade barospec"),
-        ("data/bundle.json", "\x00\x01", "no valid JSON"),
+        ("data/bundle.json", "\x00\x01", "not valid JSON"),
         (f"{GROUP}/zarr.json", "[]", "no Zarr v3 group"),
         ("catalog.yaml", "!!python/object/apply:os.system ['touch /tmp/owned']", "not plain YAML"),
         ("catalog.yaml", "a: &a [x,x]\nb: &b [*a,*a]\n", "damaged beyond reading"),
@@ -391,7 +391,7 @@ def test_numbers_that_are_none(copy: Path, target: Archive) -> None:
     group = zarr.open_group(str(copy / GROUP), mode="r+")
     group["energy"][0, 3] = np.inf  # type: ignore[index]
     reseal(copy)
-    refused(copy, target, "an energy that is no number")
+    refused(copy, target, "an energy that is not a number")
 
 
 def test_more_points_than_there_are(copy: Path, target: Archive) -> None:

@@ -86,7 +86,7 @@ def test_again_changes_nothing_and_other_facts_are_a_conflict(empty: Archive) ->
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [([], "of which material"), (["material=NiO", "origin=measured"], "origin is measured, but")],
+    [([], "no material is stated"), (["material=NiO", "origin=measured"], "origin is measured, but")],
 )
 def test_what_is_not_stated_is_asked_for(settings: list[str], said: str, empty: Archive) -> None:
     report = empty.ingest([MODELS / "chain_hr.dat"], settings)

@@ -122,7 +122,7 @@ def test_a_replacement_keeps_what_was_corrected_unless_it_says_otherwise(archive
     assert archive.ingest(files[:1], sheet).conflicts == 1
     report = archive.ingest(files[:1], sheet, replace=True)
     assert report.replaced == 1
-    assert any("corrected, and stays so: pressure 15.1 GPa -> 15.6 GPa" in p.message for p in report.problems)
+    assert any("corrected; the correction is kept: pressure 15.1 GPa -> 15.6 GPa" in p.message for p in report.problems)
     shown = archive.show(name)["spectrum"]
     assert (shown["revision"], shown["pressure"], shown["medium"]) == (2, 15.6, "none")
     assert archive.ingest(files[:1], sheet).unchanged == 1, "the same sheet again is nothing new"

@@ -181,10 +181,10 @@ def verified(archive: Archive) -> list[str]:
 def test_verify_finds_entries_that_belong_to_nothing(archive: Archive) -> None:
     assert verified(archive) == []
     for column, value, said in (
-        ("spectrum_id", "0" * 16, "of which there is no spectrum"),
+        ("spectrum_id", "0" * 16, "there is no such spectrum"),
         ("revision", 9, "has no revision 9"),
         ("calculation", 7, "calculation 7"),
-        ("row_sha256", np.ones(32, dtype=np.uint8), "says it is computed from other numbers"),
+        ("row_sha256", np.ones(32, dtype=np.uint8), "is recorded as computed from other numbers"),
         ("energy_calibration", 999, "for which there is no word"),
         ("edge_energy_quality", 99, "quality"),
     ):

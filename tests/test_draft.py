@@ -147,7 +147,7 @@ def test_a_folder_without_spectra_says_why(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("cell 3\n")
     with pytest.raises(InvalidData, match=r"notes\.txt: of no known format"):
         draft(tmp_path)
-    with pytest.raises(CallError, match="is no folder"):
+    with pytest.raises(CallError, match="is not a folder"):
         draft(tmp_path / "absent")
 
 

@@ -165,7 +165,7 @@ def test_the_file_of_an_imported_spectrum_brings_its_channels(tmp_path: Path) ->
     report = other.ingest([scan], SETTINGS)
     assert (report.added, report.unchanged, report.snapshot) == (0, 1, None)
     assert [problem.message for problem in report.problems] == [
-        "in the archive without i0, itrans, as a bundle gave it; --replace adds them."
+        "in the archive without i0, itrans, as a bundle had it; --replace adds them."
     ]
     report = other.ingest([scan], SETTINGS, replace=True)
     assert (report.replaced, report.unchanged) == (1, 0), report.problems

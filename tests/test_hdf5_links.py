@@ -276,7 +276,7 @@ def test_both_in_one_folder_are_taken_once(empty: Archive, folder: Path) -> None
     master_file(folder / "master.h5", {"scan_1.1": ("data/scan.h5", "/1.1")})
     report = empty.ingest([folder], SETTINGS)
     assert (report.added, report.unchanged, report.refused, report.conflicts) == (1, 1, 0, 0), report.problems
-    assert "taken once" in "\n".join(str(problem) for problem in report.problems)
+    assert "ingested once" in "\n".join(str(problem) for problem in report.problems)
 
 
 def test_links_of_single_counters_and_whole_virtual_ones_are_the_same_spectrum_too(folder: Path) -> None:

@@ -151,7 +151,7 @@ def test_counters_can_be_named_without_a_run_sheet(empty: Archive) -> None:
     report = empty.ingest([path], [*named, "channels={energy: energy_tana, i0: I01, iemission: IFt}"])
     assert (report.added, report.ok) == (2, True), "\n".join(map(str, report.problems))
     assert list(empty.query("XES").counts()) == ["xes/S-Ka"]
-    with pytest.raises(CallError, match="is no mapping"):
+    with pytest.raises(CallError, match="is not a mapping"):
         prepare([path], [*named, "channels=I01"])
 
 

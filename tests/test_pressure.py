@@ -96,7 +96,7 @@ def test_sigma_is_the_derivative() -> None:
 
 
 def test_a_cold_line_without_correction_is_refused_and_would_be_wrong_by_gigapascals() -> None:
-    with pytest.raises(InvalidData, match=r"Say how to correct it, ruby_correction: Datchi 2007 or Ragan 1992"):
+    with pytest.raises(InvalidData, match=r"State the correction, ruby_correction: Datchi 2007 or Ragan 1992"):
         ruby_pressure(698.0, 694.24, "ruby Mao 1986", temperature=10.0)
     uncorrected = float(ruby_pressure(698.0, 694.24, "ruby Mao 1986")[0])
     for name in CORRECTIONS:
@@ -125,7 +125,7 @@ def test_a_cold_reference_needs_no_correction() -> None:
 
 @pytest.mark.parametrize("line", [69.5, 14400.0, 0.694])
 def test_what_is_no_ruby_line_is_refused(line: float) -> None:
-    with pytest.raises(InvalidData, match="no ruby R1 line"):
+    with pytest.raises(InvalidData, match="not a ruby R1 line"):
         ruby_pressure(line, 694.24, "Ruby2020")
 
 
@@ -171,11 +171,11 @@ scans:
         ),
         (
             "ruby_wavelength: 699\nruby_reference: 694.2\npressure_scale: Ruby2020\nruby_temperature: 10 K\n",
-            "Say how to correct it",
+            "State the correction",
         ),
         (
             "ruby_wavelength: 69.9\nruby_reference: 694.2\npressure_scale: Ruby2020\ntemperature: 300\n",
-            "no ruby R1 line",
+            "not a ruby R1 line",
         ),
     ],
 )
@@ -188,7 +188,7 @@ def test_what_lacks_is_asked_for(text: str, expected: str, tmp_path: Path) -> No
 def test_an_assumed_room_temperature_is_told(tmp_path: Path) -> None:
     rows, said = pressures(tmp_path, "ruby_wavelength: 699\nruby_reference: 694.2\npressure_scale: Ruby2020\n")
     assert rows[0]["pressure"] == pytest.approx(13.43, abs=0.01)
-    assert any("taken to be at 300 K" in line for line in said)
+    assert any("300 K is assumed" in line for line in said)
 
 
 def test_a_correction_is_used_and_kept(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_contradictions_are_told_and_the_stated_pressure_kept(tmp_path: Path) ->
     text = "ruby_wavelength: 699\nruby_reference: 694.2\npressure_scale: Ruby2020\ntemperature: 300\npressure: 12.0\n"
     rows, said = pressures(tmp_path, text)
     assert rows[0]["pressure"] == 12.0
-    assert any("stated as 12 GPa, but the ruby line says 13.4" in line for line in said)
+    assert any("stated as 12 GPa, but the ruby line gives 13.4" in line for line in said)
     rows, said = pressures(tmp_path, text.replace("12.0", "13.43"))
     assert rows[0]["pressure"] == 13.43
     assert not said
@@ -242,7 +242,7 @@ def test_interpolation_along_steps(tmp_path: Path) -> None:
         2.0,
     )
     assert rows[0].get("pressure_method") is None
-    assert any("1 scans lie before the first or after the last reading" in line for line in said)
+    assert any("1 scans are before the first or after the last reading" in line for line in said)
 
 
 def test_a_ruby_log_along_time_in_a_stated_zone(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_ruby_log_along_time_in_a_stated_zone(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("ruby_log: none.csv\ninterpolate_pressure: time\n", "is not there"),
-        ("ruby_log: log.csv\n", "wants interpolate_pressure"),
+        ("ruby_log: log.csv\n", "needs interpolate_pressure"),
         ("interpolate_pressure: tim\n", "Did you mean time"),
         ("time_zone: Europe/Pariss\n", "Write it like Europe/Paris"),
     ],

@@ -329,7 +329,7 @@ def _blackhole() -> socket.socket:
 
 
 CODES: list[tuple[str, str, str]] = [
-    ("403 Forbidden", "AccessDenied", "may not do that"),
+    ("403 Forbidden", "AccessDenied", "do not permit this"),
     ("403 Forbidden", "InvalidAccessKeyId", "access key is not known"),
     ("403 Forbidden", "SignatureDoesNotMatch", "secret key does not fit"),
     ("400 Bad Request", "ExpiredToken", "have expired"),

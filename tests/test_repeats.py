@@ -86,7 +86,7 @@ def test_a_point_is_what_a_merge_would_take_together() -> None:
     assert np.unique(point[:3]).size == 1
     assert point[3] != point[0]
     assert series[3] != series[0]
-    with pytest.raises(CallError, match="which spectra are repeats"):
+    with pytest.raises(CallError, match="need the terms that identify repeats"):
         point_numbers(spectra(3).drop_vars("run"))
 
 

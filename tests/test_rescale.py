@@ -56,7 +56,7 @@ def test_pressures_are_what_the_readings_give_on_the_new_scale(archive: Archive)
     old = pressures(archive)
     report = archive.rescale_pressure("run-2", NEW, reason="as the others do")
     assert [edit.changed["pressure_scale"][1] for edit in report.changed] == [NEW] * 4
-    assert report.left == {"ambient, read off no gauge": 1, 'pressure_scale "other" has no formula': 1}
+    assert report.left == {"ambient, no gauge reading": 1, 'pressure_scale "other" has no formula': 1}
     new = pressures(archive)
     first, sigma = map(float, ruby_pressure(697.0, 694.24, NEW, wavelength_sigma=0.02))
     two, three = (float(ruby_pressure(line, 694.24, NEW)[0]) for line in (701.2, 701.5))
@@ -153,8 +153,8 @@ def test_there_and_back(pressure: float, sigma: float, one: str, other: str) -> 
     [
         ({}, "no pressure"),
         ({"pressure": 1.0}, "pressure_scale is not stated"),
-        ({"pressure": 1e-4, "pressure_method": "ambient", "pressure_scale": "ruby Mao 1986"}, "ambient, read off no gauge"),
-        ({"pressure": -500.0, "pressure_scale": "ruby Mao 1986"}, "its pressure is outside of what ruby Mao 1986 can express"),
+        ({"pressure": 1e-4, "pressure_method": "ambient", "pressure_scale": "ruby Mao 1986"}, "ambient, no gauge reading"),
+        ({"pressure": -500.0, "pressure_scale": "ruby Mao 1986"}, "its pressure is outside the range of ruby Mao 1986"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_converted_says_why(columns: dict[str, object], reason: str) -> None:

@@ -90,7 +90,7 @@ def test_scalars_are_taken_as_written(tmp_path: Path) -> None:
         (MINIMAL + 'pressure: "23,7"\n', 'run-sheet.yaml:7:11: pressure "23,7" is not a number. Write 23.7 (GPa)'),
         (MINIMAL + "temperature: 20 GPa\n", "run-sheet.yaml:7:14: temperature"),
         (MINIMAL + "temperature: room temperature\n", "is not a reading"),
-        (MINIMAL + "run: other\n", '"run" stands twice'),
+        (MINIMAL + "run: other\n", '"run" is given twice'),
         (MINIMAL + "spectrum_id: abc\n", "is written by the archive itself"),
         (MINIMAL.replace("*.xdi", "*.xyz"), 'files "*.xyz" matches nothing'),
         (MINIMAL.replace("files: '*.xdi'\n", ""), "the sheet names no files"),

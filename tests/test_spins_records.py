@@ -199,7 +199,7 @@ def test_a_hamiltonian_may_be_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ("- {name: E_CT, low: 3", "- {name: t_perp_pZ, low: 3", 23, "leave one of the two out"),
+        ("- {name: E_CT, low: 3", "- {name: t_perp_pZ, low: 3", 23, "remove one of the two"),
         ("file: b_hr.dat", "file: c_hr.dat", 17, "c_hr.dat: cannot be opened"),
         ("      file: b_hr.dat\n", "", 17, "needs a file"),
         ("orbital: p, bond: ul", "orbital: p, bond: um", 17, "does not name two layers"),

@@ -99,8 +99,8 @@ def test_a_table_with_a_row_for_each_model(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        (WIDE.replace("J_ZZ [eV]", "J_ZZ"), [f"{COMMON},one,1 bar,1,2,3,"], r':1: column "J_ZZ" is no key.*"J_ZZ \(eV\)"'),
-        (WIDE.replace("stack", "stak"), [f"{COMMON},one,1 bar,1,2,3,"], r'column "stak" is no key.*Did you mean stack'),
+        (WIDE.replace("J_ZZ [eV]", "J_ZZ"), [f"{COMMON},one,1 bar,1,2,3,"], r':1: column "J_ZZ" is not a key.*"J_ZZ \(eV\)"'),
+        (WIDE.replace("stack", "stak"), [f"{COMMON},one,1 bar,1,2,3,"], r'column "stak" is not a key.*Did you mean stack'),
         (WIDE, [f"{COMMON},one,1 bar,x,2,3,"], r'models.csv:2: value "x eV"'),
         (WIDE, [f"{COMMON},one,1 bar,1,2,3,"] * 2, r':3: model_id "one" is already that of line 2'),
         (LONG, [f"{COMMON},one,1 bar,J_H,1,eV,,,,", f"{COMMON},one,2 bar,J_ZZ,1,eV,,,,"], r':3: pressure is "2 bar" here'),
@@ -204,7 +204,7 @@ def test_every_form_is_ingested_and_recognized_in_every_other(empty: Archive, tm
     write_models(records[:1], folder / "models.json")
     (folder / "plot.png").write_bytes(b"\x89PNG")
     told = empty.ingest([folder]).problems
-    assert "its 1 other files were not looked at" in str(told[0])
+    assert "its 1 other files were ignored" in str(told[0])
 
 
 def test_the_verb_prints_numbers_and_writes_sheets(empty: Archive, tmp_path: Path) -> None:

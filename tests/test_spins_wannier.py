@@ -132,7 +132,7 @@ def test_bonds_that_do_not_stand_out() -> None:
     cells[1, 0, 0] = cells[1, 0, 0].copy()
     cells[-1, 0, 0] = cells[-1, 0, 0].copy()
     cells[1, 0, 0][0, 12] = cells[-1, 0, 0][12, 0] = 0.9
-    with pytest.raises(InvalidData, match=r"1\.36, 0\.9 eV: 1 should stand out"):
+    with pytest.raises(InvalidData, match=r"1\.36, 0\.9 eV: 1 should be clearly larger"):
         extract_hoppings(hoppings(cells), TRILAYER)
 
 
@@ -159,9 +159,9 @@ def test_hermiticity_is_checked() -> None:
         ({"index": "1-3", "orbital": "Z", "site": "Ni", "layer": "u"}, "only `orbital: other`"),
         ({"index": "5-3", "orbital": "other"}, "range"),
         ({"orbital": "other"}, "number of a Wannier function"),
-        ({"index": "1", "orbital": "Z", "site": "O1", "layer": "u"}, "carries no Z"),
-        ({"index": "1", "orbital": "p", "site": "Ni", "bond": "um"}, "carries no p"),
-        ({"index": "1", "orbital": "Z", "site": "Nx", "layer": "u"}, "carries no Z"),
+        ({"index": "1", "orbital": "Z", "site": "O1", "layer": "u"}, "has no Z"),
+        ({"index": "1", "orbital": "p", "site": "Ni", "bond": "um"}, "has no p"),
+        ({"index": "1", "orbital": "Z", "site": "Nx", "layer": "u"}, "has no Z"),
         ({"index": "1", "orbital": "Z", "site": "Ni"}, "needs a layer"),
         ({"index": "1", "orbital": "p", "site": "O"}, "has no bond"),
     ],
@@ -198,7 +198,7 @@ def test_silicon_is_no_nickelate() -> None:
         extract_hoppings(silicon, TRILAYER)
     bilayer = [Orbital(2 * k + n + 1, kind, "Ni", layer) for k, layer in enumerate("ul") for n, kind in enumerate("ZX")]
     bilayer += [Orbital(5, "p", "O", bond="ul"), *(Orbital(k, "other") for k in (6, 7, 8))]
-    with pytest.raises(InvalidData, match=r"should stand out\. The labels do not fit"):
+    with pytest.raises(InvalidData, match=r"should be clearly larger\. The labels do not fit"):
         extract_hoppings(silicon, bilayer)
     with pytest.raises(InvalidData, match="no p orbital is labelled"):
         extract_hoppings(silicon, [Orbital(k, "other") for k in range(1, 9)])

@@ -122,7 +122,7 @@ def test_a_share_that_goes_away_is_waited_for(empty: Archive, raw: Path, clock: 
     raw.rename(raw.with_name("away"))
     said = looks(watcher, clock, 30)
     assert len(said) == 1  # told once
-    assert "waiting for it to come back" in said[0]
+    assert "waiting for it to return" in said[0]
     raw.with_name("away").rename(raw)
     write_columns(raw / "b.xdi", seed=1)
     assert looks(watcher, clock, 30) == ["+1"]

@@ -1,6 +1,6 @@
 """Sealed folders after BagIt 1.0 (RFC 8493): every file has a sha256 in a manifest, and no file beside them is tolerated.
 
-The payload lies under ``data/``; what explains it lies beside and is sealed by the tag manifest. Stricter than the RFC, so
+The payload is under ``data/``; the files that explain it are beside it, sealed by the tag manifest. Stricter than the RFC, so
 that any changed byte shows: one algorithm, lowercase digests, two spaces, sorted lines, no links, no fetch.txt.
 """
 
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def check_path(name: str) -> str:
-    """A file's name within a bundle, as it came, when it can only mean a place inside the bundle.
+    """Return a file's name within a bundle unchanged, if it can only be a path inside the bundle.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def check_path(name: str) -> str:
 
 
 def files_in(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every file of a folder by its name with slashes, sorted. Raises InvalidData for links and what is no plain file."""
+    """Yield the files of a folder by name with slashes, sorted. Raise InvalidData for links and special files."""
     found: list[tuple[str, Path]] = []
     waiting = [root]
     while waiting:
@@ -76,7 +76,7 @@ def files_in(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read a megabyte at a time."""
+    """Return the hex digest of a file, read a megabyte at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -85,13 +85,13 @@ def sha256_of(path: Path) -> str:
 
 
 def write_manifest(path: Path, digests: Mapping[str, str]) -> None:
-    """Lines ``digest, two spaces, name`` as ``sha256sum -c`` reads them."""
+    """Write lines ``digest, two spaces, name`` as ``sha256sum -c`` reads them."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """Name -> digest. Raises InvalidData with the line for anything but sorted, well-formed lines of safe names."""
+    """Read name -> digest. Raise InvalidData with the line unless lines are sorted, well-formed and of safe names."""
     if path.stat().st_size > MOST_TEXT:
         raise InvalidData(f"{path.name} is larger than {MOST_TEXT >> 20} MB; refused.")
     found: dict[str, str] = {}
@@ -115,7 +115,7 @@ def read_manifest(path: Path) -> dict[str, str]:
 
 
 def seal(root: Path, info: Mapping[str, str], progress: Progress | None = None) -> str:
-    """Write the declaration, ``bag-info.txt`` and both manifests of a finished folder; returns the bundle's id.
+    """Write the declaration, ``bag-info.txt`` and both manifests of a finished folder; return the bundle's id.
 
     Parameters
     ----------
@@ -154,14 +154,14 @@ def _one_line(text: str) -> str:
 
 
 def bundle_id(root: Path) -> str:
-    """16 hex digits that name a sealed folder: of the sha256 of its tag manifest, which seals everything else."""
+    """Return the 16 hex digits that name a sealed folder: from the sha256 of its tag manifest."""
     return sha256_of(root / TAGS)[:16]
 
 
 def verify(root: Path, progress: Progress | None = None) -> list[str]:
-    """Everything that is not as sealed: one message for each changed, missing, added or renamed file; empty when whole.
+    """Return one message for each changed, missing, added or renamed file; an empty list if nothing changed.
 
-    Reads each file once, in blocks, and follows no link. Raises nothing for damage: it is what is looked for.
+    Reads each file once, in blocks, and follows no link. Damage raises nothing.
     """
     wrong: list[str] = []
     sealed: dict[str, str] = {}
@@ -169,13 +169,13 @@ def verify(root: Path, progress: Progress | None = None) -> list[str]:
         try:
             listed = read_manifest(root / name)
         except FileNotFoundError:
-            wrong.append(f"{name} is missing: this is no whole bundle.")
+            wrong.append(f"{name} is missing: the bundle is incomplete.")
             continue
         except InvalidData as error:
             wrong.append(str(error))
             continue
         stray = [item for item in listed if item.startswith("data/") != (name == PAYLOAD)]
-        wrong += [f"{name} lists {item}, which belongs into the other manifest." for item in stray]
+        wrong += [f"{name} lists {item}, which belongs in the other manifest." for item in stray]
         sealed |= listed
     try:
         present = dict(files_in(root))

@@ -1,4 +1,4 @@
-"""What a bundle holds, for those who take it in or check it: validated before it is believed."""
+"""Reader of bundles, for ingest and verification; validates all content."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from barospec.schemas.records import Problem
 from barospec.schemas.values import checked, coerce, parse_time
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS, Term, group_key
 
-FORMAT = 2  # since 2 each signal has a fingerprint of its own
+FORMAT = 2  # since 2 each signal has its own fingerprint
 _GROUP = re.compile(r"(?:spectra|inputs)/(?:xas|xes)-[A-Z][A-Za-z0-9]?-[A-Za-z0-9]+\.zarr")
 _ID = re.compile(r"[0-9a-f]{16}")
 _SHA = re.compile(r"[0-9a-f]{64}")
-# Known to the archive that takes a bundle in, not to the bundle.
+# Known to the archive that ingests a bundle, not to the bundle.
 _OWN = ("ingested", "status", "merged_into", "bundle", "bundle_revision", "revision")
 
 
@@ -46,11 +46,11 @@ class SealedSpectrum:
     signals : dict of arrays, shape (n,)
         Those that it has.
     content : bytes
-        Fingerprint of the spectrum in the archive that it comes from, if its numbers are tied to that; else of these numbers.
+        Fingerprint of the spectrum in the archive of origin, if its numbers match that; else of these numbers.
     complete : bool
-        Whether no recorded channel was left out.
+        True if no recorded channel was excluded.
     fits : bool or None
-        Whether the numbers are those that the fingerprints are of; None where none tells.
+        Whether the numbers match the fingerprints; None without fingerprints.
     """
 
     row: int
@@ -81,7 +81,7 @@ class BundleReader:
 
     @classmethod
     def open(cls, root: Path) -> BundleReader:
-        """Read and check what the bundle says about itself.
+        """Read and check the bundle's description of itself.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class BundleReader:
         Unsupported
             A newer version wrote it.
         InvalidData
-            It says what no bundle says.
+            Its description is invalid.
         """
         path = root / "data" / "bundle.json"
         if not path.is_file():
@@ -115,22 +115,22 @@ class BundleReader:
 
     @property
     def private(self) -> list[str]:
-        """What its maker kept back; the default where it does not say."""
+        """Fields that its maker kept back; the default if not stated."""
         stated = self.described.get("private")
         return [str(name) for name in stated] if isinstance(stated, list) else list(PRIVATE)
 
     def group(self, path: str) -> GroupReader:
-        """A group, checked when it is first asked for."""
+        """Return a group; check it at the first call."""
         if path not in self._groups:
             self._groups[path] = GroupReader(self.root / "data" / path)
         return self._groups[path]
 
     def key(self, path: str) -> str:
-        """Key of the group in an archive, such as ``xas/Ni-K``."""
+        """Return the key of the group in an archive, such as ``xas/Ni-K``."""
         return path.rpartition("/")[2].removesuffix(".zarr").replace("-", "/", 1)
 
     def columns(self, path: str) -> dict[str, NDArray[Any]]:
-        """Metadata of a group as the archive has them: None where unknown, checked against the vocabulary."""
+        """Return the metadata of a group as the archive has them, checked against the vocabulary; None where unknown."""
         group = self.group(path)
         found: dict[str, NDArray[Any]] = {}
         for name in group.names:
@@ -151,7 +151,7 @@ class BundleReader:
         return found
 
     def spectra(self, path: str) -> Iterator[SealedSpectrum]:
-        """Yield each spectrum of a group with what its fingerprints say of its numbers."""
+        """Yield each spectrum of a group, its numbers compared with its fingerprints."""
         group = self.group(path)
         data = DATA_NAME[self.key(path).split("/")[0]]
         names = [data, *(name for name in group.names if name in CHANNELS)]
@@ -173,7 +173,7 @@ class BundleReader:
                 energy = np.ascontiguousarray(arrays["energy"][row, :count], dtype=np.float64)
                 every = {name: np.ascontiguousarray(arrays[name][row, :count], dtype=np.float64) for name in names}
                 if not np.isfinite(energy).all():
-                    raise InvalidData(f"{path}: row {start + row} has an energy that is no number.")
+                    raise InvalidData(f"{path}: row {start + row} has an energy that is not a number.")
                 present = {n: values for n, values in every.items() if n == data or np.isfinite(values).any()}
                 own = {name: bytes.fromhex(str(sealed[name][row])) for name in names}
                 whole = bytes.fromhex(str(sealed[""][row]))
@@ -191,7 +191,7 @@ class BundleReader:
                 )
 
     def prepared(self) -> Prepared:
-        """All spectra and records, ready for `ingest`; what cannot be taken is among the problems."""
+        """Return all spectra and records, ready for `ingest`; rejected ones are among the problems."""
         prepared = Prepared()
         headers = self._headers()
         for path in self.paths:
@@ -215,14 +215,14 @@ class BundleReader:
                     )
                 )
         self._take_records(prepared)
-        # The bundle's own account is kept as run sheets are: it says what these spectra were and where they came from.
+        # The bundle's description is kept, like run sheets, as provenance of these spectra.
         description = self.root / "data" / "bundle.json"
         name = Path(f"bundle-{self.identifier}.json")
         prepared.sheets.append(Sheet(name, sha256_of(description), description.read_text(encoding="utf-8")))
         return prepared
 
     def sealed(self) -> dict[str, str]:
-        """spectrum_id -> fingerprint of the spectrum in the archive that the bundle was made from."""
+        """Return spectrum_id -> fingerprint of the spectrum in the archive that the bundle was made from."""
         found: dict[str, str] = {}
         for path in self.paths:
             group = self.group(path)
@@ -231,28 +231,28 @@ class BundleReader:
         return found
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        """Records of a kind: runs, samples, structures, literature, models."""
+        """Return the records of a kind: runs, samples, structures, literature, models."""
         path = self.root / "data" / "records" / f"{name}.json"
         content = load_json(path) if path.is_file() else []
         if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-            raise InvalidData(f"data/records/{name}.json is no list of records.")
+            raise InvalidData(f"data/records/{name}.json is not a list of records.")
         return content
 
     def _headers(self) -> dict[str, str]:
         path = self.root / "data" / "headers.json"
         content = load_json(path, 1 << 28) if path.is_file() else {}
         if not isinstance(content, dict):
-            raise InvalidData("data/headers.json is no mapping.")
+            raise InvalidData("data/headers.json is not a mapping.")
         return {str(digest): str(text) for digest, text in content.items()}
 
     def _take_records(self, prepared: Prepared) -> None:
-        for name, take in (("structures", _structure), ("models", _model), ("literature", _literature)):
+        for name, parse in (("structures", _structure), ("models", _model), ("literature", _literature)):
             for record in self.records(name):
                 try:
-                    getattr(prepared, name).append(take(record))
+                    getattr(prepared, name).append(parse(record))
                 except (BarospecError, TypeError, ValueError, KeyError) as error:
-                    told = f"{record.get('structure_id') or record.get('model_id') or name}: {error}"
-                    prepared.problems.append(Problem("warning", f"not taken: {told}", f"data/records/{name}.json"))
+                    message = f"{record.get('structure_id') or record.get('model_id') or name}: {error}"
+                    prepared.problems.append(Problem("warning", f"rejected: {message}", f"data/records/{name}.json"))
 
 
 def _check_described(described: Mapping[str, Any]) -> None:
@@ -266,25 +266,25 @@ def _check_described(described: Mapping[str, Any]) -> None:
         raise InvalidData("data/bundle.json lists a group twice.")
     for name in ("query", "snapshot", "archive"):
         if not isinstance(described.get(name), str):
-            raise InvalidData(f"data/bundle.json does not say its {name}.")
+            raise InvalidData(f"data/bundle.json does not state its {name}.")
     if not isinstance(described.get("derived"), list):
         raise InvalidData("data/bundle.json does not list its derived values.")
 
 
 def _value(term: Term, value: Any) -> Any:
-    """A stored value as the archive has it."""
+    """Return a stored value as the archive has it."""
     if value is None or value == "" or value != value:
         return None
     if term.kind == "number":
         if not np.isfinite(value):
-            raise InvalidData(f"{value} is no number for {term.name}.")
+            raise InvalidData(f"{value} is not a number for {term.name}.")
         return checked({term.name: float(value)})[term.name]
     if term.kind == "integer":
         if float(value) != int(value):
-            raise InvalidData(f"{value} is no whole number for {term.name}.")
+            raise InvalidData(f"{value} is not a whole number for {term.name}.")
         return checked({term.name: int(value)})[term.name]
     if not isinstance(value, str):
-        raise InvalidData(f"a value of {term.name} is no text.")
+        raise InvalidData(f"a value of {term.name} is not text.")
     if term.kind == "time":
         return checked({term.name: parse_time(value, term.name)})[term.name]
     if term.allowed or term.name in ("edge", "line"):
@@ -350,10 +350,10 @@ def _literature(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def coerced(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's values checked against the vocabulary."""
+    """Return a record's values, checked against the vocabulary."""
     return {name: _value(BY_NAME[name], value) for name, value in record.items()}
 
 
 def summary(described: Mapping[str, Any]) -> str:
-    """One line about where a bundle is from, for a history."""
+    """Return one line on the origin of a bundle, for the history."""
     return json.dumps({name: described[name] for name in ("archive", "snapshot", "query")}, ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""What stays out when spectra are given away: private fields, absolute paths, and the private values wherever they stand.
+"""Redaction of shared spectra: private fields, absolute paths, and private values in any text.
 
-The defaults are safe ones; an archive's setting ``private`` takes their place.
+The defaults are safe; an archive's setting ``private`` replaces them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
-# Header fields whose name says that they hold a person, a proposal or a place on somebody's disk.
+# Header fields whose name indicates a person, a proposal or a path on a disk.
 HEADER_FIELDS = re.compile(
     r"(?i)(?:^|[._\s-])(?:proposal|visitor|users?|operators?|experimenters?|investigators?|persons?|people|contacts?|e?-?mail|"
     r"phone|badge|login|hostname|session|directory|folder|path|data_?dir|local_?contact|pi|esaf|gup|safety)(?:$|[._\s\d-])"
 )
 _FOLDERS = re.compile(r"(?:(?<=[\s\"'=(,;:])|^)(?:[A-Za-z]:[\\/]|file://+|\\\\|/|~/)(?:[^\\/\n\"']+[\\/])+")
-_SHORTEST = 3  # a private value of one or two letters would be found in every text
+_SHORTEST = 3  # a private value of one or two letters would match in every text
 GONE = "[left out]"
 PRIVATE = (*(term.name for term in SPECTRUM_TERMS if term.private), "source_path", "header")
 
 
 class Policy:
-    """What is private, and an account of what was left out for it.
+    """Private fields and values, and counts of what was removed.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Policy:
 
     @property
     def names(self) -> list[str]:
-        """What is private, by name: for whoever has to apply the same policy again."""
+        """Names of private fields and kinds of text, to apply the same policy again."""
         return sorted(self._private)
 
     @property
@@ -61,7 +61,7 @@ class Policy:
         return "source_path" not in self._private
 
     def file_name(self, value: str) -> str:
-        """The name of a raw file or a run sheet, without its folders where those are private."""
+        """Return the name of a raw file or a run sheet, without its folders if those are private."""
         if self._keeps_paths:
             return self.text(value)
         _, slash, name = value.replace("\\", "/").rpartition("/")
@@ -82,12 +82,12 @@ class Policy:
             self._values[field] = re.compile(rf"(?i)(?<!\w)(?:{'|'.join(spelled)})(?!\w)")
 
     def drop(self, field: str, count: int) -> None:
-        """Account for a field that is left out of `count` spectra."""
+        """Count a field that is removed from `count` spectra."""
         if count:
             self.left_out[field] += count
 
     def text(self, value: str) -> str:
-        """A text without folders of absolute paths and without private values."""
+        """Return a text without folders of absolute paths and without private values."""
         found, paths = (value, 0) if self._keeps_paths else _FOLDERS.subn("", value)
         if paths:
             self.left_out["absolute paths"] += paths
@@ -98,7 +98,7 @@ class Policy:
         return found
 
     def header(self, text: str) -> str:
-        """A file's header (JSON) without private fields; what it holds else goes through `text`."""
+        """Return a file's header (JSON) without private fields; its other values go through `text`."""
         try:
             content = json.loads(text) if text else {}
         except ValueError:
@@ -106,7 +106,7 @@ class Policy:
         return json.dumps(self._clean(content, judge=True), ensure_ascii=False, sort_keys=True)
 
     def clean(self, record: Any) -> Any:
-        """A record of ours, lists and mappings, with all its texts cleaned; its keys are no header's and stay."""
+        """Return a record, lists and mappings, with all its texts cleaned; its keys stay."""
         return self._clean(record, judge=False)
 
     def _is_private(self, key: str) -> bool:

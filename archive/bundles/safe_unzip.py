@@ -1,4 +1,4 @@
-"""Zip archives of strangers: every member is checked before anything is written, and nothing is written outside."""
+"""Safe unpacking of untrusted zip archives: every member is checked before anything is written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from barospec.schemas.errors import InvalidData, NotFound, UnreadableFile
 
 RATIO = 200  # spectra of zeros may shrink a thousandfold, but in a bundle they are compressed already
 MOST_BYTES = 1 << 40
-FIXED = (1980, 1, 1, 0, 0, 0)  # the first moment that zip knows: a bundle's bytes do not depend on the clock
+FIXED = (1980, 1, 1, 0, 0, 0)  # the earliest time in zip: a bundle's bytes do not depend on the clock
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
 def folder_of(path: Path) -> Iterator[Path]:
-    """The folder of a bundle, unpacked for the time of a ``with`` if it is a zip archive.
+    """Open the folder of a bundle, unpacked for the time of a ``with`` if it is a zip archive.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def folder_of(path: Path) -> Iterator[Path]:
 
 
 def unpack(path: Path, into: Path) -> Path:
-    """Unpack a zip archive into an empty folder; returns the one folder on its top.
+    """Unpack a zip archive into an empty folder; return its one top folder.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _checked(path: Path, members: list[zipfile.ZipInfo], into: Path) -> list[zip
         if member.flag_bits & 1 or member.compress_type not in _METHODS:
             raise InvalidData(f"{path}: {name} is encrypted or packed in an unusual way; refused.")
         if name.casefold() in seen:
-            raise InvalidData(f"{path}: {name} comes twice; refused.")
+            raise InvalidData(f"{path}: {name} is there twice; refused.")
         seen.add(name.casefold())
         if member.file_size > RATIO * member.compress_size + 4096:
             raise InvalidData(
@@ -109,9 +109,10 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path) -> N
 
 
 def pack(folder: Path, target: Path, top: str) -> None:
-    """A folder as a zip archive, under the name `top` in it: sorted names, one time, nothing compressed.
+    """Write a folder as a zip archive, under the name `top` in it: sorted names, one time, nothing compressed.
 
-    The bytes depend on the content alone. What is large in a bundle is compressed already, and stored members are read in place by tools that open zip archives.
+    The bytes depend on the content alone. Large files of a bundle are compressed already, and tools read stored members in
+    place.
     """
     from barospec.archive.bundles.bagit import files_in
 

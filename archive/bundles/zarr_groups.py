@@ -1,7 +1,7 @@
-"""Plain zarr groups of bundles: written so that stock tools open them, read only after every byte count was checked.
+"""Plain zarr groups of bundles: written for stock tools, read only after every byte count was checked.
 
-A group is one Zarr v3 folder with consolidated metadata. What may be in one that comes from a stranger is a short list;
-everything else is refused before zarr sees it, and before memory is taken for it.
+A group is one Zarr v3 folder with consolidated metadata. A short list says what an untrusted one may contain;
+everything else is refused before zarr reads it and before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ DIMENSIONS = ("spectrum", "point")
 REFERENCE = "reference_"  # and an operator's name: a value for each of its references
 TYPES: Mapping[str, int] = {"float64": 8, "int64": 8, "int16": 2, "uint8": 1, "string": 0}
 _ZSTD = 0xFD2FB528
-_ZSTD_BLOCK = 128 << 10  # what a compressed block holds at most
+_ZSTD_BLOCK = 128 << 10  # maximum size of a compressed block
 
 
 class GroupWriter:
-    """Writes one group, an array at a time or a block of rows at a time.
+    """Writer of one group, by array or by block of rows.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class GroupWriter:
             fill_value=fill,
             compressors=ZstdCodec(level=3, checksum=True),
             dimension_names=tuple(dims),
-            # A chunk that is not there would read as unknown values: every one is written, so that none can be missing.
+            # A missing chunk would read as unknown values, so every chunk is written.
             config={"write_empty_chunks": True},
             attributes=dict(attributes),
         )
@@ -83,7 +83,7 @@ class GroupWriter:
             self._coordinates.append(name)
 
     def write(self, name: str, start: int, values: NDArray[Any]) -> None:
-        """Put rows into an array from `start` on."""
+        """Write rows into an array from `start` on."""
         self._arrays[name][start : start + len(values)] = values
 
     def close(self) -> None:
@@ -119,19 +119,19 @@ class GroupReader:
         return int(self.described["spectrum_id"]["shape"][0])
 
     def dims(self, name: str) -> tuple[str, ...]:
-        """Names of an array's dimensions."""
+        """Return the names of an array's dimensions."""
         return tuple(self.described[name]["dimension_names"])
 
     def attrs(self, name: str) -> dict[str, Any]:
-        """Attributes of an array."""
+        """Return the attributes of an array."""
         return dict(self.described[name].get("attributes", {}))
 
     def kind(self, name: str) -> str:
-        """Its type, a key of `TYPES`."""
+        """Return the type of an array, a key of `TYPES`."""
         return str(self.described[name]["data_type"])
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Rows of an array; text as objects."""
+        """Read rows of an array; text as objects."""
         source = self._group[name]
         assert isinstance(source, zarr.Array)
         values = np.asarray(source[start : len(self) if stop is None else stop])
@@ -143,14 +143,14 @@ class GroupReader:
         return max((self.described[name]["shape"][1] for name in self.names if "point" in self.dims(name)), default=1)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows that fit into memory together."""
+        """Yield ranges of rows that fit into memory together."""
         rows = max(1, min(4096, BLOCK_VALUES // max(1, self.width)))
         for start in range(0, len(self), rows):
             yield start, min(len(self), start + rows)
 
 
 def load_json(path: Path, most: int = LONGEST_TEXT) -> Any:
-    """The JSON of a file of a stranger. Raises InvalidData when it is too long, no JSON, or nested too deeply."""
+    """Read JSON from an untrusted file. Raise InvalidData if it is too long, invalid or nested too deeply."""
     try:
         if path.stat().st_size > most:
             raise InvalidData(f"{path.name} is larger than {most >> 20} MB; refused.")
@@ -160,16 +160,16 @@ def load_json(path: Path, most: int = LONGEST_TEXT) -> Any:
     except (ValueError, RecursionError) as error:
         if isinstance(error, InvalidData):
             raise
-        raise InvalidData(f"{path.parent.name}/{path.name} is no valid JSON: {str(error)[:80]}.") from None
+        raise InvalidData(f"{path.parent.name}/{path.name} is not valid JSON: {str(error)[:80]}.") from None
 
 
 def check_group(path: Path) -> dict[str, dict[str, Any]]:
-    """Check all that a group claims against what its files hold; returns its arrays' metadata by name.
+    """Check a group's metadata against its files; return the metadata of its arrays by name.
 
     Raises
     ------
     InvalidData
-        For anything a bundle never has: other types, codecs or dimensions, shapes that the chunks do not fill, chunks that
+        For content that no bundle has: other types, codecs or dimensions, shapes that the chunks do not fill, chunks that
         unpack to another size than declared, metadata that differ between array and group, unknown files.
     """
     root = load_json(path / "zarr.json")
@@ -200,7 +200,7 @@ def check_group(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check_array(path: Path, where: str, described: Any) -> list[str]:
-    """Names of an array's chunk files, after checking each."""
+    """Check an array's chunk files; return their names."""
     if not isinstance(described, dict) or described.get("node_type") != "array" or described.get("zarr_format") != 3:
         raise InvalidData(f"{where}: no Zarr v3 array.")
     kind, shape, chunks, _ = _layout(where, described)
@@ -218,7 +218,7 @@ def _check_array(path: Path, where: str, described: Any) -> list[str]:
 
 
 def _layout(where: str, described: Mapping[str, Any]) -> tuple[str, list[int], list[int], list[str]]:
-    """Type, shape, chunks and dimensions of an array, when a bundle may have such."""
+    """Return type, shape, chunks and dimensions of an array; raise InvalidData unless a bundle may have them."""
     kind, shape, dims = (described.get(key) for key in ("data_type", "shape", "dimension_names"))
     if not isinstance(kind, str) or kind not in TYPES:
         raise InvalidData(
@@ -265,7 +265,7 @@ def _check_codecs(where: str, kind: str, described: Mapping[str, Any]) -> None:
 
 
 def _check_chunk(path: Path, where: str, kind: str, items: int) -> None:
-    """Compare what a chunk says that it unpacks to with what its array declares, before anything unpacks it."""
+    """Compare the declared unpacked size of a chunk with its array's, before unpacking."""
     try:
         if path.stat().st_size > LONGEST_CHUNK:
             raise InvalidData(f"{where} is larger than {LONGEST_CHUNK >> 20} MB. Refused.")
@@ -289,16 +289,16 @@ def _check_chunk(path: Path, where: str, kind: str, items: int) -> None:
 
 
 def unpacked_size(packed: bytes) -> int:
-    """Bytes that a chunk says it unpacks to: one zstd frame, whole, nothing after it (RFC 8878, 3.1.1).
+    """Return the declared unpacked size of a chunk in bytes: one whole zstd frame, nothing after it (RFC 8878, 3.1.1).
 
-    A decoder takes as many frames as there are and adds up what they hold; zarr writes one. The frame's header, each of its
-    blocks and its checksum are counted, so that what follows is seen without unpacking anything. What the blocks can hold is
-    counted as well: a decoder that does not trust the header finds no more.
+    A decoder reads all frames and concatenates them; zarr writes one. The frame's header, each of its
+    blocks and its checksum are counted, so that trailing bytes are found without unpacking. The maximum size of the blocks is
+    counted as well: a decoder that ignores the header unpacks no more.
 
     Raises
     ------
     InvalidData
-        It is no frame, or says no size, or is cut off, or something follows it.
+        It is not a frame, has no size, is cut off, or bytes follow it.
 
     Examples
     --------
@@ -312,7 +312,7 @@ def unpacked_size(packed: bytes) -> int:
     place = 5 + (0 if single else 1) + (0, 1, 2, 4)[flags & 3]
     width = (1 if single else 0, 2, 4, 8)[flags >> 6]
     if not width:
-        raise InvalidData("its zstd frame does not say what it unpacks to. Refused.")
+        raise InvalidData("its zstd frame does not state its unpacked size. Refused.")
     size = int.from_bytes(packed[place : place + width], "little") + (256 if width == 2 else 0)
     place += width
     most, last = 0, False
@@ -330,5 +330,5 @@ def unpacked_size(packed: bytes) -> int:
         )
         raise InvalidData(f"{what}; a chunk of a bundle is one frame, whole. Refused.")
     if most < size:
-        raise InvalidData(f"its zstd frame says {size} bytes, but its blocks hold {most} at most. Refused.")
+        raise InvalidData(f"its zstd frame states {size} bytes, but its blocks hold {most} at most. Refused.")
     return size

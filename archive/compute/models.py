@@ -1,6 +1,6 @@
 """Operators over stored models: labelled, lazy over models x parameters x temperature.
 
-A model's parameters become arrays with the dimension ``model``; a swept parameter and temperatures add dimensions of their own. One
+A model's parameters become arrays with the dimension ``model``; a swept parameter and temperatures add dimensions. One
 dask task computes a block of models for a block of each sweep.
 """
 
@@ -31,12 +31,12 @@ SWEEP_PER_BLOCK = 512
 
 
 def parameter_names(operator: ModelOperator, stack: str) -> tuple[str, ...]:
-    """Parameters that an operator needs for a stack; ``J_H`` stands for every ``J_H(...)``."""
+    """Return the parameters that an operator needs for a stack; ``J_H`` means every ``J_H(...)``."""
     return PARAMETERS if operator.scale == "Hartree" else STACKS[stack]().parameters
 
 
 def interpolate_models(records: Sequence[ModelRecord], pressures: Sequence[float]) -> list[ModelRecord]:
-    """Models at pressures between published ones, each parameter linear in pressure; labelled ``interpolated``.
+    """Interpolate models between published pressures, each parameter linear in pressure; labelled ``interpolated``.
 
     Parameters
     ----------
@@ -124,13 +124,13 @@ def apply_models(
     Returns
     -------
     Dataset
-        Lazy; dims (model, swept parameters, temperature, and what the output has: level, site_i, ...), coordinates model, pressure,
+        Lazy; dims (model, swept parameters, temperature, and those of the output: level, site_i, ...), coordinates model, pressure,
         material, structure, standing. NaN where a model lacks a parameter.
 
     Raises
     ------
     NotFound, CallError, InvalidData
-        For unknown names, an energy scale or stack that does not fit, conventions that nobody stated.
+        For unknown names, an energy scale or stack that does not fit, unstated conventions.
     """
     import xarray as xr
 
@@ -166,14 +166,14 @@ def apply_models(
 
 
 def _shaped(values: Any, shape: tuple[int, ...], dims: tuple[str, ...]) -> Any:
-    """Outputs that do not depend on every input, such as levels on temperature, spread over the whole grid."""
+    """Broadcast outputs that do not depend on every input, such as levels on temperature, to the whole grid."""
     own = np.asarray(values, dtype=np.float64)
     core = own.shape[own.ndim - (len(dims) - 1) :] if len(dims) > 1 else ()
     return np.broadcast_to(own, (*shape, *core))
 
 
 def check_models(operator: ModelOperator, records: Sequence[ModelRecord]) -> str:
-    """The one stack of the models; InvalidData when they do not fit the operator."""
+    """Return the one stack of the models; raise InvalidData if they do not fit the operator."""
     if not records:
         raise InvalidData("there are no models to compute with.")
     stacks = {record.stack for record in records}
@@ -193,7 +193,7 @@ def check_models(operator: ModelOperator, records: Sequence[ModelRecord]) -> str
 
 
 def find_settings(operator: ModelOperator, given: Mapping[str, Any], records: Sequence[ModelRecord]) -> dict[str, Any]:
-    """The operator's options as given, or as the models state them; CallError for one that nobody stated."""
+    """Return the operator's options as given, or as the models state them; raise CallError for an unstated one."""
     for key in given:
         if key not in operator.options:
             known = list(operator.options)
@@ -208,7 +208,7 @@ def find_settings(operator: ModelOperator, given: Mapping[str, Any], records: Se
             stated = {record.metadata.get(metadata, NOT_STATED) for record in records}
             if len(stated) != 1 or NOT_STATED in stated:
                 raise CallError(
-                    f"{operator.name} needs {key}: {meaning}. The models say {', '.join(sorted(stated))}; give it with --with {key}=..."
+                    f"{operator.name} needs {key}: {meaning}. The models state {', '.join(sorted(stated))}; give it with --with {key}=..."
                 )
             value = stated.pop()
         settings[key] = value
@@ -250,7 +250,7 @@ def _dimension(parameter: str) -> str:
 
 
 def model_parameter(record: ModelRecord, full: str, family: str) -> float:
-    """A model's value of ``J_H(m)``: written so, or as J_H of layer m, or as the J_H of all layers."""
+    """Return a model's value of ``J_H(m)``: from ``J_H(m)``, J_H of layer m, or the J_H of all layers."""
     layer = full[len(family) + 1 : -1]
     for name, where in ((full, ""), (family, layer), (family, "")):
         found = [p.value for p in record.parameters if p.name == name and p.layer == where]
@@ -260,7 +260,7 @@ def model_parameter(record: ModelRecord, full: str, family: str) -> float:
 
 
 def model_labels(records: Sequence[ModelRecord]) -> dict[str, Any]:
-    """Coordinates along ``model``: what tells models apart."""
+    """Return the coordinates along ``model`` that identify the models."""
     return {
         "model": [record.model_id for record in records],
         "pressure": ("model", np.array([record.pressure for record in records]), {"units": "GPa"}),
@@ -277,7 +277,7 @@ def model_labels(records: Sequence[ModelRecord]) -> dict[str, Any]:
 def model_attributes(
     records: Sequence[ModelRecord], step: Mapping[str, Any], attributes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Attributes of results computed from models: what was asked, and the provenance (JSON)."""
+    """Return the attributes of results computed from models: the request and the provenance (JSON)."""
     from importlib.metadata import version
 
     models = [{"model_id": r.model_id, "standing": r.status, "source": r.source} for r in records]

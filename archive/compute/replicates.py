@@ -1,4 +1,4 @@
-"""Repeats of one point: which spectra they are, and how far the values found from them scatter."""
+"""Repeats of one point: their spectra, and the scatter of their values."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
     from barospec.archive.operators.chain.execute import Plan
 
-# What repeats of one point share word for word; pressure and temperature are compared with a tolerance.
+# Terms that repeats of one point share exactly; pressure and temperature are compared with a tolerance.
 SHARED = (
     "experiment", "run", "sample", "material", "technique", "edge", "line", "origin", "signal", "mode", "direction",
     "energy_calibration", "energy_shift", "structure", "absorber", "cluster_atoms", "cluster_radius", "method",
 )  # fmt: skip
 AVERAGED = ("pressure", "temperature")
 POOLED = SHARED[: SHARED.index("direction")]
-"""What spectra have in common whose noise is pooled: run, sample and how they were measured."""
+"""Terms shared by spectra whose noise is pooled: run, sample and measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A spectrum that may be merged: where it lies, and its terms (None where not known)."""
+    """A spectrum that may be merged: its row and its terms (None where unknown)."""
 
     group: str
     row: int
@@ -43,19 +43,19 @@ class Repeat:
 
 
 def points(repeats: Iterable[Repeat], pressure: float, temperature: float) -> list[list[Repeat]]:
-    """Spectra grouped by the points of their route, each with one or more repeats.
+    """Group spectra by the points of their P-T path, each with one or more repeats.
 
     Parameters
     ----------
     repeats : iterable of Repeat
     pressure, temperature : float
-        How far, in GPa and K, a repeat may lie from the first of its point.
+        Maximum distance, in GPa and K, of a repeat from the first one of its point.
 
     Returns
     -------
     list of list of Repeat
-        A route is walked by step, then time: a pressure that is visited twice makes two points. Spectra whose pressure or
-        temperature is not known belong together only if both have the same step.
+        A P-T path is ordered by step, then time: a pressure that is visited twice makes two points. Spectra with unknown
+        pressure or temperature belong together only if both have the same step.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def _same_point(first: Mapping[str, Any], other: Mapping[str, Any], pressure: fl
 
 
 def repeats_from(rows: Iterable[Mapping[str, Any]]) -> list[Repeat]:
-    """Repeats from rows of an index (``grp``, ``row`` and the terms); a time without zone is UTC.
+    """Return repeats from rows of an index (``grp``, ``row`` and the terms); a time without zone is UTC.
 
     >>> found = repeats_from([{"grp": "xas/Ni-K", "row": 3, "time": datetime(1970, 1, 1, 0, 0, 1), "run": "r"}])
     >>> found[0].group, found[0].columns["time"]
@@ -111,7 +111,7 @@ def repeats_from(rows: Iterable[Mapping[str, Any]]) -> list[Repeat]:
 
 
 def _microseconds(value: Any) -> Any:
-    """A time as the store has it; anything else as it is."""
+    """Return a time as the store has it; anything else unchanged."""
     if not isinstance(value, datetime):
         return value
     since = value.replace(tzinfo=value.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
@@ -119,13 +119,13 @@ def _microseconds(value: Any) -> Any:
 
 
 FEWEST = 3
-"""Repeats with a value that a sigma is found from."""
+"""Minimum number of repeats with a value for a sigma."""
 ONE_SIGMA = 0.8413447460685429
 """Probability below one standard deviation of a normal variable."""
 TOLERANCES = {"pressure": 0.05, "temperature": 1.0}
-"""GPa and K that repeats of one point may differ by, unless said otherwise."""
+"""Default tolerances in GPa and K between repeats of one point."""
 LABELS = (*SHARED, *AVERAGED, "step", "time", "parents")
-"""What tells which spectra are repeats."""
+"""Terms that identify repeats."""
 STUDENT = "times Student's factor for one sigma (1.32 for 2 degrees of freedom, 1.06 for 9)"
 MEANING = {
     "repeats": f"standard deviation of the values of the repeats of a point {STUDENT}; NaN for fewer than {FEWEST} repeats",
@@ -133,15 +133,15 @@ MEANING = {
     f"NaN for fewer than {FEWEST - 1} degrees of freedom",
 }
 OF_ONE = (
-    "It is that of one spectrum; divided by sqrt(n) it is that of the mean of n. What repeats share (reference, calibration, "
-    "windows) is not in it"
+    "It is that of one spectrum; divided by sqrt(n) it is that of the mean of n. Errors that repeats share (reference, "
+    "calibration, windows) are not in it"
 )
 
 
 def point_numbers(spectra: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For each spectrum the number of its point, and that of its series, as `POOLED` says.
+    """Return for each spectrum the number of its point and of its series, as defined by `POOLED`.
 
-    A mean of repeats is a point of its own.
+    A mean of repeats is a separate point.
 
     Raises
     ------
@@ -150,8 +150,8 @@ def point_numbers(spectra: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.int
     """
     if "run" not in spectra.coords or spectra["run"].dims != ("spectrum",):
         raise CallError(
-            "sigmas from repeats need to know which spectra are repeats: run, sample, pressure and so on, as spectra that a "
-            "query of an archive finds have them."
+            "sigmas from repeats need the terms that identify repeats (run, sample, pressure, ...), which spectra from a query "
+            "of an archive have."
         )
     columns = {name: spectra[name].values for name in LABELS if name in spectra.coords}
     rows = [
@@ -175,7 +175,7 @@ def point_numbers(spectra: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def _known(value: Any) -> Any:
-    """A value of a coordinate as records have it: None where it is not known."""
+    """Return a value of a coordinate as records have it: None if unknown."""
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else value.astype("datetime64[us]").astype(datetime)
     if value is None or value != value:
@@ -186,7 +186,7 @@ def _known(value: Any) -> Any:
 def scatter(
     values: NDArray[np.float64], point: NDArray[np.intp], series: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
-    """Sigma of each value from the scatter of the values at its point, or at all points of its series.
+    """Return sigma of each value from the scatter of the values at its point, or at all points of its series.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def scatter(
             many = np.bincount(point, good, minlength=1)
             mean = np.bincount(point, np.where(good, line, 0.0), minlength=1) / many
             away = np.where(good, line - mean[point], 0.0)
-            # Every point takes a degree of freedom for its mean.
+            # The mean of each point takes one degree of freedom.
             free = np.bincount(pool, np.where(good, 1.0 - 1.0 / many[point], 0.0), minlength=1).round()
             spread = np.sqrt(np.bincount(pool, away**2, minlength=1) / free)
             found = (stdtrit(np.maximum(free, 1.0), ONE_SIGMA) * spread)[pool]
@@ -231,7 +231,7 @@ def scatter(
 
 
 def with_scatter(found: xr.Dataset, plan: Plan, kind: str) -> xr.Dataset:
-    """The results of a chain with the sigmas of its numbers from repeats; as lazy as they are.
+    """Return the results of a chain with sigmas from repeats, lazy if the results are.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def with_scatter(found: xr.Dataset, plan: Plan, kind: str) -> xr.Dataset:
         repeats=("spectrum", many, {"long_name": "spectra of this selection at the same point, this one included"})
     )
     given = {"point": point} if kind == "repeats" else {"point": point, "series": series}
-    told = f"{MEANING[kind]}. {OF_ONE}"
+    meaning = f"{MEANING[kind]}. {OF_ONE}"
     for name, output in plan.outputs.items():
         sigma = f"{name}_sigma"
         if sigma not in plan.outputs or output.per_point:
@@ -268,15 +268,15 @@ def with_scatter(found: xr.Dataset, plan: Plan, kind: str) -> xr.Dataset:
             output_dtypes=[np.float64],
         )
         out[sigma] = made.transpose(*found[name].dims)
-        out[sigma].attrs = {**found[sigma].attrs, "uncertainty": told}
+        out[sigma].attrs = {**found[sigma].attrs, "uncertainty": meaning}
     notes = [found.attrs["notes"]] if found.attrs.get("notes") else []
     free = np.bincount(series, 1.0 - 1.0 / many, minlength=1).round()[series] if kind != "repeats" else many - 1
     lone = int((free < FEWEST - 1).sum())
     if lone:
         notes.append(
             f"{lone} of {len(many)} spectra have too few repeats in this selection for a sigma from them ({MEANING[kind]}). "
-            "Repeats that were merged are hidden: ask for scans."
+            "Merged repeats are hidden: query for scans."
         )
-    provenance = json.loads(found.attrs["provenance"]) | {"uncertainty": f"{kind}: {told}", "notes": notes}
+    provenance = json.loads(found.attrs["provenance"]) | {"uncertainty": f"{kind}: {meaning}", "notes": notes}
     text = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
     return out.assign_attrs(found.attrs | {"notes": "\n".join(notes), "provenance": text})

@@ -1,4 +1,4 @@
-"""How far the outputs of models depend on parameters that nobody knows: shares of a box, over stored models."""
+"""Sensitivity of model outputs to unknown parameters: shares of a parameter box, over stored models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def apply_sensitivity(
     progress: Progress | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """Any operator's outputs over a box of parameters around each model, and where statements about them hold.
+    """Compute an operator's outputs over a box of parameters around each model, and where statements hold.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def apply_sensitivity(
     name : str
         The operator; see ``barospec operators``.
     box : mapping of str to float or (low, high)
-        In eV, in place of the models' own values. A parameter of which a model states a range and no value takes that range.
+        In eV, in place of the models' own values. A parameter with a range and no value in the model has that range.
     holds : str
         Statements divided by semicolons; see `spins.statements`.
     temperature : float
@@ -119,14 +119,14 @@ def _check_box(box: Mapping[str, Any], names: Sequence[str], stack: str) -> None
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """The box of one model, and which of its edges each parameter moves along: J_H of all layers is one, unless said otherwise."""
+    """The box of one model and the edge that each parameter moves along: J_H of all layers is one edge by default."""
 
     edges: dict[str, float | Range]
     along: dict[str, str]
 
 
 def _box_of(record: ModelRecord, names: Sequence[str], box: Mapping[str, float | Range]) -> _Box:
-    """What is asked for, else the model's value, else the range that it states."""
+    """Return the requested box; else the model's value; else the range that it states."""
     found: dict[str, float | Range] = {}
     along: dict[str, str] = {}
     lacking = []

@@ -1,4 +1,4 @@
-"""Operators over labelled, lazy spectra: the wrapper that brings xarray, dask, units, references and provenance.
+"""Operators over labelled, lazy spectra, with units, references and provenance.
 
 The numbers come from `operators.chain.execute`; here its blocks become one dask task per block of spectra, for the
 whole chain.
@@ -33,14 +33,14 @@ Again = tuple[Plan, Mapping[str, list[Reference]], str, int]
 
 
 def needed_channels(operators: str, present: Collection[str] = ()) -> list[str]:
-    """Recorded channels that a chain reads beside the curve and its energies.
+    """Return the recorded channels that a chain reads beside the curve and its energies.
 
     Parameters
     ----------
     operators : str
         A chain.
     present : collection of str
-        Channels that were recorded; one that was not is left to the operator that makes it of others.
+        Recorded channels; a missing one is left to the operator that computes it from others.
 
     Returns
     -------
@@ -86,14 +86,14 @@ def apply(
         ``energy`` and ``mu`` or ``intensity`` (and channels, where needed) with dims (..., point), lazy or not.
         A stored ``energy_shift`` is added to the energies.
     operators : str
-        Such as ``"edge_energy"`` or ``"normalize(pre1=-150) | edge_energy(fraction=0.5)"``; what an operator needs
-        from another one is run before it.
+        Such as ``"edge_energy"`` or ``"normalize(pre1=-150) | edge_energy(fraction=0.5)"``; operators whose outputs an
+        operator needs run before it.
     find : callable, optional
         From a query to the Dataset of reference spectra. References may also be given as Datasets.
     mixed : bool
         Allow references of another origin (measured, calculated, synthetic) than the spectra.
     uncertainty : {"propagated", "bootstrap", "counting", "repeats", "pooled_repeats"}
-        How sigmas are found: by the operators' own formulas; as the scatter of `replicas` repetitions of the whole
+        Source of the sigmas: the operators' own formulas; the scatter of `replicas` repetitions of the whole
         chain with other noise (found from each curve, or that of its counts), references included; or from the scatter of
         the values over the spectra of the Dataset measured at one point, three or more, or over all points of a run,
         about their means (see `repeats.scatter`).
@@ -107,15 +107,15 @@ def apply(
     -------
     Dataset
         All outputs of the chain, those of the last operator first, with the coordinates of `dataset`; as lazy as it
-        is, while references are read at once. Each has ``units``; in the attributes, ``provenance`` tells operators,
-        versions, parameters, query, snapshot and references (JSON), ``notes`` what a reader should know.
+        is, while references are read at once. Each has ``units``; in the attributes, ``provenance`` has operators,
+        versions, parameters, query, snapshot and references (JSON), ``notes`` remarks on calibration, detection and origin.
 
     Raises
     ------
     NotFound, CallError, Conflict, QueryError
         For operators, parameters or inputs that do not exist or do not fit.
     InvalidData
-        An operator for absorption was asked of emission spectra, or the reverse; references of another edge or
+        An operator for absorption with emission spectra, or the reverse; references of another edge or
         origin, or without a value.
 
     Examples
@@ -141,7 +141,7 @@ def apply(
 
 
 def calibrated(dataset: xr.Dataset) -> xr.Dataset:
-    """The Dataset with its stored ``energy_shift`` (eV) added to the recorded energies, where there is one."""
+    """Return the Dataset with its stored ``energy_shift`` (eV), if any, added to the recorded energies."""
     if "energy_shift" not in dataset.coords:
         return dataset
     shift = dataset["energy_shift"].reset_coords(drop=True).fillna(0.0)
@@ -160,7 +160,7 @@ def _check_technique(operators: str, available: list[str]) -> None:
 
 
 def _found(operator: Operator, value: Any, dataset: xr.Dataset, find: Find | None, mixed: bool) -> list[Reference]:
-    """The reference spectra that were named, as arrays, checked against the spectra."""
+    """Return the named reference spectra as arrays, checked against the spectra."""
     out = []
     for label, asked in split_references(operator, value):
         if isinstance(asked, str):
@@ -218,12 +218,12 @@ def _check_alike(operator: Operator, dataset: xr.Dataset, reference: xr.Dataset,
     if len(ours | theirs) > 1 and ours and theirs and not mixed:
         raise InvalidData(
             f"{operator.name} would mix {' and '.join(sorted(ours | theirs))} spectra. Name references of the same "
-            f"origin, add origin to the query, or say --with mixed=true."
+            f"origin, add origin to the query, or add --with mixed=true."
         )
 
 
 def _notes(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]) -> list[str]:
-    """What a reader of the numbers should know about calibration, detection and origin."""
+    """Return notes on calibration, detection and origin."""
     names = [operator.name for operator in plan.operators]
     notes = []
     aligned = {"align", "align_to"} & set(names)
@@ -254,7 +254,7 @@ def _notes(dataset: xr.Dataset, plan: Plan, found: Mapping[str, list[Reference]]
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What a task does: the whole chain over one block of spectra. Can be pickled, for workers elsewhere."""
+    """The task for one block of spectra: the whole chain. Can be pickled for remote workers."""
 
     plan: Plan
     again: Again | None
@@ -319,14 +319,14 @@ def _wrapped(
             out = out.assign_coords(reference=("reference", labels))
     notes = _notes(dataset, plan, found)
     out.attrs["notes"] = "\n".join(notes)
-    told = provenance(plan, dataset.attrs)
+    record = provenance(plan, dataset.attrs)
     if found:
-        told["references"] = {name: [dict(one.about) for one in named] for name, named in found.items()}
+        record["references"] = {name: [dict(one.about) for one in named] for name, named in found.items()}
     if "energy_shift" in dataset.coords:
-        told["energy_shift"] = "the stored energy_shift was added to the recorded energies"
-    told["notes"] = notes
-    told["uncertainty"] = "propagated" if again is None else f"{again[2]}, {again[3]} replicas"
-    out.attrs["provenance"] = json.dumps(told, sort_keys=True, ensure_ascii=False)
+        record["energy_shift"] = "the stored energy_shift was added to the recorded energies"
+    record["notes"] = notes
+    record["uncertainty"] = "propagated" if again is None else f"{again[2]}, {again[3]} replicas"
+    out.attrs["provenance"] = json.dumps(record, sort_keys=True, ensure_ascii=False)
     return out
 
 
@@ -335,7 +335,7 @@ def _core(output: Any) -> list[str]:
 
 
 def provenance(plan: Plan, attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """What makes a result repeatable: operators, versions, all parameters, query, snapshot, software version."""
+    """Return the provenance of a result: operators, versions, all parameters, query, snapshot, software version."""
     from barospec.schemas.version import __version__
 
     steps = [

@@ -1,6 +1,6 @@
-"""What a chain computes, said in full: every operator that runs with every parameter, and references as queries.
+"""Canonical text of a chain: every operator that runs, every parameter, references as queries.
 
-Two ways of asking for the same give the same text, so that a stored value is found again and never stored twice.
+Equivalent requests give the same text, so that a stored value is found again and never stored twice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def settle(
     *,
     mixed: bool = False,
 ) -> Derivation:
-    """The derivation that a chain and its parameters mean, without a name and without spectra.
+    """Return the derivation of a chain and its parameters, without a name and without spectra.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def settle(
     canonical : callable
         From the text of a query to its canonical form.
     mixed : bool
-        Whether references of another origin are allowed.
+        Allow references of another origin.
 
     Raises
     ------
     CallError
-        For what cannot be written down: a reference that is no query, a parameter that is no number or word.
+        For input that cannot be stored: a reference that is not a query, a parameter that is not a number or word.
     NotFound, Conflict, QueryError
         As `chain.prepare`, and for references that cannot be understood.
 
@@ -59,7 +59,7 @@ def settle(
     if parameters.get("uncertainty", "propagated") != "propagated":
         raise CallError(
             f"stored values have propagated sigmas; uncertainty={parameters['uncertainty']} is of a selection as a whole, or of "
-            "a number of repetitions. Leave it out, or compute without storing."
+            "a number of repetitions. Omit it, or compute without storing."
         )
     plan = prepare(operators, available, {k: v for k, v in parameters.items() if k != "uncertainty"})
     refs = {}
@@ -84,9 +84,9 @@ def _query_of(operator: str, asked: Any) -> str:
 
 
 def chain_text(plan: Plan, named: Collection[str] = ()) -> str:
-    """The chain of a plan with every parameter, as `parse_chain` reads it back.
+    """Return the chain of a plan with every parameter, as `parse_chain` reads it back.
 
-    An operator that only stands in for a channel that was not recorded is left to `plan`, unless it is `named`.
+    An operator that only replaces a missing channel is left to `plan`, unless it is `named`.
     """
     steps = []
     for operator in plan.operators:
@@ -112,7 +112,7 @@ def _value_text(operator: str, name: str, value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
-        # 10 and 10.0 compute the same, and are to be found as the same.
+        # 10 and 10.0 compute the same, so they must be found as the same.
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, str) and '"' not in value:
         plain = _WORD.fullmatch(value) and value.lower() not in ("none", "true", "false", "yes", "no")
@@ -125,7 +125,7 @@ def _value_text(operator: str, name: str, value: Any) -> str:
 
 
 def parameters_of(chain: str) -> dict[str, dict[str, Any]]:
-    """Operator -> parameters of a chain text.
+    """Return operator -> parameters of a chain text.
 
     >>> parameters_of("normalize(pre1=-150.0) | edge_energy(fraction=0.5)")["edge_energy"]
     {'fraction': 0.5}

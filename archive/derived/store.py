@@ -1,17 +1,17 @@
-"""Derived values in the store: what operators gave, keyed by spectrum and revision, with all that made them.
+"""Derived values in the store: operator outputs by spectrum and revision, with their provenance.
 
 ::
 
     /derived/<set>/                       one group for each set: a chain with its parameters and references
         spectrum_id, revision   (entry)   whose value it is
-        row_sha256, energy_shift, energy_calibration   what entered: an entry holds only while these are the spectrum's
+        row_sha256, energy_shift, energy_calibration   inputs: an entry is valid only while these are the spectrum's
         calculation             (entry)   row of /tables/calculations with that `name` and `number`
         one array per output    (entry), (entry, reference) or, for results that are curves, (entry, point)
     /tables/derivations                   the sets, append-only: the newest revision of a name counts
     /tables/calculations                  each run of a set over a group: steps with versions, references, snapshot, software
 
-Entries are only appended; of several for one spectrum and revision the newest counts. Whether an entry is fresh is nowhere
-written: `catalogs.derived_index` compares it with what is there now.
+Entries are only appended; of several for one spectrum and revision the newest counts. Freshness is not stored:
+`catalogs.derived_index` compares an entry with the current inputs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from barospec.archive.store.read import Array, Group
 
 References = Mapping[str, Sequence[tuple[str, str]]]
-# Those that are columns as others are; row_sha256 has 32 bytes.
+# Plain columns; row_sha256 has 32 bytes.
 KEY_KINDS: Mapping[str, Kind] = {
     "spectrum_id": "text",
     "revision": "integer",
@@ -59,8 +59,8 @@ KEY_KINDS: Mapping[str, Kind] = {
 }
 KEYS = ("spectrum_id", "revision", "row_sha256", "energy_shift", "energy_calibration", "calculation")
 
-# Outputs in eV that are places on the energy axis: they mean something only where that is calibrated. All others are
-# differences, widths or areas; a test asks every output in eV to be one or the other.
+# Outputs in eV that are positions on the energy axis: meaningful only where that is calibrated. All others are
+# differences, widths or areas; a test classifies every output in eV.
 ABSOLUTE = frozenset((
     "e0", "foil_e0", "foil_e0_other", "e0_derivative", "e0_derivative_other", "e0_parabola", "e0_fraction", "e0_integral",
     "e0_white_line", "edge_energy",
@@ -73,7 +73,7 @@ ALIGNING = frozenset(("align", "align_to"))
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A set of derived values: which chain, with which parameters and references, over which queries.
+    """A set of derived values: chain, parameters, references and queries.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ class Derivation:
     refs : mapping of str to sequence of (label, query)
         Operator -> its references as canonical queries, answered among spectra of the same kind.
     mixed : bool
-        Whether references of another origin were allowed.
+        True if references of another origin were allowed.
     queries : tuple of str
-        Which spectra the set is meant for, canonical.
+        Queries for the spectra of the set, canonical.
     preferred : bool
-        Whether its outputs are meant when no set is named.
+        True if its outputs are used when no set is named.
     follow : bool
-        Whether new spectra that meet one of the queries are computed as they come in.
+        True if new spectra that match one of the queries are computed at ingest.
     status, author, reason : str
     revision, time : int
         One more at each change; microseconds since 1970.
@@ -114,12 +114,12 @@ class Derivation:
 
     @property
     def sha256(self) -> str:
-        """Identity of what is computed: chain, parameters and references; not for which spectra, not who asked."""
-        told = [self.chain, {key: [list(pair) for pair in pairs] for key, pairs in self.refs.items()}, self.mixed]
-        return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        """The identity of the computation: chain, parameters and references, without spectra and author."""
+        content = [self.chain, {key: [list(pair) for pair in pairs] for key, pairs in self.refs.items()}, self.mixed]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def parameters(self) -> dict[str, Any]:
-        """What `apply.apply` takes beside the chain."""
+        """Return the keyword arguments of `apply.apply` beside the chain."""
         from barospec.archive.operators.registry import find_operator
 
         given: dict[str, Any] = {}
@@ -135,7 +135,7 @@ class Derivation:
 
 
 def read_derivations(root: Group) -> dict[str, Derivation]:
-    """The sets of an archive by name, dropped ones included: of each the newest revision."""
+    """Read the newest revision of each set of an archive, by name, dropped ones included."""
     found: dict[str, Derivation] = {}
     table = read_table(root, "derivations")
     for values in zip(*table.values(), strict=True):
@@ -161,7 +161,7 @@ def read_derivations(root: Group) -> dict[str, Derivation]:
 
 
 def find_derivation(root: Group, name: str) -> Derivation:
-    """The set of that name. Raises NotFound with the nearest names."""
+    """Return the set of that name. Raise NotFound with the nearest names."""
     known = {each.name: each for each in read_derivations(root).values() if each.status == "active"}
     if name not in known:
         there = f" There are {', '.join(known)}." if known else " None is stored: barospec apply OPERATOR --store."
@@ -170,7 +170,7 @@ def find_derivation(root: Group, name: str) -> Derivation:
 
 
 def follows_since(root: Group, name: str) -> int:
-    """When the set of that name last began to follow, in microseconds since 1970; it follows."""
+    """Return the time when the set last began to follow, in microseconds since 1970; it must follow."""
     table = read_table(root, "derivations", ["name", "revision", "follow", "time"])
     mine = sorted(
         (int(revision), bool(follow), int(time))
@@ -186,7 +186,7 @@ def follows_since(root: Group, name: str) -> int:
 
 
 def newest_series(root: Group) -> dict[str, dict[str, Any]]:
-    """The sets of values of runs by name, as kept in the table ``series``, dropped ones included: of each the newest revision."""
+    """Read the newest revision of each set of run values from the table ``series``, by name, dropped ones included."""
     table = read_table(root, "series")
     known: dict[str, dict[str, Any]] = {}
     for values in zip(*table.values(), strict=True):
@@ -200,7 +200,7 @@ def newest_series(root: Group) -> dict[str, dict[str, Any]]:
 
 
 def write_derivation(writer: Writer, derivation: Derivation) -> Derivation:
-    """Append a revision of a set; returns it as written."""
+    """Append a revision of a set; return it as written."""
     made = replace(derivation, revision=derivation.revision + 1, author=actor(), time=microseconds())
     fields = ("name", "operator", "chain", "status", "author", "reason", "mixed", "preferred", "follow")
     row = {name: getattr(made, name) for name in (*fields, "revision", "time")}
@@ -214,7 +214,7 @@ def write_derivation(writer: Writer, derivation: Derivation) -> Derivation:
 
 
 def place_derivation(known: Mapping[str, Derivation], wanted: Derivation, name: str) -> Derivation:
-    """The set that already computes what is wanted, or `wanted` under a name that is free.
+    """Return the set that already computes the same, or `wanted` under a free name.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def place_derivation(known: Mapping[str, Derivation], wanted: Derivation, name: 
         From `read_derivations`.
     wanted : Derivation
     name : str
-        Asked for; empty for the operator's name, with a number where that is taken.
+        Requested name; empty for the operator's name, with a number if that is taken.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def place_derivation(known: Mapping[str, Derivation], wanted: Derivation, name: 
     same = next((each for each in known.values() if each.sha256 == wanted.sha256), None)
     if same is not None:
         if name and name != same.name:
-            raise Conflict(f'these values are stored already, as "{same.name}". Leave --as out, or take that name.')
+            raise Conflict(f'these values are stored already, as "{same.name}". Omit --as, or use that name.')
         return replace(same, status="active")
     taken = {each.casefold() for each in known}
     if name:
@@ -246,7 +246,7 @@ def place_derivation(known: Mapping[str, Derivation], wanted: Derivation, name: 
 
 
 def write_calculation(writer: Writer, name: str, provenance: Mapping[str, Any], **about: Any) -> int:
-    """Append a run of a set to the table of calculations; returns its number within the set.
+    """Append a run of a set to the table of calculations; return its number within the set.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def write_calculation(writer: Writer, name: str, provenance: Mapping[str, Any], 
 
 
 def software() -> dict[str, str]:
-    """Versions of what computes: the same on the same platform give the same bits."""
+    """Return the versions of the software: equal versions on the same platform give the same bits."""
     import platform
 
     import scipy
@@ -283,7 +283,7 @@ def software() -> dict[str, str]:
     from barospec.schemas.version import __version__
 
     versions = {"barospec": __version__, "numpy": np.__version__, "scipy": scipy.__version__}
-    # Version 0.1.0 could compute with numba: equal within 1e-12, and not to the last bit.
+    # Compiled kernels add in another order than numpy: equal within 1e-12, not to the last bit.
     versions["numba"] = "not used"
     return {**versions, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
 
@@ -297,7 +297,7 @@ def append_entries(
     about: Mapping[str, Any],
     labels: Sequence[str] = (),
 ) -> tuple[int, int]:
-    """Append values of some spectra to a set; returns the range of entries.
+    """Append values of some spectra to a set; return the range of entries.
 
     Parameters
     ----------
@@ -313,10 +313,10 @@ def append_entries(
     about : mapping
         Attributes of the group: operator, reasons, technique, whether the chain aligns.
     labels : sequence of str
-        What the references are called, for values of shape (n, references).
+        Names of the references, for values of shape (n, references).
     """
     group = writer.root.require_group(f"derived/{name}")
-    # Written once: the labels of a set's references follow from what it is.
+    # Written once: the labels of a set's references never change.
     if "operator" not in group.attrs:
         group.attrs.update({**about, "references": list(labels)})
     start = int(array(group, "revision").shape[0]) if "revision" in group else 0
@@ -360,18 +360,18 @@ def _append(
 
 
 def derived_group(root: Group, name: str) -> Group | None:
-    """The group of a set's entries; None while there are none."""
+    """Return the group of a set's entries; None while there are none."""
     return group_at(root, f"derived/{name}") if f"derived/{name}" in root else None
 
 
 def count_entries(root: Group, name: str) -> int:
-    """How many entries a set has, older ones of the same spectra included."""
+    """Return the number of entries of a set, older ones of the same spectra included."""
     group = derived_group(root, name)
     return int(array(group, "revision").shape[0]) if group is not None else 0
 
 
 def read_entries(root: Group, name: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
-    """Keys and values of some entries as stored; curves are left out."""
+    """Read keys and values of some entries as stored, without curves."""
     nodes = {
         column: node
         for column, node in nodes_of(group_at(root, f"derived/{name}")).items()

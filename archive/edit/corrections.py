@@ -1,7 +1,7 @@
-"""Corrections after ingest: conditions set, spectra withdrawn and brought back; who, when, why, old and new value.
+"""Corrections after ingest: set conditions, withdraw spectra and bring them back, with actor, time, reason, old and new value.
 
 A correction edits columns in a new snapshot and appends a record to ``events``. The fingerprint of the conditions stays
-that of what was ingested, so that the same file is recognized again; `kept` finds what a file must not undo.
+that of the ingested ones, so that the same file is recognized again; `kept` finds corrections that a file must not undo.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from barospec.archive.store.known_row import Known
     from barospec.archive.store.read import Group
 
-# Where a spectrum lies, and by what ingest knows its file again.
+# Row of a spectrum, and the keys by which ingest recognizes its file.
 IDENTITY = ("technique", "edge", "line", "experiment", "run")
 OF_PRESSURE = ("pressure_sigma", "pressure_method", "pressure_before", "pressure_after")
 Find = Callable[[str], Sequence["Known"]]
@@ -35,20 +35,20 @@ Find = Callable[[str], Sequence["Known"]]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What becomes of one spectrum: field -> old and new value."""
+    """Edit of one spectrum: field -> old and new value."""
 
     known: Known
     changed: Mapping[str, tuple[Any, Any]]
 
     @property
     def label(self) -> str:
-        """The spectrum as people call it."""
+        """The name of the spectrum for people."""
         return label_of(self.known.source)
 
 
 @dataclass(slots=True)
 class Edited:
-    """What a correction did, or would do."""
+    """Result of a correction, done or dry run."""
 
     edits: list[Edit] = field(default_factory=list)
     unchanged: int = 0
@@ -56,13 +56,13 @@ class Edited:
     snapshot: str | None = None
 
     def tell(self, message: str) -> None:
-        """Add a note that was not told before."""
+        """Add a note unless it is there already."""
         if message not in self.notes:
             self.notes.append(message)
 
 
 def label_of(source: Sequence[str]) -> str:
-    """A spectrum's name from its source key.
+    """Return a spectrum's name from its source key.
 
     >>> label_of(("hc-1", "run-2", "raw/a.h5", "7.1", "transmission"))
     'scan 7.1 of run-2 (a.h5)'
@@ -73,7 +73,7 @@ def label_of(source: Sequence[str]) -> str:
 
 
 def parse_fields(pairs: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Values by term from ``FIELD=VALUE``, read as run sheets are: units convert, a ± states the uncertainty.
+    """Parse ``FIELD=VALUE`` into values by term, as in run sheets: units convert, a ± states the uncertainty.
 
     Raises
     ------
@@ -104,11 +104,11 @@ def parse_fields(pairs: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
             raise CallError(f"{term.name} is given twice.")
         named.add(term.name)
         try:
-            # "medium=" is "not known" as well, though its "-" may stand for no medium.
+            # "medium=" is "not known" as well, though its "-" may mean no medium.
             read = parse_value(term, value) if value.strip() else {term.name: None}
         except InvalidData as error:
             raise CallError(str(error)) from None
-        # What is named itself goes before what another value states: "P=1 ± 0.1 GPa" pressure_sigma=0.2.
+        # A named field wins over a value stated with another one: "P=1 ± 0.1 GPa" pressure_sigma=0.2.
         stated.update({key: item for key, item in read.items() if key == term.name or key not in named})
     if not stated:
         raise CallError('there is nothing to set. Write FIELD=VALUE, such as pressure="15.6 GPa".')
@@ -128,8 +128,8 @@ def _pairs(pairs: Sequence[str] | Mapping[str, Any]) -> Iterable[tuple[str, str]
         yield name, value
 
 
-def corrected(columns: Mapping[str, Any], stated: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
-    """All settable terms of a spectrum after a correction, with what follows from it.
+def corrected(columns: Mapping[str, Any], stated: Mapping[str, Any], report: Callable[[str], None]) -> dict[str, Any]:
+    """Return all settable terms of a spectrum after a correction and its consequences.
 
     A new pressure or temperature loses the uncertainty (and method, and readings before and after) of the old one; a new
     reading of the gauge gives a new pressure where the old one came from it.
@@ -145,27 +145,27 @@ def corrected(columns: Mapping[str, Any], stated: Mapping[str, Any], tell: Calla
             for companion in companions:
                 if companion not in stated and columns.get(companion) is not None:
                     new[companion] = None
-                    tell(f"{companion} told of the old {name} and is not known now; state it too, if it is.")
+                    report(f"{companion} belonged to the old {name} and is unknown now; state it too, if you know it.")
     for name in _from_gauge(columns):
         if name not in stated:
             new[name] = None
     terms, warnings = from_gauge(new)
     new |= {name: value for name, value in terms.items() if name not in stated}
     for message in warnings:
-        tell(f"{message}.")
+        report(f"{message}.")
     for term in SETTABLE:
         if term.applies and new.get(term.name) is not None and not applies(term.applies, new):
             if stated.get(term.name) is not None:
                 needed = " and ".join(f"{key} {' or '.join(values)}" for key, values in term.applies.items())
                 raise InvalidData(f"{term.name} does not apply: it is for {needed}.")
             new[term.name] = None
-            tell(f"{term.name} does not apply any more and is dropped.")
+            report(f"{term.name} does not apply any more and is dropped.")
     require(new)
     return new
 
 
 def _from_gauge(columns: Mapping[str, Any]) -> list[str]:
-    """Which pressure terms of a spectrum followed from its gauge, and follow it again when a reading is corrected."""
+    """Return the pressure terms of a spectrum that were computed from its gauge, to compute again after a correction."""
     lines = {part: columns.get(f"ruby_wavelength_{part}") for part in ("before", "after")}
     dropped = ["pressure", "pressure_sigma", "pressure_method"]
     dropped += [f"pressure_{part}" for part, line in lines.items() if line is not None]
@@ -185,13 +185,13 @@ def set_conditions(
     ----------
     store : Store
     find : callable
-        The spectra at a snapshot; asked under the lock.
+        The spectra at a snapshot; called under the lock.
     stated : mapping
         From `parse_fields`.
     reason : str
-        Why; kept with actor, time, old and new value in ``events``.
+        Kept with actor, time, old and new value in ``events``.
     dry_run : bool
-        Only say what would be done.
+        Only report what would be done.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def set_conditions(
     Raises
     ------
     InvalidData
-        Some spectrum cannot be corrected so; nothing is written then.
+        A spectrum cannot be corrected so; nothing is written.
     """
     _need(reason)
 
@@ -251,19 +251,19 @@ def set_status(store: Store, find: Find, status: str, *, reason: str, dry_run: b
 
 
 def _care_for_means(root: Group, report: Edited, status: str) -> None:
-    """Scans of a withdrawn mean are shown again, those of one brought back are hidden again."""
+    """Show the scans of a withdrawn mean again, and hide those of one that is brought back."""
     if means := _texts(root, report.edits, "merged_into"):
         word = "scans" if len(means) > 1 else "scan"
         report.tell(
             f"{len(means)} {word} of them are averaged into {', '.join(sorted(set(means))[:3])}; that stays as it is."
         )
     if parents := _texts(root, report.edits, "parents"):
-        told = "are shown again" if status == "withdrawn" else "are hidden behind it again"
-        report.tell(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {told}.")
+        outcome = "are shown again" if status == "withdrawn" else "are hidden behind it again"
+        report.tell(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {outcome}.")
 
 
 def _texts(root: Group, edits: Sequence[Edit], name: str) -> list[str]:
-    """Values of a text column of some spectra, where there are any."""
+    """Return the values of a text column of some spectra, without empty ones."""
     found: list[str] = []
     for key in sorted({edit.known.group for edit in edits}):
         group = spectra_group(root, key)
@@ -319,7 +319,7 @@ def write_edits(work: Transaction, verb: str, edits: Sequence[Edit], reason: str
 
 
 def hide_parents(writer: Writer, key: str, statuses: Sequence[tuple[int, str]]) -> None:
-    """The scans that were averaged into a spectrum are hidden behind it only while it is active."""
+    """Hide the scans averaged into a spectrum while it is active; show them otherwise."""
     group = spectra_group(writer.root, key)
     if "parents" not in group:
         return
@@ -337,12 +337,12 @@ def hide_parents(writer: Writer, key: str, statuses: Sequence[tuple[int, str]]) 
 
 def _need(reason: str) -> None:
     if not reason.strip():
-        raise CallError('a correction needs a reason. Write --reason "ruby line misread", for those who come after.')
+        raise CallError('a correction needs a reason. Write --reason "ruby line misread".')
     check_text("reason", reason)
 
 
 def kept(root: Group, identifiers: Iterable[str]) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Corrections in force: spectrum_id -> field -> value as ingested and as corrected.
+    """Return the corrections in force: spectrum_id -> field -> value as ingested and as corrected.
 
     Parameters
     ----------
@@ -357,19 +357,19 @@ def kept(root: Group, identifiers: Iterable[str]) -> dict[str, dict[str, tuple[A
     for action, subject, details in zip(*table.values(), strict=True):
         if str(subject) not in wanted or str(action) not in ("set", "rescale_pressure", "restore", "replace"):
             continue
-        told = json.loads(str(details) or "{}")
+        content = json.loads(str(details) or "{}")
         if str(action) == "replace":
-            found[str(subject)] = {name: (item["old"], item["new"]) for name, item in told.get("kept", {}).items()}
+            found[str(subject)] = {name: (item["old"], item["new"]) for name, item in content.get("kept", {}).items()}
             continue
         mine = found.setdefault(str(subject), {})
-        for name, item in told.get("changed", {}).items():
+        for name, item in content.get("changed", {}).items():
             if name in BY_NAME and name != "status":
                 mine[name] = (mine[name][0] if name in mine else item["old"], item["new"])
     return found
 
 
 def uphold(columns: dict[str, Any], corrections: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """Let corrections stand against a file that still says what it said; returns those that do. Changes `columns`."""
+    """Keep corrections against a file that is unchanged; return those kept. Changes `columns`."""
     standing = {name: (was, now) for name, (was, now) in corrections.items() if was != now and columns.get(name) == was}
     if {"pressure", "pressure_scale"} <= set(corrections) and "pressure" not in standing:
         # A file that states another pressure states it on its own scale.
@@ -379,7 +379,7 @@ def uphold(columns: dict[str, Any], corrections: Mapping[str, tuple[Any, Any]]) 
 
 
 def show_changes(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    """Old and new values in words.
+    """Return old and new values in words.
 
     >>> show_changes({"pressure": (15.1, 15.6)})
     'pressure 15.1 GPa -> 15.6 GPa'

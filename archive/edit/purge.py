@@ -1,7 +1,7 @@
-"""Deleting spectra for good: their numbers, conditions, names, headers and derived values, in every state of the archive.
+"""Permanent deletion of spectra: numbers, conditions, names, headers and derived values, in every state of the archive.
 
-A commit empties their rows, which stay with their ids, so that nothing ever gets those again. Then the history is cut off
-before it, the tags that hold the spectra are deleted, and the files are removed. Killed in between, the same call ends it.
+A commit empties their rows, which keep their ids, so that no id is used again. Then the history before it is removed,
+the tags that hold the spectra are deleted, and the files are removed. If killed in between, the same call completes it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from barospec.schemas.vocabulary import BY_NAME
 if TYPE_CHECKING:
     from barospec.archive.store.read import Group
 
-# What stays of a purged row: its id, and where it lay.
+# Columns of a purged row that stay: its id and source row.
 KEPT = frozenset({"spectrum_id", "revision", "status", "technique", "edge", "line"})
 Rows = Mapping[str, Sequence[int]]
 Find = Callable[[str], tuple[Sequence[str], Rows]]
@@ -49,7 +49,7 @@ Find = Callable[[str], tuple[Sequence[str], Rows]]
 
 @dataclass(slots=True)
 class Purged:
-    """What was deleted, or would be: spectra by id, the tags that hold them, entries of the history."""
+    """Result of a purge, done or dry run: spectra by id, the tags that hold them, entries of the history."""
 
     ids: list[str] = field(default_factory=list)
     rows: int = 0
@@ -68,18 +68,18 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
     find : callable
         Ids and rows (all revisions) of the spectra at a snapshot.
     reason : str
-        For the events; nothing else is left of them.
+        For the events; nothing else of the spectra is kept.
     dry_run : bool
-        Only say what would be deleted.
+        Only report what would be deleted.
     progress : callable
 
     Returns
     -------
     Purged
-        ``tags`` are those that are deleted with it, and the snapshots they named.
+        ``tags`` are the deleted tags and their snapshots.
     """
     if not reason.strip():
-        raise CallError('a purge needs a reason. Write --reason "wrong sample, not ours", for those who come after.')
+        raise CallError('a purge needs a reason. Write --reason "wrong sample, not ours".')
 
     def write(work: Transaction) -> Purged:
         ids, rows = find(work.parent)
@@ -88,8 +88,8 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
         if any(fresh.values()):
             _empty(work, ids, fresh)
             now = microseconds()
-            told = [event("purge", name, now, reason=reason) for name in report.ids]
-            Writer(work.root, work.changes).append_table("events", told)
+            events = [event("purge", name, now, reason=reason) for name in report.ids]
+            Writer(work.root, work.changes).append_table("events", events)
             work.message = f"{counted(len(ids), 'spectra')} purged: {reason}"
             work.metadata = {"counts": {"purge": len(ids)}, "rebuild": True}
         return report
@@ -114,13 +114,13 @@ def purge(store: Store, find: Find, *, reason: str, dry_run: bool, progress: Pro
     for commit in list(store.history()):
         if any(_not_empty(store.read(commit.snapshot), rows).values()):
             raise StoreError(
-                f"snapshot {commit.snapshot} still holds purged spectra: somebody wrote meanwhile. Run the same command again."
+                f"snapshot {commit.snapshot} still holds purged spectra: another writer committed meanwhile. Run the same command again."
             )
     return report
 
 
 def _holding(store: Store, rows: Rows) -> dict[str, str]:
-    """Tags whose snapshot has the data of some of these rows. Rows never move, so they are looked up by place."""
+    """Return tags whose snapshot has the data of some of these rows. Rows never move, so row numbers are compared."""
     found = {}
     for name, snapshot in store.location.tags().items():
         if any(_not_empty(store.read(snapshot), rows).values()):
@@ -129,7 +129,7 @@ def _holding(store: Store, rows: Rows) -> dict[str, str]:
 
 
 def _not_empty(root: Group, rows: Rows) -> dict[str, list[int]]:
-    """Those of the rows that exist at a snapshot and have data."""
+    """Return those of the rows that exist at a snapshot and have data."""
     found = {}
     for key, places in rows.items():
         if f"spectra/{key}" not in root:
@@ -168,7 +168,7 @@ def _empty(work: Transaction, ids: Iterable[str], rows: Rows) -> None:
 
 
 def _empty_grids(group: Group, chosen: Any) -> None:
-    """Energies that no other spectrum has. Their fingerprint becomes one that no energies have."""
+    """Empty the energies that no other spectrum has; give them a fingerprint that no energies have."""
     grids = np.asarray(array(group, "grid")[:])
     others = np.ones(len(grids), dtype=bool)
     others[chosen] = False
@@ -180,12 +180,12 @@ def _empty_grids(group: Group, chosen: Any) -> None:
 
 
 def _empty_records(writer: Writer, gone: set[str], rows: Rows) -> None:
-    """What events tell of the spectra, and headers of their files that no other spectrum has."""
+    """Empty the events of the spectra, and headers of their files that no other spectrum has."""
     root = writer.root
     subjects = read_table(root, "events", ["subject"])["subject"]
-    told = [row for row, subject in enumerate(subjects) if str(subject) in gone]
-    if told:
-        writer.edit_table("events", told, {"details": "{}", "reason": ""})
+    affected = [row for row, subject in enumerate(subjects) if str(subject) in gone]
+    if affected:
+        writer.edit_table("events", affected, {"details": "{}", "reason": ""})
     if not count_records(root, "headers"):
         return
     mine: set[int] = set()
@@ -204,7 +204,7 @@ def _empty_records(writer: Writer, gone: set[str], rows: Rows) -> None:
 
 
 def _empty_words(root: Group, words: Mapping[str, set[int]]) -> None:
-    """Names that only purged spectra had, such as that of a sample; the codes stay taken."""
+    """Empty names that only purged spectra had, such as that of a sample; the codes stay in use."""
     for name, codes in words.items():
         term = BY_NAME.get(name)
         if term is None or term.allowed:

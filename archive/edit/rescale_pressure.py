@@ -1,8 +1,8 @@
-"""Pressures re-expressed in one scale: edits of the archive, with what they were and why in its events.
+"""Conversion of stored pressures to one scale, with old values and reason in the events.
 
 A scale turns the relative shift x of the ruby line into a pressure, and back. So a stored pressure on a known scale gives x, whatever
-wavelengths, references and corrections it came from, and x gives the pressure on another scale. A pressure that lies between two others
-keeps its place between them.
+its wavelengths, references and corrections, and x gives the pressure on another scale. A pressure that is between two others
+keeps its position between them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TERMS = ("pressure", "pressure_sigma", "pressure_before", "pressure_after", "pre
 
 @dataclass(slots=True)
 class RescaleReport:
-    """What `rescale` did: the edit of each spectrum that changed, and how many stay for which reason."""
+    """Report of `rescale`: the edit of each changed spectrum, and the number unchanged by reason."""
 
     scale: str
     changed: list[Edit] = field(default_factory=list)
@@ -37,7 +37,7 @@ class RescaleReport:
 
 
 def rescaled(columns: Mapping[str, Any], to: str) -> tuple[dict[str, Any], str]:
-    """The pressure terms of a spectrum on another scale.
+    """Convert the pressure terms of a spectrum to another scale.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def rescaled(columns: Mapping[str, Any], to: str) -> tuple[dict[str, Any], str]:
     Returns
     -------
     terms : dict
-        Those of `TERMS` that have a value; empty where the pressure cannot be converted or is on that scale already.
+        Those of `TERMS` that have a value; empty if the pressure cannot be converted or is on that scale already.
     reason : str
-        Why not; "" where it can, or is.
+        Reason if it cannot be converted, else "".
 
     Raises
     ------
@@ -69,7 +69,7 @@ def rescaled(columns: Mapping[str, Any], to: str) -> tuple[dict[str, Any], str]:
     if value is None:
         return {}, "no pressure"
     if columns.get("pressure_method") == "ambient":
-        return {}, "ambient, read off no gauge"
+        return {}, "ambient, no gauge reading"
     if scale is None:
         return {}, "pressure_scale is not stated"
     if scale not in ruby_pressure.SCALES:
@@ -94,7 +94,7 @@ def rescaled(columns: Mapping[str, Any], to: str) -> tuple[dict[str, Any], str]:
         place = (value - float(columns["pressure_before"])) / width
         found = before + place * (after - before)
     if math.isnan(found):
-        return {}, f"its pressure is outside of what {scale} can express"
+        return {}, f"its pressure is outside the range of {scale}"
     terms = {"pressure": found, "pressure_sigma": sigma, "pressure_before": before, "pressure_after": after}
     if columns.get("pressure_sigma") == 0:
         terms["pressure_sigma"] = 0.0
@@ -104,7 +104,7 @@ def rescaled(columns: Mapping[str, Any], to: str) -> tuple[dict[str, Any], str]:
 
 
 def _from_readings(columns: Mapping[str, Any], scale: str, to: str) -> dict[str, float]:
-    """The terms that the stored ruby lines give on the new scale; {} unless they gave the stored pressure on the old one."""
+    """Compute terms from the stored ruby lines on the new scale; {} unless they gave the stored pressure on the old one."""
     if all(columns.get(name) is None for name in LINES):
         return {}
     given = {name: value for name, value in columns.items() if name not in (*TERMS, "pressure_method")}
@@ -120,19 +120,19 @@ def _from_readings(columns: Mapping[str, Any], scale: str, to: str) -> dict[str,
 def rescale(
     store: Store, find: Find, to: str, *, reason: str = "", dry_run: bool = False, message: str = ""
 ) -> RescaleReport:
-    """Re-express the pressures of spectra in one scale, in one commit.
+    """Convert the pressures of spectra to one scale, in one commit.
 
     Parameters
     ----------
     store : Store
     find : callable
-        The spectra that are meant, at a snapshot. Asked under the lock.
+        The spectra at a snapshot. Called under the lock.
     to : str
         A name in `pressure.SCALES`.
     reason, message : str
-        For the events; for the history.
+        Reason for the events; commit message.
     dry_run : bool
-        Say what would change, and write nothing.
+        Report what would change; write nothing.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How two snapshots are related, and which rows were touched between them: work in proportion to what changed."""
+"""Relation of two snapshots, and the rows touched between them; work in proportion to the changes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Words = Callable[[str], list[str]]  # from a column to its vocabulary
 
 @dataclass(slots=True)
 class Touched:
-    """What may differ between two snapshots.
+    """Possible differences between two snapshots.
 
     Attributes
     ----------
     commits : list of Commit
-        Those that lie between, newest first; empty when the snapshots are not on one line.
+        Commits between them, newest first; empty if the snapshots are not on one line.
     forward : bool
-        Whether the second is a descendant of the first.
+        True if the second is a descendant of the first.
     rows : dict
         Group of spectra -> rows that were appended or edited, ascending.
     tables : set of str or None
-        Small tables that were written; None when that is not known.
+        Small tables that were written; None if unknown.
     whole : bool
-        The history does not tell; everything was looked at.
+        True if the history does not record the changes; everything was compared.
     """
 
     commits: list[Commit] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Touched:
 
 
 def touched(store: Store, first: str, second: str) -> Touched:
-    """What may differ between two snapshots, from the commits between them; everything where they do not tell."""
+    """Return possible differences between two snapshots, from the commits between them; everything if they do not record it."""
     back = {commit.snapshot: commit for commit in store.history(second)}
     commits = _until(back, second, first)
     forward = commits is not None
@@ -76,7 +76,7 @@ def touched(store: Store, first: str, second: str) -> Touched:
 
 
 def _until(commits: Mapping[str, Commit], start: str, end: str) -> list[Commit] | None:
-    """The commits from `start` back to `end`, `end` excluded; None when it is not an ancestor."""
+    """Return the commits from `start` back to `end`, `end` excluded; None if `end` is not an ancestor."""
     if end not in commits:
         return None
     found: list[Commit] = []
@@ -90,7 +90,7 @@ def _until(commits: Mapping[str, Commit], start: str, end: str) -> list[Commit] 
 
 
 def _tells(commit: Commit) -> bool:
-    """Whether a commit says what it changed, and still follows the one it was made upon (`gc` shortens histories)."""
+    """Return True if a commit records its changes and still follows its parent (`gc` shortens histories)."""
     return "appended" in commit.metadata and commit.metadata.get("parent", commit.parent) == commit.parent
 
 
@@ -99,7 +99,7 @@ def _rows(root: Group, key: str) -> int:
 
 
 def read_fields(root: Group, key: str, rows: Rows, names: Iterable[str]) -> dict[str, list[Any]]:
-    """Fields of some rows of a group, decoded: None where not known. Rows beyond the end are not allowed."""
+    """Read fields of some rows of a group, decoded; None where unknown. Rows beyond the end are not allowed."""
     group = spectra_group(root, key)
     found: dict[str, list[Any]] = {}
     for name in names:
@@ -112,7 +112,7 @@ def read_fields(root: Group, key: str, rows: Rows, names: Iterable[str]) -> dict
 
 
 def decode(words_of: Words, name: str, stored: NDArray[Any]) -> list[Any]:
-    """Values of a column of spectra as they are meant: words for codes, None where not known."""
+    """Decode a column of spectra: words for codes, None where unknown."""
     kind = SPECTRUM_KINDS[name]
     if kind == "word":
         words = words_of(name)
@@ -126,7 +126,7 @@ def decode(words_of: Words, name: str, stored: NDArray[Any]) -> list[Any]:
 
 
 def column_names(root: Group, key: str) -> list[str]:
-    """Names of the 1-D columns of a group that hold terms."""
+    """Return the names of the 1-D columns of a group that hold terms."""
     if f"spectra/{key}" not in root:
         return []
     group = spectra_group(root, key)
@@ -138,12 +138,12 @@ def column_names(root: Group, key: str) -> list[str]:
 
 
 def within(root: Group, key: str, rows: Rows) -> Rows:
-    """Those of `rows` that exist at a snapshot."""
+    """Return those of `rows` that exist at a snapshot."""
     return rows[rows < _rows(root, key)]
 
 
 def current(statuses: Sequence[str | None], revisions: Sequence[int]) -> int | None:
-    """Which of the rows of one spectrum counts: the active one, else the newest withdrawn one; None without any."""
+    """Return the current row of one spectrum: the active one, else the newest withdrawn one; None without any."""
     best = None
     for place, status in enumerate(statuses):
         rank = {"active": 2, "withdrawn": 1}.get(status or "", 0)

@@ -1,6 +1,6 @@
-"""What differs between two snapshots, in the words of science: which spectra, which values, by how much, and why.
+"""Differences between two snapshots: spectra, values, amounts and reasons.
 
-Only rows that the commits between touched are looked at, see `lineage`.
+Reads only the rows that the commits between touched, see `lineage`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMED = (
     "source_scan",
     "merged_into",
 )
-# What says nothing about the spectrum itself.
+# Fields that do not describe the spectrum itself.
 UNSAID = frozenset({"revision", "status", "ingested", "merged_into", "spectrum_id"})
 # Table -> the column that names a record, and the columns that are compared.
 RECORDS: Mapping[str, tuple[str, str]] = {
@@ -49,7 +49,7 @@ NOT_COMPARED = frozenset(
 
 @dataclass(slots=True)
 class Change:
-    """One thing that differs.
+    """One difference.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Change:
     changed : dict
         Field -> old and new value, and its unit.
     curve : dict
-        Of a replaced spectrum: points before and after, how many values changed, the largest change and where.
+        Of a replaced spectrum: points before and after, number of changed values, the largest change and its energy.
     """
 
     kind: str
@@ -80,13 +80,13 @@ class Change:
     time: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 @dataclass(slots=True)
 class Difference:
-    """All that differs from one snapshot to another."""
+    """All differences between two snapshots."""
 
     first: str
     second: str
@@ -98,7 +98,7 @@ class Difference:
 
 
 def compare(store: Store, first: str, second: str) -> Difference:
-    """What changed from the snapshot `first` to the snapshot `second`; neither needs to be the older one.
+    """Compare the snapshot `second` with the snapshot `first`; either may be the older one.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _number(scan: str) -> tuple[float, str]:
 
 
 def _current(root: Group, rows: Mapping[str, Rows]) -> dict[str, _Place]:
-    """The row that counts of each spectrum among those that were touched."""
+    """Return the current row of each touched spectrum."""
     seen: dict[str, list[_Place]] = {}
     for key in sorted(rows):
         present = within(root, key, rows[key])
@@ -188,7 +188,7 @@ def _current(root: Group, rows: Mapping[str, Rows]) -> dict[str, _Place]:
 
 
 def _gone(after: Group, place: _Place) -> str:
-    """Why a spectrum does not count any more."""
+    """Return the reason why a spectrum is not current any more."""
     if len(within(after, place.group, np.array([place.row]))):
         status = read_fields(after, place.group, np.array([place.row]), ["status"])["status"][0]
         return {"reverted": "taken back", "purged": "purged", "superseded": "superseded"}.get(str(status), "removed")
@@ -196,7 +196,7 @@ def _gone(after: Group, place: _Place) -> str:
 
 
 def _compare_pairs(before: Group, after: Group, pairs: Sequence[tuple[_Place, _Place, Change]]) -> None:
-    """Fields of spectra that both snapshots have, and curves of those that were replaced."""
+    """Compare fields of spectra that both snapshots have, and curves of replaced ones."""
     by_groups: dict[tuple[str, str], list[tuple[_Place, _Place, Change]]] = {}
     for pair in pairs:
         by_groups.setdefault((pair[0].group, pair[1].group), []).append(pair)
@@ -217,7 +217,7 @@ def _compare_pairs(before: Group, after: Group, pairs: Sequence[tuple[_Place, _P
 
 
 def compare_curves(before: Group, group_a: str, row_a: int, after: Group, group_b: str, row_b: int) -> dict[str, Any]:
-    """How the curve of one row differs from that of another.
+    """Compare the curves of two rows.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def compare_curves(before: Group, group_a: str, row_a: int, after: Group, group_
 
 
 def read_curve(root: Group, key: str, row: int) -> tuple[Any, Any]:
-    """Energies (eV) and curve of one row, each of shape (n,), without padding."""
+    """Read energies (eV) and curve of one row, each of shape (n,), without padding."""
     group = spectra_group(root, key)
     count = int(np.asarray(array(group, "point_count")[row]))
     grid = int(np.asarray(array(group, "grid")[row]))
@@ -266,7 +266,7 @@ def _records(before: Group, after: Group, found: Touched) -> list[Change]:
 
 
 def _active(root: Group, table: str, key: str) -> dict[str, dict[str, Any]]:
-    """Active records by name; a model has its parameters among its fields."""
+    """Return active records by name; a model has its parameters among its fields."""
     found: dict[str, dict[str, Any]] = {}
     numbers: dict[tuple[str, int], dict[str, Any]] = {}
     if table == "models":
@@ -306,7 +306,7 @@ def _by_name(kind: str, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, 
 
 
 def _named(before: Group, after: Group) -> list[Change]:
-    """Saved queries and settings."""
+    """Compare saved queries and settings."""
     saved = [
         {f"@{name}": {"query": r["query"]} for name, r in newest_saved(root).items() if r["status"] == "active"}
         for root in (before, after)
@@ -317,7 +317,7 @@ def _named(before: Group, after: Group) -> list[Change]:
 
 
 def _derived(before: Group, after: Group) -> list[Change]:
-    """Sets of derived values, by their number of entries."""
+    """Compare sets of derived values by their number of entries."""
     sets = [{name: {"entries": count} for name, count in _entries(root).items()} for root in (before, after)]
     return _by_name("derived set", *sets)
 
@@ -332,12 +332,12 @@ def _entries(root: Group) -> dict[str, int]:
 
 
 def _explain(before: Group, after: Group, changes: Sequence[Change]) -> None:
-    """Who did it, when and why, from the events that were added between."""
-    told: dict[str, dict[str, Any]] = {}
+    """Add actor, time and reason to changes, from the events added between the snapshots."""
+    events: dict[str, dict[str, Any]] = {}
     for record in table_records(after, "events", start=count_records(before, "events")):
-        told[record["subject"]] = record
+        events[record["subject"]] = record
     for change in changes:
-        latest = told.get(change.name)
+        latest = events.get(change.name)
         if latest is not None:
             change.reason, change.actor = latest["reason"], latest["actor"]
             change.time = datetime.fromtimestamp(latest["time"] / 1e6, UTC).replace(tzinfo=None)

@@ -1,8 +1,8 @@
-"""An earlier state as a new commit: what is found is what was found then, and nothing of the history is lost.
+"""Restore an earlier state as a new commit, without loss of history.
 
-Rows never move or vanish. Spectra that came later are marked ``reverted``: they are neither found nor counted, their ids and
-revisions are never used for anything else, and the same file ingested again brings them back. Edited fields are set back;
-of saved queries and settings a new revision says what the old one said.
+Rows never move or vanish. Spectra added later are marked ``reverted``: queries neither find nor count them, their ids and
+revisions are not used again, and ingesting the same file again brings them back. Edited fields are set back; saved queries
+and settings get a new revision with the old content.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from barospec.archive.store.write import Writer
 if TYPE_CHECKING:
     from barospec.archive.store.read import Group
 
-# Tables whose records are taken back by their status.
+# Tables whose records are reverted by their status.
 WITH_STATUS = tuple(name for name, kinds in TABLES.items() if "status" in kinds and "name" not in kinds)
 
 
 @dataclass(slots=True)
 class Restored:
-    """What restoring an earlier state did, or would do.
+    """Result of restoring an earlier state, done or dry run.
 
     Attributes
     ----------
     target : str
         The snapshot whose state it is.
     parent : str
-        The snapshot that was the newest before: restoring it undoes this.
+        The snapshot that was the newest before; restoring it undoes this.
     taken_back : int
-        Spectra (rows) that came later.
+        Spectra (rows) that were added later.
     set_back : int
         Spectra whose fields or status were changed since.
     records : dict
@@ -57,7 +57,7 @@ class Restored:
 
     @property
     def same(self) -> bool:
-        """Whether the archive was in that state already."""
+        """True if the archive was in that state already."""
         return not (self.taken_back or self.set_back or self.records)
 
 
@@ -70,10 +70,10 @@ def restore_state(store: Store, target: str, *, name: str = "", reason: str = ""
     target : str
         A snapshot.
     name : str
-        What it was called, a tag or a date, for the history.
+        Its name, a tag or a date, for the history.
     reason : str
     dry_run : bool
-        Only say what would be done.
+        Only report what would be done.
     """
 
     def write(work: Transaction) -> Restored:
@@ -87,8 +87,8 @@ def restore_state(store: Store, target: str, *, name: str = "", reason: str = ""
             "set_back": report.set_back,
             "records": report.records,
         }
-        told = event("restore", name or target, microseconds(), reason=reason, details=details)
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("restore", name or target, microseconds(), reason=reason, details=details)
+        Writer(work.root, work.changes).append_table("events", [record])
         parts = [f"{report.taken_back} spectra taken back"] if report.taken_back else []
         parts += [f"{report.set_back} set back"] if report.set_back else []
         parts += [f"{count} {table}" for table, count in sorted(report.records.items())]
@@ -131,7 +131,7 @@ def _take_back(writer: Writer, key: str, rows: Rows, report: Restored) -> None:
 
 
 def _set_back(then: Group, writer: Writer, key: str, rows: Rows, report: Restored, name: str, reason: str) -> None:
-    """Fields of rows that were there then, where they differ."""
+    """Set back differing fields of rows that existed then."""
     if not len(rows):
         return
     names = sorted({*column_names(then, key), *column_names(writer.root, key)})
@@ -155,7 +155,7 @@ def _set_back(then: Group, writer: Writer, key: str, rows: Rows, report: Restore
 
 
 def _take_back_records(then: Group, writer: Writer, table: str, report: Restored) -> None:
-    """Records of a table that came later are reverted; of the others the status is set back."""
+    """Revert later records of a table; set back the status of the others."""
     now = [str(status) for status in read_table(writer.root, table, ["status"])["status"]]
     was = [str(status) for status in read_table(then, table, ["status"])["status"]]
     wanted = was + ["reverted"] * (len(now) - len(was))
@@ -170,7 +170,7 @@ def _take_back_records(then: Group, writer: Writer, table: str, report: Restored
 
 
 def _saved_again(then: Group, writer: Writer, report: Restored, name: str) -> None:
-    """Saved queries mean again what they meant: a new record for each that differs."""
+    """Restore saved queries: a new record for each that differs."""
     was, now = newest_saved(then), newest_saved(writer.root)
     records = []
     for key, record in now.items():
@@ -194,18 +194,18 @@ def _saved_again(then: Group, writer: Writer, report: Restored, name: str) -> No
 
 
 def _remarks_again(then: Group, writer: Writer, report: Restored, name: str) -> None:
-    """Flags, labels and notes as they were: an event for each spectrum that has others now."""
+    """Restore flags, labels and notes: an event for each spectrum that has others now."""
     was, now = (fold(_events(root)) for root in (then, writer.root))
     differ = {
         subject: was.get(subject, Remarks()) for subject, held in now.items() if held != was.get(subject, Remarks())
     }
     if differ:
         moment = microseconds()
-        told = [
+        records = [
             event("annotate", subject, moment, reason=f"restored to {name}", details=held.to_dict())
             for subject, held in differ.items()
         ]
-        writer.append_table("events", told)
+        writer.append_table("events", records)
         report.records["flags, labels and notes"] = len(differ)
 
 
@@ -216,7 +216,7 @@ def _events(root: Group) -> Iterator[tuple[str, str, str, str]]:
 
 
 def newest_saved(root: Group) -> dict[str, dict[str, Any]]:
-    """The newest record of each name under which a query was saved, removed ones included."""
+    """Return the newest record of each saved query by name, removed ones included."""
     found: dict[str, dict[str, Any]] = {}
     for record in table_records(root, "saved"):
         if record["revision"] > found.get(record["name"], {"revision": 0})["revision"]:
@@ -227,7 +227,7 @@ def newest_saved(root: Group) -> dict[str, dict[str, Any]]:
 def table_records(
     root: Group, table: str, columns: Sequence[str] | None = None, start: int = 0
 ) -> list[dict[str, Any]]:
-    """Records of a small table from the row `start` on, as plain values: "" and NaN where not known."""
+    """Read records of a small table from the row `start` on, as plain values: "" and NaN where unknown."""
     if count_records(root, table) <= start:
         return []
     read = read_table(root, table, columns)

@@ -1,8 +1,8 @@
-"""Derived values of an earlier state: the part of `restore` that cares for stored sets.
+"""Restore derived values of an earlier state; a part of `restore`.
 
-Entries are only ever appended, and the newest of a spectrum counts. So what was computed later is covered by a copy of the entry
-that counted then; where there was none, by an entry without values and without a fingerprint, which no spectrum has: it is never
-fresh, and `derive --refresh` computes it anew.
+Entries are only appended, and the newest of a spectrum counts. So a copy of the entry that counted then covers a later one;
+if there was none, an entry without values and without a fingerprint, which no spectrum has: it is never
+fresh, and `derive --refresh` computes it again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DROPPED = "dropped"
 
 
 def restore_derived(then: Group, writer: Writer, reason: str) -> dict[str, int]:
-    """Sets and values as they were; returns how many sets were defined anew, and how many values set back.
+    """Restore sets and values; return the numbers of sets defined again and of values set back.
 
     Parameters
     ----------
@@ -43,29 +43,29 @@ def restore_derived(then: Group, writer: Writer, reason: str) -> dict[str, int]:
         For the new revisions of the sets.
     """
     was, now = read_derivations(then), read_derivations(writer.root)
-    told = {"derivations": 0, "derived values": 0}
+    counts = {"derivations": 0, "derived values": 0}
     for name, made in now.items():
         before = was.get(name)
         wanted = replace(before or made, status=before.status if before else DROPPED)
         wanted = replace(wanted, revision=made.revision, author=made.author, reason=made.reason, time=made.time)
         if wanted != made:
             write_derivation(writer, replace(wanted, reason=reason))
-            told["derivations"] += 1
+            counts["derivations"] += 1
         if before is not None:
-            told["derived values"] += _cover(then, writer, name)
-    told["derivations"] += _runs_again(then, writer, reason)
-    return {kind: count for kind, count in told.items() if count}
+            counts["derived values"] += _cover(then, writer, name)
+    counts["derivations"] += _runs_again(then, writer, reason)
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _runs_again(then: Group, writer: Writer, reason: str) -> int:
-    """Sets of values of runs are used as they were. What was fitted later is not covered: it is fresh for its own points only."""
+    """Restore sets of run values. Later fits are not covered: they are fresh for their own points only."""
     was, now = newest_series(then), newest_series(writer.root)
     records = []
     for name, present in now.items():
         old = was.get(name, {"status": DROPPED, "follow": 0})
         if any(present[part] != old[part] for part in ("status", "follow")):
-            told = {"revision": present["revision"] + 1, "time": microseconds(), "author": actor(), "reason": reason}
-            records.append(present | {part: old[part] for part in ("status", "follow")} | told)
+            update = {"revision": present["revision"] + 1, "time": microseconds(), "author": actor(), "reason": reason}
+            records.append(present | {part: old[part] for part in ("status", "follow")} | update)
     if records:
         writer.append_table("series", records)
     return len(records)
@@ -104,7 +104,7 @@ def _keys(group: Group, start: int, stop: int) -> list[tuple[str, int]]:
 
 
 def _same(group: Group, entry: int, other: int | None) -> bool:
-    """Whether an entry is as good as another: a copy, or as empty as none."""
+    """Return True if an entry equals another: a copy, or empty like none."""
     digests = array(group, "row_sha256")
     if other is None:
         return not np.asarray(digests[entry]).any()

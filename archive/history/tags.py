@@ -1,4 +1,4 @@
-"""Names given to snapshots for ever, each with who gave it, when and why."""
+"""Permanent names of snapshots, each with author, time and message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SNAPSHOT = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A name of a snapshot; author and time are empty where it was given without this program."""
+    """A name of a snapshot; author and time are empty if another program gave it."""
 
     name: str
     snapshot: str
@@ -32,19 +32,19 @@ class Tag:
     time: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 def read_tags(store: Store, root: Group) -> list[Tag]:
-    """All tags by name, with what the history at `root` tells of them."""
-    told: dict[tuple[str, str], dict[str, Any]] = {}
+    """Return all tags by name, with author, time and message from the history at `root`."""
+    records: dict[tuple[str, str], dict[str, Any]] = {}
     for record in table_records(root, "events"):
         if record["action"] == "tag":
-            told[record["subject"], json.loads(record["details"]).get("snapshot", "")] = record
+            records[record["subject"], json.loads(record["details"]).get("snapshot", "")] = record
     found = []
     for name, snapshot in store.location.tags().items():
-        known = told.get((name, snapshot))
+        known = records.get((name, snapshot))
         if known is None:
             found.append(Tag(name, snapshot))
         else:
@@ -54,7 +54,7 @@ def read_tags(store: Store, root: Group) -> list[Tag]:
 
 
 def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "") -> tuple[Tag, str | None]:
-    """Give a snapshot a name for ever; message, who and when are kept in a commit of their own.
+    """Give a snapshot a permanent name; a separate commit keeps message, author and time.
 
     Parameters
     ----------
@@ -62,21 +62,21 @@ def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "
     name : str
         Letters, digits, ``.``, ``_`` and ``-``.
     at : str, optional
-        Tag, snapshot or date; the newest snapshot without it.
+        Tag, snapshot or date; default: the newest snapshot.
     message : str
-        What it is for.
+        Purpose of the tag.
 
     Returns
     -------
     Tag, str or None
-        The tag and the commit that tells of it; None when both were there already.
+        The tag and its commit; None if both existed already.
 
     Raises
     ------
     CallError
-        The name cannot be one.
+        The name is invalid.
     Conflict
-        The name is in use for another snapshot, or was used: what a tag has meant it always means.
+        The name is or was in use for another snapshot: a tag never changes its meaning.
     """
     check_tag_name(name)
 
@@ -84,27 +84,29 @@ def make_tag(store: Store, name: str, at: str | None = None, *, message: str = "
         snapshot = work.parent if at is None else store.resolve(at)
         there = store.location.tags().get(name)
         if there is not None and (there != snapshot and at is not None):
-            raise Conflict(f'tag "{name}" is of snapshot {there}, and a tag never moves. Take another name.')
+            raise Conflict(f'tag "{name}" is of snapshot {there}, and a tag never moves. Use another name.')
         if there is not None:
             tag = next(tag for tag in read_tags(store, work.root) if tag.name == name)
             if at is None and tag.author:
-                raise Conflict(f'there is a tag "{name}" already, of snapshot {there}. Take another name.')
-            if tag.author:  # without it, an earlier try ended between the tag and its record
+                raise Conflict(f'there is a tag "{name}" already, of snapshot {there}. Use another name.')
+            if tag.author:  # without it, an earlier attempt ended between the tag and its record
                 return tag
             snapshot = there
         else:
             store.tag(name, snapshot)
         now = microseconds()
-        told = event("tag", name, now, reason=message, details={"snapshot": snapshot})
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("tag", name, now, reason=message, details={"snapshot": snapshot})
+        Writer(work.root, work.changes).append_table("events", [record])
         work.message = f"tag {name}" + (f": {message}" if message else "")
-        return Tag(name, snapshot, message, told["actor"], datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None))
+        return Tag(
+            name, snapshot, message, record["actor"], datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None)
+        )
 
     return store.write("tag", write)
 
 
 def delete_tag(store: Store, name: str, *, reason: str = "") -> tuple[str, str | None]:
-    """Remove a name; its snapshot stays until `gc`. Returns the snapshot it meant and the commit that tells of it.
+    """Remove a name; its snapshot stays until `gc`. Return its snapshot and the commit of the removal.
 
     Raises
     ------
@@ -112,13 +114,13 @@ def delete_tag(store: Store, name: str, *, reason: str = "") -> tuple[str, str |
         There is no such tag.
     """
     tags = store.location.tags()
-    deleted: set[str] = set()  # it is gone for good then, though the record of it may have to be written again
+    deleted: set[str] = set()  # the tag is gone, though the record of it may have to be written again
 
     def write(work: Transaction) -> str:
         if name not in tags:
             raise NotFound(f'there is no tag "{name}".{did_you_mean(name, list(tags))} `barospec tag` lists them.')
-        told = event("untag", name, microseconds(), reason=reason, details={"snapshot": tags[name]})
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("untag", name, microseconds(), reason=reason, details={"snapshot": tags[name]})
+        Writer(work.root, work.changes).append_table("events", [record])
         work.message = f"tag {name} deleted" + (f": {reason}" if reason else "")
         if name not in deleted:
             store.untag(name)
@@ -129,7 +131,7 @@ def delete_tag(store: Store, name: str, *, reason: str = "") -> tuple[str, str |
 
 
 def check_tag_name(name: str) -> None:
-    """Raise unless `name` can be one.
+    """Raise CallError unless `name` is a valid tag.
 
     >>> check_tag_name("v1.0-submitted")
     """
@@ -138,7 +140,7 @@ def check_tag_name(name: str) -> None:
             f'"{name}" cannot be a tag: letters, digits, ".", "_" and "-", at most 100, a letter or digit first.'
         )
     if SNAPSHOT.fullmatch(name) or _is_date(name):
-        raise CallError(f'"{name}" would be mixed up with a snapshot or a date. Take another name, such as v-{name}.')
+        raise CallError(f'"{name}" looks like a snapshot or a date. Use another name, such as v-{name}.')
 
 
 def _is_date(name: str) -> bool:

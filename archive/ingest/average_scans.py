@@ -1,6 +1,6 @@
-"""Repeats at one point brought together: a new spectrum that knows its parents, with mean and standard error.
+"""Averages of repeats at one point: a new spectrum with mean, standard error and the ids of its parents.
 
-The parents stay as they are and are hidden from queries, unless scans are asked for.
+The parents stay unchanged; queries hide them unless scans are requested.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Merged:
 
 @dataclass(slots=True)
 class MergeReport:
-    """What a merge did."""
+    """Report of a merge."""
 
     merged: list[Merged] = field(default_factory=list)
     unchanged: int = 0
@@ -72,15 +72,15 @@ def merge_repeats(
     ----------
     store : Store
     find : callable
-        Active spectra at a snapshot, hidden parents included. Asked inside the transaction.
+        Active spectra at a snapshot, hidden parents included. Called inside the transaction.
     known : Lookup
         As `ingest` uses it.
     pressure, temperature : float
         As in `points`.
     dry_run : bool
-        Say what would be merged, and write nothing.
+        Report what would be merged; write nothing.
     message : str
-        For the history.
+        Commit message.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def merge_repeats(
 def _replace_merged(
     work: Transaction, fresh: Sequence[tuple[str, list[Repeat]]], batches: Mapping[str, Batch], known: Lookup
 ) -> None:
-    """Write the new means; those that had other parents before are superseded."""
+    """Write the new means; supersede earlier means with other parents."""
     writer = Writer(work.root, work.changes)
     replaced = {str(old) for _, group in fresh for r in group if (old := r.columns.get("merged_into"))}
     for row in known(work.parent, sorted(replaced), []):
@@ -128,7 +128,7 @@ def _replace_merged(
 
 
 def _identity(group: Sequence[Repeat]) -> str:
-    """The same parents in the same revisions give the same spectrum."""
+    """Return the identity of a mean: the same parents in the same revisions give the same spectrum."""
     parts = sorted(f"{repeat.spectrum_id}:{repeat.columns.get('revision')}" for repeat in group)
     return hashlib.sha256("\0".join(["merge", *parts]).encode()).hexdigest()[:16]
 
@@ -147,11 +147,11 @@ def _write(writer: Writer, fresh: Sequence[tuple[str, list[Repeat]]], batches: M
     for identity, group in fresh:
         writer.edit_spectra(group[0].group, [repeat.row for repeat in group], {"merged_into": identity})
     details = [(identity, {"parents": [repeat.spectrum_id for repeat in group]}) for identity, group in fresh]
-    writer.append_table("events", [event("merge", identity, now, details=said) for identity, said in details])
+    writer.append_table("events", [event("merge", identity, now, details=content) for identity, content in details])
 
 
 def _merged(root: Group, identity: str, group: Sequence[Repeat], batch: Batch) -> Merged:
-    """The mean of a point's repeats, appended to `batch`."""
+    """Append the mean of a point's repeats to `batch`; return it."""
     data = DATA_NAME[str(group[0].columns["technique"])]
     energy, signals = _means(spectra_group(root, group[0].group), group, data)
     columns = _terms(identity, group, energy)
@@ -169,7 +169,7 @@ def _merged(root: Group, identity: str, group: Sequence[Repeat], batch: Batch) -
 def _means(
     stored: Group, group: Sequence[Repeat], data: str
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Energies of the first repeat, the mean curve, its standard error, and the means of the channels that all have."""
+    """Return the energies of the first repeat, the mean curve, its standard error, and the means of shared channels."""
     counts = [int(repeat.columns["point_count"]) for repeat in group]
     width = max(counts)
 
@@ -193,7 +193,7 @@ def _means(
 
 
 def _terms(identity: str, group: Sequence[Repeat], energy: NDArray[np.float64]) -> dict[str, Any]:
-    """Terms on which all parents agree; pressure and temperature are means; what differs otherwise is not known."""
+    """Return the terms on which all parents agree; pressure and temperature are means, other differing terms unknown."""
     merged: dict[str, Any] = {}
     for term in SPECTRUM_TERMS:
         values = [repeat.columns.get(term.name) for repeat in group]

@@ -1,6 +1,6 @@
-"""Put prepared entries into the store: one atomic commit, idempotent, conflicts reported.
+"""Write prepared entries to the store: one atomic commit, idempotent, conflicts reported.
 
-What is in the archive already is asked through a callable, so that this layer needs no index.
+A callable looks up rows of the archive, so that this layer needs no index.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from barospec.schemas.vocabulary import SPECTRUM_TERMS
 
 
 def check_number(digest: bytes) -> int:
-    """The first eight bytes of a sha256 as a number: what an index keeps to recognize a row."""
+    """Return the first eight bytes of a sha256 as a number, which an index keeps to recognize a row."""
     return int.from_bytes(digest[:8], "little")
 
 
 def ingest(
     store: Store, prepared: Prepared, known: Lookup, *, replace: bool = False, strict: bool = False, message: str = ""
 ) -> Report:
-    """Write what is new, in one commit.
+    """Write new entries, in one commit.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ def ingest(
     prepared : Prepared
         From `prepare`; parsed before the lock is taken.
     known : callable
-        See `Lookup`. Asked inside the transaction, so that two writers at a time both arrive.
+        See `Lookup`. Called inside the transaction, so that two concurrent writers both succeed.
     replace : bool
-        Take what contradicts the archive as a new revision instead of reporting a conflict.
+        Write entries that contradict the archive as new revisions instead of reporting conflicts.
     strict : bool
-        Write nothing at all if anything was refused or contradicts.
+        Write nothing if anything was refused or is a conflict.
     message : str
-        For the history; a summary is written without one.
+        Commit message; default: a summary.
     """
     if (strict and prepared.refused) or not _holds_anything(prepared):
         return _started(prepared)
@@ -86,7 +86,7 @@ def _started(prepared: Prepared) -> Report:
 def _write(
     work: Transaction, prepared: Prepared, known: Lookup, *, replace: bool, strict: bool, message: str
 ) -> Report:
-    """The transaction; it may run more than once, so it changes nothing of what was prepared."""
+    """Run the transaction; it may run more than once, so it does not change `prepared`."""
     report = _started(prepared)
     writer = Writer(work.root, work.changes)
     now = microseconds()
@@ -118,18 +118,18 @@ def _write(
 
 @dataclass(slots=True)
 class _Planned:
-    """An entry that will be written, and the row that it supersedes."""
+    """An entry to write, and the row that it supersedes."""
 
     entry: Entry
-    conditions: bytes  # as stated; what corrections uphold is not part of it
+    conditions: bytes  # as stated, without upheld corrections
     revision: int = 1
     old: Known | None = None
     kept: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    revived: bool = False  # the row is there, and counts again
+    revived: bool = False  # the row exists and becomes current again
 
     @property
     def spectrum_id(self) -> str:
-        """A new revision keeps the id under which the archive knows it."""
+        """The spectrum id: a new revision keeps the id of the archive's row."""
         return self.entry.spectrum_id if self.old is None else self.old.spectrum_id
 
 
@@ -144,7 +144,7 @@ def _compare(
             by_source[row.source] = row
 
     def older(entry: Entry) -> Known | None:
-        # A file that grew by a scan has other bytes; its earlier scans are what they were.
+        # A file that grew by a scan has other bytes; its earlier scans are unchanged.
         return by_id.get(entry.spectrum_id) or by_source.get(entry.source)
 
     corrections = _corrections(work.root, [(entry, old) for entry in entries if (old := older(entry)) is not None])
@@ -173,10 +173,10 @@ def _compare(
                 plan.append(fresh)
                 continue
             if left_out:
-                message = f"in the archive without {', '.join(left_out)}, as a bundle gave it; --replace adds them."
+                message = f"in the archive without {', '.join(left_out)}, as a bundle had it; --replace adds them."
                 report.problems.append(Problem("note", message, entry.where))
             _held_already(old, entry, plan, report)
-        elif old.status == "reverted":  # taken back by restoring an earlier state: as if it had not been there
+        elif old.status == "reverted":  # reverted by restoring an earlier state: as if it were new
             planned[entry.spectrum_id] = entry
             entry.columns["spectrum_id"] = old.spectrum_id
             report.added += 1
@@ -191,13 +191,13 @@ def _compare(
             plan.append(fresh)
             if fresh.kept:
                 report.problems.append(
-                    Problem("note", f"corrected, and stays so: {show_changes(fresh.kept)}.", entry.where)
+                    Problem("note", f"corrected; the correction is kept: {show_changes(fresh.kept)}.", entry.where)
                 )
     return plan
 
 
 def _corrections(root: Any, pairs: Sequence[tuple[Entry, Known]]) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Corrections of those rows that differ from what came, and from what was ingested."""
+    """Return the corrections of rows that differ from the new values and from the ingested ones."""
     differ = {old.spectrum_id: old for entry, old in pairs if check_number(entry.conditions) != old.conditions}
     return kept(
         root, [n for n, old in differ.items() if check_number(conditions_sha256(old.columns)) != old.conditions]
@@ -205,16 +205,16 @@ def _corrections(root: Any, pairs: Sequence[tuple[Entry, Known]]) -> dict[str, d
 
 
 def _is_held(old: Known, fresh: _Planned) -> bool:
-    """Whether the archive holds these numbers and conditions: as they were ingested, or as they were corrected since."""
+    """Return True if the archive has these numbers and conditions, as ingested or as corrected since."""
     if old.content != check_number(fresh.entry.content):
         return False
     return check_number(fresh.conditions) == old.conditions or fresh.entry.conditions == conditions_sha256(old.columns)
 
 
 def _left_out(root: Any, entry: Entry, old: Known, imported: dict[str, set[int]]) -> list[str]:
-    """Return the signals of an entry that the archive's row lacks, although it is the same spectrum: a bundle left them out.
+    """Return the signals of an entry that the archive's row lacks because it came from a bundle without them.
 
-    `imported` keeps the rows of each group that came from bundles.
+    `imported` caches the rows of each group that came from bundles.
     """
     group = spectra_group(root, old.group)
     if old.group not in imported:
@@ -241,18 +241,18 @@ def _held_already(old: Known, entry: Entry, plan: list[_Planned], report: Report
 
 
 def _revive(work: Transaction, plan: Sequence[_Planned]) -> None:
-    """Rows that an earlier restore took back, and that came again as they are, count again."""
+    """Make rows current again that a restore reverted and that were ingested again unchanged."""
     again = [Edit(p.old, {"status": (p.old.status, "active")}) for p in plan if p.revived and p.old is not None]
     if again:
         write_edits(work, "restore", again, "ingested again")
 
 
 def _twin(entry: Entry, twin: Entry, report: Report) -> None:
-    """The same bytes and scan twice in one call: one spectrum, unless the conditions disagree."""
+    """Report the same bytes and scan twice in one call: one spectrum, unless the conditions disagree."""
     if (entry.content, entry.conditions) == (twin.content, twin.conditions):
         report.unchanged += 1
         report.problems.append(
-            Problem("note", f"the same scan of the same file as {twin.where}; taken once.", entry.where)
+            Problem("note", f"the same scan of the same file as {twin.where}; ingested once.", entry.where)
         )
         return
     report.conflicts += 1
@@ -262,12 +262,12 @@ def _twin(entry: Entry, twin: Entry, report: Report) -> None:
     )
 
 
-# Spectra that are held in memory at a time; a multiple of the rows of a chunk, so that few chunks are written twice.
+# Spectra in memory at a time; a multiple of the rows of a chunk, so that few chunks are written twice.
 BATCH = 2048
 
 
 def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: Report) -> None:
-    """All planned spectra, a batch at a time: memory does not grow with their number, and the commit is still one."""
+    """Write all planned spectra in one commit, a batch at a time, so that memory does not grow with their number."""
     by_group: dict[str, list[_Planned]] = {}
     for planned in plan:
         by_group.setdefault(planned.entry.group, []).append(planned)
@@ -304,7 +304,7 @@ def _header_key(entry: Entry) -> bytes:
 
 
 def _write_headers(writer: Writer, plan: Sequence[_Planned]) -> dict[bytes, int]:
-    """Each distinct header once; returns its row by its digest."""
+    """Write each distinct header once; return its row by its digest."""
     rows: dict[bytes, int] = {}
     headers: list[dict[str, str]] = []
     base = count_records(writer.root, "headers")
@@ -322,7 +322,7 @@ def _supersede(writer: Writer, plan: Sequence[_Planned], now: int) -> None:
     superseded: dict[str, list[int]] = {}
     events: list[dict[str, Any]] = []
     for planned in plan:
-        # What was taken back or purged stays so; the new row is a revision all the same.
+        # Reverted and purged rows stay so; the new row is still a revision.
         if planned.old is not None and planned.old.status in ("active", "withdrawn"):
             superseded.setdefault(planned.old.group, []).append(planned.old.row)
             details = {

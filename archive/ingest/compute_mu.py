@@ -1,4 +1,4 @@
-"""How a curve is formed from the channels that were recorded."""
+"""Formation of a curve from the recorded channels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from barospec.schemas.sheet import SIGNALS
 from barospec.schemas.vocabulary import DATA_NAME
 
 Curve = NDArray[np.float64]
-Tell = Callable[[Literal["warning", "note"], str], None]
+Reporter = Callable[[Literal["warning", "note"], str], None]
 
-# The channels that each way needs. Recorded curves come first: they are what the beamline decided.
+# The channels that each signal needs. Recorded curves come first: the beamline chose them.
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "mutrans": ("mutrans",),
     "mufluor": ("mufluor",),
@@ -26,18 +26,18 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "transmission": ("i0", "itrans"),
     "fluorescence": ("i0", "ifluor"),
     "emission": ("iemission",),
-    "murecorded": ("murecorded",),  # after those of which the way is known
+    "murecorded": ("murecorded",),  # after signals with a known formula
     "murefer": ("murefer",),
     "reference": ("itrans", "irefer"),
 }
-# Never chosen unasked: they are curves of the foil, not of the sample.
+# Chosen on request only: they are curves of the foil, not of the sample.
 ON_REQUEST = ("murefer", "reference")
 
 
 def choose_signal(channels: Mapping[str, Curve], technique: str, wanted: str | None) -> str:
-    """The way to form the curve: the one asked for, or the first that the channels allow.
+    """Return the signal to form: the requested one, or the first that the channels allow.
 
-    Raises InvalidData when the channels do not allow it.
+    Raises InvalidData if the channels do not allow it.
     """
     able = [name for name, needs in NEEDS.items() if all(need in channels for need in needs)]
     if wanted is not None:
@@ -54,12 +54,12 @@ def choose_signal(channels: Mapping[str, Curve], technique: str, wanted: str | N
     expected = "iemission" if technique == "xes" else "mu, i0 with itrans, or i0 with ifluor"
     raise InvalidData(
         f"no {technique} curve can be formed from the channels {', '.join(sorted(channels)) or '(none)'}; "
-        f"expected {expected}. Name the channels in the run sheet (columns: or channels:) or say signal:."
+        f"expected {expected}. Name the channels in the run sheet (columns: or channels:) or write signal:."
     )
 
 
 def only_reference(channels: Mapping[str, Curve]) -> bool:
-    """Whether nothing but the curve of a reference can be formed: a foil's scan beside that of its sample.
+    """Return True if only the curve of a reference can be formed: a foil's scan beside that of its sample.
 
     >>> only_reference({"murefer": np.ones(2)}), only_reference({"murefer": np.ones(2), "mutrans": np.ones(2)})
     (True, False)
@@ -69,7 +69,7 @@ def only_reference(channels: Mapping[str, Curve]) -> bool:
 
 
 def form_signal(channels: Mapping[str, Curve], signal: str) -> Curve:
-    """The curve, shape (n,); NaN where a logarithm or a ratio has no value.
+    """Return the curve, shape (n,); NaN where a logarithm or a ratio has no value.
 
     >>> form_signal({"i0": np.array([1.0, 2.0]), "itrans": np.array([1.0, 0.0])}, "transmission")
     array([ 0., nan])
@@ -85,16 +85,16 @@ def form_signal(channels: Mapping[str, Curve], signal: str) -> Curve:
     return channels[NEEDS[signal][0]]
 
 
-def curves_of(scan: Scan, technique: str, signal: str, tell: Tell) -> tuple[Curve, dict[str, Curve]]:
-    """Energies of a scan, its curve under the name that the store has for it, and the channels beside it.
+def curves_of(scan: Scan, technique: str, signal: str, report: Reporter) -> tuple[Curve, dict[str, Curve]]:
+    """Return energies of a scan, its curve under its name in the store, and the channels beside it.
 
     Parameters
     ----------
     scan : Scan
     technique, signal : str
-        What it is, and how the curve is formed.
-    tell : callable
-        ``tell(severity, message)`` hears of points without a value.
+        Technique of the scan and signal to form.
+    report : callable
+        ``report(severity, message)`` reports points without a value.
 
     Returns
     -------
@@ -114,7 +114,9 @@ def curves_of(scan: Scan, technique: str, signal: str, tell: Tell) -> tuple[Curv
         )
     lost = int(np.count_nonzero(~np.isfinite(curve)))
     if lost:
-        tell("warning", f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN.")
+        report(
+            "warning", f"{lost} of {len(curve)} points have no value (NaN or a non-positive intensity); kept as NaN."
+        )
     signals = {DATA_NAME[technique]: np.ascontiguousarray(curve[keep], dtype=np.float64)}
     for name, channel in scan.channels.items():
         if name != signal and not (signal == "emission" and name == "iemission" and "i0" not in scan.channels):

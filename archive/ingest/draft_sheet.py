@@ -1,7 +1,7 @@
-"""A first run sheet from what a folder's files say, with blanks where a person must fill in.
+"""Draft of a run sheet from the files of a folder, with blanks for a person to fill in.
 
-Nothing that files do not state is filled in: suggestions stand in comments, and `check` refuses the sheet until each blank
-has been replaced.
+Only values that files state are filled in: suggestions are comments, and `check` refuses the sheet until each blank
+is replaced.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHEET, SCANS = "run-sheet.yaml", "run-sheet-scans.csv"
 LISTED = 12
 POSITIONERS = 8
 REQUIRED = ("sample", "technique", "edge", "line", "origin")
-# What `check` counts and a file rarely states; kept short, for a page that nobody reads helps nobody.
+# Fields that `check` counts and files rarely state; a short list, so that people read it.
 ENCOURAGED = (
     "material",
     "medium",
@@ -53,7 +53,7 @@ ENCOURAGED = (
 
 @dataclass(slots=True)
 class Draft:
-    """A sheet and the tables that go with it, by file name; and what to tell."""
+    """A sheet and its tables by file name, and messages."""
 
     files: dict[str, str]
     blanks: list[str]
@@ -61,7 +61,7 @@ class Draft:
     unread: dict[str, str] = field(default_factory=dict)
 
     def reasons(self) -> list[tuple[str, str]]:
-        """Files that were not read, by reason: ("a.txt, b.txt and 7 more", "of no known format")."""
+        """Return the files that were not read, by reason: ("a.txt, b.txt and 7 more", "of no known format")."""
         grouped: dict[str, list[str]] = {}
         for name, reason in self.unread.items():
             grouped.setdefault(re.split(r"[.(]\s|\s\(", reason)[0].strip(" ."), []).append(name)
@@ -73,7 +73,7 @@ class Draft:
 
 @dataclass(slots=True)
 class _Kind:
-    """Scans that share a run's worth of facts: folder, technique, edge and line."""
+    """Scans that share the facts of a run: folder, technique, edge and line."""
 
     folder: str
     facts: dict[str, str]
@@ -87,9 +87,9 @@ def draft(folder: Path, beside: Path | None = None, progress: Progress | None = 
     Parameters
     ----------
     folder : Path
-        With the raw files, run sheets among them left aside.
+        Folder with the raw files; run sheets among them are ignored.
     beside : Path, optional
-        The folder that the sheet will lie in; default: the same.
+        Folder of the sheet; default: the same.
     progress : callable, optional
         Called as ``progress(name, done, total)``.
 
@@ -105,7 +105,7 @@ def draft(folder: Path, beside: Path | None = None, progress: Progress | None = 
         None of its files is a spectrum.
     """
     if not folder.is_dir():
-        raise CallError(f"{folder} is no folder. Name the folder with the raw files.")
+        raise CallError(f"{folder} is not a folder. Name the folder with the raw files.")
     paths = sorted(files_below(folder))
     logs = {path: found for path in paths if (found := find_ruby_log(path)) is not None}
     candidates = [path for path in paths if path not in logs and not is_sheet(path)]
@@ -131,7 +131,7 @@ def _sort_in(parsed: Parsed, folder: Path, kinds: dict[tuple[str, ...], _Kind], 
     for scan in parsed.scans:
         facts = {name: str(value) for name in REQUIRED if (value := _stated(scan).get(name)) is not None}
         suggested = _suggested(scan, facts)
-        # The sample may differ from scan to scan; a run per sample is for a person to decide.
+        # The sample may differ from scan to scan; a person decides on a run per sample.
         same = tuple(facts.get(name, "") for name in REQUIRED if name != "sample")
         key = (inside.parent.as_posix(), *same, suggested.get("edge", "").split(" (")[0] if "edge" not in facts else "")
         kind = kinds.setdefault(key, _Kind(inside.parent.as_posix(), facts, suggested))
@@ -140,7 +140,7 @@ def _sort_in(parsed: Parsed, folder: Path, kinds: dict[tuple[str, ...], _Kind], 
 
 
 def _stated(scan: Scan) -> dict[str, Any]:
-    """Terms that a scan's file states, as ingest will read them."""
+    """Return the terms that a scan's file states, as ingest reads them."""
     found: dict[str, Any] = {}
     for name, value in scan.conditions.items():
         if name in BY_NAME and name != "element":
@@ -149,7 +149,7 @@ def _stated(scan: Scan) -> dict[str, Any]:
 
 
 def _suggested(scan: Scan, facts: Mapping[str, str]) -> dict[str, str]:
-    """Edge, and line, by the energies: words for a comment."""
+    """Return edge and line suggested by the energies, as text for a comment."""
     low, high = float(np.nanmin(scan.energy)), float(np.nanmax(scan.energy))
     technique = facts.get("technique", "xas")
     try:
@@ -164,11 +164,11 @@ def _suggested(scan: Scan, facts: Mapping[str, str]) -> dict[str, str]:
     if technique == "xes":
         top = float(energy[np.argmax(curve)])
         lines = suggest_lines(low, high, top)
-        said = f" (highest at {top:.1f} eV; "
+        peak = f" (highest at {top:.1f} eV; "
         if not lines:
             return {}
         first, *others = [f"{edge} {line} {value:g} eV" for edge, line, value in lines]
-        return {"edge": f"{lines[0][0]}{said}{first}{_also(others)})", "line": lines[0][1]}
+        return {"edge": f"{lines[0][0]}{peak}{first}{_also(others)})", "line": lines[0][1]}
     # The mean slope over a few eV, so that noise is not the steepest rise.
     wide = np.interp(energy + 2.0, energy, curve) - np.interp(energy - 2.0, energy, curve)
     rise = float(energy[np.argmax(wide)])
@@ -180,7 +180,7 @@ def _suggested(scan: Scan, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _elements(scan: Scan) -> set[str]:
-    """Symbols in the sample's formula, where its name or the file's has one of at least two elements."""
+    """Return symbols in the sample's formula, if its name or the file's has one of at least two elements."""
     known = _stated(scan)
     for text in (str(known.get("material") or ""), str(known.get("sample") or ""), scan.title):
         for word in text.split():
@@ -199,7 +199,7 @@ def _write(made: Draft, folder: Path, base: Path, kinds: list[_Kind], log: RubyL
     lines = [
         f"# Drafted by `barospec sheet` from {made.scans} scans. Fill in each blank marked {BLANK[2:]}, look through the rest,",
         f"# then run: barospec check {SHEET}",
-        "# Every field may stand here, in a run, or as a column of the scan table; the nearer one wins.",
+        "# Every field may be here, in a run, or a column of the scan table; the nearer one wins.",
         "",
         "# experiment:",
     ]
@@ -211,11 +211,9 @@ def _write(made: Draft, folder: Path, base: Path, kinds: list[_Kind], log: RubyL
         made.files[table] = _table(kind, base, log)
         lines += _run_lines(made, kind, folder, base, table)
     if made.unread:
-        lines += ["", "# Not read, and left out:"]
+        lines += ["", "# Not read:"]
         lines += [f"#   {names}: {reason}" for names, reason in made.reasons()]
-        lines.append(
-            "# A plain table is read once it is described: columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}"
-        )
+        lines.append("# To read a plain table, describe it: columns: {energy: {column: 1, unit: eV}, i0: 2, itrans: 3}")
     made.files = {SHEET: "\n".join(lines) + "\n", **made.files}
 
 
@@ -286,7 +284,7 @@ def _relative(path: Path, base: Path) -> str:
 
 
 def _patterns(kind: _Kind, folder: Path, base: Path) -> str:
-    """A glob where it means these files and no others; otherwise their names. Relative to the sheet."""
+    """Return a glob if it matches these files only, otherwise their names; relative to the sheet."""
     wanted = sorted({path for path, _ in kind.members})
     suffixes = {path.suffix for path in wanted}
     if len(suffixes) == 1 and len(wanted) > 1:
@@ -297,7 +295,7 @@ def _patterns(kind: _Kind, folder: Path, base: Path) -> str:
 
 
 def _table(kind: _Kind, base: Path, log: RubyLog | None) -> str:
-    """The scan list as CSV: what identifies a scan, blanks for its conditions, and in brackets what helps to fill them in."""
+    """Return the scan list as CSV: keys of a scan, blanks for its conditions, and in brackets help to fill them in."""
     stated = [_stated(scan) for _, scan in kind.members]
     several = any(scan.name != "1" for _, scan in kind.members)
     moved = _positioners([scan for _, scan in kind.members])
@@ -338,7 +336,7 @@ def _time(value: Any) -> str:
 
 
 def _positioners(scans: Sequence[Scan]) -> list[str]:
-    """Motors and sensors that differ between the scans, those with the fewest distinct values first."""
+    """Return motors and sensors that differ between the scans, those with the fewest distinct values first."""
     values: dict[str, set[str]] = {}
     for scan in scans:
         for key, text in scan.header.items():
@@ -349,7 +347,7 @@ def _positioners(scans: Sequence[Scan]) -> list[str]:
 
 
 def _rounded(text: str) -> str:
-    """Four digits: an encoder that jitters in the sixth has not moved."""
+    """Round to four digits: an encoder that jitters in the sixth has not moved."""
     match = re.match(r"[-+0-9.eE]+", text)
     try:
         return f"{float(match[0]):.4g}" if match else text

@@ -1,6 +1,6 @@
-"""Energies of absorption edges and of the main emission lines, to suggest what a scan is of.
+"""Energies of absorption edges and of the main emission lines, to suggest edge and line of a scan.
 
-A suggestion is for a person to confirm: no spectrum ever gets its edge from here. The numbers are those of W. T. Elam,
+A person must confirm a suggestion: no spectrum gets its edge from here. The numbers are those of W. T. Elam,
 B. D. Ravel and J. R. Sieber, Radiat. Phys. Chem. 63, 121 (2002), doi:10.1016/S0969-806X(01)00227-4, as distributed in
 XrayDB 4.5.8 (https://github.com/xraypy/XrayDB, MIT); in eV, for the elements, accurate to some eV.
 """
@@ -126,7 +126,7 @@ LINES = _COLUMNS[9:]
 
 
 def edge_energy(edge: str) -> float | None:
-    """Energy in eV of an edge written like "Ni K"; None when the table has none.
+    """Return the energy in eV of an edge written like "Ni K"; None if the table has none.
 
     >>> edge_energy("Ni K"), edge_energy("La L3")
     (8333.0, 5483.0)
@@ -138,7 +138,7 @@ def edge_energy(edge: str) -> float | None:
 def suggest_edges(
     low: float, high: float, rise: float, count: int = 4, elements: Collection[str] = ()
 ) -> list[tuple[str, float]]:
-    """Edges that an absorption scan may be of, likeliest first.
+    """Suggest edges of an absorption scan, likeliest first.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def suggest_edges(
     Returns
     -------
     list of (str, float)
-        Edge and its energy. The edge must lie in the range; the nearer to the rise the better, and K and L3, which are
+        Edge and its energy. The edge must be in the range; the nearer to the rise the better, and K and L3, which are
         measured most, before L1, L2 and M at the same distance. Compounds rise some eV above the element's edge, hardly
         ever below.
 
@@ -175,7 +175,7 @@ def suggest_edges(
 
 
 def suggest_lines(low: float, high: float, top: float, count: int = 4) -> list[tuple[str, str, float]]:
-    """Edge (core hole), emission line and its energy that an emission scan may be of, nearest to its maximum first.
+    """Suggest edge (core hole), emission line and its energy for an emission scan, nearest to its maximum first.
 
     >>> suggest_lines(8200, 8380, 8264.0)[0]
     ('Ni K', 'Kβ', 8266.8)

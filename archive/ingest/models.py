@@ -1,6 +1,6 @@
 """Models in the store: parameter sets as two small tables, with revisions like structures.
 
-``/tables/models`` has one row per parameter set and all that gives its numbers a meaning; ``/tables/model_parameters`` one
+``/tables/models`` has one row per parameter set with its conventions and conditions; ``/tables/model_parameters`` one
 row per number. Reading models from sheets is `spins.records`.
 """
 
@@ -39,19 +39,19 @@ DESCRIBED = (*CONVENTIONS, "phase", "pressure_method", "note")
 
 
 def fingerprint(record: ModelRecord) -> str:
-    """sha256 of a model's content, whatever file and line it came from."""
+    """Return the sha256 of a model's content, independent of its file and line."""
     numbers = [
         (p.name, p.layer, p.bond, p.unit, p.value, p.sigma, p.low, p.high, p.quote, p.note) for p in record.parameters
     ]
     facts = [record.model_id, record.compound, record.structure, record.stack, record.scale, record.status]
-    # Not said, the origin is stored as calculated: saying it makes no other model.
-    said = sorted(item for item in record.metadata.items() if item != ("origin", "calculated"))
-    told = [record.pressure, record.temperature, record.hamiltonian, record.source, said]
-    return hashlib.sha256(repr([facts, told, numbers]).encode()).hexdigest()
+    # An unstated origin is stored as calculated: stating it gives the same model.
+    metadata = sorted(item for item in record.metadata.items() if item != ("origin", "calculated"))
+    stated = [record.pressure, record.temperature, record.hamiltonian, record.source, metadata]
+    return hashlib.sha256(repr([facts, stated, numbers]).encode()).hexdigest()
 
 
 def add_models(writer: Writer, records: Sequence[ModelRecord], replace: bool, now: int, report: Report) -> int:
-    """Write the models that the archive does not have; returns how many. Conflicts go into the report."""
+    """Write the models that the archive does not have; return their number. Conflicts go into the report."""
     table = read_table(writer.root, "models", ["model_id", "content_sha256", "status", "revision"])
     held = {
         str(name): (str(digest), int(revision), row)
@@ -118,7 +118,7 @@ def _numbers(record: ModelRecord, revision: int) -> list[dict[str, Any]]:
 
 
 def symbol(name: str, layer: str = "", bond: str = "") -> str:
-    """A parameter's name as a field: letters, digits and underscores.
+    """Return a parameter's name as a field: letters, digits and underscores.
 
     >>> symbol("J(lt)"), symbol("J_H", layer="m"), symbol("t_perp_pZ", layer="m", bond="um")
     ('J_lt', 'J_H_m', 't_perp_pZ_m_um')
@@ -128,7 +128,7 @@ def symbol(name: str, layer: str = "", bond: str = "") -> str:
 
 
 def fields_of(keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
-    """Field names of parameters by (name, layer, bond); the bond is said only where it tells parameters apart.
+    """Return field names of parameters by (name, layer, bond); the bond is included only to distinguish parameters.
 
     >>> fields_of([("J_H", "", ""), ("t", "m", "um"), ("t", "m", "ml"), ("t", "u", "um")])[("t", "u", "um")]
     't_u'
@@ -144,7 +144,7 @@ def fields_of(keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str]
 
 
 def read_models(root: Group, identifiers: Sequence[str] | None = None) -> list[ModelRecord]:
-    """Active models, those with the given identifiers in that order, or all."""
+    """Read active models: those with the given identifiers in that order, or all."""
     rows = {row["model_id"]: row for row in _records(read_table(root, "models")) if row["status"] == "active"}
     numbers: dict[tuple[str, int], list[Parameter]] = {}
     for record in _records(read_table(root, "model_parameters")):
@@ -170,14 +170,14 @@ def _records(table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A stored value as Python has it; text comes as numpy's string type."""
+    """Return a stored value as a Python object; stored text has numpy's string type."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
-    """Keep a computed output of models as labelled arrays under ``/model_outputs/<entry>``; returns the entry's name.
+    """Write a computed output of models as labelled arrays under ``/model_outputs/<entry>``; return the entry's name.
 
-    The attribute ``provenance`` goes along: operator, version, options, models and where they were found.
+    The attribute ``provenance`` is written too: operator, version, options, models and their query.
     """
     provenance = json.loads(dataset.attrs["provenance"])
     operator = provenance["steps"][-1]["operator"]
@@ -211,7 +211,7 @@ def store_output(writer: Writer, dataset: xr.Dataset, now: int) -> str:
 
 
 def list_outputs(root: Group) -> list[dict[str, Any]]:
-    """Active outputs, of operators over models and of files of theory codes, with what tells them apart."""
+    """Return active outputs, of operators over models and of files of theory codes, with identifying facts."""
     columns = ("entry", "operator", "models", "provenance", "status", "ingested")
     found = []
     for row in _records(read_table(root, "model_outputs", columns)):
@@ -235,7 +235,7 @@ def list_outputs(root: Group) -> list[dict[str, Any]]:
 
 
 def read_output(root: Group, entry: str) -> xr.Dataset:
-    """A stored output, lazily. Raises NotFound when there is no such entry."""
+    """Open a stored output, lazily. Raise NotFound if there is no such entry."""
     import dask.array
     import xarray as xr
 
@@ -249,7 +249,7 @@ def read_output(root: Group, entry: str) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for name, item in node.arrays():
         dims = dims_of(item)
-        # Labels are small and wanted at once; numbers come when they are computed.
+        # Labels are small and read at once; numbers are read when computed.
         values: Any
         if item.dtype.kind not in "fiu":
             values = np.asarray(item[...]).astype(object)

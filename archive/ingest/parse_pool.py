@@ -1,8 +1,8 @@
-"""Parsing many files: here while that is quicker, in worker processes beyond.
+"""Parsing of many files: in this process while that is quicker, else in worker processes.
 
-A worker is an interpreter of its own that imports readers only and answers on a pipe. It is not a fork (a process with
-threads hangs in one) and not `multiprocessing`'s spawn, which runs the caller's script again in each worker and takes one
-crash for the end of the pool; here a crash costs the file that caused it.
+A worker is a separate interpreter that imports readers only and answers on a pipe. It is not a fork (a process with
+threads hangs in one) and not `multiprocessing`'s spawn, which runs the caller's script again in each worker and ends the
+pool at one crash; here a crash costs the file that caused it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from barospec.archive.readers import registry
 from barospec.schemas.errors import BarospecError, UnreadableFile
 from barospec.schemas.records import Problem, Scan
 
-# Seconds of parsing that must be left for workers to pay: they start in 0.3 to 0.5 s each, see benchmarks/files.py.
+# Remaining seconds of parsing for which workers pay: they start in 0.3 to 0.5 s each, see benchmarks/files.py.
 WORTH = 1.5
 # Seconds of parsing in one request: long against the pipe, short against the whole.
 REQUEST = 0.1
@@ -36,7 +36,7 @@ MAX_FILES = 64
 class Job:
     """A file to parse; ``growing`` ones may change meanwhile.
 
-    ``seen``, where it is given, holds names of entries that had ended before: formats that can leave them out.
+    ``seen`` holds names of entries that had ended before, which some formats can skip.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class Job:
 
 @dataclass(slots=True)
 class Parsed:
-    """What came of a file: its scans, or the error.
+    """Result of parsing a file: its scans, or the error.
 
-    ``sha256`` is "" where the file was still growing or was read in part: it has no sha256 yet. ``ended`` are the entries that
-    need not be read again.
+    ``sha256`` is "" if the file was still growing or was read in part. ``ended`` are the entries that need not be read
+    again.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Parsed:
 
 
 def parse_file(job: Job) -> Parsed:
-    """Read one file and its sha256; whatever goes wrong is in ``error``.
+    """Read one file and its sha256; any failure is in ``error``.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def parse_file(job: Job) -> Parsed:
     Returns
     -------
     Parsed
-        A file that changed while it was read has an error: what was read is not what the sha256 names.
+        A file that changed while it was read has an error: the sha256 does not match the scans.
     """
     try:
         before = job.path.stat()
@@ -107,13 +107,13 @@ def parse(jobs: Sequence[Job], workers: int | None = None) -> Iterator[Parsed]:
     ----------
     jobs : sequence of Job
     workers : int, optional
-        Processes at most; default: the cores that this process may use. With 1, or as long as what is left takes less than
-        `WORTH` seconds by the pace so far, files are parsed here.
+        Maximum number of processes; default: the cores that this process may use. With 1, or while the rest takes less than
+        `WORTH` seconds at the present pace, files are parsed in this process.
 
     Yields
     ------
     Parsed
-        One for each job. At most a few dozen parsed files wait to be taken, however many there are.
+        One for each job. At most a few dozen parsed files are in memory.
     """
     count = _cores() if workers is None else workers
     spent = 0.0
@@ -158,7 +158,7 @@ def _pooled(jobs: Sequence[Job], count: int, pace: float) -> Iterator[Parsed]:
                 while waiting:
                     yield from waiting.popleft().result()
             finally:
-                # Also when the caller stops early: nothing may wait for work that nobody takes.
+                # Also when the caller stops early, so that no worker waits.
                 for future in waiting:
                     future.cancel()
                 for worker in workers:
@@ -169,21 +169,21 @@ def _pooled(jobs: Sequence[Job], count: int, pace: float) -> Iterator[Parsed]:
 
 
 class _Worker:
-    """A process that parses what it is sent; started when first needed, and again after a crash."""
+    """A worker process, started at first use and again after a crash."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
 
     def parse(self, jobs: Sequence[Job]) -> list[Parsed]:
-        """Parse in the process; nothing once it was killed."""
+        """Parse in the process; return an empty list once it is killed."""
         if self._killed:
             return []
         try:
             return self._ask(jobs)
         except (OSError, EOFError, pickle.UnpicklingError):
             self.stop()
-        # One of them ended the process; alone, the others are read and it names itself.
+        # One of them crashed the process; parsed one by one, the others are read and it is found.
         if len(jobs) > 1 or self._killed:
             return [parsed for job in jobs for parsed in self.parse([job])]
         message = f"{jobs[0].path}: the library that reads it crashed: damaged. Compare it with its original."
@@ -191,10 +191,10 @@ class _Worker:
 
     def _ask(self, jobs: Sequence[Job]) -> list[Parsed]:
         if self._process is None:
-            # -P: the folder we are in must not shadow the installed package.
+            # -P: the current folder must not shadow the installed package.
             command = [sys.executable, "-P", "-m", __name__]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            # A group of its own: Ctrl-C is for us to answer.
+            # A separate process group: this process handles Ctrl-C.
             self._process = subprocess.Popen(command, process_group=0, **pipes)  # type: ignore[call-overload]
         process = self._process
         assert process.stdin is not None
@@ -204,7 +204,7 @@ class _Worker:
         return cast(list[Parsed], pickle.load(process.stdout))
 
     def kill(self) -> None:
-        """End the process from another thread; what it was doing is lost."""
+        """Kill the process from another thread; its work is lost."""
         self._killed = True
         process = self._process
         if process is not None:
@@ -219,7 +219,7 @@ class _Worker:
 
 
 def _serve() -> None:
-    """Answer requests on standard input until it ends; what libraries print does not reach the answers."""
+    """Answer requests on standard input until it ends; output printed by libraries is kept out of the answers."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while True:
@@ -232,7 +232,7 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    # By its real name, so that what is pickled belongs to no "__main__".
+    # By its real name, so that pickled objects do not belong to "__main__".
     from barospec.archive.ingest import parse_pool
 
     parse_pool._serve()

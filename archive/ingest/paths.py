@@ -1,4 +1,4 @@
-"""What the command line says about files: which files are meant, and the fields and layouts of those without a run sheet."""
+"""Files named on the command line, and fields and layouts of files without a run sheet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = ("format", "signal", *LAYOUTS)
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``FIELD=VALUE`` of the command line, field names made canonical.
+    """Parse ``FIELD=VALUE`` of the command line; make field names canonical.
 
     Raises CallError for an unknown field, a missing "=", or a field that the archive itself writes.
     """
@@ -47,7 +47,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def set_layouts(settings: Mapping[str, str]) -> dict[str, Any]:
-    """``--set channels="{energy: energy_enc, i0: I0}"``: read like a run sheet's, every scalar as text."""
+    """Parse ``--set channels="{energy: energy_enc, i0: I0}"`` like a run sheet's, every scalar as text."""
     found: dict[str, Any] = {}
     for name in LAYOUTS:
         if name in settings:
@@ -57,7 +57,7 @@ def set_layouts(settings: Mapping[str, str]) -> dict[str, Any]:
                 value = None
             if not isinstance(value, dict) or not value:
                 raise CallError(
-                    f"--set {name}={settings[name]} is no mapping. Write --set {name}='{{energy: energy_enc, i0: I0, itrans: I1}}'."
+                    f"--set {name}={settings[name]} is not a mapping. Write --set {name}='{{energy: energy_enc, i0: I0, itrans: I1}}'."
                 )
             found[name] = value
     return found
@@ -70,7 +70,7 @@ def set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
             raise CallError(f"--set signal={settings[name]}: choose from {', '.join(SIGNALS)}.")
         if name not in SETTINGS:
             try:
-                if name == "edge":  # may be completed by the element that the file states
+                if name == "edge":  # the element that the file states may complete it
                     conditions["edge"] = settings[name]
                 else:
                     conditions.update(parse_value(BY_NAME[name], settings[name]))
@@ -80,7 +80,7 @@ def set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Files of a folder and those below it, without hidden ones and without an archive that lies there."""
+    """Yield files of a folder and its subfolders, without hidden files and archives."""
     for place, folders, names in os.walk(folder):
         if MARKER in names:
             folders.clear()
@@ -90,9 +90,9 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[tuple[Path, Path]]:
-    """Files among `paths`, each with the folder that is ingested: the one that was named, or that of the file.
+    """Yield the files of `paths`, each with the folder that is ingested: the named one, or that of the file.
 
-    A folder stands for its run sheets and model sheets, or without any for all its files.
+    A folder means its run sheets and model sheets, or without any all its files.
     """
     for path in paths:
         if path.is_dir():
@@ -102,7 +102,7 @@ def expand(paths: Iterable[Path], prepared: Prepared) -> Iterator[tuple[Path, Pa
                 prepared.error("the folder is empty.", path)
             if sheets and not any(is_sheet(p) and not is_model_sheet(p) for p in sheets) and len(inside) > len(sheets):
                 others = len(inside) - len(sheets)
-                message = f"the folder has model sheets and no run sheet; its {others} other files were not looked at."
+                message = f"the folder has model sheets and no run sheet; its {others} other files were ignored."
                 prepared.problems.append(Problem("note", message, str(path)))
             yield from ((file, path) for file in sheets or inside)
         elif path.exists():

@@ -1,7 +1,7 @@
-"""From paths to entries: everything of an ingest that needs no archive, and no lock.
+"""Preparation of an ingest, from paths to entries, without archive or lock.
 
-``check`` stops here; `ingest` goes on. Each file, scan or record that cannot be taken becomes a problem with its
-place, and the rest goes on.
+``check`` stops here; `ingest` goes on. Each file, scan or record that cannot be read becomes a problem with its
+location, and the rest is read.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ ANY_ROW: Sequence[Row | None] = (None,)
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A measurement that goes on: only these files are read, only finished scans taken, and what is missing is awaited.
+    """A running measurement: only these files are read, only finished scans are ingested, and missing files are awaited.
 
     ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing. ``seen`` holds, for files
-    of many scans, the entries that had ended when they were read before.
+    of many scans, the entries that had ended at an earlier read.
     """
 
     ready: Mapping[Path, bool]
@@ -50,7 +50,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A file with what is said about it."""
+    """A file with its stated conditions."""
 
     file: Path
     run: SheetRun
@@ -73,7 +73,7 @@ def prepare(
     progress : callable, optional
         Called as ``progress(name, done, total)``.
     live : Live, optional
-        Restricts what is read, while a measurement goes on.
+        Restricts the files that are read, during a measurement.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def prepare(
 def _sources(
     paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None, used: set[int]
 ) -> list[_Source]:
-    """All files that are to be read, each with its run and the rows of the scan table that may concern it."""
+    """Return all files to read, each with its run and the rows of the scan table that may apply to it."""
     conditions = set_conditions(settings)
     layouts = set_layouts(settings)
     found: list[_Source] = []
@@ -131,7 +131,7 @@ def _sources(
             if rows is not None:
                 rows = [row for row in rows if row.file is None or _same_file(row.file, file, sheet)]
             if rows is not None and not rows and not run.take_rest:
-                note = "no row of the scan table names this file; left out."
+                note = "no row of the scan table names this file; not read."
                 prepared.problems.append(Problem("note", note, str(file)))
                 continue
             kind = None if run.options.get("columns") else calculation_format(file, run.format)
@@ -149,7 +149,7 @@ def _job(source: _Source, live: Live | None) -> Job:
     if live is None:
         return Job(source.file, source.run.format, options)
     path = source.file.resolve()
-    # Pressures between readings need all scans of the run, not the new ones alone.
+    # Pressures between readings need all scans of the run, not only the new ones.
     seen = () if source.run.between else tuple(live.seen.get(path, ()))
     return Job(source.file, source.run.format, options, live.ready[path], seen)
 
@@ -163,7 +163,7 @@ def _calculation(
     prepared: Prepared,
     used: set[int],
 ) -> None:
-    """A file of a theory code that holds no spectra; a row of the scan table that names it says more about it."""
+    """Read a file of a theory code without spectra; a row of the scan table may state more about it."""
     used.update(id(row) for row in rows or [])
     row = rows[0] if rows else None
     if row is not None and (row.skip or row.broken):
@@ -185,7 +185,7 @@ def _model_sheet(path: Path, prepared: Prepared) -> None:
     try:
         prepared.models += read_models(path)
     except BarospecError as error:
-        for line in str(error).splitlines():  # one problem to a line, each with its place
+        for line in str(error).splitlines():  # one problem to a line, each with its location
             prepared.error(line)
 
 
@@ -216,7 +216,7 @@ def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[
 
 
 def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: Live | None) -> None:
-    """The scans of a file, each with the rows that name it."""
+    """Add the scans of a file, each with the rows that name it."""
     file, run, rows = source.file, source.run, source.rows
     if parsed.error is not None:
         message = str(parsed.error)
@@ -249,18 +249,18 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
 
 
 def _elsewhere(scan: Scan, parsed: Parsed, signal: str | None) -> str:
-    """Why a scan is left to another one of its file: a reference beside its samples, or the same reference twice."""
+    """Return the reason to skip a scan: a reference beside its samples, or the same reference twice."""
     if signal is None and only_reference(scan.channels) and not all(only_reference(s.channels) for s in parsed.scans):
-        how = "say signal: murefer in the run sheet, or --set signal=murefer, to take it"
-        return f"a reference channel, not a sample; not taken as a spectrum of its own ({how})."
+        how = "write signal: murefer in the run sheet, or --set signal=murefer, to ingest it"
+        return f"a reference channel, not a sample; not ingested as a separate spectrum ({how})."
     twin = scan.header.get("athena_reference", "")
     if signal == "murefer" and any(other.name == twin and only_reference(other.channels) for other in parsed.scans):
-        return f'its reference is taken as "{twin}", a group of its own.'
+        return f'its reference is ingested as "{twin}", in its own group.'
     return ""
 
 
 def _finished(scan: Scan, reader: str, growing: bool) -> bool:
-    """Whether a scan is complete: by its end time where the format has one, otherwise when its file rests."""
+    """Return True if a scan is complete: by its end time if the format has one, otherwise when its file rests."""
     return bool(scan.header.get("end_time")) if reader.startswith("bliss ") else not growing
 
 
@@ -278,25 +278,25 @@ def _unused_rows(run: SheetRun, used: set[int], prepared: Prepared) -> None:
 
 
 def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared: Prepared) -> None:
-    """One scan with one row of conditions: an entry, or a problem."""
+    """Add one scan with one row of conditions: an entry, or a problem."""
     file, run = source.file, source.run
     prepared.tell(scan.problems)
     if row is not None and row.skip:
         prepared.skipped += 1
         return
     if row is not None and row.broken:
-        return  # told with the sheet's problems, and counted there
+        return  # reported with the sheet's problems, and counted there
     place, line = (row.where, row.line) if row is not None else (str(file), 0)
 
-    def tell(severity: Literal["warning", "note"], message: str) -> None:
+    def report(severity: Literal["warning", "note"], message: str) -> None:
         prepared.problems.append(
             Problem(severity, message, place if severity == "warning" else str(file), scan=scan.name)
         )
 
     try:
-        columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, tell)
+        columns = scan_conditions(scan, row.conditions if row is not None else run.conditions, report)
         signal = choose_signal(scan.channels, columns["technique"], (row and row.signal) or run.signal)
-        energy, signals = curves_of(scan, columns["technique"], signal, tell)
+        energy, signals = curves_of(scan, columns["technique"], signal, report)
         columns |= _origin(scan, source, parsed, signal, energy, signals)
         checked(columns)
     except BarospecError as error:
@@ -307,7 +307,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
             group=group_key(columns["technique"], columns["edge"], columns.get("line") or ""),
             curves=prepared.spool.put(energy, signals),
             columns=columns | {"element": columns["edge"].split(" ")[0]},
-            # A file may hold half characters, which no store takes.
+            # A file may hold half characters, which no store accepts.
             header=json.dumps(scan.header, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace").decode(),
             content=row_sha256(energy, signals),
             where=f"{file} [{scan.name}]",
@@ -318,11 +318,11 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
 def _origin(
     scan: Scan, source: _Source, parsed: Parsed, signal: str, energy: Curve, signals: Mapping[str, Curve]
 ) -> dict[str, Any]:
-    """What the archive says of a spectrum itself: its identity, where it comes from, how long it is."""
+    """Return the archive's own terms of a spectrum: identity, origin and length."""
     file, sheet = source.file, source.sheet
-    # A scan that is linked has the identity of the file that holds it, so that it is one spectrum by either way.
+    # A linked scan has the identity of the file that holds it, so that both ways give one spectrum.
     held = scan.held or Held(file, scan.name, parsed.sha256)
-    # A file that grows has no sha256 that would name it later: the scan's own numbers stand for it.
+    # The sha256 of a growing file will change: the scan's numbers identify it instead.
     name = _source_name(held.file, sheet)
     checked({"source_file": name, "source_scan": held.scan})
     known = held.sha256 if parsed.sha256 else ""
@@ -344,7 +344,7 @@ def _origin(
 
 
 def _source_name(file: Path, sheet: Sheet | None) -> str:
-    """The file's name as shown: relative to its sheet, never a path of the machine."""
+    """Return the file's name as shown: relative to its sheet, never a path of the machine."""
     if sheet is not None:
         try:
             return file.resolve().relative_to(sheet.path.parent.resolve()).as_posix()

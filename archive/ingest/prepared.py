@@ -1,4 +1,4 @@
-"""Spectra, records and problems on their way into an archive, before the lock is taken."""
+"""Spectra, records and problems prepared for ingest, before the lock is taken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from barospec.schemas.vocabulary import SETTABLE
 
 @dataclass(slots=True)
 class Entry:
-    """A spectrum on its way in; its numbers wait in a spool."""
+    """A spectrum to ingest; its numbers are in a spool."""
 
     group: str
     curves: Curves
@@ -30,7 +30,7 @@ class Entry:
 
     @property
     def conditions(self) -> bytes:
-        """Fingerprint of all that people may state about it."""
+        """Fingerprint of the terms that people may state about it."""
         return conditions_sha256(self.columns)
 
     @property
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def source(self) -> tuple[str, ...]:
-        """What the spectrum is called by people: experiment, run, file, scan, signal."""
+        """The name of the spectrum for people: experiment, run, file, scan, signal."""
         return tuple(str(self.columns.get(name) or "") for name in SOURCE)
 
 
@@ -49,7 +49,7 @@ SOURCE = ("experiment", "run", "source_file", "source_scan", "signal")
 
 @dataclass(slots=True)
 class Prepared:
-    """All that a set of paths holds, and all that is wrong with it."""
+    """Entries and problems of a set of paths."""
 
     entries: list[Entry] = field(default_factory=list)
     structures: list[structures.Structure] = field(default_factory=list)
@@ -66,17 +66,17 @@ class Prepared:
     spool: Spool = field(default_factory=Spool)
 
     def error(self, message: str, file: object = "", line: int = 0, scan: str = "") -> None:
-        """Note something that is refused."""
+        """Add an error: something was refused."""
         self.problems.append(Problem("error", message, str(file), line, scan=scan))
         self.refused += 1
 
     def tell(self, problems: Iterable[Problem]) -> None:
-        """Add problems that were not told before: several rows of one scan would repeat them."""
+        """Add problems, without repeats: several rows of one scan give the same ones."""
         last = self.problems[-64:]
         self.problems += [problem for problem in problems if problem not in last]
 
     def completeness(self) -> dict[str, tuple[int, int]]:
-        """How many entries state each recommended term, of those to which it applies."""
+        """Return, for each recommended term, the number of entries that state it and to which it applies."""
         counts: dict[str, tuple[int, int]] = {}
         for term in SETTABLE:
             if term.need == "recommended":

@@ -1,4 +1,4 @@
-"""What an ingest did: counts, problems, the new snapshot."""
+"""Report of an ingest: counts, problems, the new snapshot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from barospec.schemas.records import Problem
 
 @dataclass(slots=True)
 class Report:
-    """What an ingest did, to be told and, as ``to_dict``, to be parsed."""
+    """Report of an ingest, for people and, as ``to_dict``, for programs."""
 
     added: int = 0
     unchanged: int = 0
@@ -31,11 +31,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that came is in the archive now."""
+        """True if all input is in the archive now."""
         return not (self.refused or self.conflicts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         counted = (
             "added",
             "unchanged",

@@ -1,4 +1,4 @@
-"""Structures, literature values and run sheets on their way into the store, beside the spectra of an ingest."""
+"""Ingest of structures, literature values and run sheets, beside the spectra."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def new_structures(
     work: Transaction, records: Sequence[Structure], replace: bool, report: Report
 ) -> list[tuple[Structure, int]]:
-    """Structures that the archive does not have, with their revision."""
+    """Return structures that the archive does not have, with their revision."""
     table = read_table(work.root, "structures", ["structure_id", "source_sha256", "status", "revision"])
     held = {
         str(name): (str(digest), int(revision))
@@ -58,7 +58,7 @@ def new_structures(
 
 
 def structure_sha256(record: Structure) -> str:
-    """Fingerprint of a structure's content."""
+    """Return the fingerprint of a structure's content."""
     return hashlib.sha256(repr(record).encode()).hexdigest()
 
 
@@ -98,7 +98,7 @@ def write_structures(writer: Writer, records: Sequence[tuple[Structure, int]], n
 
 
 def new_literature(work: Transaction, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Literature values that the archive does not hold word for word."""
+    """Return literature values that the archive does not have in the same words."""
     compared = ("quantity", "material", "value", "value_unit", "source", "quote")
     table = read_table(work.root, "literature", (*compared, "status"))
     rows = zip(*table.values(), strict=True)
@@ -117,7 +117,7 @@ def _plain(value: Any) -> str:
 
 
 def write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Sequence[Entry], now: int) -> None:
-    """Keep the text of each run sheet that gave something, and which runs it described."""
+    """Write the text of each run sheet that described entries, with its runs."""
     held = {str(digest) for digest in read_table(work.root, "sheets", ["sha256"])["sha256"]}
     fresh = {sheet.sha256: sheet for sheet in prepared.sheets if sheet.sha256 not in held}
     if fresh:
@@ -143,17 +143,17 @@ def write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Se
 
 
 def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
-    """Conditions that two spectra do not share, as text."""
-    told = [
+    """Return the conditions in which two spectra differ, as text."""
+    shown = [
         f"{term.name} {show_value(term, old.get(term.name))} -> {show_value(term, new.get(term.name))}"
         for term in SETTABLE
         if new.get(term.name) != old.get(term.name)
     ]
-    return "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
+    return "; ".join(shown[:6]) + (f"; and {len(shown) - 6} more" if len(shown) > 6 else "")
 
 
 def conflict(entry: Entry, old: Known) -> str:
-    """Why an entry cannot be taken beside a spectrum of the archive."""
+    """Return the reason why an entry conflicts with a spectrum of the archive."""
     if old.status == "purged":
         what = f"was purged from the archive ({old.spectrum_id})"
     elif old.spectrum_id == entry.spectrum_id:

@@ -1,4 +1,4 @@
-"""Curves on their way from files to the store: in memory up to a limit, in one temporary file beyond."""
+"""Buffer of curves between files and store: in memory up to a limit, in one temporary file beyond."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Where the energy axis and the signals of one spectrum wait."""
+    """Location of the energy axis and the signals of one spectrum in the buffer."""
 
     spool: Spool
     offset: int
@@ -24,13 +24,13 @@ class Curves:
     names: tuple[str, ...]
 
     def load(self) -> tuple[Array, dict[str, Array]]:
-        """Energies, shape (n,), and signals by name, each of shape (n,)."""
+        """Read energies, shape (n,), and signals by name, each of shape (n,)."""
         rows = self.spool.read(self.offset, (1 + len(self.names)) * self.points).reshape(-1, self.points)
         return rows[0], dict(zip(self.names, rows[1:], strict=True))
 
 
 class Spool:
-    """A place for curves that does not grow in memory.
+    """A buffer for curves with bounded memory.
 
     >>> curves = Spool().put(np.array([1.0, 2.0]), {"mu": np.array([3.0, 4.0])})
     >>> curves.load()
@@ -43,7 +43,7 @@ class Spool:
         self._end = 0
 
     def put(self, energy: Array, signals: Mapping[str, Array]) -> Curves:
-        """Take the curves of one spectrum, all of the same length."""
+        """Write the curves of one spectrum, all of the same length."""
         made = Curves(self, self._end, len(energy), tuple(signals))
         self._file.seek(self._end)
         for values in (energy, *signals.values()):
@@ -52,6 +52,6 @@ class Spool:
         return made
 
     def read(self, offset: int, count: int) -> Array:
-        """Numbers from an offset in bytes."""
+        """Read numbers from an offset in bytes."""
         self._file.seek(offset)
         return np.frombuffer(self._file.read(8 * count), dtype=np.float64)

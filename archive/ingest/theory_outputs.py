@@ -1,7 +1,7 @@
 """Hoppings, bands and densities of states in the archive: labelled arrays beside the models' own outputs.
 
-A file of a theory code becomes one entry for each kind of content under ``/model_outputs``, with its sha256, its reader
-and what is said about it. It is recognized when it comes again, like a spectrum.
+A file of a theory code becomes one entry for each kind of content under ``/model_outputs``, with its sha256, reader
+and stated conditions. Like a spectrum, it is recognized when it is ingested again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from barospec.archive.store.repository import Transaction
 
 KINDS = ("hoppings", "bands", "densities")
-# What may be said of a calculation; fields of spectra, such as an edge, have no meaning here.
+# Fields of a calculation; fields of spectra, such as an edge, have no meaning here.
 FACTS = (
     "material", "pressure", "pressure_sigma", "pressure_method", "temperature", "structure", "code", "code_version", "method",
     "experiment", "run", "sample", "title", "note",
@@ -55,19 +55,19 @@ class Calculation:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is recognized by."""
+        """The key that identifies it: sha256 of the file and kind."""
         return self.source_sha256, self.kind
 
 
 def calculation_format(path: Path, stated: str | None) -> str | None:
-    """The format of a file of a theory code that holds no spectra; None for any other file.
+    """Return the format of a theory code's file without spectra; None for any other file.
 
     Parameters
     ----------
     path : Path
         An existing file.
     stated : str, optional
-        The format as said; one of spectra settles it.
+        The stated format; a format of spectra gives None.
     """
     if stated is not None:
         return stated if stated in MODEL_READERS else None
@@ -75,7 +75,7 @@ def calculation_format(path: Path, stated: str | None) -> str | None:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:
-        return None  # told when it is read
+        return None  # reported when it is read
     names = model_claims(head, str(path))
     return names[0] if len(names) == 1 else None
 
@@ -83,7 +83,7 @@ def calculation_format(path: Path, stated: str | None) -> str | None:
 def read_calculations(
     path: Path, format: str, conditions: Mapping[str, Any], name: str
 ) -> tuple[list[Calculation], list[Problem]]:
-    """What a file holds, and what its reader noted.
+    """Read the calculations of a file; return them and the reader's problems.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def read_calculations(
     format : str
         A key of `MODEL_READERS`.
     conditions : mapping
-        What people say of it, in the vocabulary's units; ``material`` is needed.
+        Stated conditions, in the vocabulary's units; ``material`` is needed.
     name : str
-        What the file is called in the archive.
+        Name of the file in the archive.
 
     Raises
     ------
@@ -104,7 +104,9 @@ def read_calculations(
     if origin not in (None, "calculated"):
         raise InvalidData(f"{path}: origin is {origin}, but a file of {MODEL_READERS[format].holds} is calculated.")
     if conditions.get("material") is None:
-        raise InvalidData(f"{path}: of which material? Say material: La3Ni2O7 in the run sheet, or --set material=...")
+        raise InvalidData(
+            f"{path}: no material is stated. Write material: La3Ni2O7 in the run sheet, or --set material=..."
+        )
     content = read_model(path, format)
     facts = {key: conditions[key] for key in FACTS if conditions.get(key) is not None}
     code = getattr(content, "code", "")
@@ -142,7 +144,7 @@ def _hoppings(content: Hoppings) -> _Arrays:
         "hopping_real": (dims, content.matrix.real, "eV", f"Real {meaning}."),
         "hopping_imag": (dims, content.matrix.imag, "eV", f"Imaginary {meaning}."),
         "R": (("vector", "axis"), content.vectors, "1", "Lattice vector of orbital j, in units of the lattice."),
-        "degeneracy": (("vector",), content.degeneracies, "1", "What the file's numbers were divided by."),
+        "degeneracy": (("vector",), content.degeneracies, "1", "Divisor of the file's numbers."),
     }
 
 
@@ -187,7 +189,7 @@ def _densities(content: Dos) -> _Arrays:
 
 
 def to_dataset(record: Calculation) -> xr.Dataset:
-    """Its arrays with labels, units and where they come from."""
+    """Return the arrays with labels, units and provenance."""
     import xarray as xr
 
     described = {
@@ -219,7 +221,7 @@ def _attributes(unit: str, meaning: str) -> dict[str, str]:
 
 
 def held(work: Transaction) -> dict[tuple[str, str], tuple[str, int, Mapping[str, Any]]]:
-    """Active entries that came from files: (sha256, kind) -> entry, row, facts."""
+    """Return active entries from files: (sha256, kind) -> entry, row, facts."""
     table = read_table(work.root, "model_outputs", ["entry", "operator", "provenance", "status"])
     found: dict[tuple[str, str], tuple[str, int, Mapping[str, Any]]] = {}
     for row, (entry, kind, text, status) in enumerate(zip(*table.values(), strict=True)):
@@ -233,7 +235,7 @@ def held(work: Transaction) -> dict[tuple[str, str], tuple[str, int, Mapping[str
 def add_calculations(
     writer: Writer, work: Transaction, records: Sequence[Calculation], replace: bool, now: int, report: Report
 ) -> int:
-    """Write the calculations that the archive does not have; returns how many. Conflicts go into the report."""
+    """Write the calculations that the archive does not have; return their number. Conflicts go into the report."""
     from barospec.archive.ingest.models import store_output
 
     if not records:
@@ -250,7 +252,7 @@ def add_calculations(
             report.conflicts += 1
             named = [key for key in FACTS if known[2].get(key) != record.facts.get(key)]
             differ = "; ".join(f"{key} {known[2].get(key)} -> {record.facts.get(key)}" for key in named)
-            message = f"is in the archive as {known[0]} with other facts ({differ}). Nothing was changed; --replace takes it anew."
+            message = f"is in the archive as {known[0]} with other facts ({differ}). Nothing was changed; --replace ingests it again."
             report.problems.append(Problem("error", message, record.where))
             continue
         if known is not None:

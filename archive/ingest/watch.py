@@ -1,6 +1,6 @@
-"""Ingest while a measurement goes on: which files are ready, and what came of them.
+"""Ingest during a measurement: files that are ready, and results of reading them.
 
-All memory is the archive's: a watch that was killed starts again, reads what is there and recognizes it.
+All state is in the archive: a killed watch starts again, reads the files and recognizes them.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from barospec.schemas.records import Problem
 if TYPE_CHECKING:
     from barospec.archive.ingest.report import Report
 
-GROWING = (".h5", ".hdf5", ".nx", ".nxs")  # one file for many scans; each scan says whether it has ended
-PASSING = (".tmp", ".part", ".swp", "~")  # what copying and editing leave for a moment
+GROWING = (".h5", ".hdf5", ".nx", ".nxs")  # one file for many scans; each scan states whether it has ended
+PASSING = (".tmp", ".part", ".swp", "~")  # temporary files of copying and editing
 POLL = 1.0
 # Reading a growing file may take this share of the time; entries that had ended before are not read again.
 SHARE = 0.2
-# Failures of reading that may pass are told after this many seconds, for a share comes back and a lock is let go.
+# Read failures that may be temporary are reported after this many seconds: a share returns, a lock is released.
 PATIENCE = 60.0
 
-AWAY = "waiting for it to come back"
+AWAY = "waiting for it to return"
 
 Signature = tuple[int, int]
 
 
 class Take(Protocol):
-    """Writes what was prepared, in one commit."""
+    """Writer of prepared entries, in one commit."""
 
     def __call__(self, prepared: Prepared, *, replace: bool = False) -> Report:
-        """What came of it."""
+        """Write prepared entries; return the report."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A file's size and time of change, since when they have been so, and what was done about it."""
+    """A file's size and time of change, the time since when they are unchanged, and the state of reading."""
 
     signature: Signature
     since: float
@@ -56,14 +56,14 @@ class _Seen:
 
 @dataclass(slots=True)
 class Folder:
-    """The files of a folder, and which of them are ready to be read.
+    """The files of a folder, and those ready to be read.
 
     Parameters
     ----------
     path : Path
         Absent or unreachable for a while is no error.
     settle : float
-        Seconds that size and time of change must stay as they are. Measured by our own clock: a file server's may differ.
+        Seconds that size and time of change must be unchanged, by our clock: a file server's may differ.
     clock : callable
         Seconds; monotonic.
     """
@@ -76,7 +76,7 @@ class Folder:
     growing_again: float = 0.0
 
     def look(self) -> dict[Path, bool]:
-        """Files that can be read now, True for one that is still growing."""
+        """Return the files that can be read now, True for one that is still growing."""
         now = self.clock()
         try:
             found = self._list()
@@ -119,9 +119,9 @@ class Folder:
         return found
 
     def done(self, ready: Mapping[Path, bool], failed: Mapping[Path, str], spent: float) -> dict[Path, str]:
-        """Note what was read; returns the failures that are worth telling."""
+        """Record the files that were read; return the failures to report."""
         now = self.clock()
-        told: dict[Path, str] = {}
+        due: dict[Path, str] = {}
         for path, growing in ready.items():
             known = self.seen[path]
             known.tried = known.signature
@@ -132,17 +132,17 @@ class Folder:
             first = known.failing is None
             known.failing = now if known.failing is None else known.failing
             waited = now - known.failing
-            # Once it has failed for long, only a change makes it worth another look.
+            # After a long time of failures, only a change causes another read.
             if not growing and not first and waited >= PATIENCE:
                 known.taken = known.signature
-                told[path] = failed[path]
+                due[path] = failed[path]
             known.retry = now + max(self.settle, min(waited, PATIENCE))
         if any(ready.values()):
             self.growing_again = now + max(self.settle, spent / SHARE)
-        return told
+        return due
 
     def again(self) -> None:
-        """Take all files once more, since what is said about them has changed."""
+        """Read all files again, because their stated conditions have changed."""
         for known in self.seen.values():
             known.taken = known.tried = None
             known.retry = 0.0
@@ -150,7 +150,7 @@ class Folder:
 
 @dataclass(slots=True)
 class _Ended:
-    """What had ended in a file of many scans, and what told the file from another of that name."""
+    """Ended entries of a file of many scans, and the identity of the file."""
 
     inode: int
     size: int = 0
@@ -164,14 +164,14 @@ class Watch:
     ----------
     folder : Path
     take : Take
-        Writes what was prepared.
+        Writes the prepared entries.
     sheet : Path, optional
-        Read at every look that finds something; when it has changed, all files are read again.
+        Read at every look that finds something; if it has changed, all files are read again.
     settings : mapping of str to str
-        Fields, where there is no sheet.
+        Fields, without a sheet.
     replace : bool
-        Take what contradicts the archive as a new revision. Without it that is done only for files that this watch has read
-        before, and after the sheet was edited.
+        Write entries that contradict the archive as new revisions. Otherwise only for files that this watch has read before, and
+        after the sheet was edited.
     settle, every, poll : float
         Seconds that a file must rest; between two commits at least; between two looks.
     clock, sleep : callable
@@ -193,7 +193,7 @@ class Watch:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if sheet is not None and not is_sheet(sheet):
-            raise CallError(f"{sheet} is no run sheet: its name should end in .yaml.")
+            raise CallError(f"{sheet} is not a run sheet: its name should end in .yaml.")
         self.folder = Folder(folder, settle, clock)
         self.take, self.sheet, self.settings, self.replace = take, sheet, dict(settings or {}), replace
         self.every, self.poll, self.clock, self.sleep = every, poll, clock, sleep
@@ -205,13 +205,13 @@ class Watch:
         self._last = float("-inf")
 
     def reports(self) -> Iterator[Report]:
-        """A report after each look; waits between them."""
+        """Yield a report after each look; wait between them."""
         while True:
             yield self.look()
             self.sleep(self.poll)
 
     def look(self) -> Report:
-        """Look once, and put in what is ready, if the last commit was long enough ago."""
+        """Look once, and ingest the files that are ready, if the last commit was long enough ago."""
         from barospec.archive.ingest.report import Report
 
         report = Report()
@@ -223,7 +223,7 @@ class Watch:
         self._told = {text for text in self._told if not text.endswith(AWAY)}
         if not ready or self.clock() - self._last < self.every:
             return report
-        # Files that were read before go by themselves: what changed in them is a revision, in others a conflict.
+        # Files that were read before are written separately: a change in them is a revision, in others a conflict.
         ready = {path: growing for path, growing in ready.items() if path in self._read} or ready
         revise = self.replace or self._edited or bool(self._read & ready.keys())
         start = self.clock()
@@ -238,7 +238,7 @@ class Watch:
         try:
             report = self.take(prepared, replace=revise)
         except (BarospecError, OSError) as error:
-            # The archive is locked, full or away; nothing was written, and the files are still there.
+            # The archive is locked, full or unreachable; nothing was written, and the files are still there.
             report.problems = self._new([Problem("error", f"not written, will be tried again: {error}")])
             self._last = self.clock()
             return report
@@ -255,7 +255,7 @@ class Watch:
         return report
 
     def _ended_in(self, path: Path) -> frozenset[str]:
-        """Entries of a file that were taken after their end; none of a file that is another one than before, or shrank."""
+        """Return the entries of a file that were ingested after their end; none if the file was replaced or shrank."""
         try:
             stat = path.stat()
         except OSError:
@@ -284,7 +284,7 @@ class Watch:
         self._sheet_state = state
 
     def _new(self, problems: list[Problem]) -> list[Problem]:
-        """Those that were not told before; a look every second would repeat them."""
+        """Return the problems that are new; a look every second would repeat the others."""
         fresh = [problem for problem in problems if str(problem) not in self._told]
         self._told |= {str(problem) for problem in fresh}
         return fresh

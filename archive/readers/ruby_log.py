@@ -1,4 +1,4 @@
-"""Recognizing a log of gauge readings among the tables of a folder, and writing it in the vocabulary's names."""
+"""Logs of gauge readings: recognition among the tables of a folder, conversion to the vocabulary's names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from barospec.schemas.vocabulary import BY_NAME, find_term
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 MAX_BYTES = 4 * 2**20
-# Names in use, casefolded and without signs, beside the vocabulary's own.
+# Common names, casefolded and without signs, beside the vocabulary's own.
 NAMES: Mapping[str, str] = {
     **dict.fromkeys(
         ("lambda", "λ", "wavelength", "ruby", "r1", "rubywavelength", "rubyline", "rubyr1"), "ruby_wavelength"
@@ -30,9 +30,9 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RubyLog:
-    """A log that was found, as a table in the vocabulary's names.
+    """A log as a table in the vocabulary's names.
 
-    ``axis`` is ``time`` or ``step``; ``local_times`` says that its times have no zone.
+    ``axis`` is ``time`` or ``step``; ``local_times`` is True if its times have no zone.
     """
 
     source: str
@@ -47,7 +47,7 @@ class RubyLog:
 
 
 def find_ruby_log(path: Path) -> RubyLog | None:
-    """The log that a table is, or None when it is something else.
+    """Read a table as a log; return None if it is something else.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def find_ruby_log(path: Path) -> RubyLog | None:
     Returns
     -------
     RubyLog or None
-        A log has a time or a step, and a ruby wavelength or a pressure; and no file or scan, for then it is a scan table.
+        A log has a time or a step, and a ruby wavelength or a pressure, but no file or scan: then it is a scan table.
     """
     if path.suffix.lower() not in SUFFIXES or path.stat().st_size > MAX_BYTES:
         return None
@@ -81,7 +81,7 @@ def find_ruby_log(path: Path) -> RubyLog | None:
     renamed = [f"{header} is {name}" for header, name in names.items() if name and name != split_header(header)[0]]
     left = [header for header, name in names.items() if not name and header]
     comment = (
-        "; ".join([*renamed, *([f"not used: {', '.join(left)}"] if left else [])]) or "its columns are named as here"
+        "; ".join([*renamed, *([f"not used: {', '.join(left)}"] if left else [])]) or "its columns have these names"
     )
     return RubyLog(
         source=path.name,
@@ -97,7 +97,7 @@ def find_ruby_log(path: Path) -> RubyLog | None:
 
 
 def _name(header: str) -> str:
-    """The term that a column is, or "". A wavelength wants its unit in the header, or the word ruby or R1."""
+    """Return the term of a column, or "". A wavelength needs its unit in the header, or the word ruby or R1."""
     bare, unit = split_header(header)
     term = find_term(bare)
     if term is not None:

@@ -13,7 +13,7 @@ from barospec.schemas.units import find_unit
 
 
 def split_header(header: str) -> tuple[str, str]:
-    """``pressure (GPa)`` -> ("pressure", "GPa"); a header that is only ``[comment]`` -> ("", "").
+    """Split ``pressure (GPa)`` -> ("pressure", "GPa"); a header that is only ``[comment]`` -> ("", "").
 
     >>> split_header("pressure [kbar]")
     ('pressure', 'kbar')
@@ -28,7 +28,7 @@ def split_header(header: str) -> tuple[str, str]:
 
 
 def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV or xlsx table as (line, {header: text}); empty rows are passed over."""
+    """Yield rows of a CSV or xlsx table as (line, {header: text}), without empty rows."""
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
         raise UnreadableFile(f"{path} is not there.{near}")
@@ -41,7 +41,7 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             header = [cell.strip() for cell in cells]
             repeated = {name for name in header if name and header.count(name) > 1}
             if repeated:
-                raise InvalidData(f"{path}:{line}: column {', '.join(sorted(repeated))} stands twice.")
+                raise InvalidData(f"{path}:{line}: column {', '.join(sorted(repeated))} is given twice.")
         elif len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
             raise InvalidData(
                 f"{path}:{line}: {len(cells)} cells under {len(header)} headers. Quote cells that hold the separator."
@@ -80,7 +80,7 @@ def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cell(cell: Any) -> str:
-    """A cell's text as the sheet shows it: 1.10 formatted 0.00 stays 1.10."""
+    """Return a cell's text as the sheet shows it: 1.10 formatted 0.00 stays 1.10."""
     value = cell.value
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""What a run sheet says, as records: the sheet, its runs, and the rows of their scan tables."""
+"""Records of a run sheet: the sheet, its runs, and the rows of their scan tables."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Row:
 
 @dataclass(slots=True)
 class SheetRun:
-    """One run of a sheet: what its scans inherit, its files, and the rows of its scan table (None: take all).
+    """One run of a sheet: inherited conditions, files, and the rows of its scan table (None: all scans).
 
-    ``log`` are gauge readings beside the scans, and ``between`` says along what pressures are interpolated.
+    ``log`` are gauge readings beside the scans; ``between`` is the axis along which pressures are interpolated.
     """
 
     conditions: dict[str, Any]
@@ -46,9 +46,9 @@ class SheetRun:
 
 @dataclass(slots=True)
 class Sheet:
-    """A run sheet as read, with everything found wrong in it.
+    """A run sheet as read, with its problems.
 
-    ``understood`` maps (term, text as written) to the value as understood, for texts that are no plain numbers.
+    ``understood`` maps (term, text as written) to the value as understood, for texts that are not plain numbers.
     """
 
     path: Path
@@ -67,11 +67,11 @@ class Sheet:
 
 
 def is_sheet(path: Path) -> bool:
-    """Whether a path is a run sheet by its name."""
+    """Return True if a path is a run sheet by its name."""
     return path.suffix.lower() in (".yaml", ".yml")
 
 
-# Readings that give a pressure; one that is stated nearer to the scan replaces all of them that are inherited.
+# Readings that give a pressure; one that is stated nearer to the scan replaces all inherited ones.
 READINGS = ("pressure", "ruby_wavelength", "ruby_wavelength_before", "ruby_wavelength_after")
 
 
@@ -81,7 +81,7 @@ def drop_inherited(merged: dict[str, Any], stated: Iterable[str]) -> None:
     if fresh & {*READINGS}:
         for name in (*READINGS, "pressure_before", "pressure_after", "pressure_sigma"):
             merged.pop(name, None)
-        if merged.get("pressure_method") == "ambient":  # came with the word, not stated for the run
+        if merged.get("pressure_method") == "ambient":  # implied by the word, not stated for the run
             del merged["pressure_method"]
     if "temperature" in fresh:
         merged.pop("temperature_sigma", None)

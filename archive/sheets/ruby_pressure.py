@@ -1,4 +1,4 @@
-"""Pressure from what was read off the gauge: ruby scales, temperature correction, readings before and after a scan.
+"""Pressure from gauge readings: ruby scales, temperature correction, readings before and after a scan.
 
 A scale turns the relative shift x = λ/λ0 - 1 of the ruby R1 line at 300 K into a pressure. All functions take arrays.
 """
@@ -19,11 +19,11 @@ from barospec.schemas.vocabulary import BY_NAME, PRESSURE_SCALES
 Array = NDArray[np.float64]
 
 ROOM = 300.0
-# Within it a line needs no correction: 0.007 nm/K times 5 K is 0.1 GPa, what rubies differ by anyway.
+# Within it a line needs no correction: 0.007 nm/K times 5 K is 0.1 GPa, as much as rubies differ.
 ROOM_TOLERANCE = 5.0
 # R1 of different rubies varies by 0.3 Å between 150 and 400 K (Vos and Schouten 1991, doi:10.1063/1.348903).
 CORRECTION_SIGMA = 0.03
-# R1 lies between these at any temperature below 900 K and pressure below 300 GPa.
+# R1 is between these at any temperature below 900 K and pressure below 300 GPa.
 PLAUSIBLE = (690.0, 830.0)
 
 
@@ -38,20 +38,20 @@ class Scale:
     form: str = "power"
 
     def pressure(self, x: Array) -> Array:
-        """P(x): (A/B) [(1+x)^B - 1], or A x (1 + B x)."""
+        """Return P(x): (A/B) [(1+x)^B - 1], or A x (1 + B x)."""
         if self.form == "power":
             return np.asarray(self.a / self.b * np.expm1(self.b * np.log1p(x)))
         return np.asarray(self.a * x * (1 + self.b * x))
 
     def shift(self, pressure: Array) -> Array:
-        """The relative shift at a pressure; NaN below what the scale can express."""
+        """Return the relative shift at a pressure; NaN below the range of the scale."""
         with np.errstate(invalid="ignore", divide="ignore"):
             if self.form == "power":
                 return np.asarray(np.expm1(np.log1p(pressure * self.b / self.a) / self.b))
             return np.asarray((np.sqrt(1 + 4 * self.b * pressure / self.a) - 1) / (2 * self.b))
 
     def slope(self, x: Array) -> Array:
-        """The slope dP/dx in GPa."""
+        """Return the slope dP/dx in GPa."""
         if self.form == "power":
             return np.asarray(self.a * (1 + x) ** (self.b - 1))
         return np.asarray(self.a * (1 + 2 * self.b * x))
@@ -71,7 +71,7 @@ assert set(SCALES) | {"other"} == set(PRESSURE_SCALES)
 
 
 def find_scale(name: str) -> Scale:
-    """The scale of that name.
+    """Return the scale of that name.
 
     >>> find_scale("ruby Mao 1986").b
     7.665
@@ -84,7 +84,7 @@ def find_scale(name: str) -> Scale:
 
 
 def _datchi(temperature: Array) -> Array:
-    """Shift of R1 from 296 K in nm; constant below 50 K, measured up to 900 K."""
+    """Return the shift of R1 from 296 K in nm; constant below 50 K, measured up to 900 K."""
     d = temperature - 296.0
     warm = 0.00746 * d - 3.01e-6 * d**2 + 8.76e-9 * d**3
     cold = 0.00664 * d + 6.76e-6 * d**2 - 2.33e-8 * d**3
@@ -93,7 +93,7 @@ def _datchi(temperature: Array) -> Array:
 
 
 def _ragan(temperature: Array) -> Array:
-    """Wavelength of R1 in nm from its wavenumber, a cubic in T; 0 to 600 K."""
+    """Return the wavelength of R1 in nm from its wavenumber, a cubic in T; 0 to 600 K."""
     t = temperature
     wavelength = 1e7 / (14423.0 + 4.49e-2 * t - 4.81e-4 * t**2 + 3.71e-7 * t**3)
     return np.where((t >= 0) & (t <= 600), wavelength, np.nan)
@@ -116,7 +116,7 @@ def ruby_pressure(
     wavelength_sigma: ArrayLike = np.nan,
     reference_sigma: ArrayLike = 0.0,
 ) -> tuple[Array, Array]:
-    """Pressure from the wavelength of the ruby R1 line.
+    """Return the pressure from the wavelength of the ruby R1 line.
 
     Parameters
     ----------
@@ -127,8 +127,8 @@ def ruby_pressure(
     temperature, reference_temperature : array_like
         Of the ruby in K when each line was read.
     correction : str, optional
-        A name in `CORRECTIONS`: how R1 moves with temperature at constant pressure. It is taken not to depend on
-        pressure. Needed when the two temperatures differ by more than 5 K.
+        A name in `CORRECTIONS`: shift of R1 with temperature at constant pressure, assumed independent of
+        pressure. Needed if the two temperatures differ by more than 5 K.
     wavelength_sigma, reference_sigma : array_like
         Standard uncertainties in nm.
 
@@ -141,7 +141,7 @@ def ruby_pressure(
     Raises
     ------
     InvalidData
-        For a wavelength that is none of R1, a temperature that wants a correction, or one outside of its range.
+        For a wavelength outside the range of R1, a temperature that needs a correction or is outside its range.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def ruby_pressure(
     for name, values in (("ruby_wavelength", line), ("ruby_reference", base)):
         if np.any((values < PLAUSIBLE[0]) | (values > PLAUSIBLE[1])):
             raise InvalidData(
-                f"{name} {values} nm is no ruby R1 line, which lies near 694 nm and moves up with pressure."
+                f"{name} {values} nm is not a ruby R1 line, which is near 694 nm and moves up with pressure."
             )
     here, there = np.asarray(temperature, float), np.asarray(reference_temperature, float)
     added = np.zeros(np.broadcast(here, there).shape)
@@ -168,7 +168,7 @@ def ruby_pressure(
     elif np.any(np.abs(here - there) > ROOM_TOLERANCE):
         raise InvalidData(
             f"the ruby was at {here} K and its reference at {there} K, which moves the line by up to 0.9 nm (2.4 GPa). "
-            f"Say how to correct it, ruby_correction: {' or '.join(CORRECTIONS)}, or give a ruby_reference read at {here} K "
+            f"State the correction, ruby_correction: {' or '.join(CORRECTIONS)}, or give a ruby_reference read at {here} K "
             f"with ruby_reference_temperature: {here} K."
         )
     x = line / base - 1.0
@@ -180,7 +180,7 @@ def ruby_pressure(
 
 
 def ruby_wavelength(pressure: ArrayLike, reference: ArrayLike, scale: str) -> Array:
-    """The wavelength in nm of the ruby R1 line at a pressure in GPa, at 300 K: the inverse of `ruby_pressure`.
+    """Return the wavelength in nm of the ruby R1 line at a pressure in GPa, at 300 K: the inverse of `ruby_pressure`.
 
     >>> print(f"{ruby_wavelength(10.0, 694.24, 'Ruby2020'):.2f}")
     697.85
@@ -190,7 +190,7 @@ def ruby_wavelength(pressure: ArrayLike, reference: ArrayLike, scale: str) -> Ar
 
 
 def rescale_pressure(pressure: ArrayLike, scale: str, to: str, sigma: ArrayLike = np.nan) -> tuple[Array, Array]:
-    """The same reading on another scale.
+    """Convert a pressure to another scale.
 
     Parameters
     ----------
@@ -222,14 +222,14 @@ def rescale_pressure(pressure: ArrayLike, scale: str, to: str, sigma: ArrayLike 
 def interpolate(
     at: ArrayLike, place: ArrayLike, pressure: ArrayLike, sigma: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:
-    """Pressure between readings, linear in time or step.
+    """Interpolate pressure between readings, linear in time or step.
 
     Parameters
     ----------
     at : array_like, shape (n,)
-        Where a pressure is wanted.
+        Positions of the wanted pressures.
     place, pressure, sigma : array_like, shape (m,)
-        The readings; those at the same place are averaged.
+        The readings; those at the same position are averaged.
 
     Returns
     -------
@@ -263,7 +263,7 @@ def interpolate(
 
 
 def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The pressure terms that follow from a scan's ruby readings, and what a person should be told.
+    """Return the pressure terms computed from a scan's ruby readings, and warnings.
 
     Parameters
     ----------
@@ -280,11 +280,11 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
     Raises
     ------
     InvalidData
-        Where the line is stated without what turns it into a pressure.
+        The line is stated without its reference or scale.
     """
     given = {part: conditions.get(f"ruby_wavelength{part}") for part in ("", "_before", "_after")}
     terms: dict[str, Any] = {}
-    told: list[str] = []
+    warnings: list[str] = []
     if any(value is not None for value in given.values()):
         lacking = [name for name in ("ruby_reference", "pressure_scale") if conditions.get(name) is None]
         if lacking:
@@ -292,7 +292,7 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
                 f"a ruby wavelength is stated without {' and '.join(lacking)}. Write ruby_reference: 694.24 (nm; the line at "
                 f"ambient pressure on the same spectrometer) and pressure_scale: one of {', '.join(SCALES)}."
             )
-        temperature = _ruby_temperature(conditions, told)
+        temperature = _ruby_temperature(conditions, warnings)
         for part, value in given.items():
             if value is not None:
                 found, sigma = _one(conditions, float(value), temperature)
@@ -301,7 +301,7 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
                     terms["pressure_sigma"] = sigma
         if "pressure" in terms:
             terms["pressure_method"] = "measured"
-    # Readings on both sides, from a ruby or stated: the scan lies halfway, on a pressure that drifts evenly.
+    # Readings on both sides, from a ruby or stated: the scan is halfway, with a uniform drift of pressure.
     before, after = (_or_nan(terms.get(n, conditions.get(n))) for n in ("pressure_before", "pressure_after"))
     middle = (before + after) / 2
     if "pressure" not in terms and conditions.get("pressure") is None and not np.isnan(middle):
@@ -310,7 +310,7 @@ def from_gauge(conditions: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
         drift = abs(after - before) / 12**0.5
         terms["pressure_sigma"] = float(np.hypot(0.0 if np.isnan(own) else own / 2**0.5, drift))
         terms["pressure_method"] = "interpolated"
-    return _against_stated(terms, conditions, told), told
+    return _against_stated(terms, conditions, warnings), warnings
 
 
 def _one(conditions: Mapping[str, Any], wavelength: float, temperature: float) -> tuple[float, float]:
@@ -324,7 +324,7 @@ def _one(conditions: Mapping[str, Any], wavelength: float, temperature: float) -
         wavelength_sigma=_or_nan(conditions.get("ruby_wavelength_sigma")),
         reference_sigma=conditions.get("ruby_reference_sigma") or 0.0,
     )
-    # Ten digits: the last bits of exp and log differ between machines, and would make a changed condition.
+    # Ten digits: the last bits of exp and log differ between machines and would look like a changed condition.
     return float(f"{float(pressure):.10g}"), float(f"{float(sigma):.6g}")
 
 
@@ -332,24 +332,24 @@ def _or_nan(value: Any) -> float:
     return np.nan if value is None else float(value)
 
 
-def _ruby_temperature(conditions: Mapping[str, Any], told: list[str]) -> float:
+def _ruby_temperature(conditions: Mapping[str, Any], warnings: list[str]) -> float:
     stated = conditions.get("ruby_temperature")
     if stated is not None:
         return float(stated)
     sample = conditions.get("temperature")
     if sample is None:
-        told.append("neither ruby_temperature nor temperature is stated; the ruby is taken to be at 300 K")
+        warnings.append("neither ruby_temperature nor temperature is stated; 300 K is assumed for the ruby")
         return ROOM
     if abs(sample - ROOM) > ROOM_TOLERANCE:
         raise InvalidData(
-            f"the sample is at {show_value(BY_NAME['temperature'], sample)}, and it is not said at which temperature the ruby "
-            "was read. Write ruby_temperature: 300 K, or the temperature of the cell."
+            f"the sample is at {show_value(BY_NAME['temperature'], sample)}, but the temperature of the ruby is not stated. "
+            "Write ruby_temperature: 300 K, or the temperature of the cell."
         )
     return float(sample)
 
 
-def _against_stated(terms: dict[str, Any], conditions: Mapping[str, Any], told: list[str]) -> dict[str, Any]:
-    """Stated terms beat computed ones, and a contradiction is told."""
+def _against_stated(terms: dict[str, Any], conditions: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Prefer stated terms to computed ones, and report contradictions."""
     kept = dict(terms)
     for name, value in terms.items():
         stated = conditions.get(name)
@@ -358,12 +358,12 @@ def _against_stated(terms: dict[str, Any], conditions: Mapping[str, Any], told: 
         del kept[name]
         tolerance = max(0.05, 3 * (terms.get("pressure_sigma") or 0.0))
         if name in ("pressure", "pressure_before", "pressure_after") and abs(value - stated) > tolerance:
-            told.append(
-                f"{name} is stated as {stated:.6g} GPa, but the ruby line says {value:.4g} GPa "
+            warnings.append(
+                f"{name} is stated as {stated:.6g} GPa, but the ruby line gives {value:.4g} GPa "
                 f"({conditions['pressure_scale']}); the stated one is kept"
             )
     if conditions.get("pressure") is not None:
-        # Its uncertainty and method are its own, not the ruby's.
+        # Uncertainty and method belong to the stated pressure, not to the ruby.
         kept.pop("pressure_sigma", None)
         kept.pop("pressure_method", None)
     return kept

@@ -1,7 +1,7 @@
-"""Run sheets: YAML, with scan tables in CSV or xlsx, read with the place of every value.
+"""Run sheets: YAML, with scan tables in CSV or xlsx, read with the location of every value.
 
-Scalars are taken as written (scan ``1.10`` is not 1.1, ``no`` is not false); only the vocabulary gives them a type.
-A mistake spoils what it stands in and nothing else: a row, a run, or at the top the whole sheet.
+Scalars are read as written (scan ``1.10`` is not 1.1, ``no`` is not false); only the vocabulary gives them a type.
+A mistake invalidates only its row or run, or at the top the whole sheet.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A scalar as written, with its place."""
+    """A scalar as written, with its location."""
 
     text: str
     line: int
@@ -55,12 +55,12 @@ def read_sheet(path: Path, *, awaited: bool = False) -> Sheet:
     path : Path
         The YAML file.
     awaited : bool
-        Files may still come: a glob that matches nothing yet is no mistake.
+        Files may be added later: a glob that matches nothing yet is no mistake.
 
     Raises
     ------
     UnreadableFile
-        The file cannot be read or is no YAML; the message has line and column. Any other mistake is in ``problems``.
+        The file cannot be read or is not YAML; the message has line and column. Any other mistake is in ``problems``.
     """
     try:
         raw = path.read_bytes()
@@ -126,7 +126,7 @@ class _Reading:
             self.problem("the sheet names no files, structures or literature values.", 1)
 
     def items(self, node: yaml.MappingNode, allowed: Iterable[str]) -> dict[str, Any]:
-        """The entries of a mapping by canonical key; unknown and repeated keys are problems."""
+        """Return the entries of a mapping by canonical key; unknown and repeated keys are problems."""
         known, found = list(allowed), {}
         for key_node, value in node.value:
             line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
@@ -137,7 +137,7 @@ class _Reading:
                 what = "is written by the archive itself" if key in BY_NAME else "is not a key here"
                 self.problem(f'"{written}" {what}.{did_you_mean(written, known)}', line, column)
             elif key in found:
-                self.problem(f'"{written}" stands twice; keep one.', line, column)
+                self.problem(f'"{written}" is given twice; keep one.', line, column)
             else:
                 found[key] = value
         return found
@@ -145,22 +145,22 @@ class _Reading:
     def scalar(self, node: Any, key: str) -> _Value | None:
         mark = node.start_mark
         if not isinstance(node, yaml.ScalarNode):
-            self.problem(f"{key} wants a single value.", mark.line + 1, mark.column + 1)
+            self.problem(f"{key} needs a single value.", mark.line + 1, mark.column + 1)
             return None
         return _Value(str(node.value), mark.line + 1, mark.column + 1)
 
     def conditions(self, items: Mapping[str, Any], inherited: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-        """Vocabulary fields among `items`, on top of what is inherited; False when one of them is wrong."""
+        """Return vocabulary fields among `items` on top of inherited ones, and False if one of them is wrong."""
         merged, ok = dict(inherited), True
         drop_inherited(merged, items)
-        for key in sorted(items, key=lambda key: key.endswith("_sigma")):  # an explicit sigma beats one behind ±
+        for key in sorted(items, key=lambda key: key.endswith("_sigma")):  # an explicit sigma wins over one behind ±
             if key in BY_NAME:
                 value = self.scalar(items[key], key)
                 ok = value is not None and self.set_value(merged, key, value, str(self.sheet.path)) and ok
         return merged, ok
 
     def set_zone(self, items: Mapping[str, Any]) -> None:
-        """The zone of times that are written without one."""
+        """Set the zone of times that are written without one."""
         value = self.scalar(items["time_zone"], "time_zone") if "time_zone" in items else None
         if value is not None:
             try:
@@ -186,15 +186,15 @@ class _Reading:
         return True
 
     def zoned(self, text: str) -> str:
-        """A time with the sheet's zone behind it, where it has none of its own."""
+        """Return a time with the sheet's zone appended, unless it has one."""
         try:
             moment = datetime.fromisoformat(text.strip())
         except ValueError:
-            return text  # told when the value is read
+            return text  # reported when the value is read
         return moment.replace(tzinfo=self.zone).isoformat() if self.zone and moment.tzinfo is None else text
 
     def listed_run(self, node: Any, shared: Mapping[str, Any], above: Mapping[str, Any], ok: bool) -> None:
-        """An entry of ``runs``: its own keys, on top of those above it."""
+        """Read an entry of ``runs``: its own keys, on top of those above it."""
         if not isinstance(node, yaml.MappingNode):
             self.problem("a run is a mapping of fields.", node.start_mark.line + 1)
             return
@@ -214,7 +214,7 @@ class _Reading:
         self.sheet.runs.append(run)
 
     def _only_rows(self, before: int, run: SheetRun) -> bool:
-        """Whether all problems since `before` are about rows of the scan table, which carry their own mark."""
+        """Return True if all problems since `before` are about rows of the scan table, which have their own mark."""
         lines = {(row.where, row.line) for row in (*(run.rows or ()), *run.log) if row.broken}
         return all((p.file, p.line) in lines for p in self.sheet.problems[before:] if p.severity == "error")
 
@@ -239,14 +239,14 @@ class _Reading:
         if "files" in items:
             run.files = self.files(items["files"])
         elif items.get("scans") is None:
-            self.problem("a run without files. Say files: NAME or a glob, relative to the sheet.", run.line)
+            self.problem("a run without files. Write files: NAME or a glob, relative to the sheet.", run.line)
         if "scans" in items:
             run.rows = list(self.rows(items["scans"], run, "scans"))
         if "ruby_log" in items and (value := self.scalar(items["ruby_log"], "ruby_log")) is not None:
             run.log = list(self.rows(items["ruby_log"], run, "ruby_log"))
             if run.between is None:
                 self.problem(
-                    "ruby_log wants interpolate_pressure: time, or step: along what are pressures interpolated?",
+                    "ruby_log needs interpolate_pressure: time, or step: the axis along which pressures are interpolated.",
                     value.line,
                     value.column,
                 )
@@ -266,7 +266,7 @@ class _Reading:
         return tuple(found)
 
     def rows(self, node: Any, run: SheetRun, key: str) -> Iterator[Row]:
-        """Rows of ``scans`` or ``ruby_log``: a list, or a table beside the sheet."""
+        """Yield rows of ``scans`` or ``ruby_log``: a list, or a table beside the sheet."""
         if isinstance(node, yaml.SequenceNode) and key == "scans":
             for entry in node.value:
                 if isinstance(entry, yaml.MappingNode):
@@ -289,9 +289,9 @@ class _Reading:
                 self.problem(f'{key} "{value.text}": {error}', value.line, value.column)
 
     def columns(self, cells: Mapping[str, str], file: str, line: int, unknown: set[str]) -> dict[str, _Value]:
-        """Cells of a table's row under canonical keys, the header's unit put behind each number.
+        """Return the cells of a table's row under canonical keys, with the header's unit after each number.
 
-        Headers that are no fields are told once, and collected in `unknown`.
+        Headers that are not fields are reported once and collected in `unknown`.
         """
         found: dict[str, _Value] = {}
         for header, text in cells.items():
@@ -317,7 +317,7 @@ class _Reading:
             return value.text.strip() or None if value else None
 
         row = Row(text("file"), text("scan"), dict(run.conditions), text("skip"), text("signal"), file, line)
-        # An empty cell says nothing: the run's value stays.
+        # An empty cell keeps the run's value.
         stated = [key for key in cells if key in BY_NAME and cells[key].text.strip()]
         drop_inherited(row.conditions, stated)
         for key in sorted(stated, key=lambda key: key.endswith("_sigma")):
@@ -352,7 +352,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
-    """Files that a name or glob means: relative to the folder, or absolute."""
+    """Return the files that match a name or glob, relative to the folder or absolute."""
     if not pattern or "\0" in pattern:
         return []
     if Path(pattern).is_absolute():
@@ -371,7 +371,7 @@ def _is_float(text: str) -> bool:
 
 
 def _plain(node: Any) -> Any:
-    """A node as lists, dicts and strings, scalars as written."""
+    """Return a node as lists, dicts and strings, scalars as written."""
     if isinstance(node, yaml.MappingNode):
         return {str(key.value): _plain(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):

@@ -2,8 +2,8 @@
 
 Every operator of a spin model is a polynomial of scalar products S_i.S_j. Such an operator never leaves the
 states of highest weight (M = S) of one total spin S, and has the same expectation value for all 2S+1 members of
-a multiplet. So all numbers are found in the small space of highest-weight states: for six spin-1/2 matrices of
-5, 9, 5 and 1 rows stand for the 64 by 64 one, with SU(2) exact by construction.
+a multiplet. So all numbers follow from the small space of highest-weight states: for six spin-1/2, matrices of
+5, 9, 5 and 1 rows replace the 64 by 64 one, with SU(2) exact by construction.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Multiplets:
 
     @property
     def blocks(self) -> list[tuple[int, slice]]:
-        """Parity and position of each block that a mirror-symmetric operator leaves alone."""
+        """Parity and position of each invariant block of a mirror-symmetric operator."""
         even, n = int(np.sum(self.parities > 0)), len(self.parities)
         if n and self.parities[0] == 0:
             return [(0, slice(0, n))]
@@ -59,7 +59,7 @@ class Multiplets:
 
 
 def check_spins(spins: tuple[float, ...]) -> None:
-    """Refuse what is not a spin of a site: 1/2, 1 or 3/2 (0 for a composite that has none left).
+    """Raise CallError unless all spins are 1/2, 1 or 3/2 (0 for a composite without spin).
 
     >>> check_spins((0.5, 1.0))
     """
@@ -71,7 +71,7 @@ def check_spins(spins: tuple[float, ...]) -> None:
 
 
 def site_operators(spin: float) -> tuple[Array, Array]:
-    """S_z and S_+ of one spin, basis m = S, S-1, ..., -S, in units of hbar; each shape (2S+1, 2S+1).
+    """Return S_z and S_+ of one spin, basis m = S, S-1, ..., -S, in units of hbar; each shape (2S+1, 2S+1).
 
     >>> site_operators(0.5)[1]
     array([[0., 1.],
@@ -84,7 +84,7 @@ def site_operators(spin: float) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=32)
 def magnetization(spins: tuple[float, ...]) -> Array:
-    """Total M of each product state, shape (d,); the last site runs fastest.
+    """Return total M of each product state, shape (d,); the last site runs fastest.
 
     >>> magnetization((0.5, 0.5))
     array([ 1.,  0.,  0., -1.])
@@ -96,7 +96,7 @@ def magnetization(spins: tuple[float, ...]) -> Array:
 
 
 def embed(operator: Array, site: int, spins: tuple[float, ...]) -> sparse.csr_array:
-    """A one-site operator in the product space, shape (d, d).
+    """Embed a one-site operator in the product space, shape (d, d).
 
     >>> embed(np.diag([0.5, -0.5]), 1, (0.5, 0.5)).diagonal()
     array([ 0.5, -0.5,  0.5, -0.5])
@@ -108,7 +108,7 @@ def embed(operator: Array, site: int, spins: tuple[float, ...]) -> sparse.csr_ar
 
 
 def pair_operator(i: int, j: int, spins: tuple[float, ...]) -> sparse.csr_array:
-    """S_i.S_j in the product space, shape (d, d).
+    """Return S_i.S_j in the product space, shape (d, d).
 
     >>> np.sort(np.linalg.eigvalsh(pair_operator(0, 1, (0.5, 0.5)).toarray())).round(12)
     array([-0.75,  0.25,  0.25,  0.25])
@@ -119,7 +119,7 @@ def pair_operator(i: int, j: int, spins: tuple[float, ...]) -> sparse.csr_array:
 
 
 def raising_operator(spins: tuple[float, ...]) -> sparse.csr_array:
-    """Total S_+ in the product space, shape (d, d).
+    """Return total S_+ in the product space, shape (d, d).
 
     >>> raising_operator((0.5,)).toarray()
     array([[0., 1.],
@@ -132,7 +132,7 @@ def raising_operator(spins: tuple[float, ...]) -> sparse.csr_array:
 
 
 def permuted_states(spins: tuple[float, ...], mirror: tuple[int, ...]) -> NDArray[np.intp]:
-    """Number of the product state to which the mirror takes each product state, shape (d,).
+    """Return the number of the mirror image of each product state, shape (d,).
 
     >>> permuted_states((0.5, 0.5), (1, 0))
     array([0, 2, 1, 3])
@@ -144,7 +144,7 @@ def permuted_states(spins: tuple[float, ...], mirror: tuple[int, ...]) -> NDArra
 
 
 def check_mirror(spins: tuple[float, ...], mirror: tuple[int, ...]) -> None:
-    """Refuse a mirror that is no exchange of equal sites.
+    """Raise CallError unless the mirror is an exchange of equal sites.
 
     >>> check_mirror((0.5, 1.0, 0.5), (2, 1, 0))
     """
@@ -158,24 +158,24 @@ def check_mirror(spins: tuple[float, ...], mirror: tuple[int, ...]) -> None:
 
 @lru_cache(maxsize=32)
 def multiplets(spins: tuple[float, ...], mirror: tuple[int, ...] | None = None) -> tuple[Multiplets, ...]:
-    """Highest-weight states and scalar products of a set of spins, by total spin.
+    """Return highest-weight states and scalar products of a set of spins, by total spin.
 
     Parameters
     ----------
     spins : tuple of float
         Spin of each site.
     mirror : tuple of int, optional
-        The site that takes each site's place under the mirror.
+        Image of each site under the mirror.
 
     Returns
     -------
     tuple of Multiplets
-        One for each total spin, lowest first; kept for the next call.
+        One for each total spin, lowest first; cached.
 
     Raises
     ------
     CallError
-        When a spin, the mirror, or the number of states is out of range.
+        If a spin, the mirror, or the number of states is out of range.
 
     Notes
     -----
@@ -194,7 +194,7 @@ def multiplets(spins: tuple[float, ...], mirror: tuple[int, ...] | None = None) 
     if largest > DENSE_LIMIT:
         raise CallError(
             f"{len(spins)} sites have {largest} states of one M, above {DENSE_LIMIT}: too many for all levels. "
-            "Use lanczos.lowest_levels, which finds the lowest ones."
+            "Use lanczos.lowest_levels for the lowest ones."
         )
     raising = raising_operator(spins)
     pairs = {(i, j): pair_operator(i, j, spins) for i, j in itertools.combinations(range(len(spins)), 2)}
@@ -222,7 +222,7 @@ def _kernel(raising: sparse.csr_array, states: NDArray[np.intp], above: NDArray[
 def _split(
     basis: Array, states: NDArray[np.intp], exchange: NDArray[np.intp] | None
 ) -> tuple[Array, NDArray[np.int64]]:
-    """The basis with mirror-even states first, and the parities."""
+    """Return the basis with mirror-even states first, and the parities."""
     if exchange is None:
         return basis, np.zeros(basis.shape[1], dtype=np.int64)
     place = np.searchsorted(states, exchange[states])
@@ -232,7 +232,7 @@ def _split(
 
 
 def product(group: Multiplets, factors: tuple[Pair, ...], spins: tuple[float, ...]) -> Array:
-    """Mean of the products (S_i.S_j)(S_k.S_l)... in all orders, among the highest-weight states, shape (n, n).
+    """Return the mean of the products (S_i.S_j)(S_k.S_l)... in all orders, among the highest-weight states, shape (n, n).
 
     All orders, because one order alone would prefer some sites to others. No factor gives the identity, equal
     indices give S_i.S_i = s(s+1).

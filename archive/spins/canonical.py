@@ -24,7 +24,7 @@ SINGULAR = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Exact states of one symmetry block, and the model space in it.
+    """Exact states of one symmetry block, and its model space.
 
     ``energies`` (..., n) in eV, ascending; ``vectors`` (..., n, n), states in columns; ``columns`` (n, k), orthonormal.
     """
@@ -40,7 +40,7 @@ class Transformed:
 
     ``matrix`` (..., k, k) in eV; ``energies`` (..., k) and ``weights`` (..., k) of the chosen states, lowest
     first; ``singular`` (...), smallest weight of any combination of them, min(s)^2; ``first_order`` (..., k, k) in
-    eV; ``chosen`` (..., k), numbers of the states; ``rules_differ`` (...), whether the other rule chooses others.
+    eV; ``chosen`` (..., k), numbers of the states; ``rules_differ`` (...), true if the other rule chooses others.
     """
 
     matrix: Array
@@ -53,19 +53,19 @@ class Transformed:
 
 
 def transform(block: Exact, selection: Selection) -> Transformed:
-    """H_eff of one symmetry block.
+    """Compute H_eff of one symmetry block.
 
     Parameters
     ----------
     block : Exact
         Exact states and model space.
     selection : {"lowest", "overlap"}
-        The states that the model space stands for: the lowest ones, or those with the largest weight in it.
+        The exact states of the effective model: the lowest ones, or those with the largest weight in the model space.
 
     Raises
     ------
     CallError
-        For an unknown rule, or a model space that is larger than the block.
+        For an unknown rule, or a model space larger than the block.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def transform(block: Exact, selection: Selection) -> Transformed:
         raise CallError(f"the model space has {k} states in a symmetry block of {n}: it cannot be embedded.")
     overlaps = block.columns.T @ block.vectors
     weights = np.sum(overlaps**2, axis=-2)
-    # Ties are decided by energy: the sort is stable and states come lowest first.
+    # Energy decides ties: the sort is stable and states are sorted by energy.
     best = np.sort(np.argsort(-np.round(weights, 12), axis=-1, kind="stable")[..., :k], axis=-1)
     lowest = np.broadcast_to(np.arange(k), best.shape)
     chosen = lowest if selection == "lowest" else best

@@ -1,4 +1,4 @@
-"""The whole chain at once: hopping -> Hund and superexchange couplings -> couplings of the low-energy spins.
+"""Chain of two transformations: hopping -> Hund and superexchange couplings -> couplings of the low-energy spins.
 
 Nothing is tuned between the steps. ``keep="main"`` passes on J_H and J_ZZ alone, as the published chain does;
 ``keep="all"`` passes on all 76 invariants, so that no number depends on where they were cut.
@@ -33,14 +33,14 @@ def hopping_to_spins(
     keep: Keep = "main",
     selection: Selection = "lowest",
 ) -> Outputs:
-    """From hopping to the couplings of the trilayer's low-energy spins.
+    """Compute the couplings of the trilayer's low-energy spins from hopping.
 
     Parameters
     ----------
     parameters, convention, e_ct_reference
         As in `electrons.electron_cluster`, on the grid ``(...)``.
     keep : {"main", "all"}
-        Which terms of the eV scale go on to the sub-eV scale.
+        Terms of the eV scale that enter the sub-eV scale.
     selection : {"lowest", "overlap"}
         State selection of both transformations.
 
@@ -48,8 +48,8 @@ def hopping_to_spins(
     -------
     dict of Labelled, all of shape (...)
         In eV: ``J_H_outer``, ``J_H_middle``, ``J_ZZ``; ``J_ml`` (three spin-1, tensor basis); ``J_lt`` and ``J_mt`` (trimer
-        picture). Dimensionless: ``ratio`` = J_ZZ over the mean J_H; ``weight_spin_1`` and ``weight_trimer``, of the ground
-        multiplet in each picture; ``smallest_weight_electrons``, ``smallest_weight_spin_1``,
+        model space). Dimensionless: ``ratio`` = J_ZZ over the mean J_H; ``weight_spin_1`` and ``weight_trimer``, of the
+        ground multiplet in each model space; ``smallest_weight_electrons``, ``smallest_weight_spin_1``,
         ``smallest_weight_trimer``, the least model-space weight of each transformation; ``intruders``.
 
     Raises
@@ -93,11 +93,11 @@ def hopping_to_spins(
         ("J_ml", coupling(spin_1, "Sm.Sl"), "eV", "Coupling of neighboring spin-1 (tensor basis)."),
         ("J_lt", coupling(trimer, "t.Xl"), "eV", "Coupling of an outer X spin to the trimer."),
         ("J_mt", coupling(trimer, "t.Xm"), "eV", "Coupling of the middle X spin to the trimer."),
-        ("weight_spin_1", weights[..., 0], "1", "Weight of the ground multiplet in the spin-1 picture."),
-        ("weight_trimer", weights[..., 1], "1", "Weight of the ground multiplet in the trimer picture."),
+        ("weight_spin_1", weights[..., 0], "1", "Weight of the ground multiplet in the spin-1 model space."),
+        ("weight_trimer", weights[..., 1], "1", "Weight of the ground multiplet in the trimer model space."),
         ("smallest_weight_electrons", reduced.smallest_weight, "1", "Least weight, electrons to six spins."),
         ("smallest_weight_spin_1", np.asarray(spin_1["smallest_weight"].values), "1", "Least weight, to three spin-1."),
         ("smallest_weight_trimer", np.asarray(trimer["smallest_weight"].values), "1", "Least weight, to the trimer."),
-        ("intruders", intruders, "1", "Exact multiplets below the highest chosen one that were not chosen."),
+        ("intruders", intruders, "1", "Unchosen exact multiplets below the highest chosen one."),
     ]
     return collect(*(Labelled(name, array, (BATCH,), unit, meaning) for name, array, unit, meaning in rows))

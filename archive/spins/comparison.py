@@ -1,4 +1,4 @@
-"""The published numbers against the exact ones, row by row. Nothing is adjusted; every difference has its reason beside it."""
+"""Comparison of published and exact numbers, row by row. Nothing is adjusted; every difference has its reason."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Row:
 
 
 def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O10") -> list[Row]:
-    """The table "paper against exact" for the published models of a trilayer compound.
+    """Return the table "paper against exact" for the published models of a trilayer compound.
 
     Parameters
     ----------
     records : sequence of ModelRecord
         With the Hartree, eV and sub-eV scale of both phases, status ``published``.
     compound : str
-        Which compound.
+        The compound.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O
     Raises
     ------
     InvalidData
-        When a model that a row needs is missing.
+        If a model that a row needs is missing.
 
     Examples
     --------
@@ -77,9 +77,9 @@ def paper_against_exact(records: Sequence[ModelRecord], compound: str = "La4Ni3O
 
 
 def find_record(records: Sequence[ModelRecord], compound: str, stack: str, scale: str, phase: str) -> ModelRecord:
-    """The one published model of that kind.
+    """Return the one published model of that kind.
 
-    Raises InvalidData when there is none, or several.
+    Raises InvalidData if there is none, or several.
     """
     found = [
         record
@@ -124,12 +124,12 @@ def _electrons(records: Sequence[ModelRecord], compound: str, phase: str) -> lis
     ):
         found = electron_cluster("trilayer", values | {"E_CT": e_ct}, convention="spin", e_ct_reference="high-spin d8")
         j_h, j_zz = found["J_H"].values, float(found["J_ZZ"].values[0])
-        said = f"E_CT {e_ct:g} eV: {why}; J = 0.8 eV read as the coefficient of -J S.S (Kanamori J 0.4)"
+        note = f"E_CT {e_ct:g} eV: {why}; J = 0.8 eV read as the coefficient of -J S.S (Kanamori J 0.4)"
         rows += [
-            Row("J_H(l), cluster", phase, "eV", coupled.value("J_H"), float(j_h[0]), f"{said}; one J_H is printed for all layers"),
-            Row("J_H(m), cluster", phase, "eV", coupled.value("J_H"), float(j_h[1]), f"{said}; the middle Ni has two O to hop to"),
+            Row("J_H(l), cluster", phase, "eV", coupled.value("J_H"), float(j_h[0]), f"{note}; one J_H is printed for all layers"),
+            Row("J_H(m), cluster", phase, "eV", coupled.value("J_H"), float(j_h[1]), f"{note}; the middle Ni has two O to hop to"),
             Row("J_ZZ, cluster", phase, "eV", coupled.value("J_ZZ"), j_zz,
-                f"{said}; " + ("no test, E_CT was chosen for it" if e_ct == CLUSTER_E_CT[phase] else "E_CT is not printed for each pressure")),
+                f"{note}; " + ("no test, E_CT was chosen for it" if e_ct == CLUSTER_E_CT[phase] else "E_CT is not printed for each pressure")),
         ]  # fmt: skip
     return rows
 
@@ -139,8 +139,8 @@ def _low_pressure(records: Sequence[ModelRecord], compound: str, phase: str) -> 
     printed = find_record(records, compound, "trilayer", "sub-eV", phase).value("J(ml)")
     rows = []
     choices: tuple[tuple[Basis, str], ...] = (
-        ("tensor", "coefficient of S_m.S_l beside Q_m:Q_l; the printed value does not say its basis"),
-        ("polynomial", "coefficient of S_m.S_l beside (S_m.S_l)^2; the printed value does not say its basis"),
+        ("tensor", "coefficient of S_m.S_l beside Q_m:Q_l; the printed value does not state its basis"),
+        ("polynomial", "coefficient of S_m.S_l beside (S_m.S_l)^2; the printed value does not state its basis"),
     )
     for basis, why in choices:
         found = effective_hamiltonian(STACKS["trilayer"](), parameters, PICTURES["trilayer"]["spin_1"], basis=basis)
@@ -202,11 +202,11 @@ def _spins(records: Sequence[ModelRecord], compound: str, phase: str) -> list[Ro
     claimed = 1.0 if phase == "high pressure" else math.nan
     rows = [
         Row("effective spin of Ni", phase, "1", formal, float(weights["effective_spin"].values[0]),
-            f"picture with the larger ground-state weight: spin-1 {pair[0]:.3f}, trimer {pair[1]:.3f}; a crossover, both describe it"),
+            f"low-energy model space with the larger ground-state weight: spin-1 {pair[0]:.3f}, trimer {pair[1]:.3f}; a crossover, both describe it"),
     ]  # fmt: skip
     for k, criterion in enumerate(tied["holds"].labels["criterion"]):
         trusted = (
-            "" if tied["trustworthy"].values[k] else "; the trimer picture's smallest weight is below one half here"
+            "" if tied["trustworthy"].values[k] else "; the trimer model space's smallest weight is below one half here"
         )
         outer, middle = map(float, sides(tied, criterion))
         why = f"T = 0, outer {outer:.4g} against middle {middle:.4g}{trusted}"

@@ -1,8 +1,8 @@
-"""Pictures of the low-energy spins: which composite spins a model is described by, and how well.
+"""Low-energy model spaces: composite spins of a model, and their weights.
 
-A picture groups the sites of a model into composites. Each composite is the lowest multiplet of a
-Hamiltonian of its own sites: two spin-1/2 with ferromagnetic coupling make the spin 1 of a Ni ion, three Z spins with
-antiferromagnetic bonds the trimer spin t, two the singlet of a dimer (spin 0, which leaves the description).
+A low-energy model space (`Picture`) groups the sites of a model into composites. Each composite is the lowest multiplet of
+a Hamiltonian of its own sites: two spin-1/2 with ferromagnetic coupling make the spin 1 of a Ni ion, three Z spins with
+antiferromagnetic bonds the trimer spin t, two the singlet of a dimer (spin 0, which drops out).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Composite:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A named way to group all sites of a model; `ion_spin` is the effective spin that it gives each Ni ion."""
+    """A named low-energy model space: a grouping of all sites; `ion_spin` is the effective spin of each Ni ion."""
 
     name: str
     composites: tuple[Composite, ...]
@@ -45,10 +45,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """A picture worked out for a model.
+    """A low-energy model space of a model.
 
     ``labels`` and ``spins`` are the composites that keep a spin; ``columns`` holds, for each total spin of the
-    model, the picture's highest-weight states as orthonormal columns (n_S, k_S) in the model's.
+    model, its highest-weight states as orthonormal columns (n_S, k_S) in the model's.
     """
 
     labels: tuple[str, ...]
@@ -57,7 +57,7 @@ class Embedding:
 
 
 def ion(layer: str) -> Composite:
-    """The spin 1 of a Ni ion: X and Z parallel.
+    """Return the spin 1 of a Ni ion: X and Z parallel.
 
     >>> ion("u").sites
     ('Xu', 'Zu')
@@ -66,7 +66,7 @@ def ion(layer: str) -> Composite:
 
 
 def single(label: str) -> Composite:
-    """A site taken as it is.
+    """Return a composite of one site.
 
     >>> single("Xu").binding
     ()
@@ -75,7 +75,7 @@ def single(label: str) -> Composite:
 
 
 def chain(label: str, *sites: str) -> Composite:
-    """The lowest multiplet of an antiferromagnetic chain: the trimer t of three Z, the singlet of two.
+    """Return the lowest multiplet of an antiferromagnetic chain: the trimer t of three Z, the singlet of two.
 
     >>> chain("t", "Zu", "Zm", "Zl").binding[0]
     (1.0, ('Zu', 'Zm'))
@@ -111,16 +111,16 @@ PICTURES: dict[str, dict[str, Picture]] = {
         for n, names in ((n, [str(k + 1) for k in range(n)]) for n in (4, 5, 6))
     },
 }
-"""Pictures by stack (`models.STACKS`) and name."""
+"""Low-energy model spaces by stack (`models.STACKS`) and name."""
 
 
 def isometry(composite: Composite, model: SpinModel) -> tuple[float, Array]:
-    """The composite's spin, and its states m = S, ..., -S as columns over the product states of its sites.
+    """Return the composite's spin, and its states m = S, ..., -S as columns over the product states of its sites.
 
     Raises
     ------
     CallError
-        When the lowest level of the binding is not one multiplet.
+        If the lowest level of the binding is not one multiplet.
 
     Examples
     --------
@@ -156,12 +156,12 @@ def isometry(composite: Composite, model: SpinModel) -> tuple[float, Array]:
 
 @lru_cache(maxsize=32)
 def embedding(model: SpinModel, picture: Picture) -> Embedding:
-    """The picture's highest-weight states among the model's.
+    """Return the highest-weight states of a low-energy model space among the model's.
 
     Raises
     ------
     CallError
-        When the composites do not use every site exactly once.
+        If the composites do not use every site exactly once.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def picture_weights(
     pictures: Mapping[str, Picture],
     temperature: ArrayLike = 0.0,
 ) -> Outputs:
-    """Probability to find the model in the states of each picture, and the effective spin that follows.
+    """Compute the weight of the model's state in each low-energy model space, and the effective spin.
 
     Parameters
     ----------
@@ -221,9 +221,9 @@ def picture_weights(
     Returns
     -------
     dict of Labelled
-        ``picture_weight`` (..., picture), the expectation value of each picture's projector (the pictures overlap, so
-        they need not add up to 1); ``picture`` (...), number of the picture with the larger weight, NaN when none
-        reaches one half; ``effective_spin`` (..., layer), the spin that this picture gives each Ni ion.
+        ``picture_weight`` (..., picture), the expectation value of each model space's projector (the spaces overlap, so
+        they need not add up to 1); ``picture`` (...), number of the space with the larger weight, NaN if none
+        reaches one half; ``effective_spin`` (..., layer), the spin of each Ni ion in this space.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def label_weights(
     *,
     layers: tuple[str, ...] | None = None,
 ) -> Outputs:
-    """`picture_weights` of a model that is already solved; `layers` where its sites do not name them."""
+    """Return `picture_weights` of a solved model; give `layers` if its sites do not name them."""
     model = solution.model
     layers = model.layers if layers is None else layers
     found = [embedding(model, picture) for picture in pictures.values()]
@@ -258,17 +258,26 @@ def label_weights(
     names = tuple(pictures)
     return collect(
         Labelled(
-            "picture_weight", weights, (BATCH, "picture"), "1", "Weight in the picture's states.", {"picture": names}
+            "picture_weight",
+            weights,
+            (BATCH, "picture"),
+            "1",
+            "Weight in the states of the low-energy model space.",
+            {"picture": names},
         ),
         Labelled(
-            "picture", np.where(clear, best, np.nan), (BATCH,), "1", f"Number of the picture: {', '.join(names)}."
+            "picture",
+            np.where(clear, best, np.nan),
+            (BATCH,),
+            "1",
+            f"Number of the low-energy model space: {', '.join(names)}.",
         ),
         Labelled(
             "effective_spin",
             np.where(clear[..., None], table[best], np.nan),
             (BATCH, "layer"),
             "1",
-            "Spin of each Ni ion in the low-energy model of the picture with the larger weight.",
+            "Spin of each Ni ion in the low-energy model space with the larger weight.",
             {"layer": layers},
         ),
     )

@@ -1,7 +1,7 @@
-"""Effective Hamiltonians: the exact canonical transformation of a model to the spins of a picture.
+"""Effective Hamiltonians: exact canonical transformation of a model to the spins of a low-energy model space.
 
 The transformation is done in each block of total spin and parity, so SU(2) and the mirror hold exactly; the result is
-decomposed in a complete basis of invariants, so nothing is left over but rounding.
+decomposed in a complete basis of invariants, so the residual is rounding only.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from barospec.archive.spins.solve import Block, Solution, solve
 from barospec.schemas.errors import CallError
 
 SMALL_WEIGHT = 0.5
-"""A chosen state with less than this in the model space is hardly described by it: flagged."""
+"""Least model-space weight of a chosen state; states below are flagged."""
 _SYMMETRY_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """H_eff among the highest-weight states of the effective spins, before it is given names.
+    """H_eff among the highest-weight states of the effective spins, without labels.
 
     ``matrices`` and ``first_order`` are (..., k_S, k_S) in eV for each total spin of `spins`; ``smallest_weight``
     and ``smallest_singular`` (...); ``rules_differ`` (...); ``top`` (...), energy in eV of the highest chosen state.
@@ -62,14 +62,14 @@ def reduce_blocks(
     target : Embedding
         Model space.
     valid : ndarray of bool, shape (...)
-        Where the levels mean something.
+        True where the levels are defined.
     selection : {"lowest", "overlap"}
         See `canonical.transform`.
 
     Raises
     ------
     CallError
-        When the picture does not respect the mirror of the model.
+        If the low-energy model space breaks the mirror of the model.
     """
     shape = valid.shape
     groups = multiplets(target.spins)
@@ -105,20 +105,20 @@ def reduce_blocks(
 
 
 def _parity_rotation(columns: Array, parities: NDArray[np.int64]) -> dict[int, Array]:
-    """Combinations of the model space's columns of each parity."""
+    """Return the combinations of the model space's columns of each parity."""
     if not len(parities) or parities[0] == 0:
         return {0: np.eye(columns.shape[1])}
     signs, rotation = np.linalg.eigh(columns.T @ (parities[:, None] * columns))
     if np.any(np.abs(np.abs(signs) - 1) > _SYMMETRY_TOLERANCE):
         raise CallError(
-            "the picture's composites are not symmetric under the model's mirror. Use a model with mirror=None, or "
-            "a picture whose composites map onto each other."
+            "the composites are not symmetric under the model's mirror. Use a model with mirror=None, or "
+            "composites that map onto each other."
         )
     return {1: rotation[:, signs > 0], -1: rotation[:, signs < 0]}
 
 
 def reduce_model(solution: Solution, picture: Picture, selection: Selection = "lowest") -> Reduced:
-    """H_eff of a solved spin model in a picture; `effective_hamiltonian` gives it names."""
+    """Compute H_eff of a solved spin model in a low-energy model space; `effective_hamiltonian` labels it."""
     target = embedding(solution.model, picture)
     parities = {group.spin: group.parities for group in solution.model.multiplets()}
     return reduce_blocks(solution.blocks, parities, target, solution.valid, selection)
@@ -132,7 +132,7 @@ def effective_hamiltonian(
     selection: Selection = "lowest",
     basis: Basis = "tensor",
 ) -> Outputs:
-    """Couplings between the spins of a picture, exact and to first order.
+    """Compute couplings between the spins of a low-energy model space, exact and to first order.
 
     Parameters
     ----------
@@ -143,15 +143,15 @@ def effective_hamiltonian(
     picture : Picture
         Such as ``PICTURES["trilayer"]["trimer"]``.
     selection : {"lowest", "overlap"}
-        Which exact states the effective model stands for, in each block of total spin and parity.
+        Exact states of the effective model, in each block of total spin and parity.
     basis : {"tensor", "polynomial", "product"}
-        What a coefficient multiplies, see `invariants`.
+        Operator basis of the coefficients, see `invariants`.
 
     Returns
     -------
     dict of Labelled
         ``coupling`` and ``first_order`` (..., invariant) in eV, the second from P H P; ``residual`` (...) in eV, root
-        mean square of what the invariants leave over; ``smallest_weight`` (...), the least weight in the model
+        mean square of the residual of the invariants; ``smallest_weight`` (...), the least weight in the model
         space of a chosen state; ``smallest_singular`` (...), of any combination of them; ``weight_below_half``
         (...), 1 where the smallest weight is below 0.5; ``rules_differ`` (...), 1 where the other rule selects
         other states. Couplings are NaN where a parameter is, or where a model state has no counterpart.
@@ -159,7 +159,7 @@ def effective_hamiltonian(
     Raises
     ------
     CallError
-        For unknown names, or a picture that does not fit the model.
+        For unknown names, or a low-energy model space that does not fit the model.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def effective_hamiltonian(
 
 
 def label_effective(reduced: Reduced, basis: Basis) -> Outputs:
-    """The outputs of `effective_hamiltonian` for an operator that is already transformed."""
+    """Return the outputs of `effective_hamiltonian` for a transformed operator."""
     complete = invariant_basis(reduced.spins, basis)
     coupling, residual = decompose(complete, reduced.matrices)
     first, _ = decompose(complete, reduced.first_order)
@@ -184,8 +184,8 @@ def label_effective(reduced: Reduced, basis: Basis) -> Outputs:
     differ = np.where(lost, np.nan, reduced.rules_differ)
     return collect(
         Labelled("coupling", coupling, dims, "eV", f"Coefficient of each invariant ({basis} basis).", labels),
-        Labelled("first_order", first, dims, "eV", f"The same to first order, from P H P ({basis} basis).", labels),
-        Labelled("residual", residual, (BATCH,), "eV", "Root mean square of what the invariants leave over."),
+        Labelled("first_order", first, dims, "eV", f"Coefficient to first order, from P H P ({basis} basis).", labels),
+        Labelled("residual", residual, (BATCH,), "eV", "Root mean square of the residual of the invariants."),
         Labelled(
             "smallest_weight", reduced.smallest_weight, (BATCH,), "1", "Least model-space weight of a chosen state."
         ),
@@ -198,12 +198,12 @@ def label_effective(reduced: Reduced, basis: Basis) -> Outputs:
 
 
 def coupling(outputs: Outputs, invariant: str, which: str = "coupling") -> Array:
-    """One coefficient by name, shape (...), in eV; factors may be written in either order.
+    """Return one coefficient by name, shape (...), in eV; factors may be written in either order.
 
     Raises
     ------
     CallError
-        With the names there are.
+        For an unknown name; the message lists the names.
 
     Examples
     --------
@@ -222,7 +222,7 @@ def coupling(outputs: Outputs, invariant: str, which: str = "coupling") -> Array
 
 
 def effective_model(reduced: Reduced, mirror: tuple[int, ...] | None = None) -> tuple[SpinModel, dict[str, Array]]:
-    """The effective Hamiltonian as a spin model of its own, with its parameters (``product`` basis).
+    """Return the effective Hamiltonian as a separate spin model, with its parameters (``product`` basis).
 
     Every function for spin models then applies to it: levels, correlations of the effective spins, thermodynamics, and
     the next canonical transformation.
@@ -232,12 +232,12 @@ def effective_model(reduced: Reduced, mirror: tuple[int, ...] | None = None) -> 
     reduced : Reduced
         From `reduce_model` or `electrons.reduce_cluster`.
     mirror : tuple of int, optional
-        The effective spin that takes each one's place; mirrored invariants then share a parameter, named by the first.
+        Image of each effective spin; mirrored invariants then share a parameter, named by the first.
 
     Raises
     ------
     CallError
-        When the couplings do not have that mirror.
+        If the couplings do not have that mirror.
 
     Examples
     --------

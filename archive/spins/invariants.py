@@ -1,17 +1,17 @@
 """Complete bases of T-even, SU(2)-invariant operators of a few spins, and the decomposition of a Hamiltonian.
 
-A Hermitian invariant that time reversal leaves alone is, for each total spin, a real symmetric matrix among the
+A Hermitian T-even invariant is, for each total spin, a real symmetric matrix among the
 highest-weight states. So there are sum_S n_S (n_S + 1) / 2 of them (11 for three spin-1, 10 for four spin-1/2, 76
-for six), and a set of that many independent ones is complete. One is named for every multigraph whose vertices
-are the sites and whose edges are scalar products, a site of spin s having at most 2s edges.
+for six), and a set of as many independent ones is complete. Each has the name of a multigraph whose vertices
+are the sites and whose edges are scalar products; a site of spin s has at most 2s edges.
 
 Three bases use these names, and the coefficient of S_i.S_j differs between them:
 
-- ``tensor`` takes from each product the part that is of the highest possible rank on every site, so that coefficients
+- ``tensor`` uses from each product the part that is of the highest possible rank on every site, so that coefficients
   of different ranks do not mix: (S_i.S_j)^2 becomes Q_i:Q_j = (S_i.S_j)^2 + S_i.S_j / 2 - const.
-- ``polynomial`` takes the products as they are, such as (S_i.S_j)^2. Where the order of the factors matters, as around
-  a closed loop of three sites, no product is preferred, and the tensor part, which has no order, is taken.
-- ``product`` takes the mean of all orders everywhere; this is what `models.Interaction` means.
+- ``polynomial`` uses the products themselves, such as (S_i.S_j)^2. If the order of the factors matters, as around
+  a closed loop of three sites, no product is preferred, and the tensor part, which has no order, is used.
+- ``product`` uses the mean of all orders everywhere, as `models.Interaction` does.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class InvariantBasis:
     spins: tuple[float, ...]
 
     def names(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Names such as ``Xu.t`` or ``(Su.Sm)^2`` with the given site labels; ``1`` is the identity."""
+        """Return names such as ``Xu.t`` or ``(Su.Sm)^2`` with the given site labels; ``1`` is the identity."""
         return tuple(graph_name(graph, labels) for graph in self.graphs)
 
     def index(self, graph: Graph) -> int:
-        """Position of the invariant with those edges."""
+        """Return the position of the invariant with those edges."""
         return self.graphs.index(tuple(sorted(tuple(sorted(edge)) for edge in graph)))
 
 
 def graph_name(graph: Graph, labels: tuple[str, ...]) -> str:
-    """A product in words: factors in order, powers gathered.
+    """Return a product as text: factors in order, powers collected.
 
     >>> graph_name(((0, 1), (0, 1)), ("Su", "Sm"))
     '(Su.Sm)^2'
@@ -74,7 +74,7 @@ def graph_name(graph: Graph, labels: tuple[str, ...]) -> str:
 
 
 def multigraphs(spins: tuple[float, ...]) -> Iterator[Graph]:
-    """All multigraphs with at most 2s edges at a site of spin s, by number of edges.
+    """Yield all multigraphs with at most 2s edges at a site of spin s, by number of edges.
 
     >>> len(list(multigraphs((1.0, 1.0, 1.0)))), len(list(multigraphs((0.5,) * 6)))
     (11, 76)
@@ -84,21 +84,21 @@ def multigraphs(spins: tuple[float, ...]) -> Iterator[Graph]:
     found: list[Graph] = [()]
     while found:
         yield from found
-        # Edges are added in order, so each multigraph comes once.
+        # Edges are added in order, so there are no repeats.
         grown = [(*graph, edge) for graph in found for edge in edges if not graph or edge >= graph[-1]]
         found = [graph for graph in grown if all(n <= limits[i] for i, n in Counter(itertools.chain(*graph)).items())]
 
 
 @lru_cache(maxsize=32)
 def invariant_basis(spins: tuple[float, ...], kind: Basis = "tensor") -> InvariantBasis:
-    """The complete basis of T-even invariants of the given spins.
+    """Return the complete basis of T-even invariants of the given spins.
 
     Parameters
     ----------
     spins : tuple of float
         Spin of each site.
     kind : {"tensor", "polynomial", "product"}
-        See the module's text.
+        See the module's docstring.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def invariant_basis(spins: tuple[float, ...], kind: Basis = "tensor") -> Invaria
 
 
 def _order_matters(groups: tuple[Multiplets, ...], graph: Graph) -> bool:
-    """Whether the Hermitian part of a product depends on the order of its factors."""
+    """Return True if the Hermitian part of a product depends on the order of its factors."""
     for group in groups:
         first: Array | None = None
         for order in sorted(set(itertools.permutations(graph))):
@@ -166,7 +166,7 @@ def _without(vector: Array, others: Array) -> Array:
 
 
 def decompose(basis: InvariantBasis, matrices: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Coefficients of an invariant operator, and what they leave over.
+    """Return the coefficients of an invariant operator and the residual.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def decompose(basis: InvariantBasis, matrices: tuple[Array, ...]) -> tuple[Array
     coefficients : ndarray, shape (..., k)
         In the operator's unit.
     residual : ndarray, shape (...)
-        Root mean square over all states of what is left, same unit; rounding when the operator is T-even.
+        Root mean square of the rest over all states, same unit; rounding if the operator is T-even.
 
     Examples
     --------

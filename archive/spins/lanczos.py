@@ -1,8 +1,8 @@
-"""The lowest levels of models that are too large for all of them: up to about fourteen spins 1/2.
+"""Lowest levels of models that are too large for all levels: up to about fourteen spins 1/2.
 
 The Hamiltonian is a sparse matrix among the product states with the smallest M, where each multiplet appears once, split by
-the mirror. ARPACK may miss copies of a degenerate level; after it has converged, the found states are lifted out of
-the way and the search is repeated until nothing new lies below.
+the mirror. ARPACK may miss copies of a degenerate level; after convergence, the found states are shifted up in
+energy and the search is repeated until no new level is below.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from barospec.schemas.errors import CallError
 LARGEST = 20_000
 """Largest number of product states of one M (14 spins 1/2 have 3432)."""
 _ROUNDS = 20
-_EXTRA = 6  # levels beyond those asked for, so that a degenerate group is seldom cut
+_EXTRA = 6  # levels beyond the requested ones, so that a degenerate group is seldom cut
 
 
 def lowest_levels(model: SpinModel, parameters: Mapping[str, float], count: int = 10) -> Outputs:
-    """The lowest levels with total spin and parity, and the ground multiplet's correlations.
+    """Compute the lowest levels with total spin and parity, and the ground multiplet's correlations.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def lowest_levels(model: SpinModel, parameters: Mapping[str, float], count: int 
     parameters : mapping of str to float
         One set, in eV.
     count : int
-        How many multiplets.
+        Number of multiplets.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def lowest_levels(model: SpinModel, parameters: Mapping[str, float], count: int 
     """
     energies, spins, parities, pairs = _levels(model, parameters, count)
     ground = energies <= energies[0] + DEGENERACY_TOLERANCE
-    weights = np.where(ground, 2 * spins + 1, 0.0)  # NaN when the ground group is cut: not known
+    weights = np.where(ground, 2 * spins + 1, 0.0)  # NaN if the ground group is cut
     matrix = _matrix(model, average(weights / weights.sum(), pairs))
     return collect(
         Labelled("energy", energies, ("level",), "eV", "Energy of each multiplet, lowest first."),
@@ -80,7 +80,7 @@ def thermal_correlations(
     *,
     accuracy: float = 1e-6,
 ) -> Outputs:
-    """Correlations at low temperatures from the lowest levels; NaN where the missing ones could matter.
+    """Compute correlations at low temperatures from the lowest levels; NaN where missing levels could matter.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def thermal_correlations(
     temperature : array, shape (...)
         In K.
     accuracy : float
-        Largest weight that all missing states together may have.
+        Maximum total weight of all missing states.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def thermal_correlations(
     degeneracies = 2 * spins + 1
     states = float(np.prod([2 * spin + 1 for spin in model.spins]))
     missing = states - float(degeneracies.sum())
-    # Every missing state lies at or above the highest level found.
+    # Every missing state is at or above the highest level found.
     spectrum = np.append(energies, energies[-1])
     bound = boltzmann_weights(spectrum, np.append(degeneracies, max(missing, 0.0)), kelvin)[..., -1]
     bound = np.where(missing > 0.5, bound, 0.0 * bound)
@@ -138,7 +138,7 @@ def _matrix(model: SpinModel, values: Array) -> Array:
 def _levels(
     model: SpinModel, parameters: Mapping[str, float], count: int
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Energies, spins, parities and <S_i.S_j> (levels, pairs) of the lowest `count` multiplets."""
+    """Compute energies, spins, parities and <S_i.S_j> (levels, pairs) of the lowest `count` multiplets."""
     values, shape = complete_parameters(model.parameters, parameters)
     if shape != () or not all(np.isfinite(value) for value in values):
         raise CallError("lanczos takes one finite number for each parameter; call it once for each point of a grid.")
@@ -160,7 +160,7 @@ def _levels(
         vectors = _sharp_spin(energies, basis @ vectors, square)
         moment = np.sum(vectors * np.asarray(square @ vectors), axis=0)
         twice = np.sqrt(1 + 4 * moment) - 1
-        # A degenerate group that the count cuts through has no sharp spin.
+        # A degenerate group cut by the count has no sharp spin.
         total_spin = np.where(np.abs(twice - np.rint(twice)) < 1e-5, np.abs(np.rint(twice)) / 2, np.nan)
         for k, energy in enumerate(energies):
             found.append((float(energy), float(total_spin[k]), parity, vectors[:, k]))
@@ -205,12 +205,12 @@ def _parity_bases(model: SpinModel, states: NDArray[np.intp]) -> list[tuple[int,
 
 
 def _lowest(matrix: sparse.csr_array, count: int) -> tuple[Array, Array]:
-    """The lowest `count` eigenpairs with every copy of a degenerate one."""
+    """Compute the lowest `count` eigenpairs with every copy of a degenerate one."""
     size = matrix.shape[0]
     if size <= max(200, 3 * count):
         energies, vectors = np.linalg.eigh(matrix.toarray())
         return energies[:count], vectors[:, :count]
-    # Gershgorin's bound: lifted states end above all others.
+    # Gershgorin's bound: shifted states are above all others.
     lift = 2 * float(np.max(np.asarray(abs(matrix).sum(axis=1))))
     start = np.random.default_rng(0).standard_normal(size)
     energies, vectors = np.zeros(0), np.zeros((size, 0))
@@ -238,7 +238,7 @@ def _lowest(matrix: sparse.csr_array, count: int) -> tuple[Array, Array]:
 
 
 def _sharp_spin(energies: Array, vectors: Array, square: sparse.csr_array) -> Array:
-    """Combinations of degenerate states that have one total spin each."""
+    """Return combinations of degenerate states that have one total spin each."""
     result = vectors.copy()
     edges = np.flatnonzero(np.diff(energies) > DEGENERACY_TOLERANCE) + 1
     for group in np.split(np.arange(len(energies)), edges):

@@ -1,7 +1,7 @@
-"""Spin models: sites, interactions, and the stacks of layers people ask about.
+"""Spin models: sites, interactions, and common stacks of layers.
 
 Parameters are in eV, spins are S = sigma/2. A parameter of one layer is written ``J_H(m)``; giving ``J_H``
-sets every ``J_H(...)`` that is not given itself.
+sets every ``J_H(...)`` that is not given explicitly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SYMMETRY_TOLERANCE = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A spin: its label ("Xu"), its size, the layer (Ni ion) it sits on and its orbital."""
+    """A spin: label ("Xu"), size, layer (Ni ion) and orbital."""
 
     label: str
     spin: float
@@ -44,7 +44,7 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class SpinModel:
-    """Sites and interactions; `mirror` lists the site that takes each site's place, where the stack has one.
+    """Sites and interactions; `mirror` lists the image of each site, if the stack has a mirror.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class SpinModel:
         for what, names in (("site", self.labels), ("interaction", self.parameters)):
             double = sorted({name for name in names if names.count(name) > 1})
             if double:
-                raise CallError(f"{what} {', '.join(double)} appears twice; each needs a label of its own.")
+                raise CallError(f"{what} {', '.join(double)} appears twice; each needs its own label.")
         for interaction in self.interactions:
             for _, factors in interaction.terms:
                 outside = [pair for pair in factors if not all(0 <= i < len(self.sites) for i in pair)]
@@ -94,7 +94,7 @@ class SpinModel:
         return tuple(dict.fromkeys(site.layer for site in self.sites))
 
     def site(self, label: str) -> int:
-        """Number of the site of that label.
+        """Return the number of the site of that label.
 
         Raises CallError with the nearest labels.
         """
@@ -103,18 +103,18 @@ class SpinModel:
         return self.labels.index(label)
 
     def multiplets(self) -> tuple[Multiplets, ...]:
-        """Highest-weight states of the model's spins, split by the mirror."""
+        """Return the highest-weight states of the model's spins, split by the mirror."""
         return multiplets(self.spins, self.mirror)
 
 
 @lru_cache(maxsize=64)
 def interaction_operators(model: SpinModel) -> tuple[Array, ...]:
-    """Operators of all interactions for each total spin: a tuple of arrays, shape (parameters, n, n).
+    """Return the operators of all interactions for each total spin: a tuple of arrays, shape (parameters, n, n).
 
     Raises
     ------
     CallError
-        When an interaction breaks the mirror that the model claims.
+        If an interaction breaks the mirror of the model.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def interaction_operators(model: SpinModel) -> tuple[Array, ...]:
 
 
 def complete_parameters(names: Sequence[str], given: Mapping[str, ArrayLike]) -> tuple[list[Array], tuple[int, ...]]:
-    """One array for each name, and the shape they broadcast to; ``J_H`` stands for every ``J_H(...)``.
+    """Return one array for each name, and the shape they broadcast to; ``J_H`` means every ``J_H(...)``.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def complete_parameters(names: Sequence[str], given: Mapping[str, ArrayLike]) ->
 def hund_stack(
     layers: Sequence[str], bonds: Sequence[tuple[str, str, str]], hund: Mapping[str, str], *, mirror: bool
 ) -> SpinModel:
-    """Ni layers with spins X and Z each, Hund coupling on each Ni and J_ZZ along bonds of Z spins.
+    """Build Ni layers with spins X and Z each, Hund coupling on each Ni and J_ZZ along bonds of Z spins.
 
     H = - sum_layer J_H X.Z + sum_bond J_ZZ Z.Z
 
@@ -184,11 +184,11 @@ def hund_stack(
     layers : sequence of str
         From top to bottom.
     bonds : sequence of (layer, layer, parameter name)
-        Apical oxygens that are there.
+        Present apical oxygens.
     hund : mapping of layer to parameter name
         Layers with the same name share the parameter.
     mirror : bool
-        Whether the stack read from below is the same.
+        True if the stack is the same upside down.
 
     Examples
     --------
@@ -209,7 +209,7 @@ def hund_stack(
 
 
 def multilayer(n: int) -> SpinModel:
-    """A mirror-symmetric stack of `n` layers, named 1 to n from the top, with J_H(k) and J_ZZ(k) of the mirror pairs k.
+    """Build a mirror-symmetric stack of `n` layers, 1 to n from the top, with J_H(k) and J_ZZ(k) of the mirror pairs k.
 
     >>> multilayer(4).parameters
     ('J_H(1)', 'J_H(2)', 'J_ZZ(1)', 'J_ZZ(2)')
@@ -223,7 +223,7 @@ def multilayer(n: int) -> SpinModel:
 
 
 def bilayer() -> SpinModel:
-    """Layers u and l (La3Ni2O7), parameters J_H and J_ZZ.
+    """Build layers u and l (La3Ni2O7), parameters J_H and J_ZZ.
 
     >>> bilayer().parameters
     ('J_H', 'J_ZZ')
@@ -232,7 +232,7 @@ def bilayer() -> SpinModel:
 
 
 def trilayer() -> SpinModel:
-    """Layers u, m, l (La4Ni3O10), parameters J_H(l) of both outer layers, J_H(m) and J_ZZ.
+    """Build layers u, m, l (La4Ni3O10), parameters J_H(l) of both outer layers, J_H(m) and J_ZZ.
 
     >>> trilayer().labels
     ('Xu', 'Zu', 'Xm', 'Zm', 'Xl', 'Zl')
@@ -242,7 +242,7 @@ def trilayer() -> SpinModel:
 
 
 def vacancy() -> SpinModel:
-    """The trilayer without the apical oxygen between u and m: that bond is cut, the mirror is gone.
+    """Build the trilayer without the apical oxygen between u and m: without that bond and without mirror.
 
     >>> vacancy().mirror is None
     True
@@ -252,9 +252,9 @@ def vacancy() -> SpinModel:
 
 
 def monolayer_bilayer() -> SpinModel:
-    """A monolayer s and a bilayer u, l with nothing between them, parameters J_H(s), J_H(u), J_ZZ.
+    """Build a monolayer s and an uncoupled bilayer u, l, parameters J_H(s), J_H(u), J_ZZ.
 
-    The mirror is the bilayer's own, and leaves the monolayer where it is.
+    The mirror is that of the bilayer; it maps the monolayer to itself.
 
     >>> monolayer_bilayer().parameters
     ('J_H(s)', 'J_H(u)', 'J_ZZ')
@@ -268,6 +268,6 @@ STACKS: dict[str, Callable[[], SpinModel]] = {
     "trilayer": trilayer,
     "vacancy": vacancy,
     "monolayer_bilayer": monolayer_bilayer,
-    # Up to 12 spins 1/2 with all their levels (`lanczos` finds the lowest of more); layers are 1, 2, ... from the top.
+    # Up to 12 spins 1/2 with all levels (`lanczos` finds the lowest of more); layers are 1, 2, ... from the top.
     **{f"multilayer_{n}": partial(multilayer, n) for n in (4, 5, 6)},
 }

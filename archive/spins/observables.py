@@ -1,8 +1,8 @@
-"""What a spin model predicts: levels, correlations, moments, thermodynamics.
+"""Observables of a spin model: levels, correlations, moments, thermodynamics.
 
 Every function takes a model, its parameters in eV on a grid ``(...)`` and temperatures in K that broadcast
 against the grid, and returns labelled arrays (`outputs.Labelled`). T = 0 is the equal mixture of the ground
-multiplet. "Spin" is never one thing here: `local_moment` is <S_Ni^2>, `effective_spin` (`pictures`) belongs to
+multiplet. "Spin" has several meanings: `local_moment` is <S_Ni^2>, `effective_spin` (`composites`) belongs to
 the low-energy model, and a paper's formal spin is neither.
 """
 
@@ -32,7 +32,7 @@ _EMU = 6.02214076e23 * 9.2740100657e-21**2 / 1.602176634e-12  # N_A mu_B^2 / eV 
 
 
 def spin_spectrum(model: SpinModel, parameters: Mapping[str, ArrayLike]) -> Outputs:
-    """Levels with total spin, degeneracy and parity.
+    """Compute levels with total spin, degeneracy and parity.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def spin_correlations(
     *,
     tolerance: float = DEGENERACY_TOLERANCE,
 ) -> Outputs:
-    """Equal-time correlations <S_i.S_j> of all pairs of spins, and of the total spins of all pairs of Ni.
+    """Compute equal-time correlations <S_i.S_j> of all pairs of spins, and of the total spins of all pairs of Ni.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def spin_correlations(
 def correlation_matrix(
     solution: Solution, temperature: ArrayLike = 0.0, tolerance: float = DEGENERACY_TOLERANCE
 ) -> Array:
-    """<S_i.S_j> of a solved model, shape (..., sites, sites); see `spin_correlations`."""
+    """Compute <S_i.S_j> of a solved model, shape (..., sites, sites); see `spin_correlations`."""
     n = len(solution.model.sites)
     pairs = list(itertools.combinations(range(n), 2))
     values = thermal_average(solution, pair_stack(pairs), temperature, tolerance)
@@ -140,7 +140,7 @@ def correlation_matrix(
 
 
 def label_correlations(model: SpinModel, matrix: Array) -> Outputs:
-    """Correlations of the sites, (..., sites, sites), with the sums over each Ni beside them."""
+    """Label correlations of the sites, (..., sites, sites), and add the sums over each Ni."""
     layers = model.layers
     member = np.array([[site.layer == layer for site in model.sites] for layer in layers], dtype=float)
     by_layer = member @ matrix @ member.T
@@ -164,7 +164,7 @@ def label_correlations(model: SpinModel, matrix: Array) -> Outputs:
 
 
 def local_moment(model: SpinModel, parameters: Mapping[str, ArrayLike], temperature: ArrayLike = 0.0) -> Outputs:
-    """<S_Ni^2> of each layer, and the spin S whose S(S+1) it equals.
+    """Compute <S_Ni^2> of each layer, and the spin S whose S(S+1) it equals.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def local_moment(model: SpinModel, parameters: Mapping[str, ArrayLike], temperat
 def thermodynamics(
     model: SpinModel, parameters: Mapping[str, ArrayLike], temperature: ArrayLike, *, g: float = 2.0
 ) -> Outputs:
-    """Energy, entropy, specific heat and susceptibility of one cluster.
+    """Compute energy, entropy, specific heat and susceptibility of one cluster.
 
     Parameters
     ----------

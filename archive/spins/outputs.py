@@ -1,4 +1,4 @@
-"""The one shape in which every spin function returns numbers: plain arrays with dims, unit and meaning."""
+"""Outputs of all spin functions: plain arrays with dims, unit and meaning."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ BOLTZMANN = 8.617333262145179e-5
 """Boltzmann constant in eV/K (exact in the SI of 2019, from k and e)."""
 
 BATCH = "..."
-"""Stands in `Labelled.dims` for the axes of the caller's own grid (pressure, temperature, ratio)."""
+"""Placeholder in `Labelled.dims` for the axes of the caller's grid (pressure, temperature, ratio)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A numpy array that says what it is; the caller replaces ``"..."`` by the names of its own axes.
+    """A labelled numpy array; the caller replaces ``"..."`` by the names of its own axes.
 
     Parameters
     ----------
     name : str
-        The field's word for it.
+        The field's term for it.
     values : ndarray
-        Numbers; NaN where something is not known.
+        Numbers; NaN where unknown.
     dims : tuple of str
         Names of the axes, the first being ``"..."`` for the grid of parameters and temperatures.
     unit : str
@@ -50,7 +50,7 @@ class Labelled:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def axes(self, grid: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-        """All axis names, with those of the caller's grid in place of ``"..."``."""
+        """Return all axis names, with those of the caller's grid in place of ``"..."``."""
         return tuple(name for dim in self.dims for name in (tuple(grid) if dim == BATCH else (dim,)))
 
 
@@ -58,7 +58,7 @@ Outputs = dict[str, Labelled]
 
 
 def collect(*outputs: Labelled) -> Outputs:
-    """Outputs keyed by their names, in order.
+    """Return outputs keyed by their names, in order.
 
     >>> list(collect(Labelled("gap", np.array([0.07]), ("...",), "eV", "Distance to the next level.")))
     ['gap']
@@ -67,7 +67,7 @@ def collect(*outputs: Labelled) -> Outputs:
 
 
 def as_array(values: ArrayLike) -> Array:
-    """The values as floats, whatever came.
+    """Return the values as an array of floats.
 
     >>> as_array([1, 2])
     array([1., 2.])

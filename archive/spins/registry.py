@@ -32,13 +32,13 @@ class ModelOperator:
     func : callable
         ``func(stack, parameters, temperature, **options) -> dict of Labelled``, batched over ``(...)``.
     scale : str
-        The energy scale of the models it takes: ``Hartree`` or ``eV``.
+        The energy scale of its models: ``Hartree`` or ``eV``.
     stacks : tuple of str
         Stacks of layers it is defined for.
     thermal : bool
-        Whether it depends on temperature.
+        True if it depends on temperature.
     options : mapping of str to (default, meaning)
-        None as default: must be given, or be stated by the models.
+        Without default (None), the caller gives it or the models state it.
     """
 
     name: str
@@ -113,11 +113,11 @@ def _proximate(stack: str, parameters: Parameters, temperature: ArrayLike, *, se
 _SOURCE = "arXiv:2505.13442 (multi-scale derivation); des Cloizeaux, Nucl. Phys. 20, 321 (1960), doi:10.1016/0029-5582(60)90177-2, for the transformation"
 _SELECTION = (
     "lowest",
-    "which exact states the effective model stands for: lowest, or overlap (largest model-space weight)",
+    "exact states of the effective model: lowest, or overlap (largest model-space weight)",
 )
 _ELECTRONS: Mapping[str, tuple[Any, str]] = {
-    "convention": (None, "what J means: kanamori, or spin (-J S.S); stated by the model or given here"),
-    "e_ct_reference": (None, "what E_CT is counted from: high-spin d8, or level; stated by the model or given here"),
+    "convention": (None, "meaning of J: kanamori, or spin (-J S.S); stated by the model or given here"),
+    "e_ct_reference": (None, "reference of E_CT: high-spin d8, or level; stated by the model or given here"),
     "selection": _SELECTION,
 }
 
@@ -142,17 +142,17 @@ MODEL_OPERATORS: Mapping[str, ModelOperator] = {
         ),
         ModelOperator(
             "picture_weights", 1, _weights,
-            "Weight of the state in each low-energy picture (spin-1, trimer or dimer), and the effective spin that follows.",
+            "Weight of the state in each low-energy model space (spin-1, trimer or dimer), and its effective spin.",
             _SOURCE, thermal=True,
         ),
         ModelOperator(
             "effective_hamiltonian", 1, _effective,
-            "Couplings of the low-energy spins by the exact canonical transformation, with the first order beside them.",
+            "Couplings of the low-energy spins by the exact canonical transformation, and to first order.",
             _SOURCE,
             options={
                 "picture": ("spin_1", "spin_1, trimer (trilayer) or dimer"),
                 "selection": _SELECTION,
-                "basis": ("tensor", "what a coefficient multiplies: tensor, polynomial or product"),
+                "basis": ("tensor", "operator basis of the coefficients: tensor, polynomial or product"),
             },
         ),
         ModelOperator(
@@ -164,7 +164,7 @@ MODEL_OPERATORS: Mapping[str, ModelOperator] = {
         ModelOperator(
             "hopping_to_spins", 1, _chain, "The whole chain for the trilayer: hopping, J_H and J_ZZ, couplings of the low-energy spins.",
             _SOURCE, scale="Hartree", stacks=("trilayer",),
-            options={**_ELECTRONS, "keep": ("main", "terms of the eV scale that go on: main (J_H, J_ZZ) or all 76 invariants")},
+            options={**_ELECTRONS, "keep": ("main", "terms of the eV scale that enter the sub-eV scale: main (J_H, J_ZZ) or all 76 invariants")},
         ),
         ModelOperator(
             "trans_proximate", 2, _proximate,
@@ -176,7 +176,7 @@ MODEL_OPERATORS: Mapping[str, ModelOperator] = {
 
 
 def find_model_operator(name: str) -> ModelOperator:
-    """The operator of that name; raises NotFound with the nearest names."""
+    """Return the operator of that name; raise NotFound with the nearest names."""
     if name not in MODEL_OPERATORS:
         raise NotFound(f'there is no operator "{name}" over models.{did_you_mean(name, list(MODEL_OPERATORS))}')
     return MODEL_OPERATORS[name]

@@ -1,4 +1,4 @@
-"""How far a result depends on parameters that nobody knows: a box of them, and the share where a statement holds."""
+"""Sensitivity of a result to unknown parameters: a box of them, and the share where a statement holds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Range = tuple[float, float]
 
 
 def sample_box(box: Mapping[str, float | Range], points: int = 256, seed: int = 0) -> dict[str, Array]:
-    """Points that fill a box of parameters evenly (a scrambled Sobol sequence).
+    """Return points that fill a box of parameters evenly (a scrambled Sobol sequence).
 
     Parameters
     ----------
     box : mapping of str to float or (low, high)
         A number stays fixed.
     points : int
-        How many; a power of two, for the sequence to be balanced.
+        Number of points; a power of two, for a balanced sequence.
     seed : int
         The same seed gives the same points.
 
@@ -34,7 +34,7 @@ def sample_box(box: Mapping[str, float | Range], points: int = 256, seed: int = 
     Raises
     ------
     CallError
-        For a range that is empty or not finite, or a number of points that is no power of two.
+        For a range that is empty or not finite, or a number of points that is not a power of two.
 
     Notes
     -----
@@ -61,18 +61,18 @@ def sample_box(box: Mapping[str, float | Range], points: int = 256, seed: int = 
 
 
 def share(holds: ArrayLike) -> tuple[float, float, int]:
-    """Share of points where a statement holds, its standard uncertainty, and how many points do not tell.
+    """Return the share of points where a statement holds, its standard uncertainty, and the number of undecided points.
 
     Parameters
     ----------
     holds : array
-        1 or True where it holds, 0 where not, NaN where not known.
+        1 or True where it holds, 0 where not, NaN where unknown.
 
     Returns
     -------
     share, sigma : float
-        Among the points that tell; sigma as for independent points (Agresti and Coull: two successes and two failures
-        are added, so that it is not zero for a share of 0 or 1). NaN when none tells.
+        Among the decided points; sigma as for independent points (Agresti and Coull: two successes and two failures
+        are added, so that it is not zero for a share of 0 or 1). NaN if all are undecided.
     unknown : int
 
     Examples
@@ -81,11 +81,11 @@ def share(holds: ArrayLike) -> tuple[float, float, int]:
     (0.6666666666666666, 1)
     """
     values = as_array(holds).ravel()
-    told = values[~np.isnan(values)]
-    if not told.size:
+    known = values[~np.isnan(values)]
+    if not known.size:
         return math.nan, math.nan, int(values.size)
-    adjusted = (told.sum() + 2) / (told.size + 4)
-    return float(told.mean()), math.sqrt(adjusted * (1 - adjusted) / (told.size + 4)), int(values.size - told.size)
+    adjusted = (known.sum() + 2) / (known.size + 4)
+    return float(known.mean()), math.sqrt(adjusted * (1 - adjusted) / (known.size + 4)), int(values.size - known.size)
 
 
 def sensitivity(
@@ -95,7 +95,7 @@ def sensitivity(
     points: int = 256,
     seed: int = 0,
 ) -> Outputs:
-    """Any result over a box of parameters, and the share of the box where statements about it hold.
+    """Compute a result over a box of parameters, and the share of the box where statements about it hold.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def sensitivity(
     box, points, seed
         As in `sample_box`.
     statements : mapping of str to callable
-        Each takes the outputs' values by name and returns truth for each point. Where a number is NaN that the statement
-        needs, it must return NaN, or compare with NaN (`decided` does that).
+        Each takes the outputs' values by name and returns truth for each point. If a number that it needs is NaN, it
+        must return NaN (`decided` does that).
 
     Returns
     -------
@@ -134,7 +134,7 @@ def sensitivity(
     found = [
         Labelled("share", shares[:, 0], ("statement",), "1", "Share of the box where the statement holds.", labels),
         Labelled("share_sigma", shares[:, 1], ("statement",), "1", "Its standard uncertainty.", labels),
-        Labelled("unknown", shares[:, 2], ("statement",), "1", "Points that do not tell.", labels),
+        Labelled("unknown", shares[:, 2], ("statement",), "1", "Undecided points.", labels),
     ]
     found += [Labelled(n, v, ("point",), "eV", "Sampled parameter.") for n, v in parameters.items()]
     for name, array in values.items():
@@ -142,7 +142,7 @@ def sensitivity(
             continue
         output, none = outputs[name], np.isnan(array).all(axis=0)
         for suffix, percent in (("low", 5), ("median", 50), ("high", 95)):
-            text = f"{percent} % of the box lie below. {output.meaning}"
+            text = f"{percent} % of the box is below. {output.meaning}"
             within = np.nanpercentile(np.where(none, 0.0, array), percent, axis=0)
             spread = np.asarray(np.where(none, np.nan, within), dtype=np.float64)
             found.append(Labelled(f"{name}_{suffix}", spread, output.dims[1:], output.unit, text, output.labels))
@@ -150,7 +150,7 @@ def sensitivity(
 
 
 def decided(truth: ArrayLike, *numbers: ArrayLike) -> Array:
-    """Truth as 1 and 0, but NaN wherever one of the numbers that it rests on is NaN.
+    """Return truth as 1 and 0, but NaN wherever one of its numbers is NaN.
 
     >>> decided([True, False], [1.0, np.nan])
     array([ 1., nan])

@@ -15,8 +15,8 @@ from barospec.archive.spins.outputs import BOLTZMANN, Array, as_array
 from barospec.schemas.errors import CallError
 
 DEGENERACY_TOLERANCE = 1e-9
-"""Levels within this distance (eV) of the lowest one are the ground multiplet."""
-_CHUNK = 4096  # grid points whose density matrices are held at a time
+"""Levels within this distance (eV) of the lowest one form the ground multiplet."""
+_CHUNK = 4096  # grid points whose density matrices are in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Solution:
     Parameters
     ----------
     model : SpinModel
-        What was solved.
+        The solved model.
     shape : tuple of int
         Of the grid.
     blocks : tuple of Block
         By total spin and parity.
     valid : ndarray of bool, shape `shape`
-        False where a parameter is not finite: everything derived there is NaN.
+        False where a parameter is not finite: all results there are NaN.
     """
 
     model: SpinModel
@@ -77,7 +77,7 @@ class Solution:
         return 2 * self.spins + 1
 
     def per_level(self, operators: Callable[[Multiplets], Array]) -> Array:
-        """Expectation values in each level.
+        """Compute expectation values in each level.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Solution:
 
 
 def solve(model: SpinModel, parameters: Mapping[str, ArrayLike]) -> Solution:
-    """All levels of a spin model over a grid of parameters.
+    """Compute all levels of a spin model over a grid of parameters.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def solve(model: SpinModel, parameters: Mapping[str, ArrayLike]) -> Solution:
 
 
 def check_temperature(temperature: ArrayLike) -> Array:
-    """Temperatures in K as an array; negative ones are refused, NaN stays NaN.
+    """Return temperatures in K as an array; refuse negative ones; NaN stays NaN.
 
     >>> check_temperature([0, 300])
     array([  0., 300.])
@@ -162,7 +162,7 @@ def check_temperature(temperature: ArrayLike) -> Array:
 def boltzmann_weights(
     energies: Array, degeneracies: ArrayLike, temperature: ArrayLike, tolerance: float = DEGENERACY_TOLERANCE
 ) -> Array:
-    """Probability of each level, its degeneracy included.
+    """Return the probability of each level, its degeneracy included.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def boltzmann_weights(
 
 
 def average(weights: Array, values: Array) -> Array:
-    """Weighted mean over levels: weights (..., levels) and values (..., levels, k) give (..., k).
+    """Return the weighted mean over levels: weights (..., levels) and values (..., levels, k) give (..., k).
 
     >>> average(np.array([0.25, 0.75]), np.array([[1.0], [2.0]]))
     array([1.75])
@@ -224,7 +224,7 @@ def thermal_average(
     temperature: ArrayLike,
     tolerance: float = DEGENERACY_TOLERANCE,
 ) -> Array:
-    """Thermal expectation values of k operators, shape (..., k).
+    """Compute thermal expectation values of k operators, shape (..., k).
 
     The grid of the solution and the temperatures broadcast; the diagonalization is not repeated along temperature.
     """
@@ -233,7 +233,7 @@ def thermal_average(
 
 
 def pair_stack(pairs: Sequence[tuple[int, int]]) -> Callable[[Multiplets], Array]:
-    """The operators S_i.S_j of the given pairs (i < j), for `thermal_average`."""
+    """Return the operators S_i.S_j of the given pairs (i < j), for `thermal_average`."""
 
     def stack(group: Multiplets) -> Array:
         n = len(group.parities)

@@ -1,7 +1,7 @@
-"""Statements about the outputs of a model operator, as people write them: ``abs(J_lt) > abs(J_mt)``, ``J_ZZ[um] > 500 meV``.
+"""Statements about the outputs of a model operator: ``abs(J_lt) > abs(J_mt)``, ``J_ZZ[um] > 500 meV``.
 
-A side is an output, with labels in brackets where it has axes of its own, or a number with its unit; either may be multiplied by a
-number, and ``abs(...)`` or bars take the absolute value.
+A side is an output, with labels in brackets if it has its own axes, or a number with its unit; either may be multiplied by a
+number, and ``abs(...)`` or bars mean the absolute value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOW = 'Write it like "abs(J_lt) > abs(J_mt)", "J_ZZ[um] > 500 meV" or "J_ZZ > 0
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One side: a factor times an output at a place of its axes, or a number (``name`` is "")."""
+    """One side: a factor times an output at a position of its axes, or a number (``name`` is "")."""
 
     factor: float
     name: str = ""
@@ -42,7 +42,7 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A comparison of two sides; called with the outputs' values by name it gives 1, 0, or NaN where a number is not known."""
+    """A comparison of two sides; called with the outputs' values by name, it gives 1, 0, or NaN if a number is unknown."""
 
     text: str
     left: _Side
@@ -52,7 +52,7 @@ class Statement:
     unit: str
 
     def margin(self, outputs: Mapping[str, Array]) -> Array:
-        """By how much it holds, in `unit`: positive where it holds, negative where not."""
+        """Return the margin in `unit`: positive where it holds, negative where not."""
         difference = self.left.values(outputs) - self.right.values(outputs)
         return difference if self.greater else -difference
 
@@ -63,14 +63,14 @@ class Statement:
 
 
 def parse_statement(text: str, outputs: Outputs) -> Statement:
-    """A statement about the outputs of an operator.
+    """Parse a statement about the outputs of an operator.
 
     Parameters
     ----------
     text : str
-        See the text of this module.
+        See the docstring of this module.
     outputs : dict of Labelled
-        What the operator returns, for names, labels and units; its values do not count.
+        Outputs of the operator, for names, labels and units; the values are not used.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def parse_statement(text: str, outputs: Outputs) -> Statement:
     Raises
     ------
     CallError
-        For what cannot be understood, an unknown output or label, or sides of different units; it says what would be valid.
+        For invalid text, an unknown output or label, or sides of different units; the message lists valid ones.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def parse_statement(text: str, outputs: Outputs) -> Statement:
 
 
 def parse_statements(text: str, outputs: Outputs) -> dict[str, Statement]:
-    """Statements divided by semicolons, by their texts."""
+    """Parse statements divided by semicolons; return them by their texts."""
     found = [parse_statement(part, outputs) for part in text.split(";") if part.strip()]
     if not found:
         raise CallError(f"no statement is given. {_HOW}")
@@ -110,7 +110,7 @@ def parse_statements(text: str, outputs: Outputs) -> dict[str, Statement]:
 
 
 def _side(text: str, whole: str, outputs: Outputs) -> _Side | str:
-    """A side as an output, or the text of a number."""
+    """Parse a side: an output, or the text of a number."""
     plain = text.strip()
     absolute = False
     factor = 1.0
@@ -142,7 +142,7 @@ def _place(output: Labelled, labels: str | None, whole: str) -> tuple[int, ...]:
     example = ", ".join(_names(output, dim, size)[0] for dim, size in zip(dims, sizes, strict=True))
     if len(given) != len(dims):
         which = f"of {', '.join(dims)}: {output.name}[{example}]" if dims else "in no brackets: it is one number"
-        raise CallError(f'"{whole}": say which {output.name}, {which}.')
+        raise CallError(f'"{whole}": write which {output.name}, {which}.')
     place = []
     for dim, size, label in zip(dims, sizes, given, strict=True):
         names = _names(output, dim, size)

@@ -1,9 +1,9 @@
-"""Is the tie between the outer layers stronger than that to the middle one? Several criteria, never mixed.
+"""Trans-proximate order: ties between outer layers against ties to the middle one, by separate criteria.
 
 The published claim is about couplings. The equal-time correlations of the isolated six-spin model say the opposite: with
-J_H of 0.4 eV or more, at every ratio J_ZZ/J_H from 0.2 to 100 and up to 600 K; at T = 0 for every set tried. (With J_ZZ kept
-and J_H made small, heat undoes the weak tie to the middle layer first, and the order turns: J_ZZ = 0.66 eV at 300 K above
-a ratio of about 4.7.) Each answer therefore carries the name of its criterion.
+J_H of 0.4 eV or more, at every ratio J_ZZ/J_H from 0.2 to 100 and up to 600 K; at T = 0 for every set tried. (With fixed J_ZZ
+and small J_H, temperature removes the weak tie to the middle layer first, and the order turns: J_ZZ = 0.66 eV at 300 K above
+a ratio of about 4.7.) Each answer therefore has the name of its criterion.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from barospec.schemas.errors import CallError
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """A named comparison: what stands for outer-outer, what for outer-middle, in which unit."""
+    """A named comparison: quantities for outer-outer and outer-middle, and their unit."""
 
     name: str
     outer: str
@@ -45,7 +45,7 @@ CRITERIA: dict[str, Criterion] = {
             "J(lt)",
             "J(mt)",
             "eV",
-            "In the trimer picture the outer X spins couple to the trimer more strongly than the middle one.",
+            "In the trimer model space the outer X spins couple to the trimer more strongly than the middle one.",
         ),
         Criterion(
             "mean_force",
@@ -80,7 +80,7 @@ CRITERIA: dict[str, Criterion] = {
             "<Xu.Xl> effective",
             "<Xu.Xm> effective",
             "1",
-            "In the effective model of the trimer picture, the outer effective spins correlate more strongly.",
+            "In the effective model of the trimer model space, the outer effective spins correlate more strongly.",
         ),
     )
 }
@@ -90,7 +90,7 @@ _CORRELATION = "correlation_"
 
 
 def mean_force_couplings(correlations: ArrayLike) -> Array:
-    """Couplings, over k_B T, of three spins 1/2 whose reduced density matrix is exp(-sum K_ij S_i.S_j) / Z.
+    """Compute couplings, over k_B T, of three spins 1/2 whose reduced density matrix is exp(-sum K_ij S_i.S_j) / Z.
 
     SU(2) leaves the reduced density matrix of three spins three free numbers, which their correlations fix:
     rho = 1/8 + (2/3) sum C_ij S_i.S_j. Its logarithm is again a sum of scalar products.
@@ -138,7 +138,7 @@ def trans_proximate(
     selection: Selection = "lowest",
     model: SpinModel | None = None,
 ) -> Outputs:
-    """Outer-outer against outer-middle in the trilayer, by every criterion of `CRITERIA`.
+    """Compare outer-outer with outer-middle in the trilayer, by every criterion of `CRITERIA`.
 
     Parameters
     ----------
@@ -156,8 +156,8 @@ def trans_proximate(
     dict of Labelled
         Outer-outer and outer-middle, absolute values: ``coupling_outer`` and ``coupling_middle`` (...) in eV, ``mean_force_outer``
         and ``mean_force_middle`` (...) over k_B T, ``correlation_outer`` and ``correlation_middle`` (..., correlation); ``holds``
-        (..., criterion), 1 where outer is larger, 0 where not, NaN where not known; ``mean_force_energy`` (..., 2) in eV, the mean-force couplings times k_B T;
-        ``smallest_weight`` (...), of the trimer picture; ``trustworthy`` (..., criterion), 0 for the two criteria of
+        (..., criterion), 1 where outer is larger, 0 where not, NaN where unknown; ``mean_force_energy`` (..., 2) in eV, the mean-force couplings times k_B T;
+        ``smallest_weight`` (...), of the trimer model space; ``trustworthy`` (..., criterion), 0 for the two criteria of
         the effective model where that weight is below one half.
 
     Examples
@@ -193,7 +193,9 @@ def trans_proximate(
         *_ties(outer, "outer", "outer-outer"),
         *_ties(middle, "middle", "outer-middle"),
         Labelled("holds", np.where(known, outer > middle, np.nan), dims, "1", "1 where outer exceeds middle.", labels),
-        Labelled("trustworthy", trust, dims, "1", "0 where the trimer picture's smallest weight is below 0.5.", labels),
+        Labelled(
+            "trustworthy", trust, dims, "1", "0 where the trimer model space's smallest weight is below 0.5.", labels
+        ),
         Labelled(
             "mean_force_energy",
             energy,
@@ -202,26 +204,26 @@ def trans_proximate(
             "Mean-force coupling of X spins.",
             {"pair": ("ul", "um")},
         ),
-        Labelled("smallest_weight", reduced.smallest_weight, (BATCH,), "1", "Of the trimer picture."),
+        Labelled("smallest_weight", reduced.smallest_weight, (BATCH,), "1", "Least model-space weight of the trimer."),
     )
 
 
 def _ties(values: Array, side: str, between: str) -> list[Labelled]:
-    """One side of all criteria, each quantity an output with its own unit."""
+    """Return one side of all criteria, each quantity an output with its own unit."""
     place = {name: k for k, name in enumerate(CRITERIA)}
     found = []
     for name, what in (("coupling", "Coupling"), ("mean_force", "Mean-force coupling over k_B T")):
-        said = f"{what}, {between}, absolute value: {getattr(CRITERIA[name], side)}."
-        found.append(Labelled(f"{name}_{side}", values[..., place[name]], (BATCH,), CRITERIA[name].unit, said))
+        meaning = f"{what}, {between}, absolute value: {getattr(CRITERIA[name], side)}."
+        found.append(Labelled(f"{name}_{side}", values[..., place[name]], (BATCH,), CRITERIA[name].unit, meaning))
     names = [name for name in CRITERIA if name.startswith(_CORRELATION)]
     labels = {"correlation": tuple(name.removeprefix(_CORRELATION) for name in names)}
     listed = values[..., [place[name] for name in names]]
-    said = f"Equal-time correlation, {between}, absolute value."
-    return [*found, Labelled(f"correlation_{side}", listed, (BATCH, "correlation"), "1", said, labels)]
+    meaning = f"Equal-time correlation, {between}, absolute value."
+    return [*found, Labelled(f"correlation_{side}", listed, (BATCH, "correlation"), "1", meaning, labels)]
 
 
 def sides(outputs: Outputs, criterion: str) -> tuple[Array, Array]:
-    """Outer-outer and outer-middle of one criterion, as `trans_proximate` gives them.
+    """Return outer-outer and outer-middle of one criterion from `trans_proximate`.
 
     >>> outer, middle = sides(trans_proximate({"J_H": 0.57, "J_ZZ": 0.66}), "correlation_x")
     >>> bool(outer < middle)
@@ -236,7 +238,7 @@ def sides(outputs: Outputs, criterion: str) -> tuple[Array, Array]:
 
 
 def _correlations(model: SpinModel, matrix: Array) -> dict[str, tuple[Array, Array]]:
-    """Outer-outer and outer-middle of the criteria that follow from the correlations alone."""
+    """Compute outer-outer and outer-middle of the criteria that follow from the correlations alone."""
 
     def between(*labels: str) -> Array:
         i, j = (model.site(label) for label in labels)
@@ -255,7 +257,7 @@ def _correlations(model: SpinModel, matrix: Array) -> dict[str, tuple[Array, Arr
 
 
 def _effective(model: SpinModel, parameters: Mapping[str, Array], kelvin: Array) -> tuple[Array, Array]:
-    """<Xu.Xl> and <Xu.Xm> of the effective model of the trimer picture."""
+    """Compute <Xu.Xl> and <Xu.Xm> of the effective model of the trimer model space."""
     matrix = correlation_matrix(solve(model, parameters), kelvin)
     u, m, end = (model.site(label) for label in ("Xu", "Xm", "Xl"))
     return matrix[..., u, end], matrix[..., u, m]

@@ -1,4 +1,4 @@
-"""What holds of flags, labels and notes after the events that told of them; standard library only, for the query path."""
+"""Current flags, labels and notes, folded from annotation events; standard library only, for the query path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# `annotate` states all of a spectrum's at once: an earlier state that was restored.
+# `annotate` sets all remarks of a spectrum at once: a restored earlier state.
 ACTIONS = ("flag", "unflag", "label", "unlabel", "note", "annotate")
 
 
@@ -21,12 +21,12 @@ class Remarks:
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the details of an ``annotate`` event."""
+        """Return the details of an ``annotate`` event."""
         return {"flag": self.flag, "reason": self.reason, "labels": sorted(self.labels), "notes": self.notes}
 
 
 def fold(events: Iterable[Sequence[str]]) -> dict[str, Remarks]:
-    """What holds after a sequence of (action, spectrum_id, reason, details), in the order in which they happened.
+    """Return the remarks after a sequence of (action, spectrum_id, reason, details), oldest first.
 
     Examples
     --------
@@ -37,8 +37,8 @@ def fold(events: Iterable[Sequence[str]]) -> dict[str, Remarks]:
     for action, subject, reason, details in events:
         if action not in ACTIONS:
             continue
-        told = json.loads(details or "{}")
-        value, mine = str(told.get("value", "")), found.setdefault(subject, Remarks())
+        content = json.loads(details or "{}")
+        value, mine = str(content.get("value", "")), found.setdefault(subject, Remarks())
         if action == "flag":
             mine.flag, mine.reason = value, reason or ""
         elif action == "unflag":
@@ -50,5 +50,5 @@ def fold(events: Iterable[Sequence[str]]) -> dict[str, Remarks]:
         elif action == "note":
             mine.notes.append(value)
         else:
-            found[subject] = Remarks(told["flag"], told["reason"], set(told["labels"]), list(told["notes"]))
+            found[subject] = Remarks(content["flag"], content["reason"], set(content["labels"]), list(content["notes"]))
     return found

@@ -1,12 +1,12 @@
-"""Digests of the store's own files: snapshots, manifests, transaction logs, configuration.
+"""Checksums of the store's metadata files: snapshots, manifests, transaction logs, configuration.
 
-Icechunk's metadata carry no checksum, and a flipped bit there can become a missing value. So each commit writes a seal, a
-small file ``seals/<snapshot>.json`` beside the store with the sha256 of every metadata file that the commit made, and one
+Icechunk's metadata carry no checksum, and a flipped bit there can become a missing value. So each commit writes a checksum
+file ``seals/<snapshot>.json`` beside the store with the sha256 of every metadata file that the commit made, and one
 digest of all metadata files of the snapshot (``state``), which is compared whenever the snapshot is opened. Chunks need none:
-each has a checksum of its own (zstd), and each spectrum its ``row_sha256``.
+each has its own checksum (zstd), and each spectrum its ``row_sha256``.
 
-In a bucket a seal at each commit would cost a request for every file of it, so that there they are written when asked for,
-with `verify --seal`; what happens to objects in between, the service's own checksums tell.
+In a bucket, checksums at each commit would cost a request for every file, so `verify --seal` writes them on demand;
+in between, the service's own checksums detect damage to objects.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Manifests = Callable[[str], Iterable[str]]
 
 @dataclass(slots=True)
 class Seals:
-    """All seals of an archive together.
+    """All checksums of an archive.
 
     Attributes
     ----------
     files : dict
         Path inside the store -> sha256.
     snapshots : set of str
-        Those whose files are recorded.
+        Snapshots whose files are recorded.
     damaged : dict
-        Name of a seal that cannot be trusted -> why.
+        Name of an untrusted checksum file -> reason.
     """
 
     files: dict[str, str] = field(default_factory=dict)
@@ -52,30 +52,30 @@ def seal(
     manifests: Manifests,
     known: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, dict[str, str]]]:
-    """Record the files of commits that have no seal yet.
+    """Record the files of commits that have no checksums yet.
 
     Parameters
     ----------
     files : Files
         Of the archive.
     snapshots : iterable of (snapshot, parent)
-        The history from the newest backwards; it is read until a commit that is sealed.
+        The history from the newest backwards; it is read up to a commit with checksums.
     manifests : callable
         Names of the manifests that a snapshot refers to.
     known : mapping, optional
-        Digests of files that were just checked, and need not be read again.
+        Digests of files that were just checked and need not be read again.
 
     Returns
     -------
     int
-        How many were sealed.
+        Number of commits recorded.
     dict
-        The newest snapshot -> digests of all its metadata files, if it was sealed now; empty otherwise.
+        The newest snapshot -> digests of all its metadata files, if recorded now; empty otherwise.
     """
     there = set(files.names(FOLDER))
     count, newest = 0, dict[str, dict[str, str]]()
     due = list(takewhile(lambda commit: f"{FOLDER}/{commit[0]}.json" not in there, snapshots))
-    # The oldest first: interrupted, the next sealing finds those that are left.
+    # The oldest first: if interrupted, the next call records the rest.
     for snapshot, parent in reversed(due):
         target = f"{FOLDER}/{snapshot}.json"
         before = set(manifests(parent)) if parent is not None else set()
@@ -95,12 +95,12 @@ def seal(
 
 
 def state_of(sums: Mapping[str, str]) -> str:
-    """Return one digest of the metadata files of a snapshot: of its own file and all manifests that it refers to."""
+    """Return one digest of the metadata files of a snapshot: its own file and all its manifests."""
     return hashlib.sha256("".join(f"{name} {sums[name]}\n" for name in sorted(sums)).encode()).hexdigest()
 
 
 def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str], Iterable[str]]) -> dict[str, str]:
-    """Compare the metadata files of a snapshot with what was recorded when it was written.
+    """Compare the metadata files of a snapshot with their checksums.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str]
     Returns
     -------
     dict
-        File inside the store -> sha256; empty where nothing was recorded to compare with.
+        File inside the store -> sha256; empty if nothing was recorded.
 
     Raises
     ------
@@ -121,24 +121,24 @@ def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str]
         A file is missing, or its bytes are not those that were written.
     """
     wrong: list[str] = []
-    for _ in range(2):  # between our looks at seal and file `gc` may have come to its end
+    for _ in range(2):  # `gc` may have ended between the reads of checksums and file
         clearing = _is_there(files, UNFINISHED)
         found, wrong = _compared(files, snapshot, manifests)
-        if clearing:  # the history of the oldest snapshot that stays was cut, and its seal comes last
+        if clearing:  # the history before the oldest snapshot was removed, and its checksums are written last
             wrong = [name for name in wrong if not name.startswith("snapshots/")]
         if not wrong:
             return found
     what = "it is missing" if wrong[0] not in found else "its bytes are not those that were written"
     raise StoreError(
-        f"{STORE}/{wrong[0]} is damaged: {what}. Nothing was read. Restore it from a copy; `barospec verify` lists all that is "
-        "wrong, and `barospec doctor --repair` goes back to the last whole snapshot."
+        f"{STORE}/{wrong[0]} is damaged: {what}. Nothing was read. Restore it from a copy; `barospec verify` lists all "
+        "damage, and `barospec doctor --repair` goes back to the last whole snapshot."
     )
 
 
 def _compared(
     files: Files, snapshot: str, manifests: Callable[[bytes, str], Iterable[str]]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the digests of a snapshot's metadata files, and those that differ from what was recorded."""
+    """Return the digests of a snapshot's metadata files, and the files that differ from the record."""
     try:
         own = _read_seal(files, f"{FOLDER}/{snapshot}.json")
     except (FileNotFoundError, ValueError):
@@ -149,7 +149,7 @@ def _compared(
     try:
         content = files.read(f"{STORE}/snapshots/{snapshot}")
     except FileNotFoundError:
-        return {}, []  # the store's own message says more: `gc` may have removed it
+        return {}, []  # the store's own message has more: `gc` may have removed it
     name = f"snapshots/{snapshot}"
     found = {name: hashlib.sha256(content).hexdigest()}
     recorded = own["files"] if seals is None else seals.files
@@ -165,7 +165,7 @@ def _compared(
         return found, []
     recorded = (seals or read_seals(files)).files
     wrong += [one for one in names if found.get(one) != recorded.get(one, found.get(one))]
-    if seals is None and not wrong:  # a file whose own seal is damaged too
+    if seals is None and not wrong:  # a file whose checksum file is damaged too
         wrong = ["manifests"]
     return found, wrong
 
@@ -179,9 +179,9 @@ def _is_there(files: Files, name: str) -> bool:
 
 
 def digests(files: Files, names: Iterable[str]) -> dict[str, str]:
-    """sha256 of files of the store, of those that are there."""
+    """Return the sha256 of files of the store, without missing ones."""
     found = each(files, [f"{STORE}/{name}" for name in names], lambda name: _digest(files, name))
-    return {name.removeprefix(f"{STORE}/"): told for name, told in found if told}
+    return {name.removeprefix(f"{STORE}/"): digest for name, digest in found if digest}
 
 
 def _digest(files: Files, name: str) -> str:
@@ -199,8 +199,8 @@ def write_seal(
     replaces: Iterable[str] = (),
     state: str | None = None,
 ) -> None:
-    """Write a seal: files of the store with their sha256, the snapshots they belong to, the seals that it replaces, and the
-    digest of the whole snapshot that it is named after.
+    """Write a checksum file: files of the store with their sha256, their snapshots, the checksum files that it replaces, and
+    the digest of the whole snapshot that it is named after.
     """
     content: dict[str, Any] = {"snapshots": sorted(snapshots), "files": dict(sorted(sums.items()))}
     if state is not None:
@@ -211,7 +211,7 @@ def write_seal(
 
 
 def commit_fits(files: Files, snapshot: str) -> bool:
-    """Return whether the file of a commit, with all that it says of itself, is the one that was written; True where none tells."""
+    """Return True if the file of a commit, with its metadata, is as written; also if no checksum is recorded."""
     name = f"snapshots/{snapshot}"
     try:
         wanted = _read_seal(files, f"{FOLDER}/{snapshot}.json")["files"].get(name)
@@ -221,7 +221,7 @@ def commit_fits(files: Files, snapshot: str) -> bool:
 
 
 def _read_seal(files: Files, name: str) -> dict[str, Any]:
-    """Return the content of a seal; raise FileNotFoundError, or ValueError saying what is wrong with it."""
+    """Return the content of a checksum file; raise FileNotFoundError, or ValueError with the fault."""
     return _content(files.read(name))
 
 
@@ -230,14 +230,14 @@ def _content(text: bytes) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(text)
         own = content.pop("sha256")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError("it is no seal") from None
+        raise ValueError("it is not a checksum file") from None
     if own != _own_digest(content):
         raise ValueError("it was changed after it was written")
     return content
 
 
 def read_seals(files: Files) -> Seals:
-    """All seals of an archive; of a file that several name, the newest digest counts."""
+    """Read all checksums of an archive; the newest digest of a file counts."""
     found = Seals()
     read: dict[str, dict[str, Any]] = {}
     replaced: set[str] = set()
@@ -247,9 +247,9 @@ def read_seals(files: Files) -> Seals:
             read[name.rpartition("/")[2]] = content
             replaced |= set(content.get("replaces", ()))
         except (ValueError, TypeError) as error:
-            found.damaged[name] = str(error) if isinstance(error, ValueError) else "it is no seal"
+            found.damaged[name] = str(error) if isinstance(error, ValueError) else "it is not a checksum file"
     standing = {name: content for name, content in read.items() if name not in replaced}
-    # Those that replace others are the older ones: what came after them was sealed commit by commit.
+    # Those that replace others are the older ones: later commits were recorded one by one.
     for content in sorted(standing.values(), key=lambda content: "replaces" not in content):
         found.files.update(content["files"])
         found.snapshots.update(content["snapshots"])
@@ -257,7 +257,7 @@ def read_seals(files: Files) -> Seals:
 
 
 def check_seals(files: Files, seals: Seals, progress: Callable[[str, int, int], None]) -> Iterator[tuple[str, str]]:
-    """Files that are not what was sealed, each with what is wrong."""
+    """Yield files that differ from their checksums, each with the fault."""
     yield from seals.damaged.items()
 
     def wrong(name: str) -> str:

@@ -1,8 +1,8 @@
-"""A commit after one that is dated in the future, because some computer's clock ran ahead.
+"""Commit after a commit dated in the future (clock ran ahead).
 
 Icechunk refuses a commit that is not later than the one before, and a snapshot cannot get another date without another id,
 which people may have cited. So the new commit is made beside the history, upon a copy of the newest snapshot that is dated now,
-and then put into the history as a child of that snapshot itself. Nothing that was committed changes.
+and then becomes a child of that snapshot itself in the history. Nothing that was committed changes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Aside:
 
 @contextmanager
 def aside(location: Location) -> Iterator[Aside]:
-    """A branch beside the history, for one commit; on a file system the lock is held. Removed in the end."""
+    """Open a branch beside the history for one commit, and remove it at the end; on a file system, hold the lock."""
     files = files_of(location)
     if isinstance(location, Local):  # of a killed process
         for name in files.names(REFS):

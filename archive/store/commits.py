@@ -1,4 +1,4 @@
-"""What a commit says of itself: who, when, what came in, which rows. Without the store, which writes and reads them."""
+"""Commit metadata: author, time, message, changed rows. The store writes and reads them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Commit:
 
 @dataclass(slots=True)
 class Changes:
-    """What a transaction did, in rows: enough to bring an index from the parent snapshot to this one.
+    """Rows changed by a transaction: enough to update an index from the parent snapshot to this one.
 
-    ``written`` has the columns of the rows that are new in a group, as stored, where they are at hand and few; it goes to
-    the index that is made next, which reads from the store what is not here.
+    ``written`` has the columns of the new rows of a group, as stored, if they are in memory and few; the next index
+    uses it and reads the rest from the store.
     """
 
     appended: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Changes:
     written: dict[str, Written] = field(default_factory=dict)
 
     def append(self, group: str, start: int, stop: int, written: Written | None = None) -> None:
-        """Rows `start` to `stop` of `group` are new; within one transaction they follow each other."""
+        """Add new rows `start` to `stop` of `group`; within one transaction they are contiguous."""
         first = self.appended.get(group, (start, start))[0]
         self.appended[group] = (first, stop)
         self.written.pop(group, None)
@@ -47,12 +47,12 @@ class Changes:
             self.written[group] = written
 
     def edit(self, group: str, rows: Iterable[int]) -> None:
-        """Rows of `group` have other values."""
+        """Add edited rows of `group`."""
         self.edited.setdefault(group, set()).update(map(int, rows))
         self.written.pop(group, None)
 
     def to_dict(self) -> dict[str, Any]:
-        """As stored in the commit's metadata."""
+        """Return the form stored in the commit's metadata."""
         return {
             "appended": {key: list(span) for key, span in sorted(self.appended.items())},
             "edited": {key: sorted(rows) for key, rows in sorted(self.edited.items())},
@@ -61,7 +61,7 @@ class Changes:
 
 
 def actor() -> str:
-    """Who acts, for the history: ``BAROSPEC_ACTOR``, or the login name."""
+    """Return the actor for the history: ``BAROSPEC_ACTOR``, or the login name."""
     try:
         return os.environ.get("BAROSPEC_ACTOR") or getpass.getuser()
     except (KeyError, OSError):  # a container without a user entry
@@ -69,17 +69,17 @@ def actor() -> str:
 
 
 def now_text() -> str:
-    """This moment in UTC, as ISO 8601."""
+    """Return the current time in UTC, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def microseconds() -> int:
-    """This moment as stored: microseconds since 1970, UTC."""
+    """Return the current time as stored: microseconds since 1970, UTC."""
     return int(datetime.now(UTC).timestamp() * 1e6)
 
 
 def moment(text: str) -> datetime | None:
-    """The moment that a date means; of a day without time its end (UTC). None for what is no date.
+    """Parse a date; a day without time means its end (UTC). Return None if it is not a date.
 
     >>> moment("2026-03-01"), moment("v1")
     (datetime.datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=datetime.timezone.utc), None)
@@ -94,12 +94,12 @@ def moment(text: str) -> datetime | None:
 
 
 def in_order(value: Any) -> Any:
-    """The store gives back maps in any order; told in one order, the same history reads the same."""
+    """Sort maps, which the store returns in any order, so that equal histories have equal text."""
     return {key: in_order(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
 
 
 def check_name(name: str, what: str) -> str:
-    """A name that may become part of a path: letters, digits, ``. _ -``; raises otherwise."""
+    """Return a name that may be part of a path: letters, digits, ``. _ -``; raise otherwise."""
     if not name or name.startswith(".") or not all(char.isalnum() or char in "._-" for char in name):
         raise InvalidData(f'{what} "{name}" must be letters, digits, ".", "_" or "-".')
     return name

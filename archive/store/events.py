@@ -1,4 +1,4 @@
-"""Records of the append-only ``events`` table: who did what to which subject, when and why."""
+"""Records of the append-only ``events`` table: actor, action, subject, time and reason."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from barospec.schemas.values import check_text
 def event(
     action: str, subject: str, now: int, *, reason: str = "", details: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A record for the append-only ``events`` table.
+    """Return a record for the append-only ``events`` table.
 
     Parameters
     ----------
     action : str
         The verb: ``set``, ``withdraw``, ``restore``, ``replace``, ``merge``, ``tag``, ``purge``, ...
     subject : str
-        What it was done to: a spectrum_id, the name of a tag, ...
+        Its object: a spectrum_id, the name of a tag, ...
     now : int
         Microseconds since 1970 (UTC).
 
     Raises
     ------
     InvalidData
-        A reason or detail is a text that no store takes; see `values.check_text`.
+        A reason or detail is a text that no store accepts; see `values.check_text`.
     """
-    for name, said in {"reason": reason, **(details or {})}.items():
-        if isinstance(said, str):
-            check_text(name, said)
+    for name, text in {"reason": reason, **(details or {})}.items():
+        if isinstance(text, str):
+            check_text(name, text)
     return {
         "action": action,
         "actor": actor(),

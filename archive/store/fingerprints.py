@@ -1,7 +1,7 @@
 """Fingerprints of spectra: one of all numbers of a row, and one of each of its signals.
 
-``row_sha256`` covers all signals that were recorded. ``<signal>_sha256``, beside each signal, covers that signal and the
-energies, so that a bundle which leaves channels out can still be checked. Rows of version 0.1.0 have the first one only.
+``row_sha256`` covers all recorded signals. ``<signal>_sha256``, beside each signal, covers that signal and the
+energies, so that a bundle without some channels can still be checked. Rows of version 0.1.0 have the first one only.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def signals_of(group: Group) -> list[str]:
 
 
 def as_written(energy: Numbers, signals: Mapping[str, Numbers], whole: bytes, own: Mapping[str, bytes]) -> bool:
-    """Return whether numbers are those that were written.
+    """Return True if numbers are those that were written.
 
     Parameters
     ----------
     energy : array, shape (n,)
     signals : mapping of arrays, shape (n,)
-        All signals of the row, or those with a fingerprint of their own. One without any number may be one that the
+        All signals of the row, or those with their own fingerprint. One without any number may be one that the
         spectrum never had.
     whole : bytes
         ``row_sha256``.
@@ -79,7 +79,7 @@ def _subsets(channels: Mapping[str, Numbers]) -> Iterator[dict[str, Numbers]]:
 
 
 def recorded(group: Group, rows: NDArray[np.int64], signals: Sequence[str]) -> dict[str, list[bytes]]:
-    """Return the fingerprints of some rows: ``row_sha256``, and of each signal its own; empty where there is none."""
+    """Return the fingerprints of some rows: ``row_sha256`` and one of each signal; empty if missing."""
     found: dict[str, list[bytes]] = {}
     for signal, name in [("row_sha256", "row_sha256"), *((signal, column_of(signal)) for signal in signals)]:
         if name in group:
@@ -94,7 +94,7 @@ def recorded(group: Group, rows: NDArray[np.int64], signals: Sequence[str]) -> d
 def confirmed(
     group: Group, rows: NDArray[np.int64], energy: Numbers, signals: Mapping[str, Numbers]
 ) -> dict[str, list[bytes]]:
-    """Compare numbers that are about to leave the archive with what was written; return a fingerprint of each signal.
+    """Compare numbers to export with their fingerprints; return a fingerprint of each signal.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def confirmed(
 
 
 def differing(group: Group, rows: NDArray[np.int64]) -> list[int]:
-    """Return those of some rows whose numbers are not the ones that were written."""
+    """Return the rows whose numbers are not those that were written."""
     names = signals_of(group)
     digests = recorded(group, rows, names)
     numbers = np.asarray(array(group, "grid").get_orthogonal_selection((rows,)), dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Clearing away: history that nothing keeps, and files that nothing refers to. Only `gc` and `purge` come here.
+"""Garbage collection of `gc` and `purge`: expired history and unreferenced files.
 
-What a tag names stays; so does the newest state. Each step may be killed and is repeated by the
-next call: ``unfinished.json`` tells that one is due, for the digests of rewritten snapshots are recorded last.
+Tagged snapshots stay; so does the newest state. Each step may be killed and is repeated by the
+next call: ``unfinished.json`` marks it as due, because the digests of rewritten snapshots are recorded last.
 
 On a full disk that file is empty, which takes no space, and unused files go first, so that there is space for the rest.
 """
@@ -34,29 +34,29 @@ from barospec.archive.store.storage.location import Local
 from barospec.archive.store.storage.time_limits import CLEARING_SECONDS
 from barospec.schemas.errors import StoreError, exhausted
 
-# In a bucket another writer may be at work: what it has put there and not committed yet looks like what nothing refers to.
+# In a bucket another writer may be at work: its uncommitted files look unreferenced.
 PATIENCE = timedelta(days=1)
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
 class Cleared:
-    """What clearing away did, or would do.
+    """Result of a garbage collection, done or dry run.
 
     Attributes
     ----------
     expired : list of Commit
-        Entries that leave the history, newest first; those that a tag keeps are not among them.
+        Entries that leave the history, newest first, without the tagged ones.
     kept : int
         Entries that stay.
     tags : list of str
         Tags, all of which stay.
     removed : dict
-        Kind of file -> how many. Of a dry run only what nothing refers to even now.
+        Kind of file -> number. For a dry run only the files that are already unreferenced.
     bytes : int
         Their size.
     left_until : datetime, optional
-        In a bucket: from when on `gc` may remove more, what is too young to tell from what another writer is putting there.
+        In a bucket: time from which `gc` may remove more. Younger files may belong to another writer.
     """
 
     expired: list[Commit] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Cleared:
 
 
 def collect(store: Store, *, keep_days: float | None, dry_run: bool, progress: Progress) -> Cleared:
-    """Shorten the history to what is to be kept, and remove what nothing refers to.
+    """Shorten the history and remove unreferenced files.
 
     Parameters
     ----------
@@ -77,20 +77,20 @@ def collect(store: Store, *, keep_days: float | None, dry_run: bool, progress: P
     keep_days : float or None
         Days of history that stay beside the tags; None for all of it.
     dry_run : bool
-        Only say what would be done.
+        Only report what would be done.
     progress : callable
 
     Raises
     ------
     StoreError
-        The store is damaged: nothing is removed then.
+        The store is damaged; nothing is removed.
     """
     now = datetime.now(UTC)
     return clear(store, None if keep_days is None else now - timedelta(days=keep_days), "gc", dry_run, progress)
 
 
 def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progress: Progress) -> Cleared:
-    """As `collect`, with the moment before which the history is not kept."""
+    """Collect garbage as `collect` does, with the time before which the history is removed."""
     files = files_of(store.location)
     with store.clearing(verb) as repo:
         ask = partial(store.ask, seconds=CLEARING_SECONDS)
@@ -118,7 +118,7 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
         if until is not None:
             progress("history", 1, 3)
             ask(lambda: repo.expire_snapshots(until))
-            to_disk(store.location)  # what was rewritten, before what it replaces is removed
+            to_disk(store.location)  # the rewritten files, before the replaced ones are removed
             progress("files", 2, 3)
             _count(report, ask(lambda: repo.garbage_collect(before)))
         if not isinstance(store.location, Local) and _kinds(
@@ -132,21 +132,21 @@ def clear(store: Store, until: datetime | None, verb: str, dry_run: bool, progre
     return report
 
 
-def _begin(files: Files, due: Mapping[str, Any] | None, told: dict[str, Any]) -> dict[str, Any]:
-    """Record that clearing begins; on a full disk by an empty file, which `unfinished` reads as a `gc`."""
-    begun = {**(due or {}), **told}
+def _begin(files: Files, due: Mapping[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
+    """Record that clearing begins; on a full disk with an empty file, which `unfinished` reads as a `gc`."""
+    begun = {**(due or {}), **record}
     try:
         files.write(UNFINISHED, json.dumps(begun))
     except OSError as error:
-        # The ids of a purge must not be lost; and a purge has had space for its commit.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or due is not None or told["verb"] != "gc":
+        # The ids of a purge must not be lost; a purge had space for its commit.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or due is not None or record["verb"] != "gc":
             raise
         files.write(UNFINISHED, "")
     return begun
 
 
 def unfinished(files: Files) -> dict[str, Any] | None:
-    """What was begun and not ended: the verb, when, and whether files are sealed."""
+    """Read the unfinished clearing, if any: verb, time, and whether files have checksums."""
     try:
         found = json.loads(files.read(UNFINISHED))
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def unfinished(files: Files) -> dict[str, Any] | None:
 
 
 def _refuse_damage(files: Files, progress: Progress) -> None:
-    """What is damaged must not be recorded as being right."""
+    """Raise if a file is damaged, so that no checksum of damage is recorded."""
     for where, what in check_seals(files, read_seals(files), progress):
         if sentence := exhausted(what):
             raise StoreError(sentence)
@@ -167,7 +167,7 @@ def _refuse_damage(files: Files, progress: Progress) -> None:
 
 
 def _kinds(summary: Any) -> dict[str, int]:
-    """How many files of each kind."""
+    """Return the number of files of each kind."""
     kinds = ("chunks", "manifests", "snapshots", "attributes", "transaction_logs")
     return {kind: count for kind in kinds if (count := int(getattr(summary, f"{kind}_deleted", 0) or 0))}
 
@@ -180,7 +180,7 @@ def _count(report: Cleared, summary: Any) -> Cleared:
 
 
 def _seal_again(store: Store, files: Files) -> None:
-    """One seal for all that is there now: expiring rewrites what the oldest snapshot follows."""
+    """Write one checksum file for all current files: expiring rewrites the parent of the oldest snapshot."""
     head = store.location.head()
     names = [
         name.removeprefix(f"{STORE}/")

@@ -1,4 +1,4 @@
-"""A row that the archive already has, as ingest and corrections look it up."""
+"""Rows of the archive, as ingest and corrections look them up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The newest row of a spectrum that the archive holds. ``content`` and ``conditions`` are check numbers."""
+    """The newest row of a spectrum of the archive. ``content`` and ``conditions`` are check numbers."""
 
     spectrum_id: str
     group: str
@@ -23,7 +23,7 @@ class Known:
 
 
 class Lookup(Protocol):
-    """What ingest asks: the rows at `snapshot` with these ids or these source keys, newest revisions only."""
+    """Lookup of the rows at `snapshot` with given ids or source keys, newest revisions only."""
 
     def __call__(self, snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Iterable[Known]:
-        """Rows that have one of the ids, or are active and have one of the sources."""
+        """Return rows that have one of the ids, or are active and have one of the sources."""

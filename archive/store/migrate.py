@@ -1,7 +1,7 @@
-"""Archives of earlier formats, brought to this version's: one step for each format.
+"""Migration of archives from earlier formats: one step for each format.
 
 A step is a function of a transaction that brings the arrays from its format to the next. It is committed together with the new
-number, and the marker follows: killed in between, the same call ends it. A frozen archive of each format stays in the tests.
+number, and the marker follows: if killed in between, the same call completes it. The tests keep a frozen archive of each format.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ STEPS: Mapping[int, Step] = {}
 
 
 def migrate(store: Store, *, to: int = FORMAT, steps: Mapping[int, Step] = STEPS, dry_run: bool = False) -> list[int]:
-    """Bring an archive to the newest format; returns the formats it was brought to, in order.
+    """Migrate an archive to the newest format; return the formats reached, in order.
 
     Parameters
     ----------
     store : Store
     to : int
-        The format that is wanted.
+        The target format.
     steps : mapping
         As `STEPS`.
     dry_run : bool
-        Only say what would be done.
+        Only report what would be done.
     """
     files = files_of(store.location)
     marker = json.loads(files.read(MARKER))

@@ -1,4 +1,4 @@
-"""Where arrays lie in the store, and how rows get out; `writer` puts them in.
+"""Layout of arrays in the store, and reading of rows; `writer` writes them.
 
 ::
 
@@ -8,7 +8,7 @@
         grid_energy               (grid, point)       each distinct energy axis once
         one array per term        (spectrum)
     /tables/<name>/                          small labelled groups, one array per column
-    /derived/<set>/                          values that operators gave, one entry per spectrum and revision
+    /derived/<set>/                          operator outputs, one entry per spectrum and revision
     /words/<term>                            the vocabulary that integer codes point into
 
 Rows are only ever appended; a column that no row needs does not exist (absent means missing).
@@ -41,7 +41,7 @@ HASH_COLUMNS = ("row_sha256", "conditions_sha256")
 
 
 def row_sha256(energy: NDArray[np.float64], signals: Mapping[str, NDArray[np.float64]]) -> bytes:
-    """Fingerprint of a spectrum's numbers: shape, energy and every signal by name."""
+    """Return the fingerprint of a spectrum's numbers: shape, energy and every signal by name."""
     digest = hashlib.sha256(str(energy.shape).encode())
     digest.update(np.ascontiguousarray(energy, dtype="<f8").tobytes())
     for name in sorted(signals):
@@ -55,7 +55,7 @@ Node = AsyncArray[Any]
 
 
 def together(*works: Coroutine[Any, Any, T]) -> list[T]:
-    """What works for zarr's event loop give, all in one trip there: a trip takes as long as most of what is done."""
+    """Run coroutines in one trip to zarr's event loop, as the trip is a large part of the time; return their results."""
 
     async def all_of_them() -> list[T]:
         return await asyncio.gather(*works)
@@ -64,7 +64,7 @@ def together(*works: Coroutine[Any, Any, T]) -> list[T]:
 
 
 def nodes_of(group: Group) -> dict[str, Node]:
-    """The arrays of a group, for `together`."""
+    """Return the arrays of a group, for `together`."""
     return {name: node.async_array for name, node in group.arrays()}
 
 
@@ -78,7 +78,7 @@ async def creating(
     dims: Sequence[str],
     about: Mapping[str, Any] | None = None,
 ) -> Node:
-    """An array as all of ours are: zstd with a checksum in every chunk."""
+    """Create an array in the store format: zstd with a checksum in every chunk."""
     made: Node = await create_array(
         store=group.store_path,
         name=name,
@@ -94,7 +94,7 @@ async def creating(
 
 
 def group_paths(root: Group) -> list[str]:
-    """Keys of the groups of spectra, such as ``xas/Ni-K``."""
+    """Return the keys of the groups of spectra, such as ``xas/Ni-K``."""
     if "spectra" not in root:
         return []
     spectra = group_at(root, "spectra")
@@ -102,12 +102,12 @@ def group_paths(root: Group) -> list[str]:
 
 
 def spectra_group(root: Group, key: str) -> Group:
-    """The group of spectra with that key."""
+    """Return the group of spectra with that key."""
     return group_at(root, f"spectra/{key}")
 
 
 def group_at(root: Group, path: str) -> Group:
-    """The group at a path; an array in its place is damage."""
+    """Return the group at a path; raise StoreError for an array."""
     node = root[path]
     if not isinstance(node, Group):
         raise StoreError(f"/{path} is an array where a group is expected; the store is damaged.")
@@ -115,7 +115,7 @@ def group_at(root: Group, path: str) -> Group:
 
 
 def array(group: Group, name: str) -> Array[Any]:
-    """An array of a group; a group in its place is damage."""
+    """Return an array of a group; raise StoreError for a group."""
     node = group[name]
     if not isinstance(node, Array):
         raise StoreError(
@@ -125,43 +125,43 @@ def array(group: Group, name: str) -> Array[Any]:
 
 
 def dims_of(node: Array[Any] | Node) -> tuple[str, ...]:
-    """Names of an array's dimensions."""
+    """Return the names of an array's dimensions."""
     return tuple(str(name) for name in getattr(node.metadata, "dimension_names", None) or ())
 
 
 def first_dim(node: Array[Any] | Node) -> str:
-    """Name of an array's first dimension, such as ``spectrum``."""
+    """Return the name of an array's first dimension, such as ``spectrum``."""
     return next(iter(dims_of(node)), "")
 
 
 def count_rows(group: Group) -> int:
-    """Number of spectra in a group, superseded ones included."""
+    """Return the number of spectra in a group, superseded ones included."""
     return int(array(group, "point_count").shape[0]) if "point_count" in group else 0
 
 
 def table_length(group: Group) -> int:
-    """Number of records in a table."""
+    """Return the number of records in a table."""
     first = next(iter(group.arrays()), None)
     return int(first[1].shape[0]) if first else 0
 
 
 def count_records(root: Group, name: str) -> int:
-    """Number of records in the table `name`; 0 when nothing has been put in yet."""
+    """Return the number of records in the table `name`; 0 if it does not exist yet."""
     return table_length(group_at(root, f"tables/{name}")) if f"tables/{name}" in root else 0
 
 
 def read_words(root: Group, name: str) -> list[str]:
-    """The vocabulary of a word column: the code is the position."""
+    """Read the vocabulary of a word column: the code is the position."""
     try:
         stored = array(root, f"words/{name}")
-    except KeyError:  # no row has had such a word yet
+    except KeyError:  # no row has such a word yet
         return []
     words: list[str] = np.asarray(stored[:]).tolist()
     return words
 
 
 def read_columns(group: Group, start: int, stop: int) -> dict[str, NDArray[Any]]:
-    """All 1-D arrays on ``spectrum`` of some rows, as stored (words as codes), and the hash columns."""
+    """Read all 1-D arrays on ``spectrum`` of some rows, as stored (words as codes), and the hash columns."""
     nodes = {
         name: node
         for name, node in nodes_of(group).items()
@@ -171,14 +171,14 @@ def read_columns(group: Group, start: int, stop: int) -> dict[str, NDArray[Any]]
 
 
 def read_together(nodes: Iterable[Node], where: slice = slice(None)) -> list[NDArray[Any]]:
-    """The same rows of several arrays."""
+    """Read the same rows of several arrays."""
     return [np.asarray(values) for values in together(*(node.getitem(where) for node in nodes))]
 
 
 def read_rows(source: Array[Any], rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """Rows of a padded array, cropped to `width` points; `rows` in any order, repeats allowed.
+    """Read rows of a padded array, cropped to `width` points; `rows` in any order, repeats allowed.
 
-    Rows that lie close together are read as one range: a chunk holds 64 of them anyway.
+    Rows that are close together are read as one range: a chunk has 64 rows anyway.
     """
     out = np.full((len(rows), width), np.nan)
     width = min(width, source.shape[1])
@@ -194,7 +194,7 @@ def read_rows(source: Array[Any], rows: NDArray[np.int64], width: int) -> NDArra
 
 
 def read_table(root: Group, name: str, columns: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Columns of a table as stored; empty when nothing has been put in yet."""
+    """Read columns of a table as stored; empty if the table does not exist yet."""
     path = f"tables/{name}"
     wanted = list(TABLES[name] if columns is None else columns)
     if path not in root:
@@ -208,13 +208,13 @@ def read_table(root: Group, name: str, columns: Iterable[str] | None = None) -> 
 
 
 def _unknown(kind: Kind, length: int) -> NDArray[Any]:
-    """A column that the table does not have yet."""
+    """Return the fill values of a column that the table does not have yet."""
     dtype, fill = STORED[kind]
     return np.full(length, fill, dtype=np.dtypes.StringDType() if dtype is str else dtype)
 
 
 def highest_revisions(names: Iterable[Any], revisions: Iterable[Any]) -> dict[str, int]:
-    """The highest revision of each name, whatever became of it: none is ever used again."""
+    """Return the highest revision of each name, removed ones included: no revision is used again."""
     highest: dict[str, int] = {}
     for name, revision in zip(names, revisions, strict=True):
         highest[str(name)] = max(highest.get(str(name), 0), int(revision))

@@ -1,7 +1,7 @@
 """The versioned store: one Icechunk repository, one writer at a time, atomic commits.
 
-On a file system a lock admits one writer. In a bucket there is none: the commit is a conditional write, and who loses
-the race does the transaction again, from what is there then. There every call has a time limit. Only this module and `waiting`
+On a file system a lock admits one writer. A bucket has no lock: the commit is a conditional write, and a writer that loses
+the race runs the transaction again on the new state. There every call has a time limit. Only this module and `waiting`
 import icechunk, and only this one and `layout` import zarr.
 """
 
@@ -61,10 +61,9 @@ __all__ = [
     "reading",
 ]
 
-# Icechunk prints warnings on stdout at every open, and stdout belongs to results: that local commits may meet (our lock
-# prevents it), and that a commit whose answer is lost may look like a conflict (`Store._arrived` asks the history). Version 1
-# logs the first one under another name than 2. What a
-# session complains of it raises as well. Every other warning of theirs stays.
+# Icechunk prints warnings on stdout at every open, and stdout belongs to results: that local commits may conflict (our lock
+# prevents it), and that a commit whose answer is lost may look like a conflict (`Store._arrived` checks the history). Version 1
+# logs the first one under another name than 2. Warnings of a session are raised as well. Every other warning stays.
 icechunk.set_logs_filter(
     "warn,icechunk::storage::object_store=error,icechunk_arrow_object_store=error,icechunk_storage::readback=error,"
     "icechunk::session=off"
@@ -72,10 +71,10 @@ icechunk.set_logs_filter(
 
 MANIFEST_REFS = 1000
 LOCK_SECONDS = 600.0
-# In a bucket: how often a lost race is run again, and how long a line may be silent.
+# In a bucket: number of attempts after lost races, and seconds that a connection may be silent.
 ATTEMPTS = 30
 SILENCE_SECONDS = 30
-# Clocks of several machines differ by seconds; that long a commit waits for its turn.
+# Clocks of several machines differ by seconds; a commit waits that long for its turn.
 CLOCK_SECONDS = 30
 BRANCH = "main"
 ROOT_MESSAGE = "archive created"
@@ -85,7 +84,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Transaction:
-    """An open write: a zarr root, what was changed, and the snapshot it started from."""
+    """An open write: a zarr root, the changes, and the snapshot it started from."""
 
     root: zarr.Group
     parent: str
@@ -112,7 +111,7 @@ def _config() -> icechunk.RepositoryConfig:
         {icechunk.ManifestSplitCondition.AnyArray(): {icechunk.ManifestSplitDimCondition.Any(): MANIFEST_REFS}}
     )
     return icechunk.RepositoryConfig(
-        # Nothing inline: manifests carry no checksum of ours, chunks do.
+        # Nothing inline: chunks have our checksums, manifests do not.
         inline_chunk_threshold_bytes=0,
         manifest=icechunk.ManifestConfig(splitting=split),
     )
@@ -144,13 +143,13 @@ class Store:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, title: str = "") -> Store:
-        """Make an empty archive at `path`: a folder that is absent or empty, or ``s3://bucket/prefix``."""
+        """Create an empty archive at `path`: a folder that is absent or empty, or ``s3://bucket/prefix``."""
         if is_remote(path):
             new = claim(os.fspath(path))
             try:
                 _found(new, title)
             except (icechunk.IcechunkError, icechunk.ConflictError) as error:
-                raise Conflict(f"{new.place} is being made by someone else, or cannot be written.") from error
+                raise Conflict(f"{new.place} is being created by another process, or cannot be written.") from error
             mark(new)
             return cls.open(path)
         root = Path(os.path.abspath(Path(path).expanduser()))
@@ -161,7 +160,7 @@ class Store:
         root.mkdir(parents=True, exist_ok=True)
         uuid = str(uuids.uuid4())
         _found(Local(root, uuid), title)
-        # The marker comes last: a folder without it is not an archive.
+        # The marker is written last: a folder without it is not an archive.
         marker = root / f"{MARKER}.part"
         marker.write_text(json.dumps({"barospec_format": FORMAT, "uuid": uuid}) + "\n")
         marker.replace(root / MARKER)
@@ -179,20 +178,20 @@ class Store:
         return self.location.uuid
 
     def ask(self, call: Callable[[], T], seconds: float | None = None) -> T:
-        """What a call of icechunk returns; in a bucket within a time limit. Raises Unanswered after it."""
+        """Return the result of an icechunk call; in a bucket, raise Unanswered after a time limit."""
         if not isinstance(self.location, Remote):
             return call()
         return within(seconds or time_limits.ANSWER_SECONDS, self.location.place, call)
 
     def _arrays(self, session: icechunk.Session, mode: Literal["r", "r+"]) -> zarr.Group:
-        """The arrays of a session; those of a bucket with a time limit for each answer."""
+        """Return the arrays of a session; those of a bucket with a time limit for each answer."""
         if isinstance(self.location, Remote):
             store = Patient.of(session, self.location.place)
             return self.ask(lambda: zarr.open_group(store, mode=mode))
         return zarr.open_group(session.store, mode=mode)
 
     def history(self, at: str | None = None, *, limit: int | None = None) -> Iterator[Commit]:
-        """Commits from `at` (the head) backwards; Icechunk's own empty first snapshot is left out."""
+        """Yield commits from `at` (default: the head) backwards, without Icechunk's empty first snapshot."""
         snapshot = at or self.location.head()
         try:
             found: Iterator[icechunk.SnapshotInfo] = self.ask(lambda: self._repo.ancestry(snapshot_id=snapshot))
@@ -211,7 +210,7 @@ class Store:
             raise failure(self.location, f"the history of {self.location.place} cannot be read", error) from error
 
     def resolve(self, at: str | None) -> str:
-        """Snapshot id of `at`: None (the head), a tag, an id or a unique beginning of one, or a date.
+        """Return the snapshot id of `at`: None (the head), a tag, an id or a unique beginning of one, or a date.
 
         A date means the newest snapshot written until then; a day without time, until its end (UTC).
         """
@@ -224,7 +223,7 @@ class Store:
         if len(starts) == 1:
             return starts[0]
         if len(starts) > 1:
-            raise NotFound(f"{at} is the beginning of {len(starts)} snapshots; write more of it.")
+            raise NotFound(f"{at} is the beginning of {len(starts)} snapshots; write more characters.")
         until = moment(at)
         if until is not None:
             for commit in commits:
@@ -238,7 +237,7 @@ class Store:
         )
 
     def read(self, snapshot: str) -> zarr.Group:
-        """The arrays as they were at `snapshot`, read-only, after its metadata files were compared with their checksums."""
+        """Open the arrays at `snapshot`, read-only, after comparing its metadata files with their checksums."""
         self.check(snapshot)
         try:
             return self._arrays(self.ask(lambda: self._repo.readonly_session(snapshot_id=snapshot)), "r")
@@ -249,11 +248,11 @@ class Store:
                 raise failure(self.location, f"the newest snapshot, {snapshot}, cannot be read", error) from error
             raise NotFound(
                 f"snapshot {snapshot} is not in this archive, or is damaged ({_first_line(error)}). `barospec gc` may have removed "
-                "it: `barospec log` lists those that are, and a query without --at asks the newest. `barospec verify` finds damage."
+                "it: `barospec log` lists those that exist, and a query without --at uses the newest. `barospec verify` finds damage."
             ) from error
 
     def check(self, snapshot: str) -> None:
-        """Raise StoreError unless the metadata files of a snapshot are those that were written; read them once.
+        """Raise StoreError unless the metadata files of a snapshot are as written; read them once.
 
         In a bucket it would take a request for each of some hundred files: there the service keeps objects whole, and
         `verify` compares them.
@@ -266,22 +265,22 @@ class Store:
                 raise StoreError(why) from error
 
     def fits(self, snapshot: str) -> bool:
-        """Whether what a commit says of itself is what was written; in a bucket it is not compared, see `check`."""
+        """Return True if the metadata of a commit is as written; in a bucket it is not compared, see `check`."""
         return not isinstance(self.location, Local) or commit_fits(files_of(self.location), snapshot)
 
     def take_written(self, snapshot: str) -> dict[str, Written]:
-        """The new rows of a commit by group, if it was this object's last and they are few; once, then they are let go."""
+        """Return the new rows of a commit by group once, if it was this object's last and they are few; then drop them."""
         (of, written), self._written = self._written, ("", {})
         return written if of == snapshot else {}
 
     def tag(self, name: str, snapshot: str) -> None:
-        """Give `snapshot` a name for ever."""
+        """Give `snapshot` a permanent name."""
         try:
             self.ask(lambda: self._repo.create_tag(name, snapshot_id=snapshot))
         except icechunk.IcechunkError as error:
             why = _first_line(error)
             if name not in self.location.tags() and "already" in why:
-                why = "it was used and deleted, and a name never gets another meaning; take another one"
+                why = "it was used and deleted, and a name never gets another meaning; use another name"
             raise Conflict(f'tag "{name}" cannot be made: {why}.') from error
 
     def untag(self, name: str) -> None:
@@ -292,27 +291,27 @@ class Store:
             raise NotFound(f'tag "{name}" cannot be deleted: {_first_line(error)}') from error
 
     def write(self, verb: str, body: Callable[[Transaction], T], *, wait: float = LOCK_SECONDS) -> tuple[T, str | None]:
-        """One atomic write that holds against writers on other machines: `body` in a transaction, again if need be.
+        """Run `body` in one atomic write, safe against writers on other machines; repeat it if needed.
 
         Parameters
         ----------
         verb : str
             For the history.
         body : callable
-            Reads and writes through the `Transaction` it is given. Where nothing can be locked it may be called more
-            than once, each time on what is there then; so it changes nothing outside.
+            Reads and writes through its `Transaction`. Without a lock it may be called more than once, each time on the
+            newest state, so it must not change anything outside.
         wait : float
             Seconds to wait for the lock.
 
         Returns
         -------
         object, str or None
-            What `body` returned, and the new snapshot; None when it wrote nothing.
+            The result of `body`, and the new snapshot, None if nothing was written.
 
         Raises
         ------
         LostRace
-            Others were quicker again and again; nothing was written.
+            Other writers were quicker at every attempt; nothing was written.
         """
         late = False
         for attempt in range(ATTEMPTS):
@@ -328,17 +327,17 @@ class Store:
             except LostRace:
                 if attempt + 1 == ATTEMPTS:
                     raise
-                # At once at first: who has just won publishes an index before it comes again, and whoever waits would
-                # lose to it for ever. Later apart, should there be many.
+                # The first retry is immediate: the winner publishes an index before its next commit, and a waiting writer
+                # would always lose to it. Later retries are spread, in case there are many.
                 time.sleep(random.uniform(0, min(2.0, 0.01 * 2**attempt)))
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
     def transaction(self, verb: str, *, wait: float = LOCK_SECONDS, late: bool = False) -> Iterator[Transaction]:
-        """One atomic write: on leaving, all of it is committed; on an error or a kill, none of it is.
+        """Open one atomic write: on leaving, all of it is committed; on an error or a kill, none of it is.
 
         A block that leaves ``message`` empty commits nothing. The exclusive lock is held throughout, so
-        that what was read inside is still true at the commit. In a bucket, where there is no lock, `LostRace` is raised
+        that data read inside are still current at the commit. In a bucket, where there is no lock, `LostRace` is raised
         when another writer committed meanwhile; `write` then begins again. `late` allows for a newest commit that is dated in
         the future.
         """
@@ -361,13 +360,13 @@ class Store:
             except icechunk.IcechunkError as error:
                 raise failure(self.location, "nothing was written", error) from error
             if work.message:
-                # Before the reference is moved: what it names then is there after a power cut.
+                # Before the reference is moved: its new target survives a power cut.
                 self._flush("nothing was written")
                 self._commit(session, verb, work, beside)
                 self._written = work.snapshot or "", work.changes.written
                 if isinstance(self.location, Local):  # in a bucket it would cost a request for each file
                     self.seal_commit()
-                # What is reported as committed is on the disk.
+                # A reported commit is on the disk.
                 self._flush(f"snapshot {work.snapshot} was committed; run `barospec verify` after the disk was checked")
 
     def _flush(self, state: str) -> None:
@@ -382,7 +381,7 @@ class Store:
         record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
         remote = isinstance(self.location, Remote)
         if remote:
-            # If the answer to the commit's last request is lost, the history tells whether it arrived.
+            # If the answer to the commit's last request is lost, the history shows whether it arrived.
             record["commit"] = str(uuids.uuid4())
 
         def commit() -> str:
@@ -416,18 +415,18 @@ class Store:
             raise failure(self.location, "the commit failed, nothing was written", error) from error
 
     def _await_clock(self, parent: str) -> None:
-        """Wait until the time of the commit before has come, if that is soon: icechunk refuses one that is not later."""
+        """Wait for the time of the previous commit, if that is soon: icechunk refuses a commit that is not later."""
         dated = next(self.history(parent, limit=1)).time
         ahead = (dated - datetime.now(UTC)).total_seconds()
         if ahead > CLOCK_SECONDS:
             raise _Late(
                 f"{self.location.place}: the newest commit is dated {dated:%Y-%m-%d %H:%M} UTC, but this computer's clock shows "
-                f"{datetime.now(UTC):%Y-%m-%d %H:%M}. What is written now has this computer's date; set the clock that is wrong."
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M}. The new commit has this computer's date; set the clock that is wrong."
             )
         time.sleep(max(0.0, ahead) + 0.001)
 
     def _arrived(self, commit: str, parent: str) -> str | None:
-        """The snapshot of a commit that we got no good answer about, if it is in the history after all."""
+        """Return the snapshot of a commit without a valid answer, if it is in the history."""
         for found in self.history():
             if found.metadata.get("commit") == commit:
                 return found.snapshot
@@ -436,7 +435,7 @@ class Store:
         return None
 
     def seal_commit(self) -> None:
-        """Seal what has no seal; what goes wrong is kept in ``unsealed``, because the commit is in. The next write catches up."""
+        """Write missing checksums; keep an error in ``unsealed``, because the commit is done. The next write catches up."""
         try:
             self.seal()
             self.unsealed = ""
@@ -444,7 +443,7 @@ class Store:
             self.unsealed = _first_line(error)
 
     def seal(self) -> int:
-        """Record the digests of the metadata files of every commit that has no seal yet, see `seals`; return how many."""
+        """Record missing checksums of the metadata files of commits, see `seals`; return the number of commits."""
         history = ((commit.snapshot, commit.parent) for commit in self.history())
         known = next(iter(self._checked.values()), {})
         count, newest = seal(files_of(self.location), history, self.manifests, known)
@@ -452,7 +451,7 @@ class Store:
         return count
 
     def manifests(self, snapshot: str) -> list[str]:
-        """Names of the manifests that a snapshot refers to."""
+        """Return the names of the manifests that a snapshot refers to."""
         try:
             content = files_of(self.location).read(f"store/snapshots/{snapshot}")
         except FileNotFoundError:
@@ -463,7 +462,7 @@ class Store:
 
     @contextmanager
     def clearing(self, verb: str) -> Iterator[icechunk.Repository]:
-        """The repository itself, for `archive.clearing` only, under the writer's lock where there is one."""
+        """Open the repository itself, for `archive.clearing` only, under the writer's lock if there is one."""
         with self._lock(verb, LOCK_SECONDS):
             try:
                 yield self._repo
@@ -480,7 +479,7 @@ def locked(location: Location, verb: str, wait: float = LOCK_SECONDS) -> Abstrac
 
 
 def _found(location: Local | Remote, title: str) -> None:
-    """The repository of a new archive and its first commit."""
+    """Create the repository of a new archive and its first commit."""
     options: dict[str, Any] = {} if int(icechunk.__version__.split(".")[0]) < 2 else {"spec_version": 1}
     repo = icechunk.Repository.create(_storage(location), config=_config(), **options)
     repo.save_config()
@@ -495,7 +494,7 @@ def _found(location: Local | Remote, title: str) -> None:
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
-    """What goes wrong while arrays are read, long after they were opened, as an error of ours."""
+    """Convert errors of lazy reads, long after arrays were opened, to our errors."""
     try:
         yield
     except icechunk.IcechunkError as error:
@@ -503,7 +502,7 @@ def reading(place: str) -> Iterator[None]:
 
 
 def failure(location: Location, what: str, error: Exception) -> BarospecError:
-    """An error of icechunk as one of ours."""
+    """Convert an error of icechunk to one of our errors."""
     if "timestamp is invalid" in str(error):
         return StoreError(
             f"{what}: this machine's clock and that of the disk or service of {location.place} differ by more than ten "
@@ -512,25 +511,25 @@ def failure(location: Location, what: str, error: Exception) -> BarospecError:
     if not isinstance(location, Remote):
         return StoreError(f"{what}: {_first_line(error)}")
     try:
-        location.head()  # icechunk asks with HEAD, whose answers have no words: ask again with GET
+        location.head()  # icechunk asks with HEAD, whose answers have no text: ask again with GET
     except BarospecError as plain:
         return plain
     text = str(error)  # of icechunk 1, and of 2
     if "snapshot not found" in text or ("object not found" in text and "fetch_snapshot" in text):
         return NotFound(
-            f"{what}: a snapshot is not there. `barospec gc` may have removed it; `barospec log` lists those that are."
+            f"{what}: a snapshot is missing. `barospec gc` may have removed it; `barospec log` lists those that exist."
         )
     return explain(error, location.place, location.access)
 
 
 def cached_reader(root: str, snapshot: str) -> zarr.Group:
-    """The read-only arrays of a snapshot, opened once per process: what lazy tasks read through."""
+    """Open the read-only arrays of a snapshot, once per process, for lazy tasks."""
     return _reader(root, snapshot, access(root) if is_remote(root) else None)
 
 
 @lru_cache(maxsize=8)
 def _reader(root: str, snapshot: str, _: Access | None) -> zarr.Group:
-    # With new keys, after the old ones have expired, it is opened anew.
+    # With new keys, after the old ones have expired, it is opened again.
     return Store.open(root).read(snapshot)
 
 

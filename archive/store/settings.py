@@ -1,7 +1,7 @@
-"""The archive's own settings: what it is called, whose it is, under which license it is given, what stays private.
+"""Settings of an archive: title, creators, license, private fields.
 
-They lie in the table ``settings``: a record for each change, with its value as JSON, revision, author, reason and time; the
-newest revision of a name counts. So a tag keeps the settings of its time, and the history tells who changed what.
+The table ``settings`` has a record for each change, with its value as JSON, revision, author, reason and time; the
+newest revision of a name counts. So a tag keeps the settings of its time, and the history shows who changed what.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from barospec.schemas.vocabulary import SPECTRUM_TERMS
 if TYPE_CHECKING:
     from barospec.archive.store.read import Group
 
-# What may be kept out of bundles beside the fields of the vocabulary.
+# Kinds of text that bundles may exclude, beside the fields of the vocabulary.
 PRIVATE_WORDS: Mapping[str, str] = {
-    "source_path": "folders in the names of raw files and run sheets; the file's own name goes out",
+    "source_path": "folders in the names of raw files and run sheets; the file's own name is kept",
     "header": "the raw file's own header",
     "run_sheet_text": "the text of run sheets",
-    "actor": "who acted, in the history",
+    "actor": "authors in the history",
     "host": "names of machines",
 }
 DEFAULTS: Mapping[str, Any] = {
@@ -45,23 +45,23 @@ DEFAULTS: Mapping[str, Any] = {
     "keep_days": None,
 }
 MEANING: Mapping[str, str] = {
-    "title": "What the archive is about, in a line.",
-    "description": "The same in a paragraph.",
+    "title": "Title of the archive, one line.",
+    "description": "Description of the archive, one paragraph.",
     "creators": "Persons, in order: name, orcid, affiliation, ror.",
-    "publisher": "Who gives the data out, such as a laboratory or a repository.",
-    "license": "SPDX identifier of the license that the data are given under, such as CC-BY-4.0.",
+    "publisher": "Publisher of the data, such as a laboratory or a repository.",
+    "license": "SPDX identifier of the license of the data, such as CC-BY-4.0.",
     "funding": "Grants: funder, award, title, ror.",
-    "keywords": "Words to be found by.",
-    "contact": "A mail address for questions.",
-    "private": "Fields and kinds of text that bundles leave out.",
-    "keep_days": "How many days of history `gc` keeps at least, beside every tag; all of it where not set.",
+    "keywords": "Keywords for searches.",
+    "contact": "Mail address for questions.",
+    "private": "Fields and kinds of text that bundles exclude.",
+    "keep_days": "Minimum number of days of history that `gc` keeps, beside every tag; if not set, all of it.",
 }
 ALIASES: Mapping[str, str] = {"licence": "license", "creator": "creators", "authors": "creators", "keyword": "keywords"}
 LONGEST = 20_000
 
 
 def read_settings(root: Group) -> dict[str, Any]:
-    """The settings as of a snapshot, defaults included.
+    """Read the settings as of a snapshot, defaults included.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def read_settings(root: Group) -> dict[str, Any]:
     Returns
     -------
     dict
-        Has every key of `DEFAULTS`. Creators are mappings with ``name`` and perhaps ``orcid``, ``affiliation``, ``ror``.
+        Has every key of `DEFAULTS`. Creators are mappings with ``name`` and optionally ``orcid``, ``affiliation``, ``ror``.
     """
     found = json.loads(json.dumps(dict(DEFAULTS)))
     found["title"] = str(root.attrs.get("title", ""))  # as given to `barospec init`
@@ -80,7 +80,7 @@ def read_settings(root: Group) -> dict[str, Any]:
 
 
 def settings_history(root: Group) -> list[dict[str, Any]]:
-    """Every change of a setting, oldest first: name, value, revision, author, reason, time (UTC)."""
+    """Return every change of a setting, oldest first: name, value, revision, author, reason, time (UTC)."""
     table = read_table(root, "settings")
     names = list(table)
     records = [dict(zip(names, row, strict=True)) for row in zip(*table.values(), strict=True)]
@@ -98,7 +98,7 @@ def settings_history(root: Group) -> list[dict[str, Any]]:
 
 
 def change_settings(store: Store, changes: Mapping[str, Any], *, reason: str = "") -> tuple[dict[str, Any], str | None]:
-    """Change settings, in one commit; returns all of them and the snapshot, None when nothing changed.
+    """Change settings, in one commit; return all of them and the snapshot, None if nothing changed.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def change_settings(store: Store, changes: Mapping[str, Any], *, reason: str = "
     Raises
     ------
     CallError
-        A name that is no setting.
+        A name that is not a setting.
     InvalidData
-        A value that cannot be one: an ORCID or ROR with a wrong check digit, an unknown license, ...
+        An invalid value: an ORCID or ROR with a wrong check digit, an unknown license, ...
     """
     checked: dict[str, Any] = {}
     for name, value in changes.items():
@@ -152,7 +152,7 @@ def append_settings(work: Transaction, values: Mapping[str, Any], reason: str) -
 
 
 def _newest(root: Group) -> dict[str, tuple[int, Any]]:
-    """Name -> revision and value."""
+    """Return name -> revision and value."""
     if not count_records(root, "settings"):
         return {}
     found: dict[str, tuple[int, Any]] = {}
@@ -165,7 +165,7 @@ def _newest(root: Group) -> dict[str, tuple[int, Any]]:
 
 
 def setting_name(name: str) -> str:
-    """The setting that is meant.
+    """Return the canonical name of a setting.
 
     >>> setting_name("licence")
     'license'
@@ -180,7 +180,7 @@ def setting_name(name: str) -> str:
 
 
 def check_setting(name: str, value: Any) -> Any:
-    """A setting's value in the form in which it is kept; None and "" mean the default.
+    """Return a setting's value in its stored form; None and "" mean the default.
 
     >>> check_setting("license", "cc-by-4.0")
     'CC-BY-4.0'
@@ -197,7 +197,7 @@ def check_setting(name: str, value: Any) -> Any:
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, bool | list | dict):
-        raise InvalidData(f"{name} wants a text, not {json.dumps(value, default=str)[:60]}.")
+        raise InvalidData(f"{name} needs a text, not {json.dumps(value, default=str)[:60]}.")
     return " ".join(str(value).split())
 
 
@@ -239,10 +239,10 @@ def _funding(name: str, value: Any) -> list[dict[str, str]]:
 
 def _record(name: str, value: Any, keys: tuple[str, ...], needed: str) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise InvalidData(f"{name} wants mappings with {', '.join(keys)}, not {value!r}.")
+        raise InvalidData(f"{name} needs mappings with {', '.join(keys)}, not {value!r}.")
     unknown = [str(key) for key in value if key not in keys]
     if unknown:
-        raise InvalidData(f'{name}: "{unknown[0]}" is none of {", ".join(keys)}.{did_you_mean(unknown[0], keys)}')
+        raise InvalidData(f'{name}: "{unknown[0]}" is not one of {", ".join(keys)}.{did_you_mean(unknown[0], keys)}')
     found = {key: text for key in keys if value.get(key) is not None and (text := _text(f"{name}: {key}", value[key]))}
     if needed not in found:
         raise InvalidData(f"{name}: each needs {needed}; {json.dumps(dict(value), default=str)} has none.")
@@ -250,7 +250,7 @@ def _record(name: str, value: Any, keys: tuple[str, ...], needed: str) -> dict[s
 
 
 def check_orcid(text: str) -> str:
-    """An ORCID iD as its address; raises when the check digit (ISO 7064 11,2) is wrong.
+    """Return an ORCID iD as its address; raise if the check digit (ISO 7064 11,2) is wrong.
 
     >>> check_orcid("0000-0002-1825-0097")
     'https://orcid.org/0000-0002-1825-0097'
@@ -265,7 +265,7 @@ def check_orcid(text: str) -> str:
     expected = "0123456789X"[(12 - total % 11) % 11]
     if digits[15] != expected:
         raise InvalidData(
-            f'ORCID "{text}" has a wrong check digit: it should end in {expected}. Look for a slip in it.'
+            f'ORCID "{text}" has a wrong check digit: it should end in {expected}. Look for a typing error.'
         )
     return "https://orcid.org/" + "-".join(digits[start : start + 4] for start in range(0, 16, 4))
 
@@ -274,7 +274,7 @@ _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def check_ror(text: str) -> str:
-    """A ROR identifier of an organization as its address; raises when its check digits (ISO 7064 97,10) are wrong.
+    """Return a ROR identifier of an organization as its address; raise if its check digits (ISO 7064 97,10) are wrong.
 
     >>> check_ror("02550n020")
     'https://ror.org/02550n020'
@@ -288,7 +288,7 @@ def check_ror(text: str) -> str:
     for char in match[1]:
         number = number * 32 + _BASE32.index(char)
     if int(match[2]) != 98 - number * 100 % 97:
-        raise InvalidData(f'ROR "{text}" has wrong check digits. Look for a slip in it.')
+        raise InvalidData(f'ROR "{text}" has wrong check digits. Look for a typing error.')
     return f"https://ror.org/{match[1]}{match[2]}"
 
 

@@ -1,4 +1,4 @@
-"""Icechunk's snapshot files (on-disk format 1), read without icechunk: what a damaged store still tells.
+"""Icechunk's snapshot files (on-disk format 1), read without icechunk, for damaged stores.
 
 A file is a header of 39 bytes and a zstd frame with a flatbuffer. Its table has the id (field 0), the parent's id (1), the
 time in microseconds (3), the message (4) and the manifests (6); ids are 12 bytes, written in Crockford's base 32. Source: the
@@ -27,7 +27,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a snapshot file says of its commit."""
+    """Commit metadata of a snapshot file."""
 
     id: str
     parent: str | None
@@ -37,7 +37,7 @@ class Snapshot:
 
 
 def read_snapshot(raw: bytes) -> Snapshot:
-    """Read a snapshot file. Raises ValueError when it is damaged."""
+    """Read a snapshot file. Raise ValueError if it is damaged."""
     try:
         body = _body(raw)
         at = {field: _place(body, field) for field in (ID, PARENT, TIME, MESSAGE, MANIFESTS)}
@@ -53,7 +53,7 @@ def read_snapshot(raw: bytes) -> Snapshot:
             tuple(_id(body, place) for place in places),
         )
     except (struct.error, RuntimeError, OverflowError, MemoryError, ValueError) as error:
-        raise ValueError(f"it is no snapshot: {error}") from error
+        raise ValueError(f"it is not a snapshot: {error}") from error
 
 
 def manifests_in(raw: bytes, snapshot: str) -> list[str]:
@@ -78,7 +78,7 @@ def manifests_in(raw: bytes, snapshot: str) -> list[str]:
     >>> manifests_in(b"text", "1CECHNKREP0F1RSTCMT0")
     Traceback (most recent call last):
     ...
-    barospec.schemas.errors.StoreError: snapshot 1CECHNKREP0F1RSTCMT0: its file is damaged (it is no snapshot: its first bytes ...
+    barospec.schemas.errors.StoreError: snapshot 1CECHNKREP0F1RSTCMT0: its file is damaged (it is not a snapshot: its first bytes ...
     """
     try:
         found = read_snapshot(raw)
@@ -90,18 +90,18 @@ def manifests_in(raw: bytes, snapshot: str) -> list[str]:
 
 
 def copied(raw: bytes, new: str, parent: str | None, time: datetime) -> bytes:
-    """A snapshot file with another id, parent and time."""
+    """Return a snapshot file with another id, parent and time."""
     microseconds = (time - EPOCH) // timedelta(microseconds=1)
     return _changed(raw, {ID: _bytes(new), PARENT: _bytes(parent or ""), TIME: struct.pack("<Q", microseconds)})
 
 
 def copied_log(raw: bytes, new: str) -> bytes:
-    """A transaction log of a snapshot with another id."""
+    """Return a transaction log of a snapshot with another id."""
     return _changed(raw, {ID: _bytes(new)})
 
 
 def new_id() -> str:
-    """A snapshot id that no other has."""
+    """Return a new unique snapshot id."""
     return _text(os.urandom(12))
 
 
@@ -121,7 +121,7 @@ def _changed(raw: bytes, fields: Mapping[int, bytes]) -> bytes:
 
 
 def _place(body: bytes | bytearray, field: int) -> int:
-    """Where a field of the flatbuffer's root table is; 0 for one that was left out."""
+    """Return the position of a field of the flatbuffer's root table; 0 for an absent one."""
     (root,) = struct.unpack_from("<I", body, 0)
     (back,) = struct.unpack_from("<i", body, root)
     (size,) = struct.unpack_from("<H", body, root - back)
@@ -132,7 +132,7 @@ def _place(body: bytes | bytearray, field: int) -> int:
 
 
 def _vector(body: bytes, place: int) -> tuple[int, int]:
-    """Where the elements of a vector or text are, and how many."""
+    """Return the position and number of the elements of a vector or text."""
     if not place:
         return 0, 0
     (offset,) = struct.unpack_from("<I", body, place)

@@ -1,4 +1,4 @@
-"""Which columns the store has, and how each kind of value is stored."""
+"""Columns of the store and storage types of values."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "number": "integer",
         "time": "time",
     },
-    # Values of whole runs: the sets, append-only likewise, and what each has for a run; the highest number is the newest.
+    # Values of whole runs: the sets, append-only likewise, and their values for each run; the highest number is the newest.
     "series": {
         **dict.fromkeys(("name", "operator", "chain", "refs", "method", "against", "output", "unit"), _text),
         **dict.fromkeys(("technique", "query", "status", "author", "reason"), _text),

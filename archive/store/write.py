@@ -1,6 +1,6 @@
-"""How rows get into the store: a batch in a few trips to zarr's event loop.
+"""Writing of rows to the store: a batch in a few trips to zarr's event loop.
 
-A trip takes as long as most of what is done there, and a batch has forty columns.
+A trip takes as long as most of the work in it, and a batch has forty columns.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Columns = Mapping[str, tuple[Kind, Sequence[Any]]]
 
 @dataclass(slots=True)
 class Batch:
-    """Spectra of one group on their way in: parallel lists, one entry per spectrum.
+    """Spectra of one group to write: parallel lists, one entry per spectrum.
 
     ``signals[i]`` maps the data name (``mu`` or ``intensity``) and channel names to arrays of the length of
     ``energies[i]``; ``columns`` maps terms to values, None where unknown.
@@ -58,7 +58,7 @@ class Batch:
 
 
 class Writer:
-    """Appends rows inside a transaction and keeps account of them in `changes`."""
+    """Writer of rows inside a transaction; records them in `changes`."""
 
     def __init__(self, root: zarr.Group, changes: Changes) -> None:
         self.root = root
@@ -66,7 +66,7 @@ class Writer:
         self._codes: dict[str, dict[str, int]] = {}
 
     def append_spectra(self, key: str, batch: Batch) -> tuple[int, int]:
-        """Append a batch to the group `key`, making the group if it is the first; returns the rows' range."""
+        """Append a batch to the group `key`, creating the group if needed; return the range of rows."""
         technique = key.split("/")[0]
         group = self.root.require_group(f"spectra/{key}")
         nodes = nodes_of(group)
@@ -90,7 +90,7 @@ class Writer:
         for name, digests in batch.hashes.items():
             written[name] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
         fingerprints = _fingerprints(batch)
-        # Every other array follows to the common length; nothing is written for the fill.
+        # Every other array gets the common length; nothing is written for the fill.
         behind = [
             node
             for name, node in nodes.items()
@@ -120,7 +120,7 @@ class Writer:
         self.changes.edit(f"spectra/{key}", rows)
 
     def edit_each(self, key: str, name: str, rows: Sequence[int], values: Sequence[Any]) -> None:
-        """Overwrite a column of some rows, each with a value of its own."""
+        """Overwrite a column of some rows, each with its own value."""
         group = spectra_group(self.root, key)
         kind = SPECTRUM_KINDS[name]
         stored = self._encode({name: (kind, values)})[name]
@@ -129,7 +129,7 @@ class Writer:
         self.changes.edit(f"spectra/{key}", rows)
 
     def append_table(self, name: str, records: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-        """Append records to the table `name`; returns the rows' range."""
+        """Append records to the table `name`; return the range of rows."""
         group = self.root.require_group(f"tables/{name}")
         nodes = nodes_of(group)
         start = next(iter(nodes.values())).shape[0] if nodes else 0
@@ -139,7 +139,7 @@ class Writer:
         return start, start + len(records)
 
     def append_columns(self, group: zarr.Group, columns: Columns, start: int) -> None:
-        """Write values (None where unknown) of columns on ``entry`` from row `start` on; new columns are made."""
+        """Write values (None where unknown) of columns on ``entry`` from row `start` on; create new columns."""
         self._append(group, nodes_of(group), columns, start, COLUMN_ROWS)
 
     def _append(self, group: zarr.Group, nodes: Mapping[str, Node], columns: Columns, start: int, rows: int) -> None:
@@ -159,14 +159,14 @@ class Writer:
         self.changes.tables.add(name)
 
     def _encode(self, columns: Columns) -> dict[str, NDArray[Any]]:
-        """Values as they are stored: words as codes, what is unknown as the fill."""
-        said = {
+        """Return values as stored: words as codes, unknown values as the fill."""
+        needed = {
             name: {str(value) for value in values if value is not None}
             for name, (kind, values) in columns.items()
             if kind == "word"
         }
-        if any(words - self._codes.get(name, {}).keys() for name, words in said.items()):
-            self._learn(said)
+        if any(words - self._codes.get(name, {}).keys() for name, words in needed.items()):
+            self._learn(needed)
         return {name: self._stored(name, kind, values) for name, (kind, values) in columns.items()}
 
     def _stored(self, name: str, kind: Kind, values: Sequence[Any]) -> NDArray[Any]:
@@ -178,17 +178,17 @@ class Writer:
             return np.array(["" if value is None else str(value) for value in values], dtype=np.dtypes.StringDType())
         return np.array([fill if value is None else value for value in values], dtype=dtype)
 
-    def _learn(self, said: Mapping[str, set[str]]) -> None:
-        """Read the vocabularies that are not known here yet, and put into all of them the words that they lack."""
+    def _learn(self, needed: Mapping[str, set[str]]) -> None:
+        """Read the vocabularies that are not known here yet, and add the missing words to all of them."""
         group = self.root.require_group("words")
         nodes = nodes_of(group)
-        unread = [name for name in said if name not in self._codes]
+        unread = [name for name in needed if name not in self._codes]
         held = [name for name in unread if name in nodes]
         present = dict(zip(held, read_together(nodes[name] for name in held), strict=True))
         for name in unread:
             self._codes[name] = {str(word): code for code, word in enumerate(present.get(name, ()))}
         works = []
-        for name, words in said.items():
+        for name, words in needed.items():
             codes = self._codes[name]
             if fresh := sorted(words - codes.keys()):
                 stored = np.array(fresh, dtype=np.dtypes.StringDType())
@@ -201,7 +201,7 @@ _UNITS = {term.name: term.unit for term in SPECTRUM_TERMS if term.unit}
 
 
 def _about(name: str, kind: Kind) -> dict[str, str]:
-    """Attributes of a column."""
+    """Return the attributes of a column."""
     if kind == "word":
         return {"words": f"/words/{name}"}
     if kind == "time":
@@ -220,7 +220,7 @@ async def _extend(
     kind: Kind | None,
     rows: int,
 ) -> None:
-    """Write a column from row `start` on, which is its end or beyond; made if it is new. Fingerprints are of no kind."""
+    """Write a column from row `start` on, at its end or beyond; create a new one. Fingerprints have no kind."""
     stop, tail = start + len(values), values.shape[1:]
     if name in nodes:
         node = nodes[name]
@@ -235,12 +235,12 @@ async def _extend(
 
 async def _lengthen(node: Node, stop: int, width: int = 0) -> None:
     tail = (max(node.shape[1], width), *node.shape[2:]) if node.ndim > 1 else ()
-    # No chunk is outside: looking for some would take longer the more there are.
+    # No chunk is outside: a search would take longer the more there are.
     await node.resize((stop, *tail), delete_outside_chunks=False)
 
 
 def _require_column(group: zarr.Group, name: str, kind: Kind, dim: str, length: int) -> zarr.Array[Any]:
-    """A column, made if it is new."""
+    """Return a column; create a new one."""
     if name not in group:
         dtype, fill = STORED[kind]
         together(creating(group, name, dtype, fill, (length,), (COLUMN_ROWS,), (dim,), _about(name, kind)))
@@ -266,7 +266,7 @@ def _append_curves(
         (node,) = together(
             creating(group, name, "float64", np.nan, (stop, width), (ROWS, POINTS), (dim, "point"), about)
         )
-    # Chunk rows at a time: the padded block, not the whole batch, is what memory holds.
+    # Chunk rows at a time: only the padded block is in memory, not the whole batch.
     for first in range(start, stop, 16 * ROWS):
         part = rows[first - start : min(stop, first + 16 * ROWS) - start]
         if any(row is not None for row in part):
@@ -274,7 +274,7 @@ def _append_curves(
 
 
 def _append_grids(group: zarr.Group, nodes: Mapping[str, Node], energies: Sequence[NDArray[np.float64]]) -> list[int]:
-    """The rows of ``grid_energy`` that have these energies, each written once."""
+    """Return the rows of ``grid_energy`` that have these energies; write each new one once."""
     hashes = read_together([nodes["grid_sha256"]])[0] if "grid_sha256" in nodes else ()
     known = {bytes(row): index for index, row in enumerate(hashes)}
     start, width = len(known), max(len(energy) for energy in energies)
@@ -294,7 +294,7 @@ def _append_grids(group: zarr.Group, nodes: Mapping[str, Node], energies: Sequen
 
 
 def _fingerprints(batch: Batch) -> dict[str, NDArray[np.uint8]]:
-    """Of each signal by itself, see `fingerprints`; zeros where a spectrum does not have it."""
+    """Return the fingerprint of each signal, see `fingerprints`; zeros if a spectrum does not have it."""
     found: dict[str, NDArray[np.uint8]] = {}
     for place, (energy, signals) in enumerate(zip(batch.energies, batch.signals, strict=True)):
         for name, values in signals.items():

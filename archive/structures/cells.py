@@ -1,4 +1,4 @@
-"""Cells and symmetry: completing a lattice, and finding the distances between sites in a crystal."""
+"""Cells and symmetry: complete a lattice, find the distances between sites."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAME_PLACE = 0.05
 
 _RIGHT = {"alpha": 90.0, "beta": 90.0, "gamma": 90.0}
 _HEXAGONAL = {"alpha": 90.0, "beta": 90.0, "gamma": 120.0}
-# What a crystal system fixes: lengths that equal another one, and angles.
+# Constraints of a crystal system: lengths that equal another one, and angles.
 _RULES: Mapping[str, tuple[Mapping[str, str], Mapping[str, float]]] = {
     "cubic": ({"b": "a", "c": "a"}, _RIGHT),
     "tetragonal": ({"b": "a"}, _RIGHT),
@@ -34,14 +34,14 @@ _RULES: Mapping[str, tuple[Mapping[str, str], Mapping[str, float]]] = {
 
 
 def find_space_group(symbol: str, place: str) -> Any:
-    """The space group (gemmi's) of a Hermann-Mauguin symbol.
+    """Return the space group (gemmi's) of a Hermann-Mauguin symbol.
 
     Parameters
     ----------
     symbol : str
         "F m -3 m" or "Fm-3m"; ":2" chooses the second origin, ":R" rhombohedral axes.
     place : str
-        Where the symbol stands, for messages.
+        Location of the symbol, for messages.
 
     Returns
     -------
@@ -64,12 +64,12 @@ def find_space_group(symbol: str, place: str) -> Any:
 
 
 def complete_cell(given: Mapping[str, float | None], group: Any, place: str) -> dict[str, float]:
-    """The cell with what the space group fixes filled in.
+    """Complete a cell with the values that the space group fixes.
 
     Parameters
     ----------
     given : mapping of str to float or None
-        What is stated of a, b, c (Å), alpha, beta, gamma (degrees).
+        Stated values among a, b, c (Å), alpha, beta, gamma (degrees).
     group : gemmi.SpaceGroup
         Its crystal system and axes decide.
     place : str
@@ -104,13 +104,13 @@ def complete_cell(given: Mapping[str, float | None], group: Any, place: str) -> 
         if value is None and rule is None:
             raise InvalidData(f"{place}: {key} is missing, and {group.hm} ({system}) does not fix it.")
         if value is not None and rule is not None and abs(value - rule) > 1e-6 * abs(rule):
-            raise InvalidData(f"{place}: {key} is {value:g}, but {group.hm} ({system}) wants {rule:g}.")
+            raise InvalidData(f"{place}: {key} is {value:g}, but {group.hm} ({system}) needs {rule:g}.")
         cell[key] = float(value if value is not None else rule or 0.0)
     return cell
 
 
 def volume(cell: Mapping[str, float], place: str) -> float:
-    """Volume of a cell in Å³; InvalidData for lengths and angles that make none.
+    """Return the volume of a cell in Å³; raise InvalidData if its lengths and angles are impossible.
 
     >>> volume({"a": 2.0, "b": 2.0, "c": 2.0, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}, "")
     8.0
@@ -128,7 +128,7 @@ def volume(cell: Mapping[str, float], place: str) -> float:
 
 
 def to_cartesian(cell: Mapping[str, float]) -> Array:
-    """Matrix, shape (3, 3), from fractions of the edges to Å; a lies along x, b in the xy plane."""
+    """Return the matrix, shape (3, 3), from fractions of the edges to Å; a is along x, b in the xy plane."""
     cos_a, cos_b, cos_g = (math.cos(math.radians(cell[angle])) for angle in ANGLES)
     sin_g = math.sin(math.radians(cell["gamma"]))
     y = (cos_a - cos_b * cos_g) / sin_g
@@ -140,7 +140,7 @@ def to_cartesian(cell: Mapping[str, float]) -> Array:
 def neighbors(
     matrix: Array, sites: Array, operations: Sequence[str], cutoff: float, place: str
 ) -> list[tuple[int, int, float, int]]:
-    """Distances from each site to all others within a cutoff, over all periodic images.
+    """Return distances from each site to all others within a cutoff, over all periodic images.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def neighbors(
     -------
     list of (int, int, float, int)
         Site, neighboring site, distance in Å and how many there are; by site, then distance. Distances to one
-        neighboring site that lie within 1e-4 Å of the next are one. Sites on one place are no neighbors.
+        neighboring site that are within 1e-4 Å of the next are one. Sites at one position are not neighbors.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def neighbors(
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise InvalidData(f"{place}: cutoff {cutoff} Å is not a positive length.")
     owner, fractions = _fill_cell(matrix, sites, operations)
-    # Rows of the inverse are reciprocal vectors, 1/norm is the distance between lattice planes: so many cells
+    # Rows of the inverse are reciprocal vectors, 1/norm is the distance between lattice planes: that limits the cells
     # in each direction can hold a neighbor.
     reach = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(matrix), axis=1)).astype(int) + 1
     count = int(np.prod(2.0 * reach + 1)) * len(owner)
@@ -190,7 +190,7 @@ def neighbors(
 
 
 def _fill_cell(matrix: Array, sites: Array, operations: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
-    """Site number and fractions (0 to 1) of every atom in the cell; images on one place are one atom."""
+    """Return site number and fractions (0 to 1) of every atom in the cell; images at one position are one atom."""
     import gemmi
 
     parsed = [gemmi.Op(triplet) for triplet in operations]

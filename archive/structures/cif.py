@@ -1,4 +1,4 @@
-"""What a structure needs of a CIF, through gemmi's parser."""
+"""Cell, symmetry and values of a CIF, through gemmi's parser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from barospec.schemas.errors import InvalidData, UnreadableFile
 
 
 def load(path: Path) -> tuple[bytes, Any]:
-    """The bytes of a CIF and its one block that has a cell."""
+    """Read a CIF; return its bytes and its one block that has a cell."""
     import gemmi
 
     try:
@@ -20,26 +20,26 @@ def load(path: Path) -> tuple[bytes, Any]:
     except OSError as error:
         raise UnreadableFile(f"{path}: cannot be opened: {error.strerror or error}.") from None
     except (ValueError, RuntimeError) as error:
-        raise UnreadableFile(f"{path}: is no valid CIF ({str(error).splitlines()[0]}).") from None
+        raise UnreadableFile(f"{path}: is not a valid CIF ({str(error).splitlines()[0]}).") from None
     blocks = [block for block in document if block.find_value("_cell_length_a")]
     if len(blocks) != 1:
         names = f" ({', '.join(block.name for block in blocks)})" if blocks else ""
         raise InvalidData(
             f"{path}: {len(blocks)} data blocks with a cell{names}; there must be one. Put each structure "
-            "into a CIF of its own."
+            "into a separate CIF."
         )
     return data, blocks[0]
 
 
 def cell(block: Any) -> dict[str, float]:
-    """Lengths (Å) and angles (degrees); NaN where unknown (gemmi's own cell would have defaults there)."""
+    """Return lengths (Å) and angles (degrees); NaN where unknown (gemmi's own cell has defaults there)."""
     tags = {key: f"_cell_length_{key}" for key in LENGTHS} | {key: f"_cell_angle_{key}" for key in ANGLES}
     numbers = {key: number(block, tag) for key, tag in tags.items()}
     return {key: math.nan if value is None else value for key, value in numbers.items()}
 
 
 def symmetry(block: Any, small: Any, path: Path) -> tuple[str, tuple[str, ...]]:
-    """Space-group symbol and operations; listed operations go before the symbol, as settings differ."""
+    """Return the space-group symbol and operations; listed operations win over the symbol, as settings differ."""
     import gemmi
 
     group = small.spacegroup
@@ -71,7 +71,7 @@ def _operations(block: Any) -> Any:
 
 
 def text(block: Any, tag: str) -> str:
-    """A value as one line of text; "" when unknown."""
+    """Return a value as one line of text; "" if unknown."""
     import gemmi
 
     value = block.find_value(tag)
@@ -79,7 +79,7 @@ def text(block: Any, tag: str) -> str:
 
 
 def number(block: Any, tag: str) -> float | None:
-    """A number without the uncertainty in its brackets; None when unknown."""
+    """Return a number without its uncertainty in brackets; None if unknown."""
     import gemmi
 
     value = gemmi.cif.as_number(block.find_value(tag) or "?")

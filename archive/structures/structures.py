@@ -1,4 +1,4 @@
-"""Crystal structures: from a CIF or from a lattice with its sites, and the bonds that follow from them.
+"""Crystal structures, from a CIF or from a lattice with its sites, and their bonds.
 
 Symmetry is gemmi's (https://gemmi.readthedocs.io); distances are found over all periodic images within the
 cutoff.
@@ -87,7 +87,7 @@ class Bond:
 
 @dataclass(slots=True)
 class _Draft:
-    """What is known of a structure while it is read, with the place for messages."""
+    """A structure while it is read, with its location for messages."""
 
     place: str
     file: str = ""
@@ -115,11 +115,11 @@ def read_cif(
     structure_id : str, optional
         Default: the name of the file without its ending.
     material, source : str
-        Go before what the file says (``_chemical_formula_sum``; DOI or journal).
+        Win over the file (``_chemical_formula_sum``; DOI or journal).
     pressure : float, optional
-        GPa; goes before ``_diffrn_ambient_pressure`` (kPa).
+        GPa; wins over ``_diffrn_ambient_pressure`` (kPa).
     temperature : float, optional
-        K; goes before ``_diffrn_ambient_temperature``.
+        K; wins over ``_diffrn_ambient_temperature``.
     **more
         ``pressure_sigma``, ``origin`` and ``note`` of the structure.
 
@@ -130,7 +130,7 @@ def read_cif(
     Raises
     ------
     UnreadableFile, InvalidData
-        When it is no CIF; without cell, sites or symmetry, or with several blocks that have them.
+        If it is not a CIF; without cell, sites or symmetry, or with several blocks that have them.
     """
     import gemmi
 
@@ -169,15 +169,15 @@ def _cif_sites(small: Any, draft: _Draft) -> tuple[Site, ...]:
 
 
 def from_mapping(record: Mapping[str, Any], folder: str | Path | None = None) -> Structure:
-    """A structure from a run sheet's record: a lattice with its sites, or the name of a CIF.
+    """Build a structure from a run sheet's record: a lattice with its sites, or the name of a CIF.
 
     Parameters
     ----------
     record : mapping
         As in ``docs/run-sheets.md``; values may be text with a unit ("417.7 pm", "1 bar"). `b`, `c` and the
-        angles may be left out where the space group fixes them.
+        angles may be omitted if the space group fixes them.
     folder : str or Path, optional
-        Where a ``cif`` is looked for.
+        Folder of the ``cif``.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def from_mapping(record: Mapping[str, Any], folder: str | Path | None = None) ->
     Raises
     ------
     InvalidData, UnreadableFile
-        Naming the field or the CIF, what came and what was expected.
+        Naming the field or the CIF, the value found and the value expected.
 
     Examples
     --------
@@ -212,7 +212,7 @@ def from_mapping(record: Mapping[str, Any], folder: str | Path | None = None) ->
     symbol = str(record.get("space_group") or "")
     group = cells.find_space_group(symbol, place)
     if group.ext in ("1", "2") and ":" not in symbol:
-        draft.warn(f"{group.hm} has two choices of origin; 1 is taken. Write {group.hm}:1 or {group.hm}:2")
+        draft.warn(f"{group.hm} has two choices of origin; 1 is assumed. Write {group.hm}:1 or {group.hm}:2")
     units = dict.fromkeys(cells.LENGTHS, "Å") | dict.fromkeys(cells.ANGLES, "deg")
     given = {key: _number(record, key, unit, place) for key, unit in units.items()}
     return _finish(
@@ -227,7 +227,7 @@ def from_mapping(record: Mapping[str, Any], folder: str | Path | None = None) ->
 
 
 def from_file(path: Path, conditions: Mapping[str, Any]) -> Structure:
-    """A CIF by itself, named like the file unless ``structure`` says otherwise; `conditions` are fields with their values.
+    """Read a CIF without sheet, named like the file unless ``structure`` is given; `conditions` are fields with values.
 
     Raises as `from_mapping` does.
     """
@@ -238,14 +238,14 @@ def from_file(path: Path, conditions: Mapping[str, Any]) -> Structure:
 
 
 def _common(record: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """What a record may state of any structure, whether from a CIF or from a lattice."""
+    """Return the terms that a record may state of any structure, from a CIF or from a lattice."""
     pressure = _quantity(record, "pressure", "GPa", place)
     sigma = _number(record, "pressure_sigma", "GPa", place)
     if sigma is None and pressure is not None:
         sigma = pressure.sigma
     origin = str(record.get("origin") or "")
     if origin and origin not in ORIGINS:
-        raise InvalidData(f'{place}: origin "{origin}" is none of {", ".join(ORIGINS)}.')
+        raise InvalidData(f'{place}: origin "{origin}" is not one of {", ".join(ORIGINS)}.')
     return {
         "structure_id": str(record["structure_id"]).strip(),
         **{key: str(record.get(key) or "") for key in ("material", "source", "note")},
@@ -257,7 +257,7 @@ def _common(record: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def _check_keys(record: Mapping[str, Any]) -> str:
-    """Refuse unknown fields and a missing name; the place for messages."""
+    """Refuse unknown fields and a missing name; return the location for messages."""
     place = f"structure {record.get('structure_id', '')}".strip()
     for key in record:
         if key not in _FIELDS:
@@ -268,7 +268,7 @@ def _check_keys(record: Mapping[str, Any]) -> str:
 
 
 def bonds(structure: Structure, cutoff: float = 3.2) -> list[Bond]:
-    """Distances from each site of the asymmetric unit to its neighbors.
+    """Return distances from each site of the asymmetric unit to its neighbors.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def bonds(structure: Structure, cutoff: float = 3.2) -> list[Bond]:
         By site as listed, then by length. Lengths within 1e-4 Å to the same neighboring site are one bond.
         Both directions are there: six "Ni-O" around nickel and six "O-Ni" around oxygen. Partly occupied
         sites count as full ones; sites that share one position (mixed occupancy) are not bonded to each
-        other. None for a structure of which the lattice alone is known.
+        other. Empty for a structure with a lattice only.
 
     Raises
     ------
@@ -316,14 +316,14 @@ def bonds(structure: Structure, cutoff: float = 3.2) -> list[Bond]:
 
 
 def _finish(draft: _Draft, cell: Mapping[str, float], **terms: Any) -> Structure:
-    """Check what every structure must have, and add the volume."""
+    """Check the required parts of a structure, and add the volume."""
     sites = terms["sites"]
     if not sites:
-        # A diffraction paper often prints the lattice alone; it is worth keeping, and says what it lacks.
-        draft.warn("no sites, so no bond lengths follow. Give label, element, x, y, z if they are known")
+        # A diffraction paper often prints the lattice alone; it is kept, with a note on missing sites.
+        draft.warn("no sites, so no bond lengths. Give label, element, x, y, z if they are known")
     labels = [site.label for site in sites]
     for label in {label for label in labels if labels.count(label) > 1}:
-        raise InvalidData(f'{draft.place}: two sites are called "{label}"; give each its own label.')
+        raise InvalidData(f'{draft.place}: two sites have the label "{label}"; give each its own label.')
     if not terms.get("source"):
         draft.warn("no source is given (DOI, database entry, or how it was obtained)")
     known: dict[str, Any] = {**cell, **terms}
@@ -342,7 +342,7 @@ def _site(label: str, symbol: str, xyz: Sequence[float], occupancy: float, draft
     if element == "D":
         element = "H"  # deuterium is hydrogen to x-rays
     if element not in ELEMENTS:
-        raise InvalidData(f'{draft.place}: site {label}: "{symbol or label}" is no element.')
+        raise InvalidData(f'{draft.place}: site {label}: "{symbol or label}" is not an element.')
     if not all(math.isfinite(value) for value in xyz):
         raise InvalidData(f"{draft.place}: site {label}: coordinates {tuple(xyz)} are not all numbers.")
     if not 0 < occupancy <= 1:
@@ -359,7 +359,7 @@ def _sites(record: Mapping[str, Any], draft: _Draft) -> tuple[Site, ...]:
     for row in rows:
         if not isinstance(row, Mapping):
             raise InvalidData(
-                f"{draft.place}: site {row!r} is no mapping; write {{label: Ni1, element: Ni, x: 0, ...}}."
+                f"{draft.place}: site {row!r} is not a mapping; write {{label: Ni1, element: Ni, x: 0, ...}}."
             )
         label = str(row.get("label") or row.get("element") or "")
         place = f"{draft.place}: site {label}"
@@ -379,13 +379,13 @@ def _sites(record: Mapping[str, Any], draft: _Draft) -> tuple[Site, ...]:
 
 
 def _number(record: Mapping[str, Any], key: str, unit: str, place: str) -> float | None:
-    """A value of a record in `unit`; None when it is not there."""
+    """Return a value of a record in `unit`; None if missing."""
     quantity = _quantity(record, key, unit, place)
     return None if quantity is None else quantity.value
 
 
 def _quantity(record: Mapping[str, Any], key: str, unit: str, place: str) -> Quantity | None:
-    """A value with the uncertainty written beside it; None when not there. A third may be written 1/3."""
+    """Return a value with the uncertainty written beside it; None if missing. A third may be written 1/3."""
     value = record.get(key)
     text = "" if value is None else str(value).strip()
     if text in ("", "-"):

@@ -1,6 +1,6 @@
-"""Whether an archive is what was written: every file, every chunk, every spectrum, every record.
+"""Verification of an archive: every file, chunk, spectrum and record.
 
-What is wrong is told with its place; nothing is repaired. Memory is bounded by a block of rows.
+Faults are reported with their location; nothing is repaired. Memory is bounded by a block of rows.
 """
 
 from __future__ import annotations
@@ -32,23 +32,21 @@ Progress = Callable[[str, int, int], None]
 
 
 def verify_files(location: Location, report: Verified, progress: Progress) -> Seals:
-    """Every file of the store by itself, also of one that cannot be opened: metadata against their seals, chunks by their
-    checksums.
-    """
+    """Check every file of the store, even if it cannot be opened: metadata and chunks against their checksums."""
     files = files_of(location)
     seals = read_seals(files)
     for where, what in check_seals(files, seals, progress):
         report.blame(where, what)
     report.count("sealed files", len(seals.files))
     if due := unfinished(files):
-        again = f"Run `barospec {due['verb']}` again: it ends what was begun."
+        again = f"Run `barospec {due['verb']}` again to complete it."
         report.blame(UNFINISHED, f"{due['verb']} of {due['since']} was interrupted", again)
     _check_chunks(files, report, progress)
     return seals
 
 
 def verify_refs(store: Store, seals: Seals, report: Verified) -> None:
-    """The history, branch, tags and the archive's description, by what they name."""
+    """Check the references of history, branch, tags and the archive's description."""
     location = store.location
     _check_refs(store, seals, report)
     try:
@@ -57,7 +55,7 @@ def verify_refs(store: Store, seals: Seals, report: Verified) -> None:
         if str(described["uuid"]) != uuid:
             report.blame(MARKER, f"it names archive {described['uuid']}, the store is of {uuid}")
         if described["barospec_format"] != store.read(location.head()).attrs.get("barospec_format"):
-            report.blame(MARKER, f"it says format {described['barospec_format']}, and the store another")
+            report.blame(MARKER, f"it has format {described['barospec_format']}, the store another")
     except (OSError, ValueError, KeyError, BarospecError) as error:
         report.blame(MARKER, f"it does not fit the store: {_said(error)}")
 
@@ -82,7 +80,7 @@ def _check_chunks(files: Files, report: Verified, progress: Progress) -> None:
 
 
 def _check_refs(store: Store, seals: Seals, report: Verified) -> None:
-    """Every commit of the history and every tag can be opened."""
+    """Check that every commit of the history and every tag can be opened."""
     unsealed = 0
     try:
         commits = list(store.history())
@@ -115,7 +113,7 @@ def _check_refs(store: Store, seals: Seals, report: Verified) -> None:
 
 
 def verify_state(store: Store, snapshot: str, report: Verified, progress: Progress) -> None:
-    """Everything that is read at a snapshot: all rows with their numbers, all tables, and what the rules say of them."""
+    """Check all data of a snapshot: rows with their numbers, tables, and the rules for them."""
     try:
         root = store.read(snapshot)
         known = check_rows(root, group_paths(root), report, progress)
@@ -127,7 +125,7 @@ def verify_state(store: Store, snapshot: str, report: Verified, progress: Progre
 
 
 def verify_earlier(store: Store, snapshot: str, name: str, report: Verified, progress: Progress) -> None:
-    """What an earlier snapshot has for itself: columns and tables whole, of the curves what later appends rewrote.
+    """Check the data that only an earlier snapshot has: columns and tables whole, chunks of curves that later appends rewrote.
 
     Full chunks of curves are never rewritten, so that the newest state has the same; reading it has checked them.
     """
@@ -147,7 +145,7 @@ def verify_earlier(store: Store, snapshot: str, name: str, report: Verified, pro
 
 
 def _read_others(root: Group, report: Verified, progress: Progress, at: str = "") -> None:
-    """Every array outside the groups of spectra: tables, words, stored outputs, derived values."""
+    """Read every array outside the groups of spectra: tables, words, stored outputs, derived values."""
     try:
         nodes = [(path, node) for path, node in root.members(max_depth=None) if not path.startswith("spectra/")]
     except Exception as error:
@@ -160,7 +158,7 @@ def _read_others(root: Group, report: Verified, progress: Progress, at: str = ""
 
 
 def _read(node: Any, where: str, report: Verified, start: int = 0) -> None:
-    """All of an array, a block at a time."""
+    """Read all of an array, a block at a time."""
     if not node.ndim:
         starts: list[int | None] = [None]
     else:

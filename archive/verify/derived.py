@@ -1,8 +1,8 @@
-"""Whether every stored derived value says rightly what it was computed from; a part of `verify`.
+"""Verification of the keys of stored derived values; a part of `verify`.
 
-Freshness is judged by comparing an entry's keys with the spectra and calculations that are there. So what is checked here is that
-the keys can be trusted: they name a spectrum and a revision that exist, with the numbers that this revision has, and a
-calculation whose operators, parameters and references can be read.
+Freshness compares an entry's keys with the present spectra and calculations. So the keys are checked here: they must name an
+existing spectrum and revision, the numbers of this revision, and a calculation whose operators, parameters and references
+can be read.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 BLOCK = 100_000
 Hashes = Mapping[str, Mapping[int, bytes | None]]
-TODO = "Compute it anew under another name (barospec apply ... --store --as NAME), and drop this set."
+TODO = "Compute it again under another name (barospec apply ... --store --as NAME), and drop this set."
 
 
 def check_derived(root: Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
-    """All sets of derived values of a snapshot.
+    """Check all sets of derived values of a snapshot.
 
     Parameters
     ----------
     root : Group
     report : Verified
-        Takes the faults.
+        Receives the faults.
     progress : callable
         Called as ``progress(name, done, total)``.
     """
@@ -53,7 +53,7 @@ def check_derived(root: Group, report: Verified, progress: Callable[[str, int, i
         report.blame("/tables/derivations", f"it cannot be read: {_said(error)}")
         return
     for name in sorted(set(held) - set(sets)):
-        report.blame(f"/derived/{name}", "it is no set that the table of derivations knows")
+        report.blame(f"/derived/{name}", "it is not in the table of derivations")
     hashes = _hashes(root) if held else {}
     for name in sorted(set(held) & set(sets)):
         try:
@@ -78,12 +78,12 @@ def _calculations(root: Group, report: Verified) -> set[tuple[str, int]]:
                 [(one["query"], one["sha256"], one["spectra"]) for one in references]
             json.loads(str(row["software"]))
         except (ValueError, KeyError, TypeError) as error:
-            report.blame(where, f"what was computed cannot be read: {_said(error)}")
+            report.blame(where, f"the record of the calculation cannot be read: {_said(error)}")
     return known
 
 
 def _hashes(root: Group) -> Hashes:
-    """spectrum_id -> revision -> beginning of the fingerprint of its numbers; None where they were purged."""
+    """Return spectrum_id -> revision -> beginning of the fingerprint of its numbers; None if purged."""
     found: dict[str, dict[int, bytes | None]] = {}
     purged = [code for code, word in enumerate(read_words(root, "status")) if word == "purged"]
     for key in group_paths(root):
@@ -115,8 +115,8 @@ def _check_set(
             report.blame(f"/derived/{name}/{column}", f"it has {node.shape[0]} entries, the set {total}")
             return
     words = len(read_words(root, "energy_calibration"))
-    told = group.attrs.get("reasons")
-    reasons = len(told) if isinstance(told, list) else 0
+    listed = group.attrs.get("reasons")
+    reasons = len(listed) if isinstance(listed, list) else 0
     for start in range(0, total, BLOCK):
         progress(f"derived/{name}", start, total)
         stored = read_entries(root, name, start, min(total, start + BLOCK))
@@ -143,13 +143,13 @@ def _fault(
     identity, revision = str(entry["spectrum_id"]), int(entry["revision"])
     revisions = hashes.get(identity)
     if revisions is None:
-        return f"it is of {identity}, of which there is no spectrum"
+        return f"it is of {identity}, but there is no such spectrum"
     if revision not in revisions:
         return f"{identity} has no revision {revision}"
-    if not entry["row_sha256"].any():  # what a restored state did not have, see `restore_derived`
+    if not entry["row_sha256"].any():  # a value that a restored state did not have, see `restore_derived`
         return ""
     if revisions[revision] not in (None, entry["row_sha256"][:8].tobytes()):
-        return f"it says it is computed from other numbers than {identity} revision {revision} has"
+        return f"it is recorded as computed from other numbers than {identity} revision {revision} has"
     if (name, int(entry["calculation"])) not in calculations:
         return f"calculation {entry['calculation']} of {name} is not in the table of calculations"
     if not -1 <= int(entry["energy_calibration"]) < words:

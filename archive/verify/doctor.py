@@ -1,4 +1,4 @@
-"""What may be wrong around an archive: versions, file system, lock, space, format, leftovers; and what to do about each."""
+"""Checks of an archive's environment: versions, file system, lock, space, format, leftovers; each with advice."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from barospec.archive.store.storage.marker import FORMAT
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.values import counted
 
-PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore")
-# Where locks and renames are promises that not every server keeps.
+PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore", "numba")
+# File systems whose servers may not honor locks and renames.
 NETWORK = (
     "nfs",
     "cifs",
@@ -56,7 +56,7 @@ except Timeout:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: ``ok``, a ``note``, or ``wrong``, with what to do."""
+    """Result of one check: ``ok``, a ``note``, or ``wrong``, with advice."""
 
     name: str
     state: str
@@ -65,7 +65,7 @@ class Finding:
 
 
 def examine(location: Location) -> Iterator[Finding]:
-    """Look at an archive and its surroundings; nothing is changed, but for probe files that are removed again.
+    """Check an archive and its environment; change nothing except probe files, which are removed again.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def examine(location: Location) -> Iterator[Finding]:
     Finding
     """
     found = {name: _version(name) for name in PACKAGES}
-    told = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-    yield Finding("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {told}")
+    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    yield Finding("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {versions}")
     yield Finding("archive", "ok", f"{location.place}, format {FORMAT}, {location.uuid}")
     if isinstance(location, Local):
         yield _file_system(location.root)
@@ -90,7 +90,7 @@ def examine(location: Location) -> Iterator[Finding]:
     if due := unfinished(files_of(location)):
         again = f"barospec purge {due['ids'][0]} --reason TEXT --yes" if due.get("ids") else "barospec gc --yes"
         yield Finding(
-            "unfinished", "wrong", f"{due['verb']} of {due['since']} was interrupted", f"Run {again}: it ends it."
+            "unfinished", "wrong", f"{due['verb']} of {due['since']} was interrupted", f"Run {again} to complete it."
         )
 
 
@@ -102,7 +102,7 @@ def _version(name: str) -> str:
 
 
 def file_system(path: Path, mounts: str = "/proc/mounts") -> str:
-    """The type of the file system that a folder lies on, such as ``ext4``; "" where that cannot be told.
+    """Return the type of a folder's file system, such as ``ext4``; "" if unknown.
 
     >>> file_system(Path("/"), mounts="/no/such/file")
     ''
@@ -123,7 +123,7 @@ def file_system(path: Path, mounts: str = "/proc/mounts") -> str:
 
 
 def is_network(kind: str) -> bool:
-    """Whether a type of file system is a network share.
+    """Return True if a type of file system is a network share.
 
     >>> is_network("nfs4"), is_network("ext4")
     (True, False)
@@ -144,26 +144,26 @@ def _file_system(root: Path) -> Finding:
 
 
 def _lock(root: Path) -> Iterator[Finding]:
-    """Whether a lock held here keeps another process out, and whether somebody holds the archive's."""
+    """Check that a lock held here excludes another process, and whether the archive's lock is held."""
     probe_file = root / f".probe-{os.getpid()}.lock"
     try:
         with FileLock(probe_file):
             words = [sys.executable, "-c", PROBE, str(probe_file)]
-            told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+            result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Finding(
-            "lock", "wrong", f"it cannot be tried: {error}", "Is the folder writable? Reading works all the same."
+            "lock", "wrong", f"it cannot be tried: {error}", "Is the folder writable? Reading works without it."
         )
         return
     finally:
         probe_file.unlink(missing_ok=True)
-    if told.stdout.strip() == "held":
-        yield Finding("lock", "ok", "it keeps a second process out")
+    if result.stdout.strip() == "held":
+        yield Finding("lock", "ok", "it excludes a second process")
     else:
         what = (
-            "it does not keep a second process out"
-            if told.stdout
-            else f"it cannot be tried: {told.stderr.strip()[-200:]}"
+            "it does not exclude a second process"
+            if result.stdout
+            else f"it cannot be tried: {result.stderr.strip()[-200:]}"
         )
         todo = "Two writers at a time would lose commits: move the archive to a local disk or a bucket."
         yield Finding("lock", "wrong", what, todo)
@@ -176,16 +176,16 @@ def _lock(root: Path) -> Iterator[Finding]:
     else:
         if (root / HOLDER).exists():
             what = f"was killed: {held_by(root)}"
-            yield Finding(
-                "writer", "note", what, "Nothing has to be done: the lock is free, and nothing was half written."
-            )
+            yield Finding("writer", "note", what, "Nothing to do: the lock is free, and nothing was half written.")
 
 
 def _space(root: Path) -> Finding:
     usage = shutil.disk_usage(root)
     what = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
     if usage.free < LOW:
-        return Finding("space", "wrong", what, "Make room; `barospec gc` tells what the archive could give up.")
+        return Finding(
+            "space", "wrong", what, "Free some space; `barospec gc` shows what could be removed from the archive."
+        )
     return Finding("space", "ok", what)
 
 
@@ -194,7 +194,7 @@ def _leftovers(location: Local) -> Iterator[Finding]:
     if parts:
         size = sum(path.stat().st_size for path in parts) / 1e6
         names = ", ".join(str(path.relative_to(location.root)) for path in parts[:3])
-        todo = "They are from writers that were interrupted, or at work. When none is at work, delete them."
+        todo = "They are from writers that are at work or were interrupted. When none is at work, delete them."
         yield Finding("leftovers", "note", f"{len(parts)} unfinished files ({size:.1f} MB): {names}", todo)
 
 
@@ -202,7 +202,7 @@ def _conditions(place: Remote) -> Finding:
     try:
         probe(place)
     except BarospecError as error:
-        return Finding("conditional writes", "wrong", str(error), "Reading may work all the same.")
+        return Finding("conditional writes", "wrong", str(error), "Reading may still work.")
     return Finding("conditional writes", "ok", "the service honors If-Match and If-None-Match")
 
 
@@ -222,10 +222,8 @@ def _history(location: Location) -> Iterator[Finding]:
     ahead = commits[0].time - datetime.now(UTC) if commits else timedelta(0)
     if ahead > timedelta(seconds=CLOCK_SECONDS):
         what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future"
-        todo = (
-            "One of two clocks is wrong: that of who wrote it, or this one. The next commit has this computer's date."
-        )
+        todo = "One of two clocks is wrong: that of the writer, or this one. The next commit has this computer's date."
         yield Finding("clock", "note", what, todo)
     if without := sum(commit.snapshot not in sealed for commit in commits):
-        todo = "Run `barospec verify --seal`, and `verify` can tell damage to them from now on."
+        todo = "Run `barospec verify --seal`; then `verify` detects damage to them."
         yield Finding("seals", "note", f"{without} entries have no record of their files' digests", todo)

@@ -1,8 +1,8 @@
-"""Make a damaged archive writable again: back to the last whole snapshot.
+"""Repair of a damaged archive: back to the last whole snapshot.
 
-Metadata files are looked at as bytes, for icechunk opens nothing whose reference is damaged. What is given up is copied to
-``damaged/<time>/`` first; then the reference is moved, in one step; then the copied files are removed from the store. Each
-step may be killed and is repeated by the next call.
+Metadata files are read as bytes, because icechunk opens nothing whose reference is damaged. Files that are given up are
+copied to ``damaged/<time>/`` first; then the reference is moved, in one step; then the copied files are removed from the
+store. Each step may be killed and is repeated by the next call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A commit that is given up, with what its snapshot file still says; time and message are None where it says nothing."""
+    """A commit that is given up; time and message are from its snapshot file, None if unreadable."""
 
     snapshot: str
     time: datetime | None = None
@@ -40,12 +40,12 @@ class Lost:
 
 @dataclass(slots=True)
 class Repaired:
-    """What a repair did, or would do.
+    """Result of a repair, done or dry run.
 
     Attributes
     ----------
     damaged : dict
-        Metadata file -> what is wrong with it; "" is not among them.
+        Metadata file -> fault; "" is not among them.
     head : str or None
         The snapshot that the reference names; None when the reference is damaged.
     target : str
@@ -53,9 +53,9 @@ class Repaired:
     lost : list of Lost
         Commits given up, newest first.
     kept : str
-        The folder below the archive that has the files that were given up; "" when there are none.
+        The folder below the archive with the files that were given up; "" if there are none.
     before, after : int or None
-        Spectra (rows) of the head and of the target; None where they cannot be counted.
+        Spectra (rows) of the head and of the target; None if they cannot be counted.
     """
 
     damaged: dict[str, str] = field(default_factory=dict)
@@ -69,12 +69,12 @@ class Repaired:
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to repair."""
+        """True if there is anything to repair."""
         return bool(self.lost) or self.head != self.target
 
 
 class _Found:
-    """The metadata files of an archive, and which snapshots are whole."""
+    """The metadata files of an archive, and its whole snapshots."""
 
     def __init__(self, location: Location) -> None:
         self.files: Files = files_of(location)
@@ -111,7 +111,7 @@ class _Found:
             return b""
 
     def line(self, snapshot: str | None) -> Iterator[str]:
-        """A snapshot and those before it, as far as their files tell."""
+        """Yield a snapshot and its ancestors, as far as their files are readable."""
         seen: set[str] = set()
         while snapshot is not None and snapshot not in seen:
             yield snapshot
@@ -119,7 +119,7 @@ class _Found:
             snapshot = self.snapshots[snapshot].parent if snapshot in self.snapshots else None
 
     def whole(self, snapshot: str) -> bool:
-        """Whether the files of a snapshot are there and are what was written; icechunk's own empty one is none."""
+        """Return True if the files of a snapshot exist as written; False for icechunk's own empty one."""
         found = self.snapshots.get(snapshot)
         if found is None or found.parent is None:
             return False
@@ -130,11 +130,11 @@ class _Found:
         return not any(name in self.damaged for name in names)
 
     def last_whole(self, tags: Iterable[str]) -> str:
-        """The newest whole snapshot of the head's line; of all that were committed where that line cannot be followed."""
+        """Return the newest whole snapshot of the head's line, or of all commits if that line cannot be followed."""
         for snapshot in self.line(self.head):
             if self.whole(snapshot):
                 return snapshot
-        # A snapshot without a seal may be one whose commit never came to its end.
+        # The commit of a snapshot without checksums may be unfinished.
         committed = self.seals.snapshots or set(self.snapshots)
         found = [self.snapshots[each] for each in {*committed, *tags} if self.whole(each)]
         if not found:
@@ -143,8 +143,8 @@ class _Found:
             )
         return max(found, key=lambda each: each.time).id
 
-    def told(self, snapshot: str) -> Lost:
-        """What is known of a commit."""
+    def describe(self, snapshot: str) -> Lost:
+        """Return the known facts of a commit."""
         found = self.snapshots.get(snapshot)
         return Lost(snapshot, found.time, found.message) if found else Lost(snapshot)
 
@@ -156,7 +156,7 @@ def repair(location: Location, *, dry_run: bool = True) -> Repaired:
     ----------
     location : Location
     dry_run : bool
-        Only say what would be done.
+        Only report what would be done.
 
     Raises
     ------
@@ -185,17 +185,17 @@ def _plan(location: Location) -> tuple[Repaired, _Found]:
     except BarospecError:  # a damaged tag is no reason to give up others
         tags = set()
     for what in found.damaged.values():
-        if sentence := exhausted(what):  # what could not be opened is not damaged
+        if sentence := exhausted(what):  # a file that could not be opened is not damaged
             raise StoreError(sentence)
     report = Repaired(found.damaged, found.head, found.last_whole(tags))
     kept = {each for start in (report.target, *tags) for each in found.line(start)}
     newest = found.snapshots[report.target].time
     given_up = [name for name in found.line(found.head) if name not in kept and name in found.named]
-    # Where a file cannot tell what came before it, those that came later than the target.
+    # If a file does not name its parent, the snapshots later than the target.
     for name in sorted(found.seals.snapshots - kept - set(given_up)):
         if name not in found.snapshots or found.snapshots[name].time > newest:
             given_up.append(name)
-    report.lost = [found.told(name) for name in given_up]
+    report.lost = [found.describe(name) for name in given_up]
     report.lost.sort(key=lambda lost: lost.time or datetime.max.replace(tzinfo=UTC), reverse=True)
     return report, found
 
@@ -214,8 +214,8 @@ def _go_back(location: Location, report: Repaired, found: _Found) -> None:
             files.write(f"{report.kept}/{name}", files.read(name))
         except FileNotFoundError:
             continue
-    told = {"newest": report.target, "damaged": report.damaged, "lost": [_written(each) for each in report.lost]}
-    files.write(f"{report.kept}/report.json", json.dumps(told, indent=1) + "\n")
+    content = {"newest": report.target, "damaged": report.damaged, "lost": [_written(each) for each in report.lost]}
+    files.write(f"{report.kept}/report.json", json.dumps(content, indent=1) + "\n")
     to_disk(location)
     if report.head != report.target:
         files.write(REFERENCE, json.dumps({"snapshot": report.target}))
@@ -229,7 +229,7 @@ def _go_back(location: Location, report: Repaired, found: _Found) -> None:
 
 
 def _record(store: Store, report: Repaired) -> None:
-    """The repair as a commit of its own, so that the history tells of it."""
+    """Record the repair as a separate commit of the history."""
     details = {
         "newest": report.target,
         "lost": [_written(each) for each in report.lost],
@@ -237,8 +237,8 @@ def _record(store: Store, report: Repaired) -> None:
     }
 
     def write(work: Transaction) -> None:
-        told = event("repair", report.target, microseconds(), details=details)
-        Writer(work.root, work.changes).append_table("events", [told])
+        record = event("repair", report.target, microseconds(), details=details)
+        Writer(work.root, work.changes).append_table("events", [record])
         what = f"{counted(len(report.lost), 'damaged commits')} given up" if report.lost else "the reference"
         work.message = f"repaired: {what}"
 

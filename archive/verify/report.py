@@ -1,4 +1,4 @@
-"""What a verification checked and found."""
+"""Report of a verification."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from barospec.schemas.errors import StoreError, exhausted
 MOST = 1000
 
 
-BACKUP = "Restore it from a backup, or the archive from a copy; `barospec log` and `--at` tell which states can still be read."
+BACKUP = "Restore it from a backup, or the archive from a copy; `barospec log` and `--at` show which states can still be read."
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: where, what, and what to do."""
+    """One fault: location, message, advice."""
 
     where: str
     what: str
@@ -23,7 +23,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Verified:
-    """What a verification looked at, and what it found."""
+    """Counts and faults of a verification."""
 
     snapshot: str = ""
     faults: list[Fault] = field(default_factory=list)
@@ -32,17 +32,17 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return not self.faults
 
     def count(self, what: str, number: int = 1) -> None:
-        """Account for something that was looked at."""
+        """Count checked items."""
         self.checked[what] = self.checked.get(what, 0) + number
 
     def blame(self, where: str, what: str, todo: str = BACKUP) -> None:
-        """Report a fault; after a thousand they are counted only.
+        """Report a fault; after a thousand, only count.
 
-        Raises StoreError when it is none: a file that could not be opened because too many are open is not damaged.
+        Raises StoreError if it is not a fault: a file that could not be opened because too many are open is not damaged.
         """
         if sentence := exhausted(what):
             raise StoreError(sentence)

@@ -1,4 +1,4 @@
-"""Whether every spectrum is what was written, and fits the rules of the vocabulary; a part of `verify`."""
+"""Verification of spectra against their fingerprints and the vocabulary; a part of `verify`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from barospec.archive.store.read import Group
     from barospec.archive.verify.report import Verified
 
-# Numbers held at a time, of each array.
+# Numbers in memory at a time, of each array.
 BLOCK = 1 << 20
-TODO = "It was written so, or a file was exchanged: compare with a copy, or ingest its file again with --replace."
+TODO = "It was written so, or a file was replaced: compare with a copy, or ingest its file again with --replace."
 
 
 @dataclass(slots=True)
 class KnownRows:
-    """What the other checks need of all rows: id (as a number) and revision -> place, and the values that events name."""
+    """Data of all rows for the other checks: id (as a number) and revision -> row, and the values that events name."""
 
     ids: list[NDArray[np.uint64]] = field(default_factory=list)
     revisions: list[NDArray[np.int64]] = field(default_factory=list)
@@ -46,19 +46,19 @@ class KnownRows:
     places: list[tuple[str, int]] = field(default_factory=list)
 
     def add(self, key: str, start: int, columns: Mapping[str, list[Any]]) -> None:
-        """Rows of a block."""
+        """Add rows of a block."""
         self.ids.append(np.array([number_of(name) for name in columns["spectrum_id"]], dtype=np.uint64))
         self.revisions.append(np.array([value or 0 for value in columns["revision"]], dtype=np.int64))
         self.active.append(np.array([status == "active" for status in columns["status"]], dtype=bool))
         self.places.append((key, start))
 
     def find(self) -> dict[int, None]:
-        """All ids."""
+        """Return all ids."""
         return dict.fromkeys(np.unique(np.concatenate(self.ids)).tolist() if self.ids else [])
 
 
 def number_of(name: str | None) -> int:
-    """A spectrum_id as a number; 0 for what is none."""
+    """Return a spectrum_id as a number; 0 if it is invalid."""
     try:
         return int(name or "0", 16) if len(name or "") == 16 else 0
     except ValueError:
@@ -68,7 +68,7 @@ def number_of(name: str | None) -> int:
 def check_rows(
     root: Group, groups: Sequence[str], report: Verified, progress: Callable[[str, int, int], None]
 ) -> KnownRows:
-    """All rows of all groups, a block at a time."""
+    """Check all rows of all groups, a block at a time."""
     known = KnownRows()
     headers = count_records(root, "headers")
 
@@ -133,7 +133,7 @@ def _check_block(
 def _check_terms(
     words: Words, key: str, start: int, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], headers: int, report: Verified
 ) -> None:  # fmt: skip
-    """Codes that have a word, values that the vocabulary allows, required terms, and those that do not apply."""
+    """Check codes of words, values against the vocabulary, required terms, and terms that do not apply."""
 
     def blame(place: int, what: str) -> None:
         report.blame(f"/spectra/{key}[{start + place}] ({columns['spectrum_id'][place]})", what, TODO)
@@ -173,7 +173,7 @@ def _check_terms(
             and row.get("edge")
             and group_key(row["technique"], row["edge"], row.get("line") or "") != key
         ):
-            blame(place, f"it is {row['technique']} {row['edge']} {row.get('line') or ''}, which lies elsewhere")
+            blame(place, f"it is {row['technique']} {row['edge']} {row.get('line') or ''}, which belongs elsewhere")
         if number_of(columns["spectrum_id"][place]) == 0:
             blame(place, "its spectrum_id is not 16 hex digits")
     for lost in np.flatnonzero(stored["header"] >= headers).tolist() if "header" in stored else ():
@@ -183,7 +183,7 @@ def _check_terms(
 def _check_numbers(
     group: Group, key: str, start: int, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], report: Verified
 ) -> None:  # fmt: skip
-    """The fingerprint of each spectrum's numbers, computed anew."""
+    """Compare the fingerprint of each spectrum's numbers, computed again."""
     counts, grids, digests = (np.asarray(stored[name]) for name in ("point_count", "grid", "row_sha256"))
     stop = start + len(counts)
     width, axes = _width(group), array(group, "grid_energy")
@@ -211,7 +211,7 @@ def _check_numbers(
 
 
 def _check_ids(known: KnownRows, report: Verified) -> None:
-    """No revision twice, no gap, at most one active row of each spectrum."""
+    """Check that revisions have no repeats and no gaps, and that a spectrum has at most one active row."""
     if not known.ids:
         return
     ids, revisions, active = (np.concatenate(part) for part in (known.ids, known.revisions, known.active))

@@ -1,4 +1,4 @@
-"""Whether the small tables hold together: structures, models, headers, events, settings; a part of `verify`."""
+"""Verification of the small tables: structures, models, headers, events, settings; a part of `verify`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAMILIES = (("structures", "structure_id", ("sites", "bonds")), ("models", "mode
 
 
 def check_records(root: Group, known: KnownRows, report: Verified, progress: Callable[[str, int, int], None]) -> None:
-    """All small tables of a snapshot."""
+    """Check all small tables of a snapshot."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for done, table in enumerate(name for name in TABLES if name not in ("headers", "sheets")):
         progress(table, done, len(TABLES))
@@ -66,7 +66,7 @@ def _check_family(
     for part in parts:
         for row, record in enumerate(tables.get(part, [])):
             if (record[key], record["revision"]) not in there:
-                report.blame(f"/tables/{part}[{row}]", f"it belongs to {record[key]}, which is not there", TODO)
+                report.blame(f"/tables/{part}[{row}]", f"it belongs to {record[key]}, which is missing", TODO)
 
 
 def _check_headers(root: Group, report: Verified, progress: Callable[[str, int, int], None]) -> None:
@@ -84,7 +84,7 @@ def _check_headers(root: Group, report: Verified, progress: Callable[[str, int, 
 
 
 def _check_events(root: Group, events: list[dict[str, Any]], known: KnownRows, report: Verified) -> None:
-    """Events can be read, speak of spectra that are there, and the last word on a field is what the field says."""
+    """Check that events can be read, name existing spectra, and agree with the current values of fields."""
     there = known.find()
     last: dict[tuple[int, int], dict[str, Any]] = {}
     for row, record in enumerate(events):
@@ -94,13 +94,13 @@ def _check_events(root: Group, events: list[dict[str, Any]], known: KnownRows, r
         try:
             details = json.loads(record["details"] or "{}")
         except ValueError:
-            report.blame(where, "its details are no JSON")
+            report.blame(where, "its details are not JSON")
             continue
         identifier = number_of(record["subject"])
         if not identifier:
             continue
         if identifier not in there:
-            report.blame(where, f"it tells of spectrum {record['subject']}, which is not there", TODO)
+            report.blame(where, f"it names spectrum {record['subject']}, which is missing", TODO)
         elif record["action"] in ("set", "restore") and isinstance(details.get("changed"), dict):
             fields = last.setdefault((identifier, int(details.get("revision", 1))), {})
             fields.update({name: item["new"] for name, item in details["changed"].items()})
@@ -110,17 +110,17 @@ def _check_events(root: Group, events: list[dict[str, Any]], known: KnownRows, r
 def _compare_last(
     root: Group, last: Mapping[tuple[int, int], Mapping[str, Any]], known: KnownRows, report: Verified
 ) -> None:
-    """Values of the rows that events edited, against what the events say."""
+    """Compare values of the rows that events edited with the events."""
     wanted = np.array(sorted({identifier for identifier, _ in last}), dtype=np.uint64)
     for ids, revisions, (key, start) in zip(known.ids, known.revisions, known.places, strict=True):
         for place in np.flatnonzero(np.isin(ids, wanted)):
-            said = last.get((int(ids[place]), int(revisions[place])))
-            if said is None:
+            stated = last.get((int(ids[place]), int(revisions[place])))
+            if stated is None:
                 continue
-            names = [name for name in said if name in BY_NAME and BY_NAME[name].need != "system"]
+            names = [name for name in stated if name in BY_NAME and BY_NAME[name].need != "system"]
             held = read_fields(root, key, np.array([start + place]), [n for n in names if n in column_names(root, key)])
             for name in names:
                 value = held.get(name, [None])[0]
-                if value != said[name]:
-                    what = f"{name} is {value}, but the last event says {said[name]}"
+                if value != stated[name]:
+                    what = f"{name} is {value}, but the last event has {stated[name]}"
                     report.blame(f"/spectra/{key}[{start + place}] ({int(ids[place]):016x})", what, TODO)

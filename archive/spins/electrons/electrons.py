@@ -1,17 +1,17 @@
-"""From hopping to spins: the exact Ni-O-Ni(-O-Ni) cluster, and the spin Hamiltonian it turns into.
+"""Spin Hamiltonian from hopping: exact Ni-O-Ni(-O-Ni) cluster and its canonical transformation.
 
-Hole picture: two holes per Ni in the orbitals X (x2-y2) and Z (3z2-r2), apical O p orbitals between the layers, Z hops
+Hole representation: two holes per Ni in the orbitals X (x2-y2) and Z (3z2-r2), apical O p orbitals between the layers, Z hops
 to p, X to nothing. Kanamori interaction on Ni with U' = U_d - 2 J:
 
 H = eps_p n_p + U_p p_up p_dn + t_perp_pZ sum (Z+ p + h.c.)
     + sum_Ni [ U_d (X_up X_dn + Z_up Z_dn) + (U' - J/2) n_X n_Z - 2 J S_X.S_Z + J (pair hopping X <-> Z) ]
 
-Two conventions decide the numbers, so neither has a default: what J is (``kanamori``: as above; ``spin``: the coefficient of
--J S_X.S_Z, twice the Kanamori J), and what E_CT is referred to (``high-spin d8``: d8 triplet -> d9 and a hole on p, so
+Two conventions decide the numbers, so neither has a default: the meaning of J (``kanamori``: as above; ``spin``: the coefficient
+of -J S_X.S_Z, twice the Kanamori J), and the reference of E_CT (``high-spin d8``: d8 triplet -> d9 and a hole on p, so
 eps_p = E_CT + U_d - 3 J; ``level``: eps_p itself, relative to the Ni levels).
 
-The pair hopping moves two holes at a time, so each layer's number of X holes stays even or odd. The spins live
-where all are odd: 320 of 3136 states at Sz = 0 for the trilayer. Parts that no O connects keep their holes.
+The pair hopping moves two holes at a time, so each layer's number of X holes stays even or odd. The spin model has
+all numbers odd: 320 of 3136 states at Sz = 0 for the trilayer. Parts that no O connects keep their holes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CHUNK = 128
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Layers from top to bottom, the pairs of neighbors with an apical O between them, and whether it has a mirror."""
+    """Layers from top to bottom, pairs of neighbors with an apical O between them, and true for a mirror."""
 
     layers: tuple[str, ...]
     bonds: tuple[tuple[str, str], ...]
@@ -53,7 +53,7 @@ class Cluster:
 
     @property
     def orbitals(self) -> int:
-        """X and Z of each layer, in turn, then p of each bond."""
+        """Number of orbitals: X and Z of each layer, in turn, then p of each bond."""
         return 2 * len(self.layers) + len(self.bonds)
 
 
@@ -75,7 +75,7 @@ class _Sector:
 
 
 def find_cluster(name: str) -> Cluster:
-    """The cluster of that name.
+    """Return the cluster of that name.
 
     >>> find_cluster("bilayer").orbitals
     5
@@ -89,7 +89,7 @@ def find_cluster(name: str) -> Cluster:
 
 
 def parameter_operators(cluster: Cluster, sector: FockSector) -> tuple[Sparse, ...]:
-    """What t_perp_pZ, eps_p, U_d, U_p and the Kanamori J multiply, each (d, d)."""
+    """Return the operators of t_perp_pZ, eps_p, U_d, U_p and the Kanamori J, each (d, d)."""
     n = len(cluster.layers)
     nickel = [(2 * k, 2 * k + 1) for k in range(n)]
     oxygen = range(2 * n, cluster.orbitals)
@@ -136,7 +136,7 @@ def _all_odd(cluster: Cluster, sector: FockSector) -> NDArray[np.bool_]:
 
 
 def _charges(cluster: Cluster, sector: FockSector) -> NDArray[np.bool_]:
-    """Whether each part of the cluster that nothing connects to the rest holds two holes per Ni."""
+    """Return True for states in which each unconnected part of the cluster has two holes per Ni."""
     part = {layer: k for k, layer in enumerate(cluster.layers)}
     for a, b in cluster.bonds:
         old, new = part[b], part[a]
@@ -170,7 +170,7 @@ def _by_parity(
 def _grid(
     parameters: Mapping[str, ArrayLike], convention: str, e_ct_reference: str
 ) -> tuple[Array, tuple[int, ...], NDArray[np.bool_]]:
-    """Factors of the five operators (points, 5), shape of the caller's grid, and where it is finite."""
+    """Return factors of the five operators (points, 5), shape of the caller's grid, and where it is finite."""
     if convention not in ("kanamori", "spin"):
         raise CallError(f'Hund convention "{convention}" is not one of kanamori, spin. See the text of `electrons`.')
     if e_ct_reference not in ("high-spin d8", "level"):
@@ -185,7 +185,7 @@ def _grid(
 
 
 def _reduce(cluster: Cluster, grid: Array, valid: NDArray[np.bool_], selection: Selection) -> tuple[Reduced, Array]:
-    """H_eff of some points, and how many states that were not chosen lie below the highest chosen one."""
+    """Compute H_eff of some points, and the number of unchosen states below the highest chosen one."""
     sectors = _sectors(cluster)
     blocks = []
     for sector in sectors:
@@ -215,9 +215,9 @@ def reduce_cluster(
     e_ct_reference: Reference,
     selection: Selection = "lowest",
 ) -> tuple[Reduced, Array]:
-    """H_eff of a cluster among the spins X and Z, and the number of intruders; `electron_cluster` names its parts.
+    """Compute H_eff of a cluster among the spins X and Z, and the number of intruders; `electron_cluster` labels it.
 
-    Points are taken in blocks, so that memory does not grow with the grid.
+    Points are computed in blocks, so that memory does not grow with the grid.
     """
     cluster = find_cluster(name)
     grid, shape, valid = _grid(parameters, convention, e_ct_reference)
@@ -252,20 +252,20 @@ def electron_cluster(
     e_ct_reference: Reference,
     selection: Selection = "lowest",
 ) -> Outputs:
-    """Hund and superexchange couplings of a Ni-O-Ni cluster, by exact canonical transformation.
+    """Compute Hund and superexchange couplings of a Ni-O-Ni cluster, by exact canonical transformation.
 
     Parameters
     ----------
     name : {"bilayer", "trilayer", "vacancy"}
-        Which cluster; the vacancy is the trilayer without the O between u and m.
+        The cluster; the vacancy is the trilayer without the O between u and m.
     parameters : mapping of str to array
         ``t_perp_pZ``, ``E_CT``, ``U_d``, ``U_p``, ``J`` in eV, on the grid ``(...)``.
     convention : {"kanamori", "spin"}
-        What J means; no default, because 0.8 eV in one convention is 0.4 in the other.
+        Meaning of J; no default, because 0.8 eV in one convention is 0.4 in the other.
     e_ct_reference : {"high-spin d8", "level"}
-        What E_CT is counted from.
+        Reference of E_CT.
     selection : {"lowest", "overlap"}
-        Which exact states the spins stand for, in each block of total spin and parity.
+        Exact states of the spin model, in each block of total spin and parity.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def electron_cluster(
         ``J_H`` (..., layer) and ``J_ZZ`` (..., bond) in eV, with H = - J_H X.Z + J_ZZ Z.Z; ``coupling`` and the other
         outputs of `effective.effective_hamiltonian` for all invariants (76 for six spins); ``other_couplings`` (...)
         in eV, the largest coefficient beside the identity, J_H and J_ZZ; ``intruders`` (...), number of exact
-        multiplets that were not chosen although they lie below the highest chosen one.
+        unchosen multiplets below the highest chosen one.
 
     Raises
     ------
@@ -304,7 +304,5 @@ def electron_cluster(
         Labelled("J_ZZ", j_zz, (BATCH, "bond"), "eV", "Superexchange in J_ZZ Z.Z.", {"bond": tuple(superexchange)}),
         *outputs.values(),
         Labelled("other_couplings", others, (BATCH,), "eV", "Largest coefficient beside 1, J_H and J_ZZ."),
-        Labelled(
-            "intruders", intruders, (BATCH,), "1", "Multiplets below the highest chosen one that were not chosen."
-        ),
+        Labelled("intruders", intruders, (BATCH,), "1", "Unchosen multiplets below the highest chosen one."),
     )

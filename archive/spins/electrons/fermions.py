@@ -20,7 +20,7 @@ Sparse = sparse.csr_array
 
 @lru_cache(maxsize=64)
 def occupations(orbitals: int, count: int) -> tuple[tuple[int, ...], ...]:
-    """All ways to put `count` particles of one spin direction into the orbitals.
+    """Return all occupations of the orbitals by `count` particles of one spin direction.
 
     >>> occupations(3, 2)
     ((0, 1), (0, 2), (1, 2))
@@ -30,7 +30,7 @@ def occupations(orbitals: int, count: int) -> tuple[tuple[int, ...], ...]:
 
 @lru_cache(maxsize=256)
 def annihilator(orbitals: int, count: int, orbital: int) -> Sparse:
-    """c_a from `count` particles to one less, shape (states with one less, states).
+    """Return c_a from `count` particles to one less, shape (states with one less, states).
 
     >>> annihilator(2, 2, 1).toarray()
     array([[-1.],
@@ -49,7 +49,7 @@ def annihilator(orbitals: int, count: int, orbital: int) -> Sparse:
 
 
 def mover(orbitals: int, count: int, a: int, b: int) -> Sparse:
-    """E_ab = c+_a c_b among `count` particles of one spin direction, shape (states, states).
+    """Return E_ab = c+_a c_b among `count` particles of one spin direction, shape (states, states).
 
     >>> mover(2, 1, 0, 1).toarray()
     array([[0., 1.],
@@ -84,39 +84,39 @@ class FockSector:
         self.size = len(self._ups) * len(self._downs)
 
     def move_up(self, a: int, b: int) -> Sparse:
-        """E_ab of the up particles."""
+        """Return E_ab of the up particles."""
         return Sparse(sparse.kron(mover(self.orbitals, self.up, a, b), sparse.eye_array(len(self._downs)), "csr"))
 
     def move_down(self, a: int, b: int) -> Sparse:
-        """E_ab of the down particles."""
+        """Return E_ab of the down particles."""
         return Sparse(sparse.kron(sparse.eye_array(len(self._ups)), mover(self.orbitals, self.down, a, b), "csr"))
 
     def number(self, a: int) -> Sparse:
-        """Particles in an orbital."""
+        """Return the number operator of an orbital."""
         return Sparse(self.move_up(a, a) + self.move_down(a, a))
 
     def hop(self, a: int, b: int) -> Sparse:
-        """Both directions, both spins: sum (E_ab + E_ba)."""
+        """Return sum (E_ab + E_ba): both directions, both spins."""
         one = self.move_up(a, b) + self.move_down(a, b)
         return Sparse(one + one.T)
 
     def double(self, a: int) -> Sparse:
-        """1 where an orbital holds two."""
+        """Return 1 for states with two particles in an orbital."""
         return Sparse(self.move_up(a, a) @ self.move_down(a, a))
 
     def exchange(self, a: int, b: int) -> Sparse:
-        """S_a.S_b of two different orbitals."""
+        """Return S_a.S_b of two different orbitals."""
         flip = self.move_up(a, b) @ self.move_down(b, a)  # S+_a S-_b = -E_ab(up) E_ba(down)
         z = [self.move_up(orbital, orbital) - self.move_down(orbital, orbital) for orbital in (a, b)]
         return Sparse(-0.5 * (flip + flip.T) + 0.25 * (z[0] @ z[1]))
 
     def pair_hop(self, a: int, b: int) -> Sparse:
-        """Two particles of one orbital to the other and back: E_ab(up) E_ab(down) + the reverse."""
+        """Return E_ab(up) E_ab(down) + the reverse: two particles of one orbital to the other and back."""
         one = self.move_up(a, b) @ self.move_down(a, b)
         return Sparse(one + one.T)
 
     def raising(self) -> Sparse:
-        """Total S_+ to the sector with one more up, shape (d', d), up to a common sign."""
+        """Return total S_+ to the sector with one more up, shape (d', d), up to a common sign."""
         if self.down == 0 or self.up == self.orbitals:
             return Sparse((0, self.size))
         parts = [
@@ -126,20 +126,20 @@ class FockSector:
         return Sparse(sum(parts[1:], parts[0]))
 
     def permuted(self, mirror: tuple[int, ...]) -> Sparse:
-        """The unitary that takes c+_a to c+_mirror[a], with the sign of the reordering; shape (d, d)."""
+        """Return the unitary that maps c+_a to c+_mirror[a], with the sign of the reordering; shape (d, d)."""
         return Sparse(sparse.kron(_permuted(self._ups, mirror), _permuted(self._downs, mirror), "csr"))
 
     def odd(self, orbital: int) -> NDArray[np.bool_]:
-        """Whether an orbital holds an odd number, for each state, shape (d,)."""
+        """Return True for states with an odd number of particles in an orbital, shape (d,)."""
         up = np.array([orbital in state for state in self._ups])
         down = np.array([orbital in state for state in self._downs])
         return np.asarray(up[:, None] != down[None, :]).ravel()
 
     def from_spins(self, orbitals: tuple[int, ...], ups: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Array]:
-        """Where one particle per listed orbital, with the given directions, lies in the sector.
+        """Return the states with one particle per listed orbital and given directions: numbers and signs, shape (n,).
 
-        The state is c+_1 c+_2 ... |0> in the order of `orbitals`, which must ascend; `ups` (n, orbitals) tells the
-        direction of each. Returns the states' numbers and signs, both shape (n,).
+        The state is c+_1 c+_2 ... |0> in the order of `orbitals`, which must ascend; `ups` (n, orbitals) has the
+        directions, true for up.
         """
         up_place = {state: k for k, state in enumerate(self._ups)}
         down_place = {state: k for k, state in enumerate(self._downs)}

@@ -1,7 +1,7 @@
-"""From a Wannier Hamiltonian to the numbers of the Hartree scale: t_perp_pZ, t_par_pX and one-particle level differences.
+"""Parameters of the Hartree scale from a Wannier Hamiltonian: t_perp_pZ, t_par_pX and one-particle level differences.
 
-What a Wannier function is, its file does not say: labels do, one for every function. A bond is then found by the size of its
-hopping, not by geometry (the file has no positions), so hoppings must fall off clearly behind the nearest neighbors.
+The file does not identify the Wannier functions: labels do, one for every function. A bond is then found by the size of its
+hopping, not by geometry (the file has no positions), so hoppings must decrease clearly beyond the nearest neighbors.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ORBITALS: Mapping[str, str] = {
     "Z": "3z2-r2 of a metal site in a layer",
     "X": "x2-y2 of a metal site in a layer",
     "p": "O p that points to its metal neighbors, between two layers (bond: um) or in one (layer: u, bond: x)",
-    "other": "any function that takes no part",
+    "other": "any other function",
 }
 LABEL_KEYS = ("index", "site", "layer", "orbital", "bond")
 APICAL, IN_PLANE = "Ni-O apical", "Ni-O in-plane"
 # Beyond the nearest neighbors a hopping must be less than this part of the bonds' own, or labels and bonds are in doubt.
 _APART = 0.5
-# A hopping below this, in eV, is none: files print six decimals.
+# A hopping below this, in eV, counts as zero: files print six decimals.
 _NONE = 1e-5
 # Printed decimals of two elements, before the division by the degeneracy.
 _HERMITIAN = 2.5e-6
@@ -42,10 +42,10 @@ _HERMITIAN = 2.5e-6
 
 @dataclass(frozen=True, slots=True)
 class Orbital:
-    """What one Wannier function is.
+    """Label of one Wannier function.
 
-    ``index`` counts from 1 as in the file; ``orbital`` is one of `ORBITALS`; ``layer`` (u, m, l) says where a Z, an X or an in-plane p
-    is; ``bond`` names the two layers that an apical p connects ("um") or the direction of an in-plane p ("x").
+    ``index`` counts from 1 as in the file; ``orbital`` is one of `ORBITALS`; ``layer`` (u, m, l) is that of a Z, an X or an in-plane
+    p; ``bond`` names the two layers that an apical p connects ("um") or the direction of an in-plane p ("x").
     """
 
     index: int
@@ -56,7 +56,7 @@ class Orbital:
 
     @property
     def apical(self) -> bool:
-        """Whether it is a p between two layers."""
+        """True for a p between two layers."""
         return self.orbital == "p" and not self.layer
 
 
@@ -66,7 +66,7 @@ _Bond = tuple[Orbital, Orbital, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bonds:
-    """Bonds of one layer and one kind, with the numbers that the Hamiltonian gives for each.
+    """Bonds of one layer and one kind, with their values in the Hamiltonian.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ class Bonds:
 
     @property
     def sigma(self) -> float:
-        """Spread (standard deviation, of all bonds and not of a sample) in eV; NaN for one bond, whose spread nobody knows."""
+        """Spread (standard deviation, of all bonds and not of a sample) in eV; NaN for one bond."""
         return _decimal(self.values.std()) if self.values.size > 1 else float("nan")
 
     @property
     def meaning(self) -> str:
-        """What the value is, in a few words."""
+        """Meaning of the value, in a few words."""
         what = "E_d - E_p, one-particle levels" if self.name.startswith("onsite_dp") else "magnitude of the hopping"
         bonds = f"mean of {self.values.size} bonds" if self.values.size > 1 else "one bond"
         return f"{what}, {bonds}" + (
@@ -116,7 +116,7 @@ class Bonds:
 
 
 def read_labels(entries: Iterable[Mapping[str, str]]) -> list[Orbital]:
-    """Labels as people write them, one mapping for each function.
+    """Read labels, one mapping for each function.
 
     Parameters
     ----------
@@ -161,9 +161,7 @@ def _read_label(entry: Mapping[str, str]) -> list[Orbital]:
     element = re.match(r"[A-Z][a-z]?", site)
     if element is None or element[0] not in ELEMENTS or (element[0] == "O") != (kind == "p"):
         expected = "O, O1, ..." if kind == "p" else "a metal such as Ni or Ni1"
-        raise InvalidData(
-            f'site "{site}" of {shown} carries no {kind}: it is {ORBITALS[kind]}. Give the site, {expected}.'
-        )
+        raise InvalidData(f'site "{site}" of {shown} has no {kind}: it is {ORBITALS[kind]}. Give the site, {expected}.')
     if kind == "p" and not bond:
         raise InvalidData(f"{shown} has no bond: it is {ORBITALS[kind]}.")
     if kind != "p" and (not layer or bond):
@@ -172,7 +170,7 @@ def _read_label(entry: Mapping[str, str]) -> list[Orbital]:
 
 
 def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[str, tuple[Bonds, ...]]:
-    """Parameters of the Hartree scale from H(R) of labelled Wannier functions.
+    """Extract parameters of the Hartree scale from H(R) of labelled Wannier functions.
 
     Parameters
     ----------
@@ -191,15 +189,15 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
     Raises
     ------
     InvalidData
-        When labels and functions do not fit, H is not Hermitian, or the nearest neighbors do not stand out.
+        If labels and functions do not fit, H is not Hermitian, or the nearest neighbors are not distinct.
 
     Notes
     -----
     The sign of a hopping is that of two arbitrary phases, so its magnitude is given.
     ``onsite_dp`` is E_d - E_p of electrons, which is also the energy that a *hole* gains on d rather than on p: positive for a
-    charge-transfer insulator in both languages, and free of the Fermi level, which the two share. It is a difference of
-    one-particle levels of the functional that made the file: it holds that functional's mean field and double counting. It is
-    **not** E_CT counted from the high-spin d8, which needs U and J, and it never takes that name here.
+    charge-transfer insulator in both conventions, and independent of the Fermi level. It is a difference of
+    one-particle levels of the functional that made the file: it includes that functional's mean field and double counting. It is
+    **not** E_CT referred to the high-spin d8, which needs U and J, and never has that name here.
 
     Examples
     --------
@@ -220,9 +218,7 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
             metals = [o for o in orbitals if (o.orbital, o.layer) == (kind, layer)]
             found.setdefault(kind, []).extend(_nearest(hoppings, p, metals, layer, count))
     if not found:
-        raise InvalidData(
-            "no p orbital is labelled, so there is no metal-oxygen bond to take a number from. Label the O p."
-        )
+        raise InvalidData("no p orbital is labelled, so there is no metal-oxygen bond. Label the O p.")
     home = int(np.flatnonzero((hoppings.vectors == 0).all(axis=1))[0])
     levels = hoppings.matrix[home].diagonal().real
     named: dict[str, tuple[Bonds, ...]] = {}
@@ -234,7 +230,7 @@ def extract_hoppings(hoppings: Hoppings, orbitals: Sequence[Orbital]) -> dict[st
 
 
 def read_bonds(path: Path, orbitals: Sequence[Orbital]) -> tuple[list[Bonds], str]:
-    """All that a ``_hr.dat`` says, each name over all layers first, and the file's name and sha256 as text.
+    """Read all bonds of a ``_hr.dat``, each name over all layers first, and the file's name and sha256 as text.
 
     Raises UnreadableFile or InvalidData, as `extract_hoppings` and the reader do.
     """
@@ -244,7 +240,7 @@ def read_bonds(path: Path, orbitals: Sequence[Orbital]) -> tuple[list[Bonds], st
 
 
 def over_all(groups: Sequence[Bonds]) -> Bonds:
-    """Bonds of all layers as one: the mean that a model with one such parameter takes, with the spread between layers as well.
+    """Join bonds of all layers: their mean, for a model with one such parameter, and their spread between layers.
 
     >>> one = Bonds("t_perp_pZ", "u", "um", np.array([1.36]), ((1, 3),), ((0, 0, 0),))
     >>> other = Bonds("t_perp_pZ", "m", "um", np.array([1.40]), ((2, 3),), ((0, 0, 0),))
@@ -264,7 +260,7 @@ def over_all(groups: Sequence[Bonds]) -> Bonds:
 
 
 def _decimal(value: float) -> float:
-    """Files hold decimals: the mean of 1.36 and 1.40 is 1.38, not 1.3800000000000001."""
+    """Round to decimals as in files: the mean of 1.36 and 1.40 is 1.38, not 1.3800000000000001."""
     return float(f"{value:.12g}")
 
 
@@ -298,7 +294,7 @@ def _check_labels(orbitals: Sequence[Orbital], count: int) -> None:
         raise InvalidData(f"functions {_listed(double)} are labelled twice.")
     if missing:
         raise InvalidData(
-            f"functions {_listed(missing)} of {count} have no label. Label each; `orbital: other` for those that take no part."
+            f"functions {_listed(missing)} of {count} have no label. Label each; `orbital: other` for unused ones."
         )
 
 
@@ -307,7 +303,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _connected(p: Orbital, orbitals: Sequence[Orbital]) -> tuple[str, ...]:
-    """Layers that a p touches: two for an apical, its own for an in-plane one."""
+    """Return the layers of a p: two for an apical, its own for an in-plane one."""
     kind = "Z" if p.apical else "X"
     layers = list(dict.fromkeys(o.layer for o in orbitals if o.orbital == kind))
     pairs = [(a, b) for a in layers for b in layers if a != b and a + b == p.bond] if p.apical else []
@@ -324,7 +320,7 @@ def _connected(p: Orbital, orbitals: Sequence[Orbital]) -> tuple[str, ...]:
 
 
 def _nearest(hoppings: Hoppings, p: Orbital, metals: Sequence[Orbital], layer: str, count: int) -> list[_Bond]:
-    """The `count` largest hoppings of a p into a layer: metal, p, and row of R."""
+    """Return the `count` largest hoppings of a p into a layer: metal, p, and row of R."""
     rows = [metal.index - 1 for metal in metals]
     sizes: NDArray[np.float64] = np.abs(hoppings.matrix[:, rows, p.index - 1])
     order = np.argsort(-sizes, axis=None, kind="stable")
@@ -337,7 +333,7 @@ def _nearest(hoppings: Hoppings, p: Orbital, metals: Sequence[Orbital], layer: s
     if ranked.size > count and ranked[count] >= _APART * ranked[count - 1]:
         raise InvalidData(
             f"hoppings of the p of function {p.index} (bond {p.bond}) to the {metals[0].orbital} of layer {layer} are "
-            f"{', '.join(f'{size:.4g}' for size in ranked[: count + 1])} eV: {count} should stand out. The labels do not fit, or the functions "
+            f"{', '.join(f'{size:.4g}' for size in ranked[: count + 1])} eV: {count} should be clearly larger. The labels do not fit, or the functions "
             "are not atomic orbitals along the bonds."
         )
     vector, metal = np.unravel_index(order[:count], sizes.shape)
@@ -364,7 +360,7 @@ def _hopping(hoppings: Hoppings, name: str, layer: str, bond: str, bonds: Sequen
 
 
 def _level(levels: Array, name: str, group: Bonds) -> Bonds:
-    """Level differences of the bonds of a group; a pair that is bonded twice, across a cell, counts once."""
+    """Return level differences of the bonds of a group; a pair that is bonded twice, across a cell, counts once."""
     pairs = tuple(dict.fromkeys(group.pairs))
     values = np.array([levels[d - 1] - levels[p - 1] for d, p in pairs])
     return Bonds(name, group.layer, group.bond, values, pairs, ((0, 0, 0),) * len(pairs))

@@ -1,4 +1,4 @@
-"""A model of spins as a record: its parameters with units, conventions, conditions and source."""
+"""Record of a spin model: parameters with units, conventions, conditions and source."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """Parameters of one Hamiltonian at one pressure, with all that gives them a meaning.
+    """Parameters of one Hamiltonian at one pressure, with conventions, conditions and source.
 
-    ``pressure`` in GPa and ``temperature`` in K (NaN when not given). ``status`` says whether the numbers are published,
-    assumed, interpolated or calculated.
+    ``pressure`` in GPa and ``temperature`` in K (NaN when not given). ``status`` is published, assumed,
+    interpolated or calculated.
     """
 
     model_id: str
@@ -55,9 +55,9 @@ class ModelRecord:
     line: int = 0
 
     def value(self, name: str, *, layer: str = "", bond: str = "") -> float:
-        """The value of a parameter, NaN when it is not given; layer and bond only where they tell parameters apart.
+        """Return the value of a parameter, NaN if not given; layer and bond are needed only to distinguish parameters.
 
-        Raises InvalidData when the model has no such parameter, or several.
+        Raises InvalidData if the model has no such parameter, or several.
         """
         found = [p for p in self.parameters if p.name == name and layer in ("", p.layer) and bond in ("", p.bond)]
         if len(found) != 1:

@@ -1,9 +1,9 @@
 """Model sheets: Hamiltonian parameters with their units, conventions, conditions and source.
 
-A sheet is YAML or JSON, with what all its models share at the top and a list ``models``, or a table (see `sheets`). A number without the conventions that
-give it a meaning is refused: U and J without the Hund convention, E_CT without what it is counted from, a coupling of a
-transformed Hamiltonian without the state selection and the operator basis. ``not stated`` is an answer where the source
-does not say.
+A sheet is YAML or JSON, with shared keys at the top and a list ``models``, or a table (see `sheets`). A number without
+its conventions is refused: U and J without the Hund convention, E_CT without its reference, a coupling of a
+transformed Hamiltonian without the state selection and the operator basis. ``not stated`` is allowed if the source does
+not state them.
 
 Hoppings may come from a Hamiltonian in Wannier functions, beside or in place of ``parameters``:
 
@@ -41,14 +41,14 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "state_selection": ("lowest", "overlap", NOT_STATED),
     "operator_basis": ("tensor", "polynomial", "product", NOT_STATED),
 }
-"""Words that these keys may have."""
+"""Allowed words of these keys."""
 REQUIRED = tuple("model_id compound stack scale status pressure structure hamiltonian source parameters".split())
 REQUIRED_AT: Mapping[str, tuple[str, ...]] = {
     "Hartree": ("fermi_level_reference", "hund_convention", "e_ct_reference"),
     "eV": ("hund_convention", "state_selection", "operator_basis"),
     "sub-eV": ("state_selection", "operator_basis"),
 }
-"""What a model's numbers mean nothing without, by energy scale."""
+"""Conventions that a model's numbers need, by energy scale."""
 _FREE = "fermi_level_reference pressure_method temperature phase note wannier".split()
 MODEL_KEYS = (*REQUIRED, *_FREE, *ALLOWED)
 WANNIER_KEYS = ("file", "orbitals")
@@ -59,7 +59,7 @@ _MAX_BYTES = 2_000_000
 
 
 def read_models(path: Path | str) -> list[ModelRecord]:
-    """All models of a sheet.
+    """Read all models of a sheet.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def read_models(path: Path | str) -> list[ModelRecord]:
     Raises
     ------
     UnreadableFile
-        The file cannot be read, or is not what its suffix says.
+        The file cannot be read, or does not fit its suffix.
     InvalidData
-        Anything else; every problem on a line of its own, with file and line.
+        Any other mistake; every problem on a separate line, with file and line.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def read_models(path: Path | str) -> list[ModelRecord]:
 
 
 class _Reading:
-    """One pass over the node tree; problems are gathered, so that a sheet is corrected in one go."""
+    """One pass over the node tree; collects all problems, so that people correct a sheet once."""
 
     def __init__(self, path: Path, sha256: str) -> None:
         self.path, self.sha256 = path, sha256
@@ -190,14 +190,14 @@ class _Reading:
                     else ""
                 )
                 choices = f" One of {', '.join(ALLOWED[name])}." if name in ALLOWED else ""
-                self.problem(f"the model has no {name}:{why} give it, or write {NOT_STATED} if the source does not say.{choices}"
+                self.problem(f"the model has no {name}:{why} give it, or write {NOT_STATED} if the source does not state it.{choices}"
                              if why else f"the model has no {name}. Give it.{choices}", line)  # fmt: skip
         parameters = self.parameters(listed, line) if listed is not None or hamiltonian is None else ()
         if hamiltonian is not None:
             taken = self.hamiltonian(hamiltonian)
             for parameter in parameters:
                 if parameter.name in {p.name for p in taken}:
-                    message = f"{parameter.name} is taken from the Hamiltonian of `wannier`; leave one of the two out."
+                    message = f"{parameter.name} is read from the Hamiltonian of `wannier`; remove one of the two."
                     self.problem(message, parameter.line)
             parameters = (*taken, *parameters)
         pressure, temperature = (self.condition(name, texts) for name in ("pressure", "temperature"))
@@ -250,7 +250,7 @@ class _Reading:
         return tuple(found)
 
     def hamiltonian(self, node: Any) -> tuple[Parameter, ...]:
-        """Parameters from a Hamiltonian beside the sheet, each with file, sha256 and R in its note."""
+        """Read parameters from a Hamiltonian beside the sheet, each with file, sha256 and R in its note."""
         line, before = _line(node), len(self.problems)
         items = self.items(node, WANNIER_KEYS) if isinstance(node, yaml.MappingNode) else {}
         labels = items.pop("orbitals", None)
@@ -294,14 +294,14 @@ class _Reading:
             if not plain.get(name):
                 self.problem(f"the parameter has no {name}. Write it like {{name: J_ZZ, value: 0.36, unit: eV}}.", line)
         if not any(plain.get(name) for name in ("value", "low", "note")):
-            self.problem("the parameter has no value. Give value, or low and high, or a note that says why not.", line)
+            self.problem("the parameter has no value. Give value, or low and high, or a note with the reason.", line)
         if ("low" in plain) != ("high" in plain):
             self.problem("a range needs both low and high.", line)
         unit = plain.get("unit", "1")
         if find_unit(unit) is None:
             self.problem(f'unknown unit "{unit}".{did_you_mean(unit, list(BY_SYMBOL))}', line)
             return None
-        # Energies are kept in eV, whatever they were printed in; other units stay.
+        # Energies are converted to eV; other units stay.
         target = "eV" if unit in ("meV", "keV") else unit
         numbers = {"value": math.nan, "low": math.nan, "high": math.nan}
         sigma = math.nan
@@ -312,7 +312,7 @@ class _Reading:
                     quantity = parse_quantity(f"{text} {unit}" if unit != "1" else text, target)
                     checked({"value": quantity.value, "value_sigma": quantity.sigma})
                 except InvalidData as error:
-                    self.problem(f"{name} {str(error).removeprefix('value ')} The unit stands in `unit`.", place)
+                    self.problem(f"{name} {str(error).removeprefix('value ')} The unit is in `unit`.", place)
                     continue
                 numbers[name] = quantity.value
                 sigma = quantity.sigma if name == "value" and quantity.sigma is not None else sigma

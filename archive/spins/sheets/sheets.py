@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".xlsx")
 SUFFIXES = (".yaml", ".yml", ".json", *TABLES)
-# In a table of parameters, `note` is the parameter's; that of the model has a name of its own.
+# In a table of parameters, `note` is the parameter's; the model's note has another name.
 MODEL_NOTE = "model_note"
 _HEAD = 65_536
 
 
 def is_model_sheet(path: Path) -> bool:
-    """Whether a file lists models: YAML or JSON with ``models`` at the top, or a table with a column ``model_id``."""
+    """Return True if a file lists models: YAML or JSON with ``models`` at the top, or a table with a column ``model_id``."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         return False
@@ -62,16 +62,16 @@ def _is_table_of_models(path: Path) -> bool:
 
 
 def compose(path: Path, raw: bytes, keys: Sequence[str], parameter_keys: Sequence[str]) -> Any:
-    """The node tree of a model sheet.
+    """Read the node tree of a model sheet.
 
     Parameters
     ----------
     path : Path
-        Its suffix says what it is.
+        Its suffix is the format.
     raw : bytes
         Its content.
     keys, parameter_keys : sequence of str
-        What may be said of a model, and of a parameter; a table's other columns are parameters.
+        Keys of a model, and of a parameter; a table's other columns are parameters.
 
     Returns
     -------
@@ -81,9 +81,9 @@ def compose(path: Path, raw: bytes, keys: Sequence[str], parameter_keys: Sequenc
     Raises
     ------
     UnreadableFile
-        No YAML, JSON or table, with line and column.
+        Not YAML, JSON or a table, with line and column.
     InvalidData
-        A table whose columns or rows contradict each other; every problem on a line of its own.
+        A table whose columns or rows contradict each other; every problem on a separate line.
     """
     suffix = path.suffix.lower()
     if suffix in TABLES:
@@ -105,7 +105,7 @@ def compose(path: Path, raw: bytes, keys: Sequence[str], parameter_keys: Sequenc
 
 
 def _checked_json(text: str, path: Path) -> str:
-    """JSON as YAML understands it: valid, without tabs (never inside a text), code points instead of pairs of surrogates."""
+    """Return JSON for the YAML parser: valid, without tabs (never inside a text), code points for pairs of surrogates."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -117,7 +117,7 @@ def _checked_json(text: str, path: Path) -> str:
 
 
 def _without_nulls(node: Any) -> Any:
-    """The tree without entries that are null: not given."""
+    """Return the tree without null entries."""
     if isinstance(node, yaml.MappingNode):
         kept = [(key, value) for key, value in node.value if value.tag != "tag:yaml.org,2002:null"]
         node.value = [(key, _without_nulls(value)) for key, value in kept]
@@ -127,7 +127,7 @@ def _without_nulls(node: Any) -> Any:
 
 
 class _Table:
-    """One pass over the rows of a table, which become models; problems are gathered."""
+    """One pass over the rows of a table, which become models; collects problems."""
 
     def __init__(self, path: Path, keys: Sequence[str], parameter_keys: Sequence[str]) -> None:
         self.path, self.keys, self.parameter_keys = path, keys, parameter_keys
@@ -142,7 +142,7 @@ class _Table:
     def row(self, cells: Mapping[str, str], line: int, long: bool) -> None:
         name = cells.get("model_id", "").strip()
         if not name and long and self.models:
-            name = list(self.models)[-1]  # the rows below a model's first are its own
+            name = list(self.models)[-1]  # the rows below a model's first row belong to it
         if not name:
             self.problem("the row has no model_id.", line)
             return
@@ -172,8 +172,10 @@ class _Table:
 
     def unknown(self, header: str, key: str, long: bool) -> str:
         known = [*self.keys, MODEL_NOTE, *(self.parameter_keys if long else ())]
-        remedy = "" if long else f' If it is a parameter, say its unit: "{header} (eV)".'
-        return f'column "{header}" is no key of a model.{did_you_mean(key, known)}{remedy} Write [{key}] to ignore it.'
+        remedy = "" if long else f' If it is a parameter, write its unit: "{header} (eV)".'
+        return (
+            f'column "{header}" is not a key of a model.{did_you_mean(key, known)}{remedy} Write [{key}] to ignore it.'
+        )
 
     def fact(self, facts: dict[str, tuple[str, int]], key: str, text: str, line: int) -> None:
         before = facts.get(key)
@@ -232,13 +234,13 @@ def _from_table(path: Path, keys: Sequence[str], parameter_keys: Sequence[str]) 
 
 
 def write_models(records: Iterable[ModelRecord], path: Path) -> None:
-    """Write models as a sheet that `records.read_models` takes again.
+    """Write models as a sheet that `records.read_models` reads.
 
     Parameters
     ----------
     records : iterable of ModelRecord
     path : Path
-        ``.yaml``, ``.json``, or ``.csv`` (a row for each parameter). Replaced at once when it is there.
+        ``.yaml``, ``.json``, or ``.csv`` (a row for each parameter). An existing file is replaced atomically.
 
     Raises
     ------

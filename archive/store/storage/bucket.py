@@ -1,6 +1,6 @@
-"""An archive in an S3-compatible bucket: its address, how it is reached, and its newest snapshot.
+"""Archives in an S3-compatible bucket: address, access and newest snapshot.
 
-Small requests go through obstore, which imports in 10 ms; icechunk, which moves the arrays, is given the same
+Small requests go through obstore, which imports in 10 ms; icechunk, which moves the arrays, gets the same
 endpoint, region and keys by `Remote.access`. Keys come from the environment or the standard profile files at each
 use and are kept in no field, file or message.
 """
@@ -25,12 +25,12 @@ from barospec.schemas.errors import CallError, Conflict, NotFound, StoreError, U
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-# Long enough for a slow line, short enough to wait for: a service that does not answer is told in half a minute.
+# Long enough for a slow line: a service that does not answer is reported within half a minute.
 CONNECT_SECONDS, ANSWER_SECONDS, TRIES = 5, 20, 2
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 SNAPSHOT_ID = re.compile(r"[0-9A-Z]{20}")
 TAG_NAME = re.compile(r"[\w.-]+")
-# What obstore and icechunk both send as it is.
+# Characters that obstore and icechunk both send unchanged.
 PART = re.compile(r"[A-Za-z0-9._=+@-]+")
 
 
@@ -58,15 +58,15 @@ class Remote:
 
     @property
     def access(self) -> Access:
-        """How the bucket is reached at this moment."""
+        """Endpoint, region and keys at this moment."""
         return access(self.place)
 
     def key(self, name: str) -> str:
-        """The whole key of an object of this archive."""
+        """Return the whole key of an object of this archive."""
         return f"{self.prefix}/{name}".lstrip("/")
 
     def head(self) -> str:
-        """Identifier of the newest snapshot: one small GET."""
+        """Return the identifier of the newest snapshot: one small GET."""
         found = self.get("store/refs/branch.main/ref.json")
         if found is None:
             raise NotFound(
@@ -75,7 +75,7 @@ class Remote:
         return snapshot_in(found, f"{self.place}/store/refs/branch.main/ref.json")
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot id."""
+        """Return tag name -> snapshot id."""
         names = [name.split("/") for name in self.names("store/refs/")]
         deleted = {parts[-2] for parts in names if parts[-1] == "ref.json.deleted"}
         tagged = sorted(parts[-2] for parts in names if parts[-1] == "ref.json" and parts[-2].startswith("tag."))
@@ -83,7 +83,7 @@ class Remote:
         return {name: snapshot for name, snapshot in found.items() if snapshot is not None}
 
     def snapshot(self, at: str | None) -> str | None:
-        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id."""
+        """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id."""
         if at is None:
             return self.head()
         if SNAPSHOT_ID.fullmatch(at):
@@ -103,7 +103,7 @@ class Remote:
         return None if found is None else snapshot_in(found, f"{self.place}/{path}")
 
     def get(self, name: str) -> str | None:
-        """The text of a small object; None when there is none. Raises StoreError when the bucket cannot be read."""
+        """Read the text of a small object; None if there is none. Raise StoreError if the bucket cannot be read."""
         try:
             return self.read(name).decode()
         except FileNotFoundError:
@@ -112,17 +112,17 @@ class Remote:
             raise StoreError(f"{self.place}/{name} is damaged: it should be text.") from None
 
     def read(self, name: str) -> bytes:
-        """The content of an object. Raises FileNotFoundError when there is none."""
+        """Read an object. Raise FileNotFoundError if there is none."""
         with self._speaking() as client:
             return bytes(client.get(self.key(name)).bytes())
 
     def version(self, name: str) -> str:
-        """The ETag of an object. Raises FileNotFoundError when there is none."""
+        """Return the ETag of an object. Raise FileNotFoundError if there is none."""
         with self._speaking() as client:
             return str(client.head(self.key(name))["e_tag"])
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """Return True if there is such an object."""
         try:
             with self._speaking() as client:
                 client.head(self.key(name))
@@ -131,7 +131,7 @@ class Remote:
         return True
 
     def names(self, folder: str = "", most: int | None = None) -> list[str]:
-        """Whole keys below a folder (the archive's own without one), at most `most` of them."""
+        """Return whole keys below a folder (default: the archive's), at most `most` of them."""
         found: list[str] = []
         with self._speaking() as client:
             for page in client.list(self.key(folder).rstrip("/") or None, chunk_size=most or 1000):
@@ -141,13 +141,13 @@ class Remote:
         return found[:most]
 
     def put(self, name: str, text: str, *, if_etag: str | None = None) -> str:
-        """Write a small object that is not there, or still has this ETag; returns its ETag. Raises Conflict otherwise."""
+        """Write a small object that does not exist, or still has this ETag; return its ETag. Raise Conflict otherwise."""
         with self._speaking() as client:
             mode: Any = "create" if if_etag is None else {"e_tag": if_etag}
             return str(client.put(self.key(name), text.encode(), mode=mode)["e_tag"])
 
     def overwrite(self, name: str, content: str | bytes) -> None:
-        """Write a small object, in the place of one that may be there."""
+        """Write a small object; replace an existing one."""
         with self._speaking() as client:
             client.put(self.key(name), content if isinstance(content, bytes) else content.encode())
 
@@ -158,7 +158,7 @@ class Remote:
 
     @contextmanager
     def _speaking(self) -> Iterator[S3Store]:
-        """A client; its errors become ours, but for FileNotFoundError where only the object is missing."""
+        """Open a client; convert its errors to ours, except FileNotFoundError if only the object is missing."""
         how = self.access
         client = _client(self.bucket, how)
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -170,13 +170,15 @@ class Remote:
                 raise explain(error, self.place, how) from None
             raise
         except (AlreadyExistsError, PreconditionError):
-            raise Conflict(f"{self.place} was written by someone else at the same time. Look, and try again.") from None
+            raise Conflict(
+                f"{self.place} was written by someone else at the same time. Look at the archive, and try again."
+            ) from None
         except (BaseError, OSError) as error:
             raise explain(error, self.place, how) from None
 
 
 def parse_address(text: str) -> Remote:
-    """Bucket and prefix of ``s3://bucket/prefix``, still without the archive's identity.
+    """Parse bucket and prefix of ``s3://bucket/prefix``, without the archive's identity.
 
     >>> parse_address("s3://beamtimes/2026/nickelates/")
     Remote(bucket='beamtimes', prefix='2026/nickelates', uuid='')
@@ -189,12 +191,12 @@ def parse_address(text: str) -> Remote:
     parts = [part for part in prefix.split("/") if part]
     for part in parts:
         if not PART.fullmatch(part) or part in (".", ".."):
-            raise CallError(f'{text}: "{part}" cannot be part of a prefix here. Take letters, digits and . _ - = + @.')
+            raise CallError(f'{text}: "{part}" cannot be part of a prefix here. Use letters, digits and . _ - = + @.')
     return Remote(bucket, "/".join(parts))
 
 
 def locate_remote(text: str) -> Remote:
-    """Find the archive at an address; read and check its marker. Raises as `head.locate` does."""
+    """Find the archive at an address; read and check its marker. Raise as `head.locate` does."""
     found = parse_address(text)
     marker = found.get(MARKER)
     if marker is None:
@@ -205,14 +207,14 @@ def locate_remote(text: str) -> Remote:
 
 
 def claim(text: str) -> Remote:
-    """A new archive's place, which must be empty, in a bucket that honors conditional writes.
+    """Check the location of a new archive: empty, in a bucket that honors conditional writes.
 
     Raises
     ------
     Conflict
-        Something is there already.
+        The location is not empty.
     Unsupported
-        The service takes a write whose condition does not hold: of two commits at a time one would vanish.
+        The service accepts a write whose condition fails: of two concurrent commits one would be lost.
     """
     new = replace(parse_address(text), uuid=str(uuid4()))
     if new.get(MARKER) is not None:
@@ -224,7 +226,7 @@ def claim(text: str) -> Remote:
 
 
 def probe(new: Remote) -> None:
-    """Raise Unsupported unless the service refuses a write whose condition does not hold; leaves nothing behind."""
+    """Raise Unsupported unless the service refuses a write whose condition fails; leave nothing behind."""
     name = f"probe-{uuid4()}"
     first = new.put(name, "1")
     try:
@@ -236,7 +238,7 @@ def probe(new: Remote) -> None:
                 continue
             raise Unsupported(
                 f"{new.access.endpoint or 'the service'} ignores the conditions of conditional writes (If-Match, "
-                "If-None-Match), so of two commits at a time one would vanish. Keep the archive in another service."
+                "If-None-Match), so of two concurrent commits one would be lost. Keep the archive in another service."
             )
     finally:
         with suppress(StoreError):  # an archive needs no right to delete; then one small object stays
@@ -244,13 +246,13 @@ def probe(new: Remote) -> None:
 
 
 def mark(new: Remote) -> None:
-    """Write the marker: from now on this is an archive."""
+    """Write the marker, which makes this an archive."""
     new.put(MARKER, json.dumps({"barospec_format": FORMAT, "uuid": new.uuid}) + "\n")
 
 
 @lru_cache(maxsize=256)
 def _seen(place: Remote, snapshot: str) -> str:
-    """The snapshot, if it is there: asked once, for a snapshot stays. What is not there is asked again."""
+    """Return the snapshot if it exists; cached, as snapshots stay. A missing one is requested again."""
     if not place.exists(f"store/snapshots/{snapshot}"):
         raise FileNotFoundError(snapshot)
     return snapshot

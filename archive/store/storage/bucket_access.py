@@ -1,7 +1,6 @@
-"""How a bucket is reached: endpoint, region and keys from the environment or the standard profile files, and what
-its errors mean.
+"""Access to a bucket: endpoint, region and keys from the environment or the standard profile files, and its errors.
 
-Keys are read at each use; they are in no repr, message or file of ours.
+Keys are read at each use; they are in no repr, message or file.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 from barospec.schemas.errors import BarospecError, NotFound, StoreError
 
 DEFAULT_REGION = "us-east-1"
-# Where the cloud's own containers and clusters find their keys; obstore and icechunk both follow these.
+# Sources of keys in the cloud's containers and clusters; obstore and icechunk both use them.
 AMBIENT = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -27,7 +26,7 @@ ELSEWHERE = ("sso_session", "sso_start_url", "role_arn", "credential_process", "
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Endpoint, region and keys. ``endpoint`` is None for the service of the name's inventor."""
+    """Endpoint, region and keys. ``endpoint`` is None for AWS."""
 
     region: str = DEFAULT_REGION
     endpoint: str | None = None
@@ -37,7 +36,7 @@ class Access:
     token: str | None = field(default=None, repr=False)
 
     def for_obstore(self) -> dict[str, Any]:
-        """As keyword arguments of obstore's ``S3Store``."""
+        """Return keyword arguments of obstore's ``S3Store``."""
         keys = {"access_key_id": self.key_id, "secret_access_key": self.secret, "session_token": self.token}
         return {
             "region": self.region,
@@ -47,20 +46,20 @@ class Access:
         }
 
     def for_icechunk(self) -> dict[str, Any]:
-        """As keyword arguments of ``icechunk.s3_storage``."""
+        """Return keyword arguments of ``icechunk.s3_storage``."""
         keys = {"access_key_id": self.key_id, "secret_access_key": self.secret, "session_token": self.token}
         return {
             "region": self.region,
             "endpoint_url": self.endpoint,
             "allow_http": bool(self.endpoint and self.endpoint.startswith("http:")),
-            # A service of one's own seldom has a name for each bucket.
+            # A self-hosted service seldom has a host name for each bucket.
             "force_path_style": self.endpoint is not None,
             **({"anonymous": True} if self.anonymous else keys if self.key_id else {"from_env": True}),
         }
 
 
 def access(place: str, environment: Mapping[str, str] = os.environ) -> Access:
-    """How to reach a bucket, from the variables and files that all tools for S3 share.
+    """Return the access to a bucket, from the variables and files that all tools for S3 share.
 
     Variables win over the profile: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION`` or
     ``AWS_DEFAULT_REGION``, ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL``; ``AWS_PROFILE`` names the profile in
@@ -69,7 +68,7 @@ def access(place: str, environment: Mapping[str, str] = os.environ) -> Access:
     Raises
     ------
     StoreError
-        There are no keys, half of them, or they would have to be fetched by other tools first.
+        There are no keys, only half of them, or another tool must fetch them first.
 
     Examples
     --------
@@ -121,7 +120,7 @@ def _no_keys(place: str, profile: Mapping[str, str], environment: Mapping[str, s
 
 
 def _profile(place: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The named or default profile, of both files; empty where there is none."""
+    """Return the named or default profile, of both files; empty if there is none."""
     home = Path(environment.get("HOME") or Path.home())
     name = environment.get("AWS_PROFILE", "").strip()
     files = (
@@ -155,7 +154,7 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
     return {" ".join(section.split()): dict(parser[section]) for section in parser.sections()}
 
 
-# What the service says -> what it means and what to do. The service's own text may quote keys, and is not shown.
+# Code of the service -> meaning and advice. The service's text may quote keys, and is not shown.
 SAID = {
     "NoSuchBucket": "there is no such bucket{at}. Correct the address, or create the bucket with your provider's tools.",
     "InvalidAccessKeyId": "the access key is not known{at}. Check AWS_ACCESS_KEY_ID or the profile, and the endpoint.",
@@ -165,16 +164,16 @@ SAID = {
     "RequestTimeTooSkewed": "this machine's clock is too far from the service's, which refuses its requests. Set the clock.",
     "PermanentRedirect": "the bucket is in another region than {region}. Set AWS_REGION to that of the bucket.",
     "AuthorizationHeaderMalformed": "the bucket is in another region than {region}. Set AWS_REGION to that of the bucket.",
-    "AccessDenied": "these credentials may not do that there. Reading needs s3:GetObject and s3:ListBucket, writing also "
+    "AccessDenied": "these credentials do not permit this. Reading needs s3:GetObject and s3:ListBucket, writing also "
     "s3:PutObject and s3:DeleteObject.",
-    "NoSuchKey": "an object of the archive is missing there: it was removed, or copied in part.",
+    "NoSuchKey": "an object of the archive is missing: it was removed, or the archive was copied in part.",
     "SlowDown": "the service is overloaded. Try again later.",
     "ServiceUnavailable": "the service is not available at the moment. Try again later.",
     "InternalError": "the service reports an internal error. Try again later.",
     "NotImplemented": "the service does not know a request that archives need; see docs/remote.md.",
 }
 SAID["object not found"] = SAID["NoSuchKey"]  # in icechunk's words
-# What obstore says of a redirect that does not say where to.
+# obstore's message for a redirect without target.
 SAID["redirect without LOCATION"] = SAID["PermanentRedirect"]
 UNREACHABLE = (
     "dns error",
@@ -189,7 +188,7 @@ STATUS = {"401": "AccessDenied", "403": "AccessDenied", "301": "PermanentRedirec
 
 
 def explain(error: Exception, place: str, how: Access) -> BarospecError:
-    """What an error of obstore or icechunk means, in a message without any of the service's own text.
+    """Explain an error of obstore or icechunk, in a message without the service's text.
 
     >>> print(explain(OSError("<Code>NoSuchBucket</Code>"), "s3://b/a", Access(endpoint="https://s3.example.org")))
     s3://b/a: there is no such bucket at https://s3.example.org. Correct the address, or create the bucket with your provider's tools.
@@ -206,5 +205,5 @@ def explain(error: Exception, place: str, how: Access) -> BarospecError:
         return StoreError(
             f"{place}: the service{at} cannot be reached. Check the network and the endpoint (AWS_ENDPOINT_URL), and try again."
         )
-    told = f"status {status[1] or status[2]}" if status else type(error).__name__
-    return StoreError(f"{place}: the service{at} gave an answer that is not understood ({told}). Is it an S3 service?")
+    reported = f"status {status[1] or status[2]}" if status else type(error).__name__
+    return StoreError(f"{place}: the service{at} gave an unknown answer ({reported}). Is it an S3 service?")

@@ -1,4 +1,4 @@
-"""Onto the disk: what was written is there after a power cut.
+"""Durable writes: written files survive a power cut.
 
 Icechunk writes files and moves the reference without any fsync. One `syncfs` of the archive's file system is one commit of its
 journal, and cheaper than an fsync for each of the 120 files of a small ingest.
@@ -16,7 +16,7 @@ from barospec.archive.store.storage.location import Local, Location
 
 
 def to_disk(location: Location) -> None:
-    """Wait until all that was written to an archive's file system is on the disk; a bucket's service does that itself.
+    """Wait until all writes to an archive's file system are on the disk; a bucket's service does that itself.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def to_disk(location: Location) -> None:
 
 @cache
 def _syncfs() -> Any:
-    """The system's ``syncfs``, where it has one."""
+    """Return the system's ``syncfs``, or None."""
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)

@@ -1,4 +1,4 @@
-"""The files of an archive as bytes, the same for a folder and for a bucket: what seals and `verify` look at."""
+"""Files of an archive as bytes, for a folder or a bucket; used by checksums and `verify`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from barospec.archive.store.storage.bucket import Remote
 from barospec.archive.store.storage.location import Local, Location
 
 T = TypeVar("T")
-# Requests at a time to a bucket, where each waits for an answer; a disk is read one file after the other.
+# Concurrent requests to a bucket; a disk is read one file after the other.
 AT_ONCE = 16
 
 
 class Files(Protocol):
-    """Files by their names below the archive's place, such as ``store/config.yaml``."""
+    """Files by their names below the archive's location, such as ``store/config.yaml``."""
 
     def names(self, folder: str) -> list[str]:
-        """Names of all files below a folder, sorted."""
+        """Return the names of all files below a folder, sorted."""
 
     def read(self, name: str) -> bytes:
-        """The content of a file. Raises FileNotFoundError, or another OSError or StoreError."""
+        """Read a file. Raise FileNotFoundError, or another OSError or StoreError."""
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a small file, whole or not at all."""
@@ -33,7 +33,7 @@ class Files(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many are worth reading at the same time."""
+        """Number of files to read at the same time."""
 
 
 class LocalFiles:
@@ -45,16 +45,16 @@ class LocalFiles:
         self.root = root
 
     def names(self, folder: str) -> list[str]:
-        """Names of all files below a folder, sorted; hidden ones are parts that were never finished."""
+        """Return the names of all files below a folder, sorted, without hidden ones, which are unfinished parts."""
         found = (path for path in (self.root / folder).rglob("*") if path.is_file() and not path.name.startswith("."))
         return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
+        """Read a file."""
         return (self.root / name).read_bytes()
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write a small file; it appears under its name when it is complete."""
+        """Write a small file; it gets its name when it is complete."""
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
@@ -79,16 +79,16 @@ class RemoteFiles:
         self.place = place
 
     def names(self, folder: str) -> list[str]:
-        """Names of all objects below a folder, sorted."""
+        """Return the names of all objects below a folder, sorted."""
         cut = len(self.place.key(""))
         return sorted(key[cut:] for key in self.place.names(f"{folder}/"))
 
     def read(self, name: str) -> bytes:
-        """The content of an object."""
+        """Read an object."""
         return self.place.read(name)
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write a small object, in the place of one that may be there."""
+        """Write a small object; replace an existing one."""
         self.place.overwrite(name, content)
 
     def remove(self, name: str) -> None:
@@ -97,7 +97,7 @@ class RemoteFiles:
 
 
 def files_of(location: Location) -> Files:
-    """The files of an archive."""
+    """Return the files of an archive."""
     if isinstance(location, Remote):
         return RemoteFiles(location)
     assert isinstance(location, Local)
@@ -105,7 +105,7 @@ def files_of(location: Location) -> Files:
 
 
 def each(files: Files, names: Iterable[str], look: Callable[[str], T]) -> Iterator[tuple[str, T]]:
-    """Name and what `look` makes of each file, in order; of a bucket several at once, and no more are held."""
+    """Yield the name and the result of `look` for each file, in order; of a bucket several concurrently."""
     waiting = iter(names)
     if files.at_once == 1:
         for name in waiting:

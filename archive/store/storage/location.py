@@ -1,8 +1,8 @@
-"""Where an archive is and what its newest snapshot is, with the standard library only.
+"""Location and newest snapshot of an archive, with the standard library only.
 
 The query path runs through here: reading the branch file takes well under a millisecond, importing
 icechunk a quarter of a second. Icechunk's on-disk format 1 keeps refs as ``refs/branch.main/ref.json``.
-An archive is a folder (`Local`) or lies in a bucket (`remote.Remote`, imported when one is named).
+An archive is a folder (`Local`) or in a bucket (`remote.Remote`, imported when one is named).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_ARCHIVE = "barospec-archive"
 
 
 class Location(Protocol):
-    """An archive's place: all that finding and reading ask of it."""
+    """Location of an archive, for finding and reading it."""
 
     @property
     def uuid(self) -> str:
@@ -27,22 +27,22 @@ class Location(Protocol):
 
     @property
     def place(self) -> str:
-        """What `locate` finds it by again: the folder's path, or its address."""
+        """The location that `locate` accepts: the folder's path, or the bucket's address."""
 
     @property
     def index(self) -> Path | None:
-        """The folder of index files beside the store; None where they can be in the user's cache only."""
+        """The folder of index files beside the store; None if they can be in the user's cache only."""
 
     def head(self) -> str:
-        """Identifier of the newest snapshot."""
+        """Return the identifier of the newest snapshot."""
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot id."""
+        """Return tag name -> snapshot id."""
 
     def snapshot(self, at: str | None) -> str | None:
-        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id.
+        """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id.
 
-        None when it may be a date or the beginning of an id: then the history has to be read.
+        None if it may be a date or the beginning of an id: then the history is needed.
         """
 
 
@@ -50,7 +50,7 @@ class Location(Protocol):
 class Local:
     """A local archive: a folder with the marker, the Icechunk store and the indexes.
 
-    ``root/barospec.json`` says which format and which archive (UUID) this is; ``root/store`` is the
+    ``root/barospec.json`` has the format and the archive's UUID; ``root/store`` is the
     Icechunk repository; ``root/index`` the immutable DuckDB files; ``root/writer.lock`` admits one writer.
     """
 
@@ -69,11 +69,11 @@ class Local:
 
     @property
     def index(self) -> Path:
-        """The folder of index files, where it can be written."""
+        """The folder of index files, if writable."""
         return self.root / "index"
 
     def head(self) -> str:
-        """Identifier of the newest snapshot. Raises StoreError if the folder is another archive's by now."""
+        """Return the identifier of the newest snapshot. Raise StoreError if the folder is another archive now."""
         marker = self.root / MARKER
         try:
             found = describe(marker.read_text(errors="replace"), str(marker))[0]
@@ -86,7 +86,7 @@ class Local:
         return _ref(self.store / "refs" / "branch.main" / "ref.json", self.root)
 
     def tags(self) -> dict[str, str]:
-        """Tag name -> snapshot id."""
+        """Return tag name -> snapshot id."""
         folder = self.store / "refs"
         names = sorted(p.name[4:] for p in folder.glob("tag.*") if (p / "ref.json").exists()) if folder.is_dir() else []
         return {
@@ -96,9 +96,9 @@ class Local:
         }
 
     def snapshot(self, at: str | None) -> str | None:
-        """The snapshot meant by `at`, if refs alone can tell: the head, a tag, or a whole snapshot id.
+        """Return the snapshot of `at` if refs alone identify it: the head, a tag, or a whole snapshot id.
 
-        None when it may be a date or the beginning of an id: then the history has to be read.
+        None if it may be a date or the beginning of an id: then the history is needed.
         """
         if at is None:
             return self.head()
@@ -119,7 +119,7 @@ def _ref(path: Path, root: Path) -> str:
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Whether this is the address of a bucket; a ``Path`` of one, which has lost a slash, is too.
+    """Return True for the address of a bucket, also as a ``Path``, which has lost a slash.
 
     >>> is_remote("s3://beamtimes/2026/archive"), is_remote(Path("s3://bucket/a")), is_remote("archives/s3")
     (True, True, False)
@@ -149,7 +149,7 @@ def locate(path: str | os.PathLike[str]) -> Location:
             f"{text}: an archive is a folder or s3://bucket/prefix. A bundle behind a web server opens with "
             "xarray or intake directly; see docs/remote.md."
         )
-    # Absolute once and for all: a program may change its folder, and lazy arrays are read later, by other processes too.
+    # Absolute: a program may change its folder, and lazy arrays are read later, by other processes too.
     root = Path(os.path.abspath(Path(path).expanduser()))
     marker = root / MARKER
     try:

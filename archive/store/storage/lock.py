@@ -1,4 +1,4 @@
-"""The exclusive lock of a local archive: one writer at a time, and who it is."""
+"""The exclusive lock of a local archive: one writer at a time, with its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK, HOLDER = "writer.lock", "writer.json"
 
 @contextmanager
 def writer_lock(root: Path, verb: str, wait: float) -> Iterator[None]:
-    """Hold the lock; a killed holder's is free. Raises StoreError after `wait` seconds, and says who has it."""
+    """Hold the lock; a killed holder's lock is free. Raise StoreError with the holder after `wait` seconds."""
     lock, holder = FileLock(root / LOCK), root / HOLDER
     try:
         lock.acquire(timeout=wait)
@@ -31,7 +31,7 @@ def writer_lock(root: Path, verb: str, wait: float) -> Iterator[None]:
         raise StoreError(f"{root} cannot be written: {error.strerror or error}.") from error
     try:
         mine = {"host": socket.gethostname(), "pid": os.getpid(), "verb": verb, "since": now_text()}
-        with suppress(OSError):  # on a full disk nobody is named; the lock itself takes no space
+        with suppress(OSError):  # on a full disk no holder is named; the lock itself takes no space
             holder.write_text(json.dumps(mine))
         yield
     finally:
@@ -40,7 +40,7 @@ def writer_lock(root: Path, verb: str, wait: float) -> Iterator[None]:
 
 
 def held_by(root: Path) -> str:
-    """Who says to hold the lock."""
+    """Return the holder of the lock."""
     try:
         held = json.loads((root / HOLDER).read_text())
         return f"{held['verb']} on {held['host']}, pid {held['pid']}, since {held['since']}"

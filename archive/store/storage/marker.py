@@ -1,4 +1,4 @@
-"""The marker file of an archive, and what reference files hold."""
+"""The marker file of an archive, and reference files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MARKER = "barospec.json"
 
 
 def snapshot_in(text: str, where: str) -> str:
-    """The snapshot id that a ref file holds.
+    """Return the snapshot id of a ref file.
 
     >>> snapshot_in('{"snapshot":"1CECHNKREP0F1RSTCMT0"}', "ref.json")
     '1CECHNKREP0F1RSTCMT0'
@@ -25,7 +25,7 @@ def snapshot_in(text: str, where: str) -> str:
 
 
 def identity(text: str, marker: str, place: str) -> str:
-    """The UUID in an archive's marker; raises when that is damaged or of a newer format."""
+    """Return the UUID in an archive's marker; raise if the marker is damaged or of a newer format."""
     uuid, written = describe(text, marker)
     if written > FORMAT:
         raise Unsupported(f"{place} has format {written}; this version reads up to {FORMAT}. Upgrade barospec.")

@@ -1,7 +1,7 @@
-"""Time limits around a library that has none: calls on a bucket, and reads and writes through zarr.
+"""Time limits for icechunk: calls on a bucket, and reads and writes through zarr.
 
-Icechunk gives up a request that is silent for some time, but not one that trickles, and on some damaged files it never
-returns. A thread that does not return cannot be stopped: it is left behind, and ends with the process.
+Icechunk gives up a request that is silent for some time, but not a slow one, and on some damaged files it never
+returns. A thread that does not return cannot be stopped; it ends with the process.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 T = TypeVar("T")
-# For one question to a bucket; for a commit; for clearing, which looks at each object. A network answers within seconds, and
-# what takes longer is not on its way.
+# For one request to a bucket; for a commit; for clearing, which checks each object. A network answers within seconds; a
+# longer wait is hopeless.
 ANSWER_SECONDS, COMMIT_SECONDS, CLEARING_SECONDS = 120.0, 600.0, 6 * 3600.0
 
 
@@ -31,17 +31,17 @@ class Unanswered(StoreError):
 
 
 def within(seconds: float, place: str, call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise what it raises; raise Unanswered when it does neither in time.
+    """Return the result of a call, or raise its error; raise Unanswered if it does neither in time.
 
     >>> within(5, "s3://b/a", lambda: 1)
     1
     """
-    told: list[T] = []
+    results: list[T] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            told.append(call())
+            results.append(call())
         except BaseException as error:
             failed.append(error)
 
@@ -50,26 +50,26 @@ def within(seconds: float, place: str, call: Callable[[], T]) -> T:
     thread.join(seconds)
     if failed:
         raise failed[0]
-    if not told:
+    if not results:
         raise _unanswered(seconds, place)
-    return told[0]
+    return results[0]
 
 
 def each_within(seconds: float, place: str, found: Iterable[T]) -> Iterator[T]:
-    """The elements of an iterable, with a time limit for each."""
+    """Yield the elements of an iterable, with a time limit for each."""
     iterator, end = iter(found), object()
     while (element := within(seconds, place, lambda: next(iterator, end))) is not end:
         yield element  # type: ignore[misc]  # all but the end are T
 
 
 class Patient(IcechunkStore):
-    """The zarr store of a session, whose every answer has a time limit."""
+    """The zarr store of a session, with a time limit for each answer."""
 
     place: str
 
     @classmethod
     def of(cls, session: icechunk.Session, place: str) -> Patient:
-        """The store of a session on the archive at `place`."""
+        """Return the store of a session on the archive at `place`."""
         store = session.store
         patient = cls(store._store, for_fork=False, read_only=store.read_only)
         patient.place = place
@@ -93,7 +93,7 @@ class Patient(IcechunkStore):
         return await self._within(super().get_partial_values(prototype, key_ranges))
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is such an object."""
+        """Return True if there is such an object."""
         return await self._within(super().exists(key))
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -101,7 +101,7 @@ class Patient(IcechunkStore):
         await self._within(super().set(key, value))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Write one object that is not there."""
+        """Write one object that does not exist."""
         await self._within(super().set_if_not_exists(key, value))
 
 
