@@ -70,7 +70,7 @@ def test_the_margin_says_by_how_much() -> None:
         ("gip > 1", r'no output "gip".*Did you mean gap'),
         ("gap > 1 K", "unit of temperature"),
         ("gap > share", "compares eV with 1"),
-        ("J_ZZ > 1", r"say which J_ZZ, of bond: J_ZZ\[um\]"),
+        ("J_ZZ > 1", r"write which J_ZZ, of bond: J_ZZ\[um\]"),
         ("J_ZZ[mu] > 1", r'no bond "mu".*There are um, ml'),
         ("gap[x] > 1", "in no brackets"),
         ("1 > 0", "names no output"),
