@@ -87,7 +87,7 @@ print(json.dumps({"seconds": best, "cpu": least, "peak": resource.getrusage(reso
 
 
 def curves(rows: int, *, shared: bool, seed: int = 0) -> dict[str, np.ndarray]:
-    """Noisy absorption edges and emission lines, on one axis or on axes of their own."""
+    """Make noisy absorption edges and emission lines, on one axis or on axes of their own."""
     random = np.random.default_rng(seed)
     base = np.r_[np.linspace(8150, 8325, 100), np.linspace(8325.5, 8385, 300), np.linspace(8386, 8800, POINTS - 400)]
     moved = 0.0 if shared else np.linspace(-0.5, 0.5, rows)[:, None]
@@ -101,7 +101,7 @@ def curves(rows: int, *, shared: bool, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def run() -> list[Result]:
-    """Three tables: against Larch, kernel by kernel, and end to end from an archive."""
+    """Return three tables: against Larch, kernel by kernel, and end to end from an archive."""
     return [_against_larch(), _kernels(), _end_to_end()]
 
 
@@ -149,7 +149,7 @@ CASES = ((False, False), (True, False), (False, True), (True, True))
 
 
 def _ours(shared: bool, given: bool) -> tuple[float, float]:
-    """Seconds for a spectrum, and for a copy of it."""
+    """Return the seconds for a spectrum, and for a copy of it."""
     arrays = {key: array for key, array in curves(ROWS, shared=shared).items() if key in ("energy", "mu")}
     if shared:
         arrays["energy"] = arrays["energy"][0]
@@ -185,7 +185,7 @@ def _peer(name: str, place: tuple[str, str, str]) -> dict[str, Any]:
 
 @lru_cache
 def _installed(name: str, wanted: str) -> str | None:
-    """An interpreter with a peer, made for this run; None where pip cannot fetch it."""
+    """Return an interpreter with a peer, made for this run; None where pip cannot fetch it."""
     place = Path(tempfile.mkdtemp(prefix=f"barospec-{name}-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     python = str(place / "bin" / "python")
@@ -263,7 +263,7 @@ COUNTS = (1, 1000, 10_000, 100_000)
 
 
 def _archive(place: Path, rows: int, block: int = 5000) -> Path:
-    """An archive of noisy edges on one grid, written in several commits."""
+    """Make an archive of noisy edges on one grid, written in several commits."""
     from barospec import Archive
     from barospec.archive.store.repository import Store
     from barospec.archive.store.write import Batch, Writer

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 
 def write_csv(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Columns of one length as CSV: shortest decimals that give the same number back, nothing for unknown."""
+    """Write columns of one length as CSV: shortest decimals that give the same number back, nothing for unknown."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.writelines(csv_lines(columns))
 
 
 def csv_lines(columns: Mapping[str, NDArray[Any]]) -> Iterator[str]:
-    """The lines of `write_csv`."""
+    """Yield the lines of `write_csv`."""
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\n")
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)

@@ -8,6 +8,6 @@ from typing import Any
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON for people and programs: indented, in a stable order."""
+    """Write JSON for people and programs: indented, in a stable order."""
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
