@@ -27,7 +27,7 @@ FOLLOWING = """SELECT 1 FROM (
 def finish(
     store: Store,
     snapshots: Sequence[str],
-    follow: Follow | None = None,
+    refresh_new: Follow | None = None,
     *,
     committed: str | None,
     rebuild: bool = False,
@@ -74,13 +74,13 @@ def finish(
     indexed = attempt("index", publish)
     if prune:
         attempt("removal of old index files", lambda: build.prune(store))
-    if follow is not None and snapshots and indexed:
-        attempt("values that follow", lambda: pending.extend(follow(snapshots[0])))
+    if refresh_new is not None and snapshots and indexed:
+        attempt("values that follow", lambda: pending.extend(refresh_new(snapshots[0])))
     if pending:
         done = f"Snapshot {committed} is committed" if committed else "The command is complete"
-        told = "; ".join(each.rstrip(". ") for each in pending)
+        shown = "; ".join(each.rstrip(". ") for each in pending)
         getLogger("barospec").warning(
-            "%s; pending: %s. The next command that writes finishes the pending steps.", done, told
+            "%s; pending: %s. The next command that writes finishes the pending steps.", done, shown
         )
     return pending
 
@@ -90,11 +90,11 @@ def catch_up(store: Store, location: Location, snapshot: str) -> list[str]:
     with opened(location, snapshot) as (_, connection):
         if not build.values(connection, FOLLOWING):
             return []
-    from barospec.catalogs.derived.refresh import follow
+    from barospec.catalogs.derived.refresh import refresh_new
 
-    told = follow(store, location, snapshot)
+    shown = refresh_new(store, location, snapshot)
     build.publish(store, location.head())
-    return told
+    return shown
 
 
 def _why(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec._queries import Finding
+from barospec._queries import QueryMethods
 from barospec.catalogs.index import build
 from barospec.schemas.errors import CallError, NotFound
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from barospec.catalogs.selection.selection import Selection
 
 
-class Annotating(Finding):
+class AnnotationMethods(QueryMethods):
     """Methods of an archive that annotate spectra."""
 
     def flag(self, spectra: str | Sequence[str] | Selection, flag: str, reason: str = "") -> list[str]:
@@ -39,8 +39,8 @@ class Annotating(Finding):
         flag = check_flag(flag)
         if flag == "bad" and not reason.strip():
             raise CallError('a bad flag needs a reason: barospec flag ID bad "glitch at 8350 eV".')
-        told = self._told(spectra)
-        new = [subject for subject, (old, why, _) in told.items() if (old, why or "") != (flag, reason)]
+        shown = self._told(spectra)
+        new = [subject for subject, (old, why, _) in shown.items() if (old, why or "") != (flag, reason)]
         return self._annotate("flag", new, flag, reason)
 
     def unflag(self, spectra: str | Sequence[str] | Selection, reason: str = "") -> list[str]:
@@ -98,9 +98,9 @@ class Annotating(Finding):
         if not subjects:
             return []
         store: Any = self._store
-        said = " ".join(filter(None, [action, value[:60]]))
+        line = " ".join(filter(None, [action, value[:60]]))
         many = f"{len(subjects)} spectra" if len(subjects) > 1 else subjects[0]
-        message = f"{said}: {many}" + (f" ({reason[:80]})" if reason else "")
+        message = f"{line}: {many}" + (f" ({reason[:80]})" if reason else "")
         snapshot = write_annotations(store, action, subjects, value, reason, message)
         if snapshot:
             self._finish(store, snapshot, follow=True)

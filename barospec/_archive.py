@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec._annotations import Annotating
-from barospec._bundles import Sharing
-from barospec._history import Keeping
-from barospec._ingest import Putting, prepare
-from barospec._maintenance import Caring
-from barospec._models import Modeling
+from barospec._annotations import AnnotationMethods
+from barospec._bundles import BundleMethods
+from barospec._history import HistoryMethods
+from barospec._ingest import IngestMethods, prepare
+from barospec._maintenance import MaintenanceMethods
+from barospec._models import ModelMethods
 from barospec._queries import PathLike
 from barospec.archive.store.storage.location import is_remote
 from barospec.catalogs.index import build
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "open", "prepare"]
 
 
-class Archive(Modeling, Putting, Annotating, Keeping, Caring, Sharing):
+class Archive(ModelMethods, IngestMethods, AnnotationMethods, HistoryMethods, MaintenanceMethods, BundleMethods):
     """An archive with all its methods.
 
     Parameters

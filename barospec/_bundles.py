@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec._queries import Finding, PathLike
+from barospec._queries import PathLike, QueryMethods
 from barospec.catalogs.index import build
 from barospec.catalogs.index.known_rows import lookup
 from barospec.schemas.errors import CallError
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from barospec.archive.bundles.reader import BundleReader
     from barospec.archive.exports.common import Exported
     from barospec.archive.ingest.prepared import Prepared
-    from barospec.archive.ingest.report import Report
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.ingest.report import IngestReport
+    from barospec.archive.store.known_row import ExistingRow
     from barospec.catalogs.bundles.build import Bundle
-    from barospec.catalogs.bundles.verify import Verified
+    from barospec.catalogs.bundles.verify import VerifiedBundle
 
 Progress = Callable[[str, int, int], None]
 
@@ -27,7 +27,7 @@ def _silent(name: str, done: int, total: int) -> None:
     """Ignore progress."""
 
 
-class Sharing(Finding):
+class BundleMethods(QueryMethods):
     """Methods of an archive for bundles and exported files."""
 
     def share(
@@ -107,7 +107,7 @@ class Sharing(Finding):
             options,
             zipped=zipped,
             overwrite=overwrite,
-            tell=progress,
+            progress=progress,
         )
         if tag and tag not in self.location.tags():
             store.tag(tag, snapshot)
@@ -121,7 +121,7 @@ class Sharing(Finding):
 
     def import_bundle(
         self, bundle: PathLike, *, replace: bool = False, message: str = "", progress: Progress = _silent
-    ) -> Report:
+    ) -> IngestReport:
         """Import a bundle into the archive, in one commit: the selected spectra, their inputs and records.
 
         Parameters
@@ -160,19 +160,21 @@ class Sharing(Finding):
             known = lookup(build.publish(store, snapshot), [e.spectrum_id for e in prepared.entries], [])
             already = self._reconcile(prepared, reader, {row.spectrum_id: row for row in known}, snapshot)
 
-        def look(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
+        def look(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[ExistingRow]:
             # Spectra of a bundle are identified by their ids; a file of the same name elsewhere is another file.
             return lookup(build.publish(store, snapshot), ids, [])
 
-        told = message or f"bundle {reader.identifier}: {reader.described['query']}"
-        report = ingest(store, prepared, look, replace=replace, message=told)
+        shown = message or f"bundle {reader.identifier}: {reader.described['query']}"
+        report = ingest(store, prepared, look, replace=replace, message=shown)
         report.unchanged += already
         if report.snapshot:
             self._finish(store, report.snapshot, follow=True)
             report.pending = self.pending
         return report
 
-    def _reconcile(self, prepared: Prepared, reader: BundleReader, known: Mapping[str, Known], snapshot: str) -> int:
+    def _reconcile(
+        self, prepared: Prepared, reader: BundleReader, known: Mapping[str, ExistingRow], snapshot: str
+    ) -> int:
         """Recognize spectra that the archive has, although the bundle excludes channels and private fields."""
         from barospec.archive.bundles.redact import Policy
         from barospec.archive.ingest.commit import check_number
@@ -242,14 +244,14 @@ class Sharing(Finding):
         """
         from barospec.catalogs.bundles.export import export
 
-        return export(self.query(text), Path(folder), format, self._settings, overwrite=overwrite, tell=progress)
+        return export(self.query(text), Path(folder), format, self._settings, overwrite=overwrite, progress=progress)
 
 
 # Fields that differ between two archives with the same structure.
 _OWN_RECORD: dict[str, Any] = {"revision": 0, "source_sha256": "", "run_sheet": "", "origin": "", "bonds": []}
 
 
-def verify_bundle(path: PathLike, *, recompute: bool = False, progress: Progress = _silent) -> Verified:
+def verify_bundle(path: PathLike, *, recompute: bool = False, progress: Progress = _silent) -> VerifiedBundle:
     """Verify every byte and rule of a bundle; with `recompute` also compute every derived value again.
 
     Parameters
@@ -263,4 +265,4 @@ def verify_bundle(path: PathLike, *, recompute: bool = False, progress: Progress
     """
     from barospec.catalogs.bundles.verify import verify
 
-    return verify(Path(path), recompute=recompute, tell=progress)
+    return verify(Path(path), recompute=recompute, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from barospec._queries import Finding
+from barospec._queries import QueryMethods
 from barospec.catalogs.index import build
 from barospec.catalogs.index.open import opened
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound, did_you_mean
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from barospec.catalogs.selection.selection import Selection
 
 
-class Deriving(Finding):
+class DerivedMethods(QueryMethods):
     """Methods of an archive that store and refresh outputs of operators."""
 
     def derive(
@@ -89,7 +89,7 @@ class Deriving(Finding):
     ) -> tuple[Derivation, str, Selection]:
         """Return the complete chain, the canonical query, and the spectra of the operator's technique."""
         from barospec.archive.compute.spectra import needed_channels
-        from barospec.archive.derived.canonical_chain import settle
+        from barospec.archive.derived.canonical_chain import canonical_chain
         from barospec.archive.operators.chain.execute import parse_chain
         from barospec.archive.operators.registry import find_operator
         from barospec.catalogs.index.references import canonical_reference
@@ -112,7 +112,7 @@ class Deriving(Finding):
         with opened(self.location, selection.snapshot) as (_, connection):
             known = known_from(connection)
             query = canonical_text(known, asked, **narrower)
-            wanted = settle(
+            wanted = canonical_chain(
                 operators,
                 ["energy", DATA_NAME[key.split("/")[0]], *channels],
                 parameters,
@@ -345,12 +345,12 @@ class Deriving(Finding):
         """Compute the values of new spectra for the sets that follow; return what could not be computed."""
         from barospec._after_commit import catch_up
 
-        told = catch_up(self._store, self.location, snapshot)
+        shown = catch_up(self._store, self.location, snapshot)
         for row in self._sets_of_runs().values():
             if row["follow"] and row["status"] == "active":
                 try:
                     self._fit_due(row, None, stale=True, missing=True)
                     build.publish(self._store, self.location.head())
                 except BarospecError as error:
-                    told.append(f"{row['name']} was not fitted with the new spectra: {error}")
-        return told
+                    shown.append(f"{row['name']} was not fitted with the new spectra: {error}")
+        return shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec._queries import Finding
+from barospec._queries import QueryMethods
 from barospec.catalogs.index import build
 from barospec.catalogs.index.known_rows import lookup
 from barospec.catalogs.selection import select
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from barospec.archive.history.diff import Difference
     from barospec.archive.history.restore import Restored
     from barospec.archive.history.tags import Tag
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.known_row import ExistingRow
     from barospec.archive.store.repository import Commit, Store
 
 
-class Keeping(Finding):
+class HistoryMethods(QueryMethods):
     """Methods of an archive for settings, versions and corrections."""
 
     def settings(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ class Keeping(Finding):
         store = self._store
         one = self.identify(what) if self.is_spectrum(what) else None
 
-        def found(snapshot: str) -> list[Known]:
+        def found(snapshot: str) -> list[ExistingRow]:
             path = build.publish(store, snapshot)
             if one is not None:
                 return lookup(path, [one], [])

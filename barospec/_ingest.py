@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec._derived import Deriving
+from barospec._derived import DerivedMethods
 from barospec._queries import PathLike
 from barospec.catalogs.index import build
 from barospec.catalogs.index.known_rows import lookup
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from barospec.archive.compute.replicates import Repeat
     from barospec.archive.ingest.average_scans import MergeReport
     from barospec.archive.ingest.prepared import Prepared
-    from barospec.archive.ingest.report import Report
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.ingest.report import IngestReport
+    from barospec.archive.store.known_row import ExistingRow
     from barospec.archive.store.repository import Store
 
 
 Progress = Callable[[str, int, int], None]
 
 
-class Putting(Deriving):
+class IngestMethods(DerivedMethods):
     """Methods of an archive that add spectra."""
 
     def prepare(
@@ -44,7 +44,7 @@ class Putting(Deriving):
         strict: bool = False,
         message: str = "",
         progress: Progress | None = None,
-    ) -> Report:
+    ) -> IngestReport:
         """Ingest run sheets or files in one atomic commit, and publish its index.
 
         Parameters
@@ -68,16 +68,18 @@ class Putting(Deriving):
             Counts, the new snapshot, and every problem with its location.
         """
         self._must_be_newest()
-        return self.take(prepare(paths, settings, progress), replace=replace, strict=strict, message=message)
+        return self.ingest_prepared(prepare(paths, settings, progress), replace=replace, strict=strict, message=message)
 
-    def take(self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = "") -> Report:
+    def ingest_prepared(
+        self, prepared: Prepared, *, replace: bool = False, strict: bool = False, message: str = ""
+    ) -> IngestReport:
         """Write the result of `prepare` in one commit, and publish its index. Parameters as in `ingest`."""
         from barospec.archive.ingest.commit import ingest
 
         self._must_be_newest()
         store = self._store
 
-        def known(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
+        def known(snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[ExistingRow]:
             return lookup(build.publish(store, snapshot), ids, sources)
 
         report = ingest(store, prepared, known, replace=replace, strict=strict, message=message)
@@ -103,7 +105,7 @@ class Putting(Deriving):
         replace: bool = False,
         settle: float = 10.0,
         every: float = 10.0,
-    ) -> Iterator[Report]:
+    ) -> Iterator[IngestReport]:
         """Ingest new scans of a folder during a measurement; see `archive.watch.Watch`.
 
         Parameters
@@ -132,7 +134,7 @@ class Putting(Deriving):
         self._must_be_newest()
         return Watch(
             Path(folder),
-            self.take,
+            self.ingest_prepared,
             sheet=None if sheet is None else Path(sheet),
             settings=parse_settings(settings),
             replace=replace,

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from barospec._queries import Finding
+from barospec._queries import QueryMethods
 from barospec.catalogs.index import build
 from barospec.schemas.errors import BarospecError, NotFound, QueryError
 
 if TYPE_CHECKING:
     from barospec.archive.edit.purge import Purged
     from barospec.archive.store.garbage_collection import Cleared
-    from barospec.archive.verify.doctor import Finding as Seen
+    from barospec.archive.verify.doctor import Diagnosis
     from barospec.archive.verify.repair import Repaired
     from barospec.archive.verify.report import Verified
 
@@ -24,7 +24,7 @@ def _silent(name: str, done: int, total: int) -> None:
     pass
 
 
-class Caring(Finding):
+class MaintenanceMethods(QueryMethods):
     """Methods of an archive that verify, repair and clean it."""
 
     def rebuild_index(self) -> Path:
@@ -64,28 +64,27 @@ class Caring(Finding):
             self._finish(store, store.location.head(), prune=True)
         return report
 
-    def doctor(self) -> list[Seen]:
+    def doctor(self) -> list[Diagnosis]:
         """Check versions, file system, lock, space, leftover files and index; change nothing."""
-        from barospec.archive.verify.doctor import Finding as Seen
-        from barospec.archive.verify.doctor import examine
+        from barospec.archive.verify.doctor import Diagnosis, examine
 
         found = list(examine(self.location))
         try:
             snapshot = self.location.head()
         except BarospecError as error:
-            return [*found, Seen("index", "wrong", str(error))]
+            return [*found, Diagnosis("index", "wrong", str(error))]
         refused: list[build.UnusableIndex] = []
         used = build.reader(self.location, snapshot, refused)
         if used is not None:
             path, connection = used
             connection.close()
-            found.append(Seen("index", "ok", f"{path} is the index of the newest snapshot"))
+            found.append(Diagnosis("index", "ok", f"{path} is the index of the newest snapshot"))
         elif not refused:
-            found.append(Seen("index", "note", "the newest snapshot has no index", "The next query builds it."))
+            found.append(Diagnosis("index", "note", "the newest snapshot has no index", "The next query builds it."))
         todo = (
             "The next query rebuilds it from the store." if used is None else "Another index is used; delete this one."
         )
-        found += [Seen("index", "wrong", f"{each.path} {each.why}", todo) for each in refused]
+        found += [Diagnosis("index", "wrong", f"{each.path} {each.why}", todo) for each in refused]
         return found
 
     def repair(self, *, dry_run: bool = False) -> Repaired:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from barospec._queries import Finding
+from barospec._queries import QueryMethods
 from barospec.schemas.errors import CallError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def about_models(text: str) -> str:
     return text if re.search(r"\bmodels?\b", text) else f"models {text}".strip()
 
 
-class Modeling(Finding):
+class ModelMethods(QueryMethods):
     """Methods of an archive for models."""
 
     def models(self, text: str = "") -> ModelSelection:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-class Finding:
+class QueryMethods:
     """One archive, at its newest snapshot or at a given one.
 
     Parameters

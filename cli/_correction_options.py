@@ -28,7 +28,7 @@ YesOption = Annotated[
 JsonReport = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def tell(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> None:
+def print_edited(report: Edited, opened: Archive, *, dry_run: bool, as_json: bool) -> None:
     """Print the changes of each spectrum, applied or planned."""
     from barospec.archive.edit.corrections import show_changes
     from barospec.schemas.vocabulary import BY_NAME

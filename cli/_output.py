@@ -147,17 +147,17 @@ def progress(what: str) -> Iterator[Any]:
         with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=None)
 
-            def tell(name: str, done: int, total: int) -> None:
+            def advance(name: str, done: int, total: int) -> None:
                 bar.update(task, description=f"{what} {name}"[:60], completed=done, total=total)
 
-            yield tell
+            yield advance
         return
-    told = time.monotonic()
+    reported = time.monotonic()
 
     def tell_lines(name: str, done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= 5.0:
-            told = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported >= 5.0:
+            reported = time.monotonic()
             note(f"{what}: {done} of {total} ({name})")
 
     yield tell_lines

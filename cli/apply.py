@@ -155,8 +155,8 @@ def command(
             note(f"{', '.join(curves)} have one value per point: write them with --output FOLDER, or use Python.")
     for name, count in missing.items():
         note(f"{name}: no value for {count} of {counted(len(selection), 'spectra')}; {last.quality} gives the reasons.")
-    for said in notes:
-        note(said)
+    for line in notes:
+        note(line)
 
 
 def _draw(rows: list[list[Any]], scalars: list[str], last: Operator, units: dict[str, str]) -> None:
@@ -189,20 +189,20 @@ def _store(
     reason: str,
     as_json: bool,
 ) -> None:
-    from barospec.cli.derive import tell
+    from barospec.cli.derive import print_stored
 
     opened = open_archive(archive, at)
-    with progress("deriving") as told:
+    with progress("deriving") as reported:
         report = opened.derive(
             operators,
             text,
             name=name,
             follow=follow or None,
             reason=reason,
-            progress=told,
+            progress=reported,
             **parse_parameters(pairs),
         )
-    tell(opened, [report], as_json=as_json)
+    print_stored(opened, [report], as_json=as_json)
 
 
 def _shown(operator: Operator, parameters: dict[str, Any]) -> dict[str, tuple[str, int | None]]:
@@ -273,11 +273,11 @@ def _rows(
     last = find_operator(parse_chain(operators)[-1][0])
     rare = {name for name, output in last.outputs.items() if output.rare}
     repeats = str(parameters.get("uncertainty")).endswith("repeats")
-    with progress("computing") as tell:
+    with progress("computing") as advance:
         # Repeats may be anywhere in the selection.
         length = max(len(selection), 1) if repeats else BLOCK
         for start in range(0, len(selection), length):
-            tell("", start, len(selection))
+            advance("", start, len(selection))
             stop = start + length
             part = replace(selection, groups=selection.groups[start:stop], rows=selection.rows[start:stop])
             labels = part.columns(LABELS)

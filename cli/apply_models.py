@@ -167,8 +167,8 @@ def _sensitivity(selection: ModelSelection, given: dict[str, Any], picture: Path
             "--with box.U_d=4:8 --with box.E_CT=2.5:4"
         )
     counts = {name: int(given.pop(name)) for name in ("points", "seed") if name in given}
-    with progress("computing") as tell:
-        result = selection.sensitivity(operator, box, holds, progress=tell, **counts, **given)
+    with progress("computing") as advance:
+        result = selection.sensitivity(operator, box, holds, progress=advance, **counts, **given)
     if picture is not None:
         from barospec.catalogs.plots import spectra, spins
 

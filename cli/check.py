@@ -15,7 +15,7 @@ from barospec.schemas.values import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from barospec.archive.ingest.prepared import Entry
+    from barospec.archive.ingest.prepared import PreparedSpectrum
     from barospec.archive.sheets.records import Sheet
 
 NAME = "check"
@@ -34,8 +34,8 @@ def command(
     """
     from barospec._archive import prepare
 
-    with progress("reading") as tell:
-        prepared = prepare(paths, settings or [], with_rate(tell))
+    with progress("reading") as advance:
+        prepared = prepare(paths, settings or [], with_rate(advance))
     complete = prepared.completeness()
     if as_json:
         head = {
@@ -94,7 +94,7 @@ def _tell_understood(sheets: Iterable[Sheet]) -> None:
         print(f"… and {len(found) - SHOWN} more; --json lists all.")
 
 
-def _tell_runs(entries: list[Entry]) -> None:
+def _tell_runs(entries: list[PreparedSpectrum]) -> None:
     found: dict[tuple[str, str], list[float | None]] = {}
     for entry in entries:
         columns = entry.columns

@@ -87,9 +87,9 @@ def command(
     elif refresh:
         known = {row["name"] for row in opened.derivations()}
         target, text = (name or "", "") if name is None or name in known or " " not in name.strip() else ("", name)
-        with progress("deriving") as told:
-            reports = opened.refresh(target, text, missing=missing, progress=told)
-        tell(opened, reports, as_json=as_json)
+        with progress("deriving") as reported:
+            reports = opened.refresh(target, text, missing=missing, progress=reported)
+        print_stored(opened, reports, as_json=as_json)
         return
     _list(opened, name, as_json=as_json)
 
@@ -115,11 +115,11 @@ def _list(opened: Archive, name: str | None, *, as_json: bool) -> None:
             print(f"  {why['count']} stale: {why['reason']}")
 
 
-def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
+def print_stored(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
     """Print how many values were computed."""
     columns = ["name", "computed", "failed", "fresh"]
     lines: list[list[Any]] = [[getattr(report, column) for column in columns] for report in reports]
-    notes = list(dict.fromkeys(said for report in reports for said in report.notes))
+    notes = list(dict.fromkeys(line for report in reports for line in report.notes))
     if as_json:
         head = {"snapshot": opened.snapshot, "count": len(lines), "missing": {}, "units": {}, "notes": notes}
         head["pending"] = opened.pending
@@ -131,5 +131,5 @@ def tell(opened: Archive, reports: Sequence[Derived], *, as_json: bool) -> None:
         print(f"{report.name}: {counted(report.computed, 'values')} stored{failed}{fresh}.")
     if not reports:
         note("No values are stored.")
-    for said in notes:
-        note(said)
+    for line in notes:
+        note(line)

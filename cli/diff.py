@@ -80,8 +80,8 @@ def lines(found: Difference, *, every: bool = False) -> Iterable[str]:
             yield f"  ... and {len(members) - len(shown)} more (--all)"
     for change in found.changes:
         if change.kind != "spectrum":
-            told = fields_line(change.changed)
-            yield f"{change.kind} {change.name} {change.change}{f': {told}' if told else ''}{_why(change)}"
+            reported = fields_line(change.changed)
+            yield f"{change.kind} {change.name} {change.change}{f': {reported}' if reported else ''}{_why(change)}"
 
 
 def _of_runs(members: Iterable[Change]) -> str:
@@ -105,8 +105,8 @@ def spectrum_line(change: Change) -> str:
     file = change.source_file.rpartition("/")[2]
     scan = f"scan {change.source_scan} of " if change.source_scan else ""
     where = f"{scan}{change.run}{f' ({file})' if file else ''}"
-    told = [part for part in (curve_line(change), fields_line(change.changed)) if part]
-    return f"{change.name}, {where}{': ' if told else ''}{'; '.join(told)}{_why(change)}"
+    reported = [part for part in (curve_line(change), fields_line(change.changed)) if part]
+    return f"{change.name}, {where}{': ' if reported else ''}{'; '.join(reported)}{_why(change)}"
 
 
 def curve_line(change: Change) -> str:
@@ -129,16 +129,16 @@ def fields_line(changed: Mapping[str, Mapping[str, Any]]) -> str:
     from barospec.schemas.vocabulary import BY_NAME
 
     parts = []
-    told = set()
+    reported = set()
     for name, item in changed.items():
         term = BY_NAME.get(name)
         sigma = changed.get(term.sigma) if term and term.sigma else None
         if sigma is not None and term is not None:
-            told.add(term.sigma)
+            reported.add(term.sigma)
         old, new = (_value(item[end], None if sigma is None else sigma[end]) for end in ("old", "new"))
         unit = f" {item['unit']}" if item["unit"] not in ("", "1") and item["new"] is not None else ""
         parts.append((name, f"{name} {old} -> {new}{unit}"))
-    shown = [text for name, text in parts if name not in told]
+    shown = [text for name, text in parts if name not in reported]
     return "; ".join(shown[:8]) + (f"; and {len(shown) - 8} more fields" if len(shown) > 8 else "")
 
 
@@ -151,5 +151,5 @@ def _value(value: Any, sigma: Any) -> str:
 
 
 def _why(change: Change) -> str:
-    told = "; ".join(part for part in (change.reason, change.actor) if part)
-    return f" ({told})" if told else ""
+    reported = "; ".join(part for part in (change.reason, change.actor) if part)
+    return f" ({reported})" if reported else ""

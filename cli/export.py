@@ -45,9 +45,9 @@ def command(
     Energies are written as recorded; the energy shift is a separate field. Calculated and synthetic spectra are marked in every
     file. Private fields are excluded, as in a bundle.
     """
-    with progress("exporting") as tell:
+    with progress("exporting") as advance:
         opened = open_archive(archive, at)
-        made = opened.export(text, folder, format=format.value, overwrite=overwrite, progress=tell)
+        made = opened.export(text, folder, format=format.value, overwrite=overwrite, progress=advance)
     if as_json:
         head = {
             "snapshot": made.snapshot,

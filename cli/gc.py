@@ -43,8 +43,8 @@ def command(
     remain after interrupted writes and after history was removed.
     """
     opened = open_archive(archive)
-    with progress("gc") as tell:
-        report = opened.gc(keep_days=keep_days, dry_run=not yes, progress=tell)
+    with progress("gc") as advance:
+        report = opened.gc(keep_days=keep_days, dry_run=not yes, progress=advance)
     if as_json:
         columns = ["snapshot", "time", "message"]
         rows = [[commit.snapshot, commit.time, commit.message] for commit in report.expired]
@@ -57,11 +57,11 @@ def command(
     print(
         f"{counted(len(report.expired), 'commits')} {would} the history, {report.kept} kept; {counted(len(report.tags), 'tags')} kept."
     )
-    told = ", ".join(counted(count, kind.replace("_", " ")) for kind, count in report.removed.items()) or ""
+    shown = ", ".join(counted(count, kind.replace("_", " ")) for kind, count in report.removed.items()) or ""
     if report.dry_run:
         also = "; files that only these commits use would be removed too" if report.expired else ""
-        print(f"Unused files: {told} ({report.bytes / 1e6:.1f} MB){also}." if told else f"No unused files{also}.")
+        print(f"Unused files: {shown} ({report.bytes / 1e6:.1f} MB){also}." if shown else f"No unused files{also}.")
         note("Nothing was removed. Add --yes to apply the changes.")
     else:
-        print(f"Removed: {told} ({report.bytes / 1e6:.1f} MB)." if told else "No unused files.")
+        print(f"Removed: {shown} ({report.bytes / 1e6:.1f} MB)." if shown else "No unused files.")
         tell_left(report.left_until)

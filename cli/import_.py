@@ -28,8 +28,8 @@ def command(
     same bundle again adds nothing. Data that differ from the archive are reported as conflicts. Exit code 1 if anything was not
     imported.
     """
-    with progress("importing") as tell:
-        report = open_archive(archive).import_bundle(bundle, replace=replace, message=message, progress=tell)
+    with progress("importing") as advance:
+        report = open_archive(archive).import_bundle(bundle, replace=replace, message=message, progress=advance)
     counts = {name: value for name, value in report.to_dict().items() if isinstance(value, int)}
     if as_json:
         problems = [[p.severity, p.message, p.file] for p in report.problems]
@@ -45,7 +45,7 @@ def command(
     else:
         for problem in report.problems:
             note(f"{problem.severity}: {problem}")
-        told = ", ".join(f"{value} {name}" for name, value in counts.items() if value)
-        print(f"{told or 'nothing to import'}" + (f"; snapshot {report.snapshot}" if report.snapshot else ""))
+        shown = ", ".join(f"{value} {name}" for name, value in counts.items() if value)
+        print(f"{shown or 'nothing to import'}" + (f"; snapshot {report.snapshot}" if report.snapshot else ""))
     if not report.ok:
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from barospec.schemas.values import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from barospec.archive.ingest.report import Report
+    from barospec.archive.ingest.report import IngestReport
     from barospec.schemas.records import Problem
 
 NAME = "ingest"
@@ -82,15 +82,15 @@ def command(
     if not paths:
         raise CallError("name at least one run sheet, file or folder.")
     opened = open_archive(archive)
-    with progress("reading") as tell:
+    with progress("reading") as advance:
         found = opened.ingest(
-            paths, settings or [], replace=replace, strict=strict, message=message, progress=with_rate(tell)
+            paths, settings or [], replace=replace, strict=strict, message=message, progress=with_rate(advance)
         )
     tell_report(found, strict, as_json)
     raise typer.Exit(0 if found.ok else 1)
 
 
-def tell_report(report: Report, strict: bool, as_json: bool) -> None:
+def tell_report(report: IngestReport, strict: bool, as_json: bool) -> None:
     """Print the report of an ingest as tables and a sentence, or as one JSON object."""
     if as_json:
         found = report.to_dict()
@@ -104,18 +104,18 @@ def tell_report(report: Report, strict: bool, as_json: bool) -> None:
     print(_summary(report.to_dict(), strict and not report.ok))
 
 
-def with_rate(tell: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+def with_rate(advance: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
     """Wrap a progress callback: show files per second and the remaining time instead of the file name."""
     start = time.monotonic()
 
     def rated(name: str, done: int, total: int) -> None:
         spent = time.monotonic() - start
         if done < 10 or spent < 1.0:
-            tell(name, done, total)
+            advance(name, done, total)
             return
         left = (total - done) * spent / done
         shown = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-        tell(f"{done / spent:.0f} files/s, {shown} left", done, total)
+        advance(f"{done / spent:.0f} files/s, {shown} left", done, total)
 
     return rated
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from barospec import Archive
-    from barospec.archive.ingest.report import Report
+    from barospec.archive.ingest.report import IngestReport
     from barospec.catalogs.selection.selection import Selection
 
 LABELS = (
@@ -63,7 +63,7 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         _check_chain(wanted)
     asked = _asked_to_end()
     count = refused = 0
-    told: set[str] = set()
+    reported: set[str] = set()
     note(f"watching {wanted.folder}; press Ctrl-C to stop")
     for report in opened.watch(
         wanted.folder,
@@ -73,7 +73,7 @@ def follow(opened: Archive, wanted: Wanted) -> None:
         settle=wanted.settle,
         every=wanted.every,
     ):
-        _show(opened, report, wanted, told)
+        _show(opened, report, wanted, reported)
         count += report.added + report.replaced
         refused += sum(problem.severity == "error" for problem in report.problems)
         if asked():
@@ -115,7 +115,7 @@ def _check_chain(wanted: Wanted) -> None:
         )
 
 
-def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> None:
+def _show(opened: Archive, report: IngestReport, wanted: Wanted, reported: set[str]) -> None:
     for problem in report.problems:
         if problem.severity != "note":
             note(f"{problem.severity}: {problem}")
@@ -127,12 +127,12 @@ def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> No
         print(f"{clock}  {len(report.spectrum_ids)} spectra; the last {LISTED}:")
     selection = opened.query(f"scans with spectrum_id in ({', '.join(ids)})")
     columns = selection.columns(LABELS)
-    values = _values(opened, selection, wanted.chain, told) if wanted.chain else {}
+    values = _values(opened, selection, wanted.chain, reported) if wanted.chain else {}
     rows = zip(*(columns[name] for name in LABELS), strict=True)
     for spectrum_id, run, file, scan, _, edge, pressure, temperature, points in rows:
-        said = [str(run), f"{file} [{scan}]", str(edge), f"{text_of(pressure)} GPa", f"{text_of(temperature)} K"]
+        line = [str(run), f"{file} [{scan}]", str(edge), f"{text_of(pressure)} GPa", f"{text_of(temperature)} K"]
         print(
-            "  ".join([clock, spectrum_id[:8], *said, f"{points:.0f} points", values.get(spectrum_id, "")]).rstrip(),
+            "  ".join([clock, spectrum_id[:8], *line, f"{points:.0f} points", values.get(spectrum_id, "")]).rstrip(),
             flush=True,
         )
     if wanted.chain:
@@ -142,7 +142,7 @@ def _show(opened: Archive, report: Report, wanted: Wanted, told: set[str]) -> No
             note(f"no picture: {error}")
 
 
-def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -> Mapping[str, str]:
+def _values(opened: Archive, selection: Selection, chain: str, reported: set[str]) -> Mapping[str, str]:
     """Return the first output of the chain for each spectrum with its sigma, or the reason why there is none."""
     from barospec.archive.operators.chain.execute import parse_chain
     from barospec.archive.operators.registry import find_operator
@@ -150,7 +150,7 @@ def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -
     last = find_operator(parse_chain(chain)[-1][0])
     name = next((name for name, output in last.outputs.items() if not output.per_point), "")
     found: dict[str, str] = {}
-    for part, parameters in _parts(opened, selection, chain, told):
+    for part, parameters in _parts(opened, selection, chain, reported):
         try:
             computed = [dataset.load() for dataset in datasets_of(part.apply(chain, **parameters))]
         except BarospecError as error:
@@ -163,7 +163,7 @@ def _values(opened: Archive, selection: Selection, chain: str, told: set[str]) -
 
 
 def _parts(
-    opened: Archive, selection: Selection, chain: str, told: set[str]
+    opened: Archive, selection: Selection, chain: str, reported: set[str]
 ) -> Iterator[tuple[Selection, dict[str, Any]]]:
     """Yield the new spectra by run and kind, with default parameters of the chain; report each default once."""
     labels = selection.columns(("spectrum_id", *KIN))
@@ -171,11 +171,11 @@ def _parts(
     for spectrum_id, *kind in zip(*labels.values(), strict=True):
         members.setdefault(tuple(map(str, kind)), []).append(str(spectrum_id))
     for group, ids in members.items():
-        parameters, said = _not_given(opened, chain, dict(zip(KIN, group, strict=True)))
-        for text in said:
-            if text not in told:
+        parameters, line = _not_given(opened, chain, dict(zip(KIN, group, strict=True)))
+        for text in line:
+            if text not in reported:
                 note(text)
-                told.add(text)
+                reported.add(text)
         yield opened.query(f"scans with spectrum_id in ({', '.join(ids)})"), parameters
 
 
@@ -190,12 +190,12 @@ def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[di
     from barospec.archive.operators.registry import find_operator
 
     parameters: dict[str, Any] = {}
-    said: list[str] = []
+    line: list[str] = []
     for name, given in parse_chain(chain):
         wanted = find_operator(name).references
         if name == "align" and "to" not in given and (energy := edge_energy(mine["edge"])) is not None:
             parameters["align.to"] = energy
-            said.append(
+            line.append(
                 f"foils at {energy:g} eV, the tabulated {mine['edge']} edge; choose another energy with align(to=...)"
             )
         elif wanted is not None and wanted.fewest == 1 and not wanted.several and wanted.name not in given:
@@ -203,10 +203,10 @@ def _not_given(opened: Archive, chain: str, mine: Mapping[str, str]) -> tuple[di
             first, pressure = (kin[key][when.argmin()] for key in ("spectrum_id", "pressure"))
             parameters[f"{name}.{wanted.name}"] = f'spectrum_id = "{first}"'
             shown = "pressure not known" if pressure != pressure else f"{pressure:.5g} GPa"
-            said.append(
+            line.append(
                 f'{name} against {first[:8]} ({shown}), the first of {mine["run"]}; choose another with {name}({wanted.name}="...")'
             )
-    return parameters, said
+    return parameters, line
 
 
 def _value(dataset: xr.Dataset, row: int, name: str, operator: Any) -> str:
@@ -232,7 +232,7 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
     before = _before(opened, new)
     with mpl.rc_context(spectra.STYLE):
         figure, axes = spectra.new_figure()
-        told = []
+        reported = []
         for selection, color in ((before, "0.6"), (new, spectra.COLORS[0])):
             if selection is not None:
                 energy, curve, label = _curve(selection)
@@ -240,14 +240,14 @@ def draw(opened: Archive, spectrum_id: str, path: Path) -> str:
                 shown = "pressure not known" if pressure != pressure else f"{pressure:.5g} GPa"
                 axes.plot(energy, curve, color=color, lw=1.0, label=shown)
                 axes.set_ylabel(label)
-                told.append(shown)
+                reported.append(shown)
         axes.set_xlabel("energy (eV)")
         axes.legend(fontsize=7)
         spectra.sign(figure, new)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     spectra.save(figure, part)
     part.replace(path)
-    return f"{path}: {told[-1]}" + (f" over {told[0]}" if len(told) > 1 else "")
+    return f"{path}: {reported[-1]}" + (f" over {reported[0]}" if len(reported) > 1 else "")
 
 
 def _kin(opened: Archive, mine: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:

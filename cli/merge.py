@@ -51,6 +51,6 @@ def command(
     parts = [f"{counted(scans, 'scans')} {done} into {counted(len(rows), 'spectra')}"] if rows else ["Nothing merged"]
     parts += [f"{counted(report.unchanged, 'points are')} already merged"] if report.unchanged else []
     parts += [f"{counted(report.single, 'points have')} only one scan"] if report.single else []
-    for told in report.notes:
-        note(told)
+    for shown in report.notes:
+        note(shown)
     print("; ".join(parts) + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

@@ -33,8 +33,8 @@ def command(
     from barospec.schemas.errors import CallError
 
     opened = open_archive(archive)
-    with progress("purge") as tell:
-        report = opened.purge(what, reason=reason, dry_run=dry_run or not yes, progress=tell)
+    with progress("purge") as advance:
+        report = opened.purge(what, reason=reason, dry_run=dry_run or not yes, progress=advance)
     if as_json:
         rows = [[name] for name in report.ids]
         head = {"snapshot": report.snapshot or opened.snapshot, "count": len(rows), "missing": {}, "units": {}}

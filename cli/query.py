@@ -72,10 +72,10 @@ def command(
         _explain(opened, text, as_json=as_json, scans=scans, limit=limit, columns=names, include=include)
         return
     with opened.ask(text, scans=scans, limit=limit, columns=names, include=include) as answer:
-        tell(answer, as_json=as_json, as_jsonl=as_jsonl, as_csv=as_csv, parquet=parquet)
+        print_answer(answer, as_json=as_json, as_jsonl=as_jsonl, as_csv=as_csv, parquet=parquet)
 
 
-def tell(
+def print_answer(
     answer: Answer,
     *,
     as_json: bool = False,

@@ -61,5 +61,5 @@ def command(
         note(f"… and {len(rows) - SHOWN} more; --json lists all.")
     for why, count in report.left.items():
         note(f"{count} not changed: {why}.")
-    said = f"{counted(len(rows), 'pressures')} {'would be converted' if dry_run else 'converted'} to {scale}, {report.unchanged} had this scale before"
-    print(said + (f". Snapshot {report.snapshot}." if report.snapshot else "."))
+    shown = f"{counted(len(rows), 'pressures')} {'would be converted' if dry_run else 'converted'} to {scale}, {report.unchanged} had this scale before"
+    print(shown + (f". Snapshot {report.snapshot}." if report.snapshot else "."))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barospec.cli._correction_options import DryRunOption, tell
+from barospec.cli._correction_options import DryRunOption, print_edited
 from barospec.cli._options import ArchiveOption, JsonOption, open_archive
 from barospec.cli._output import note, write_object
 from barospec.schemas.values import counted
@@ -40,7 +40,7 @@ def command(
         if _is_state(opened, what):
             raise CallError(f'"{what}" matches both a spectrum_id and a snapshot or date. Write more characters.')
         edited = opened.reinstate(what, reason=reason or "withdrawn in error", dry_run=dry_run)
-        tell(edited, opened, dry_run=dry_run, as_json=as_json)
+        print_edited(edited, opened, dry_run=dry_run, as_json=as_json)
         return
     report = opened.restore(what, reason=reason, dry_run=dry_run)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from barospec.cli._options import ArchiveOption, AtOption, CsvOption, JsonOption, open_archive
-from barospec.cli.query import tell
+from barospec.cli.query import print_answer
 
 NAME = "runs"
 
@@ -21,4 +21,4 @@ def command(
 ) -> None:
     """List runs: spectra, samples, edges, pressure range."""
     with open_archive(archive, at).ask(f"runs {text}".strip()) as answer:
-        tell(answer, as_json=as_json, as_csv=as_csv)
+        print_answer(answer, as_json=as_json, as_csv=as_csv)

@@ -211,9 +211,9 @@ def _store(
     parameters: dict[str, Any],
     as_json: bool,
 ) -> None:
-    from barospec.cli.derive import tell
+    from barospec.cli.derive import print_stored
 
-    with progress("fitting") as told:
+    with progress("fitting") as shown:
         report = opened.derive_runs(
             method,
             operators,
@@ -222,10 +222,10 @@ def _store(
             output=output,
             name=name,
             follow=follow or None,
-            progress=told,
+            progress=shown,
             **parameters,
         )
-    tell(opened, [report], as_json=as_json)
+    print_stored(opened, [report], as_json=as_json)
 
 
 def _units(quantity: str, condition: str) -> dict[str, str]:

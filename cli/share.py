@@ -59,7 +59,7 @@ def command(
     Private fields (proposal, persons, folders) are excluded. docs/bundles.md explains the layout. The archive does not change, except
     for the tag of --tag.
     """
-    with progress("sharing") as tell:
+    with progress("sharing") as advance:
         made = open_archive(archive, at).share(
             text,
             folder,
@@ -70,7 +70,7 @@ def command(
             zipped=zipped,
             overwrite=overwrite,
             mixed=mixed,
-            progress=tell,
+            progress=advance,
         )
     verdicts = made.verdicts
     if as_json:
@@ -100,6 +100,6 @@ def command(
         table(list(verdicts[0]), [list(row.values()) for row in verdicts])
     for name, count in made.left_out.items():
         note(f"excluded: {name} ({count})")
-    for said in made.notes:
-        note(said)
+    for shown in made.notes:
+        note(shown)
     note(f"to check the bundle: barospec verify {made.path} --recompute")

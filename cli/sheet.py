@@ -33,8 +33,8 @@ def command(
     from barospec.archive.ingest.draft_sheet import draft
     from barospec.schemas.errors import Conflict
 
-    with progress("reading") as tell:
-        made = draft(folder, output, tell)
+    with progress("reading") as advance:
+        made = draft(folder, output, advance)
     target = output or folder
     there = [name for name in made.files if (target / name).exists()]
     if there:

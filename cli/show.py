@@ -76,8 +76,8 @@ def command(
     print(
         f"spectrum {fields['spectrum_id']}, revision {fields['revision']}, {fields['status']}  ({fields['origin'].upper()})"
     )
-    told = {"spectrum_id", "revision", "status"}
-    middle = [name for name in fields if name not in told and not any(name in names for _, names in SECTIONS)]
+    reported = {"spectrum_id", "revision", "status"}
+    middle = [name for name in fields if name not in reported and not any(name in names for _, names in SECTIONS)]
     for title, names in (SECTIONS[0], ("conditions and instrument", tuple(middle)), SECTIONS[1]):
         lines = [(name, fields[name]) for name in names if name in fields]
         if lines:
@@ -111,12 +111,14 @@ def event_line(event: dict[str, Any]) -> str:
     changed = details.pop("changed", None)
     if isinstance(changed, dict):
         units = {name: BY_NAME[name].unit if name in BY_NAME else "" for name in changed}
-        told = fields_line({name: {**item, "unit": units[name]} for name, item in changed.items()})
+        reported = fields_line({name: {**item, "unit": units[name]} for name, item in changed.items()})
     else:
-        told = str(changed or "")
-        told = told or "; ".join(f"{name} {text_of(value)}" for name, value in details.items() if name != "revision")
-    said = "; ".join(part for part in (event["reason"] or "", told) if part)
-    return f"{event['time']:%Y-%m-%d %H:%M} UTC {event['action']} by {event['actor']}{f': {said}' if said else ''}"
+        reported = str(changed or "")
+        reported = reported or "; ".join(
+            f"{name} {text_of(value)}" for name, value in details.items() if name != "revision"
+        )
+    text = "; ".join(part for part in (event["reason"] or "", reported) if part)
+    return f"{event['time']:%Y-%m-%d %H:%M} UTC {event['action']} by {event['actor']}{f': {text}' if text else ''}"
 
 
 def _why(opened: Archive, spectrum: str, name: str, *, recompute: bool, as_json: bool) -> None:

@@ -81,5 +81,5 @@ def command(
             f"\nedge minus Kβ2,5: {compared.difference:.3f} +- {compared.sigma:.3f} "
             f"(windows of normalization included), p = {compared.p_value:.2g}"
         )
-    for said in found.notes:
-        note(said)
+    for shown in found.notes:
+        note(shown)

@@ -60,8 +60,8 @@ def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_js
     if seal:
         note(f"checksums recorded for {counted(opened.seal(), 'snapshots')}.")
     began = time.monotonic()
-    with progress("verify") as tell:
-        report = opened.verify(history=history, progress=tell)
+    with progress("verify") as advance:
+        report = opened.verify(history=history, progress=advance)
     seconds = time.monotonic() - began
     if as_json:
         columns = ["where", "what", "todo"]
@@ -73,10 +73,10 @@ def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_js
             print(f"{fault.where}: {fault.what}")
         for todo in dict.fromkeys(fault.todo for fault in report.faults):
             print(f"-> {todo}")
-        told = ", ".join(counted(number, what) for what, number in report.checked.items() if what != "bytes of chunks")
+        shown = ", ".join(counted(number, what) for what, number in report.checked.items() if what != "bytes of chunks")
         size = report.checked.get("bytes of chunks", 0) / 1e6
         verdict = "No faults" if report.ok else counted(len(report.faults), "faults")
-        print(f"{verdict}: {told}; {size:.1f} MB of chunks in {seconds:.1f} s.")
+        print(f"{verdict}: {shown}; {size:.1f} MB of chunks in {seconds:.1f} s.")
     for message in report.notes:
         note(message)
     return report.ok
@@ -85,8 +85,8 @@ def _archive(place: str | None, at: str | None, history: bool, seal: bool, as_js
 def _bundle(path: str, recompute: bool, as_json: bool) -> bool:
     from barospec import verify_bundle
 
-    with progress("verifying") as tell:
-        found = verify_bundle(path, recompute=recompute, progress=tell)
+    with progress("verifying") as advance:
+        found = verify_bundle(path, recompute=recompute, progress=advance)
     if as_json:
         head = {
             "snapshot": found.snapshot,
@@ -108,8 +108,8 @@ def _bundle(path: str, recompute: bool, as_json: bool) -> bool:
         print(line)
     for problem in found.problems:
         print(f"WRONG  {problem}")
-    for said in found.notes:
-        note(said)
+    for text in found.notes:
+        note(text)
     state = "is undamaged" if found.ok else f"is damaged: {counted(len(found.problems), 'problems')}"
     more = f" and {counted(found.inputs, 'inputs')}" if found.inputs else ""
     held = f"{counted(found.files, 'files')}, {counted(found.spectra, 'spectra')}{more}"

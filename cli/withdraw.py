@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from barospec.cli._correction_options import DryRunOption, JsonReport, ReasonOption, WhatArgument, YesOption, tell
+from barospec.cli._correction_options import (
+    DryRunOption,
+    JsonReport,
+    ReasonOption,
+    WhatArgument,
+    YesOption,
+    print_edited,
+)
 from barospec.cli._options import ArchiveOption, agree, open_archive
 
 NAME = "withdraw"
@@ -23,6 +30,6 @@ def command(
     """
     opened = open_archive(archive)
     if not (dry_run or yes or opened.is_spectrum(what)):
-        tell(opened.withdraw(what, reason=reason, dry_run=True), opened, dry_run=True, as_json=False)
+        print_edited(opened.withdraw(what, reason=reason, dry_run=True), opened, dry_run=True, as_json=False)
         agree("Withdraw them?")
-    tell(opened.withdraw(what, reason=reason, dry_run=dry_run), opened, dry_run=dry_run, as_json=as_json)
+    print_edited(opened.withdraw(what, reason=reason, dry_run=dry_run), opened, dry_run=dry_run, as_json=as_json)

@@ -17,7 +17,7 @@ from numcodecs.zstd import Zstd
 import barospec.archive.readers
 from barospec import Archive
 from barospec._ingest import prepare
-from barospec.archive.ingest.report import Report
+from barospec.archive.ingest.report import IngestReport
 from barospec.archive.readers import bliss, hdf5, nxxas, registry
 from barospec.archive.readers.subprocess_reader import read_isolated
 from barospec.schemas.errors import BarospecError, InvalidData, UnreadableFile
@@ -93,7 +93,7 @@ def content(folder: Path) -> bytes:
     return found
 
 
-def gives_nothing_away(archive: Archive, report: Report, tmp_path: Path) -> None:
+def gives_nothing_away(archive: Archive, report: IngestReport, tmp_path: Path) -> None:
     """The secret is neither in the archive nor in a bundle of all of it, as text or as numbers."""
     numbers = np.frombuffer(SECRET.encode(), dtype="u1")
     kept = content(Path(archive.location.place))

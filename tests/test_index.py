@@ -26,7 +26,7 @@ from barospec.catalogs.index import files as index_files
 from barospec.catalogs.query.answer.answer import ask
 from barospec.catalogs.query.answer.sql import Translator
 from barospec.catalogs.query.parse.parser import parse
-from barospec.catalogs.query.resolve.archive_schema import Known, known_from
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, known_from
 from barospec.catalogs.query.resolve.resolve import resolve
 
 from .files_made import SETTINGS, write_columns
@@ -338,7 +338,7 @@ def test_what_the_index_knows_about_itself_changes_no_answer(
         assert (with_help.count, with_help.near_limit, with_help.near_inside) == _said_plainly(connection, text, known)
 
 
-def _said_plainly(connection: Any, text: str, known: Known) -> tuple[int, int, int]:
+def _said_plainly(connection: Any, text: str, known: ArchiveSchema) -> tuple[int, int, int]:
     """Matching rows, rows near a limit, and those that are both: the condition in its three tempers, for every row."""
     translator = Translator(resolve(parse(text), known), replace(known, complete=frozenset(), empty=frozenset()))
     exact, loose, strict = (translator.condition(temper) for temper in ("exact", "loose", "strict"))

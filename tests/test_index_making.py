@@ -133,8 +133,8 @@ def test_many_rows_are_not_held(empty: Archive, monkeypatch: pytest.MonkeyPatch)
     for count, held in ((2, {"spectra/xas/Ni-K"}), (3, set())):
         snapshot = commit(store, [("append", GROUPS[0], [ROW] * count)])
         assert snapshot
-        assert set(store.take_written(snapshot)) == held
-        assert not store.take_written(snapshot)
+        assert set(store.pop_inserted(snapshot)) == held
+        assert not store.pop_inserted(snapshot)
 
 
 def test_threads_may_make_the_same_index_and_others(tmp_path: Path) -> None:

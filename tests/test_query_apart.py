@@ -22,7 +22,7 @@ from barospec.catalogs.query.answer.answer import Answer, ask
 from barospec.catalogs.query.answer.sql import Translator
 from barospec.catalogs.query.answer.three_valued import halves
 from barospec.catalogs.query.parse.parser import parse
-from barospec.catalogs.query.resolve.archive_schema import Known, known_from, known_now
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, known_from, known_now
 from barospec.catalogs.query.resolve.missing_pressure import COLUMNS, TABLE, set_apart
 from barospec.catalogs.query.resolve.resolve import resolve
 from barospec.schemas.vocabulary import ANNOTATIONS, BY_NAME, SPECTRUM_TERMS
@@ -127,7 +127,7 @@ def test_rows_apart_change_no_answer(
             )
 
 
-def _plainly(found: Answer, known: Known, include: list[str]) -> tuple[int, int, int, dict[str, int]]:
+def _plainly(found: Answer, known: ArchiveSchema, include: list[str]) -> tuple[int, int, int, dict[str, int]]:
     """The same numbers, each condition as it stands, for every row."""
     asked = replace(parse(found.canonical), include=tuple(include))
     translator = Translator(resolve(asked, known), known)

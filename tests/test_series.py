@@ -101,7 +101,7 @@ def test_repeats_are_merged() -> None:
 # The sample archive
 
 
-def gathered(sample: Archive, text: str, operators: str, **more: object) -> along.Gathered:
+def gathered(sample: Archive, text: str, operators: str, **more: object) -> along.SeriesData:
     return along.gather(sample.query(text), operators, **more)  # type: ignore[arg-type]
 
 

@@ -53,7 +53,7 @@ def raw(tmp_path: Path) -> Path:
 
 def watch(archive: Archive, raw: Path, clock: Clock, sheet: Path | None = None, **options: object) -> Watch:
     settings = {} if sheet else parse_settings(SETTINGS)
-    return Watch(raw, archive.take, sheet=sheet, settings=settings, clock=clock, **options)  # type: ignore[arg-type]
+    return Watch(raw, archive.ingest_prepared, sheet=sheet, settings=settings, clock=clock, **options)  # type: ignore[arg-type]
 
 
 def looks(watcher: Watch, clock: Clock, seconds: float) -> list[str]:
@@ -142,17 +142,17 @@ def test_a_broken_file_is_told_once_and_read_again_when_it_changes(empty: Archiv
 
 def test_a_locked_archive_is_tried_again(empty: Archive, raw: Path, clock: Clock) -> None:
     watcher = watch(empty, raw, clock, settle=1.0)
-    take = watcher.take
+    take = watcher.ingest
 
     def locked(*words: object, **options: object) -> object:
         raise StoreError("another writer has held the archive for 600 s")
 
-    watcher.take = locked  # type: ignore[assignment]
+    watcher.ingest = locked  # type: ignore[assignment]
     write_columns(raw / "a.xdi")
     said = looks(watcher, clock, 40)
     assert len(said) == 1
     assert "will be tried again" in said[0]
-    watcher.take = take
+    watcher.ingest = take
     assert looks(watcher, clock, 20) == ["+1"]
 
 
@@ -207,7 +207,7 @@ def _end(file: h5py.File, number: int) -> None:
 
 
 def test_a_growing_hdf5_gives_finished_scans_only(empty: Archive, raw: Path, clock: Clock) -> None:
-    watcher = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    watcher = Watch(raw, empty.ingest_prepared, settings=parse_settings(BLISS), clock=clock, settle=5.0)
     path = raw / "data.h5"
     with h5py.File(path, "w") as file:
         file.attrs["creator"] = "bliss"
@@ -263,7 +263,7 @@ def test_what_a_new_scan_costs_does_not_grow_with_its_file(
     empty: Archive, raw: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = _counted(monkeypatch)
-    watcher = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    watcher = Watch(raw, empty.ingest_prepared, settings=parse_settings(BLISS), clock=clock, settle=5.0)
     path = raw / "data.h5"
     costs: list[int] = []
     for number in range(1, 201):
@@ -277,7 +277,7 @@ def test_what_a_new_scan_costs_does_not_grow_with_its_file(
     assert costs == [50] * 8  # 25 scans of two parts, however many there are in the file
     assert len(empty.query()) == 200
     # A restart reads the file once more and recognizes everything.
-    again = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    again = Watch(raw, empty.ingest_prepared, settings=parse_settings(BLISS), clock=clock, settle=5.0)
     assert looks(again, clock, 12) == []
     assert len(empty.query()) == 200
 
@@ -286,7 +286,7 @@ def test_another_file_of_the_same_name_is_read_from_its_beginning(
     empty: Archive, raw: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = _counted(monkeypatch)
-    watcher = Watch(raw, empty.take, settings=parse_settings(BLISS), clock=clock, settle=5.0)
+    watcher = Watch(raw, empty.ingest_prepared, settings=parse_settings(BLISS), clock=clock, settle=5.0)
     path = raw / "data.h5"
     for number in (1, 2):
         _append(path, number)
@@ -412,7 +412,7 @@ def test_a_signal_waits_for_the_work_in_hand(
 ) -> None:
     archive = Archive.create(tmp_path / "archive")
     write_columns(raw / "a.xdi")
-    take, came = Archive.take, []
+    take, came = Archive.ingest_prepared, []
 
     def interrupt() -> int:
         os.kill(os.getpid(), number)

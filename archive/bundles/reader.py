@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from barospec.archive.bundles.bagit import bundle_id, sha256_of
 from barospec.archive.bundles.redact import PRIVATE
 from barospec.archive.bundles.zarr_groups import GroupReader, load_json
-from barospec.archive.ingest.prepared import Entry, Prepared
+from barospec.archive.ingest.prepared import Prepared, PreparedSpectrum
 from barospec.archive.sheets.records import Sheet
 from barospec.archive.spins.sheets.model_record import ModelRecord, Parameter
 from barospec.archive.store.fingerprints import as_written, column_of
@@ -205,7 +205,7 @@ class BundleReader:
                 kept = {n: v for n, v in known.items() if n in ("bundle", "bundle_revision") or n not in _OWN}
                 header = headers.get(str(digests[one.row]), "{}") if digests else "{}"
                 prepared.entries.append(
-                    Entry(
+                    PreparedSpectrum(
                         group=key,
                         curves=prepared.spool.put(one.energy, one.signals),
                         columns=kept,

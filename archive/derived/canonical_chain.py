@@ -21,7 +21,7 @@ from barospec.schemas.vocabulary import CHANNELS
 _WORD = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
 
 
-def settle(
+def canonical_chain(
     operators: str,
     available: Collection[str],
     parameters: Mapping[str, Any],

@@ -39,7 +39,7 @@ from barospec.archive.store.read import (
     read_together,
     together,
 )
-from barospec.archive.store.repository import actor, microseconds
+from barospec.archive.store.repository import current_user, microseconds
 from barospec.archive.store.write import Writer
 from barospec.schemas.errors import Conflict, NotFound, did_you_mean
 from barospec.schemas.vocabulary import Kind
@@ -201,7 +201,7 @@ def newest_series(root: Group) -> dict[str, dict[str, Any]]:
 
 def write_derivation(writer: Writer, derivation: Derivation) -> Derivation:
     """Append a revision of a set; return it as written."""
-    made = replace(derivation, revision=derivation.revision + 1, author=actor(), time=microseconds())
+    made = replace(derivation, revision=derivation.revision + 1, author=current_user(), time=microseconds())
     fields = ("name", "operator", "chain", "status", "author", "reason", "mixed", "preferred", "follow")
     row = {name: getattr(made, name) for name in (*fields, "revision", "time")}
     row |= {
@@ -266,7 +266,7 @@ def write_calculation(writer: Writer, name: str, provenance: Mapping[str, Any], 
         "steps": json.dumps(provenance["steps"], sort_keys=True, ensure_ascii=False),
         "notes": json.dumps(provenance.get("notes", []), ensure_ascii=False),
         "software": json.dumps(software(), sort_keys=True),
-        "actor": actor(),
+        "actor": current_user(),
         "time": microseconds(),
         **about,
     }

@@ -24,20 +24,20 @@ from barospec.schemas.values import check_text, counted, parse_value, show_value
 from barospec.schemas.vocabulary import BY_NAME, SETTABLE, find_term
 
 if TYPE_CHECKING:
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.known_row import ExistingRow
     from barospec.archive.store.read import Group
 
 # Row of a spectrum, and the keys by which ingest recognizes its file.
 IDENTITY = ("technique", "edge", "line", "experiment", "run")
 OF_PRESSURE = ("pressure_sigma", "pressure_method", "pressure_before", "pressure_after")
-Find = Callable[[str], Sequence["Known"]]
+Find = Callable[[str], Sequence["ExistingRow"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
     """Edit of one spectrum: field -> old and new value."""
 
-    known: Known
+    known: ExistingRow
     changed: Mapping[str, tuple[Any, Any]]
 
     @property
@@ -55,7 +55,7 @@ class Edited:
     notes: list[str] = field(default_factory=list)
     snapshot: str | None = None
 
-    def tell(self, message: str) -> None:
+    def add_problem(self, message: str) -> None:
         """Add a note unless it is there already."""
         if message not in self.notes:
             self.notes.append(message)
@@ -208,7 +208,7 @@ def set_conditions(
         report = Edited()
         for known in find(snapshot):
             try:
-                new = corrected(known.columns, stated, report.tell)
+                new = corrected(known.columns, stated, report.add_problem)
             except InvalidData as error:
                 raise InvalidData(f"{known.spectrum_id}, {label_of(known.source)}: {error}") from None
             changed = {
@@ -222,7 +222,7 @@ def set_conditions(
                 report.unchanged += 1
         means = _texts(root, report.edits, "merged_into")
         if means:
-            report.tell(
+            report.add_problem(
                 f"{len(means)} of them are averaged into others, whose conditions stay as they are; merge again."
             )
         return report
@@ -254,12 +254,12 @@ def _care_for_means(root: Group, report: Edited, status: str) -> None:
     """Show the scans of a withdrawn mean again, and hide those of one that is brought back."""
     if means := _texts(root, report.edits, "merged_into"):
         word = "scans" if len(means) > 1 else "scan"
-        report.tell(
+        report.add_problem(
             f"{len(means)} {word} of them are averaged into {', '.join(sorted(set(means))[:3])}; that stays as it is."
         )
     if parents := _texts(root, report.edits, "parents"):
         outcome = "are shown again" if status == "withdrawn" else "are hidden behind it again"
-        report.tell(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {outcome}.")
+        report.add_problem(f"the scans that were averaged into {'them' if len(parents) > 1 else 'it'} {outcome}.")
 
 
 def _texts(root: Group, edits: Sequence[Edit], name: str) -> list[str]:
@@ -368,7 +368,9 @@ def kept(root: Group, identifiers: Iterable[str]) -> dict[str, dict[str, tuple[A
     return found
 
 
-def uphold(columns: dict[str, Any], corrections: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+def reapply_corrections(
+    columns: dict[str, Any], corrections: Mapping[str, tuple[Any, Any]]
+) -> dict[str, tuple[Any, Any]]:
     """Keep corrections against a file that is unchanged; return those kept. Changes `columns`."""
     standing = {name: (was, now) for name, (was, now) in corrections.items() if was != now and columns.get(name) == was}
     if {"pressure", "pressure_scale"} <= set(corrections) and "pressure" not in standing:

@@ -20,7 +20,7 @@ from barospec.schemas.errors import InvalidData
 from barospec.schemas.values import counted
 
 if TYPE_CHECKING:
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.known_row import ExistingRow
 
 TERMS = ("pressure", "pressure_sigma", "pressure_before", "pressure_after", "pressure_scale")
 
@@ -155,7 +155,7 @@ def rescale(
     return report
 
 
-def _plan(to: str, spectra: Iterable[Known]) -> RescaleReport:
+def _plan(to: str, spectra: Iterable[ExistingRow]) -> RescaleReport:
     report = RescaleReport(to)
     for known in spectra:
         terms, why = rescaled(known.columns, report.scale)

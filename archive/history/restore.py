@@ -187,9 +187,9 @@ def _saved_again(then: Group, writer: Writer, report: Restored, name: str) -> No
             "reason": f"restored to {name}",
         }
     if records:
-        from barospec.archive.store.repository import actor
+        from barospec.archive.store.repository import current_user
 
-        writer.append_table("saved", [{**record, "author": actor()} for record in records])
+        writer.append_table("saved", [{**record, "author": current_user()} for record in records])
         report.records["saved"] = len(records)
 
 

@@ -21,7 +21,7 @@ from barospec.archive.derived.store import (
     write_derivation,
 )
 from barospec.archive.store.read import array, first_dim
-from barospec.archive.store.repository import actor, microseconds
+from barospec.archive.store.repository import current_user, microseconds
 from barospec.archive.store.write import Writer
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ def _runs_again(then: Group, writer: Writer, reason: str) -> int:
     for name, present in now.items():
         old = was.get(name, {"status": DROPPED, "follow": 0})
         if any(present[part] != old[part] for part in ("status", "follow")):
-            update = {"revision": present["revision"] + 1, "time": microseconds(), "author": actor(), "reason": reason}
+            update = {
+                "revision": present["revision"] + 1,
+                "time": microseconds(),
+                "author": current_user(),
+                "reason": reason,
+            }
             records.append(present | {part: old[part] for part in ("status", "follow")} | update)
     if records:
         writer.append_table("series", records)

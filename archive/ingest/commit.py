@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from barospec.archive.edit.corrections import Edit, kept, show_changes, uphold, write_edits
+from barospec.archive.edit.corrections import Edit, kept, reapply_corrections, show_changes, write_edits
 from barospec.archive.ingest.models import add_models
-from barospec.archive.ingest.prepared import Entry, Prepared
-from barospec.archive.ingest.report import Report
+from barospec.archive.ingest.prepared import Prepared, PreparedSpectrum
+from barospec.archive.ingest.report import IngestReport
 from barospec.archive.ingest.tables import (
     conflict,
     differences,
@@ -29,7 +29,7 @@ from barospec.archive.ingest.theory_outputs import add_calculations
 from barospec.archive.sheets.conditions import conditions_sha256
 from barospec.archive.store.events import event
 from barospec.archive.store.fingerprints import recorded
-from barospec.archive.store.known_row import Known, Lookup
+from barospec.archive.store.known_row import ExistingRow, Lookup
 from barospec.archive.store.read import array, count_records, spectra_group
 from barospec.archive.store.repository import Store, Transaction, microseconds
 from barospec.archive.store.write import Batch, Writer
@@ -44,7 +44,7 @@ def check_number(digest: bytes) -> int:
 
 def ingest(
     store: Store, prepared: Prepared, known: Lookup, *, replace: bool = False, strict: bool = False, message: str = ""
-) -> Report:
+) -> IngestReport:
     """Write new entries, in one commit.
 
     Parameters
@@ -65,7 +65,7 @@ def ingest(
     if (strict and prepared.refused) or not _holds_anything(prepared):
         return _started(prepared)
 
-    def write(work: Transaction) -> Report:
+    def write(work: Transaction) -> IngestReport:
         return _write(work, prepared, known, replace=replace, strict=strict, message=message)
 
     report, snapshot = store.write("ingest", write)
@@ -79,13 +79,13 @@ def _holds_anything(prepared: Prepared) -> bool:
     )
 
 
-def _started(prepared: Prepared) -> Report:
-    return Report(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
+def _started(prepared: Prepared) -> IngestReport:
+    return IngestReport(refused=prepared.refused, skipped=prepared.skipped, problems=list(prepared.problems))
 
 
 def _write(
     work: Transaction, prepared: Prepared, known: Lookup, *, replace: bool, strict: bool, message: str
-) -> Report:
+) -> IngestReport:
     """Run the transaction; it may run more than once, so it does not change `prepared`."""
     report = _started(prepared)
     writer = Writer(work.root, work.changes)
@@ -120,10 +120,10 @@ def _write(
 class _Planned:
     """An entry to write, and the row that it supersedes."""
 
-    entry: Entry
+    entry: PreparedSpectrum
     conditions: bytes  # as stated, without upheld corrections
     revision: int = 1
-    old: Known | None = None
+    old: ExistingRow | None = None
     kept: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     revived: bool = False  # the row exists and becomes current again
 
@@ -134,22 +134,22 @@ class _Planned:
 
 
 def _compare(
-    entries: Sequence[Entry], known: Lookup, work: Transaction, replace: bool, report: Report
+    entries: Sequence[PreparedSpectrum], known: Lookup, work: Transaction, replace: bool, report: IngestReport
 ) -> list[_Planned]:
-    by_id: dict[str, Known] = {}
-    by_source: dict[tuple[str, ...], Known] = {}
+    by_id: dict[str, ExistingRow] = {}
+    by_source: dict[tuple[str, ...], ExistingRow] = {}
     for row in known(work.parent, [e.spectrum_id for e in entries], [e.source for e in entries]):
         by_id[row.spectrum_id] = row
         if row.status == "active":
             by_source[row.source] = row
 
-    def older(entry: Entry) -> Known | None:
+    def older(entry: PreparedSpectrum) -> ExistingRow | None:
         # A file that grew by a scan has other bytes; its earlier scans are unchanged.
         return by_id.get(entry.spectrum_id) or by_source.get(entry.source)
 
     corrections = _corrections(work.root, [(entry, old) for entry in entries if (old := older(entry)) is not None])
     plan: list[_Planned] = []
-    planned: dict[str, Entry] = {}
+    planned: dict[str, PreparedSpectrum] = {}
     imported: dict[str, set[int]] = {}
     for entry in entries:
         twin = planned.get(entry.spectrum_id)
@@ -163,7 +163,7 @@ def _compare(
             plan.append(_Planned(entry, entry.conditions))
             continue
         fresh = _Planned(entry, entry.conditions, old.revision + 1, old)
-        fresh.kept = uphold(entry.columns, corrections.get(old.spectrum_id, {}))
+        fresh.kept = reapply_corrections(entry.columns, corrections.get(old.spectrum_id, {}))
         if _is_held(old, fresh):
             left_out = _left_out(work.root, entry, old, imported)
             if left_out and replace:
@@ -196,7 +196,9 @@ def _compare(
     return plan
 
 
-def _corrections(root: Any, pairs: Sequence[tuple[Entry, Known]]) -> dict[str, dict[str, tuple[Any, Any]]]:
+def _corrections(
+    root: Any, pairs: Sequence[tuple[PreparedSpectrum, ExistingRow]]
+) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return the corrections of rows that differ from the new values and from the ingested ones."""
     differ = {old.spectrum_id: old for entry, old in pairs if check_number(entry.conditions) != old.conditions}
     return kept(
@@ -204,14 +206,14 @@ def _corrections(root: Any, pairs: Sequence[tuple[Entry, Known]]) -> dict[str, d
     )
 
 
-def _is_held(old: Known, fresh: _Planned) -> bool:
+def _is_held(old: ExistingRow, fresh: _Planned) -> bool:
     """Return True if the archive has these numbers and conditions, as ingested or as corrected since."""
     if old.content != check_number(fresh.entry.content):
         return False
     return check_number(fresh.conditions) == old.conditions or fresh.entry.conditions == conditions_sha256(old.columns)
 
 
-def _left_out(root: Any, entry: Entry, old: Known, imported: dict[str, set[int]]) -> list[str]:
+def _left_out(root: Any, entry: PreparedSpectrum, old: ExistingRow, imported: dict[str, set[int]]) -> list[str]:
     """Return the signals of an entry that the archive's row lacks because it came from a bundle without them.
 
     `imported` caches the rows of each group that came from bundles.
@@ -227,7 +229,7 @@ def _left_out(root: Any, entry: Entry, old: Known, imported: dict[str, set[int]]
     return [name for name in names if not held[name][0]]
 
 
-def _held_already(old: Known, entry: Entry, plan: list[_Planned], report: Report) -> None:
+def _held_already(old: ExistingRow, entry: PreparedSpectrum, plan: list[_Planned], report: IngestReport) -> None:
     if old.status == "reverted":
         report.added += 1
         plan.append(_Planned(entry, entry.conditions, old.revision, old, revived=True))
@@ -247,7 +249,7 @@ def _revive(work: Transaction, plan: Sequence[_Planned]) -> None:
         write_edits(work, "restore", again, "ingested again")
 
 
-def _twin(entry: Entry, twin: Entry, report: Report) -> None:
+def _twin(entry: PreparedSpectrum, twin: PreparedSpectrum, report: IngestReport) -> None:
     """Report the same bytes and scan twice in one call: one spectrum, unless the conditions disagree."""
     if (entry.content, entry.conditions) == (twin.content, twin.conditions):
         report.unchanged += 1
@@ -266,7 +268,7 @@ def _twin(entry: Entry, twin: Entry, report: Report) -> None:
 BATCH = 2048
 
 
-def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: Report) -> None:
+def _write_spectra(writer: Writer, plan: Sequence[_Planned], now: int, report: IngestReport) -> None:
     """Write all planned spectra in one commit, a batch at a time, so that memory does not grow with their number."""
     by_group: dict[str, list[_Planned]] = {}
     for planned in plan:
@@ -299,7 +301,7 @@ def _batch(plan: Sequence[_Planned], header_rows: Mapping[bytes, int], now: int)
     return batch
 
 
-def _header_key(entry: Entry) -> bytes:
+def _header_key(entry: PreparedSpectrum) -> bytes:
     return hashlib.sha256(entry.header.encode()).digest()
 
 
@@ -338,7 +340,7 @@ def _supersede(writer: Writer, plan: Sequence[_Planned], now: int) -> None:
         writer.append_table("events", events)
 
 
-def _summary(report: Report) -> str:
+def _summary(report: IngestReport) -> str:
     parts = []
     if report.added:
         parts.append(f"{report.added} spectra added")

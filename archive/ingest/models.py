@@ -31,7 +31,7 @@ from barospec.schemas.records import Problem
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.ingest.report import Report
+    from barospec.archive.ingest.report import IngestReport
     from barospec.archive.store.read import Group
 
 CONVENTIONS = ("fermi_level_reference", "hund_convention", "e_ct_reference", "state_selection", "operator_basis")
@@ -50,7 +50,7 @@ def fingerprint(record: ModelRecord) -> str:
     return hashlib.sha256(repr([facts, stated, numbers]).encode()).hexdigest()
 
 
-def add_models(writer: Writer, records: Sequence[ModelRecord], replace: bool, now: int, report: Report) -> int:
+def add_models(writer: Writer, records: Sequence[ModelRecord], replace: bool, now: int, report: IngestReport) -> int:
     """Write the models that the archive does not have; return their number. Conflicts go into the report."""
     table = read_table(writer.root, "models", ["model_id", "content_sha256", "status", "revision"])
     held = {

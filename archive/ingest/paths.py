@@ -63,7 +63,7 @@ def set_layouts(settings: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def set_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
+def parse_conditions(settings: Mapping[str, str]) -> dict[str, Any]:
     conditions: dict[str, Any] = {}
     for name in sorted(settings, key=lambda name: (name != "element", name.endswith("_sigma"))):
         if name == "signal" and settings[name] not in SIGNALS:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from barospec.archive.ingest.compute_mu import Curve, choose_signal, curves_of, only_reference
 from barospec.archive.ingest.parse_pool import Job, Parsed, parse
-from barospec.archive.ingest.paths import expand, set_conditions, set_layouts
-from barospec.archive.ingest.prepared import Entry, Prepared
+from barospec.archive.ingest.paths import expand, parse_conditions, set_layouts
+from barospec.archive.ingest.prepared import Prepared, PreparedSpectrum
 from barospec.archive.ingest.theory_outputs import calculation_format, read_calculations
 from barospec.archive.sheets.conditions import fill_between, literature_record, scan_conditions
 from barospec.archive.sheets.records import Row, Sheet, SheetRun, is_sheet
@@ -37,7 +37,7 @@ ANY_ROW: Sequence[Row | None] = (None,)
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class WatchState:
     """A running measurement: only these files are read, only finished scans are ingested, and missing files are awaited.
 
     ``ready`` holds resolved paths of files that may be read; one that maps to True is still growing. ``seen`` holds, for files
@@ -60,7 +60,7 @@ class _Source:
 
 
 def prepare(
-    paths: Iterable[Path], settings: Mapping[str, str], progress: Progress | None = None, live: Live | None = None
+    paths: Iterable[Path], settings: Mapping[str, str], progress: Progress | None = None, live: WatchState | None = None
 ) -> Prepared:
     """Read run sheets and files.
 
@@ -101,10 +101,10 @@ def prepare(
 
 
 def _sources(
-    paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: Live | None, used: set[int]
+    paths: Iterable[Path], settings: Mapping[str, str], prepared: Prepared, live: WatchState | None, used: set[int]
 ) -> list[_Source]:
     """Return all files to read, each with its run and the rows of the scan table that may apply to it."""
-    conditions = set_conditions(settings)
+    conditions = parse_conditions(settings)
     layouts = set_layouts(settings)
     found: list[_Source] = []
     described: list[tuple[Sheet | None, SheetRun, Path]]
@@ -142,7 +142,7 @@ def _sources(
     return found
 
 
-def _job(source: _Source, live: Live | None) -> Job:
+def _job(source: _Source, live: WatchState | None) -> Job:
     # Below this folder, a file may lead to others.
     inside = source.file.resolve().is_relative_to(source.folder.resolve())
     options = {**source.run.options, "folder": str(source.folder if inside else source.file.parent)}
@@ -178,7 +178,7 @@ def _calculation(
         prepared.error(str(error))
         return
     prepared.calculations += found
-    prepared.tell(problems)
+    prepared.add_problems(problems)
 
 
 def _model_sheet(path: Path, prepared: Prepared) -> None:
@@ -189,7 +189,9 @@ def _model_sheet(path: Path, prepared: Prepared) -> None:
             prepared.error(line)
 
 
-def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[tuple[Sheet | None, SheetRun, Path]]:
+def _sheet_files(
+    path: Path, prepared: Prepared, live: WatchState | None
+) -> Iterator[tuple[Sheet | None, SheetRun, Path]]:
     try:
         sheet = read_sheet(path, awaited=live is not None)
     except BarospecError as error:
@@ -215,7 +217,7 @@ def _sheet_files(path: Path, prepared: Prepared, live: Live | None) -> Iterator[
             prepared.error(str(error), path, line)
 
 
-def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: Live | None) -> None:
+def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[int], live: WatchState | None) -> None:
     """Add the scans of a file, each with the rows that name it."""
     file, run, rows = source.file, source.run, source.rows
     if parsed.error is not None:
@@ -226,7 +228,7 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
         used.update(id(row) for row in rows or [])
         return
     prepared.ended.setdefault(file.resolve(), []).extend(parsed.ended)
-    prepared.tell(parsed.problems)
+    prepared.add_problems(parsed.problems)
     for scan in parsed.scans:
         matching = [row for row in rows or [] if row.scan is None or row.scan == scan.name]
         used.update(id(row) for row in matching)
@@ -236,7 +238,7 @@ def _take_file(source: _Source, parsed: Parsed, prepared: Prepared, used: set[in
             prepared.unfinished += 1
             continue
         if not matching and (why := _elsewhere(scan, parsed, run.signal)):
-            prepared.tell(scan.problems)
+            prepared.add_problems(scan.problems)
             prepared.problems.append(Problem("note", why, str(file), scan=scan.name))
             prepared.skipped += 1
             continue
@@ -280,7 +282,7 @@ def _unused_rows(run: SheetRun, used: set[int], prepared: Prepared) -> None:
 def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared: Prepared) -> None:
     """Add one scan with one row of conditions: an entry, or a problem."""
     file, run = source.file, source.run
-    prepared.tell(scan.problems)
+    prepared.add_problems(scan.problems)
     if row is not None and row.skip:
         prepared.skipped += 1
         return
@@ -303,7 +305,7 @@ def _take(scan: Scan, source: _Source, parsed: Parsed, row: Row | None, prepared
         prepared.error(str(error), place, line, scan.name if len(scan.name) > 1 or row is None else "")
         return
     prepared.entries.append(
-        Entry(
+        PreparedSpectrum(
             group=group_key(columns["technique"], columns["edge"], columns.get("line") or ""),
             curves=prepared.spool.put(energy, signals),
             columns=columns | {"element": columns["edge"].split(" ")[0]},

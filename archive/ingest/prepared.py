@@ -18,7 +18,7 @@ from barospec.schemas.vocabulary import SETTABLE
 
 
 @dataclass(slots=True)
-class Entry:
+class PreparedSpectrum:
     """A spectrum to ingest; its numbers are in a spool."""
 
     group: str
@@ -51,7 +51,7 @@ SOURCE = ("experiment", "run", "source_file", "source_scan", "signal")
 class Prepared:
     """Entries and problems of a set of paths."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[PreparedSpectrum] = field(default_factory=list)
     structures: list[structures.Structure] = field(default_factory=list)
     literature: list[dict[str, Any]] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Prepared:
         self.problems.append(Problem("error", message, str(file), line, scan=scan))
         self.refused += 1
 
-    def tell(self, problems: Iterable[Problem]) -> None:
+    def add_problems(self, problems: Iterable[Problem]) -> None:
         """Add problems, without repeats: several rows of one scan give the same ones."""
         last = self.problems[-64:]
         self.problems += [problem for problem in problems if problem not in last]

@@ -9,7 +9,7 @@ from barospec.schemas.records import Problem
 
 
 @dataclass(slots=True)
-class Report:
+class IngestReport:
     """Report of an ingest, for people and, as ``to_dict``, for programs."""
 
     added: int = 0

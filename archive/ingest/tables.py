@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from barospec.archive.ingest.prepared import Entry, Prepared
+from barospec.archive.ingest.prepared import Prepared, PreparedSpectrum
 from barospec.archive.store.read import highest_revisions, read_table
 from barospec.archive.store.repository import Transaction
 from barospec.archive.store.write import Writer
@@ -16,12 +16,12 @@ from barospec.schemas.values import show_value
 from barospec.schemas.vocabulary import SETTABLE
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest.report import Report
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.ingest.report import IngestReport
+    from barospec.archive.store.known_row import ExistingRow
 
 
 def new_structures(
-    work: Transaction, records: Sequence[Structure], replace: bool, report: Report
+    work: Transaction, records: Sequence[Structure], replace: bool, report: IngestReport
 ) -> list[tuple[Structure, int]]:
     """Return structures that the archive does not have, with their revision."""
     table = read_table(work.root, "structures", ["structure_id", "source_sha256", "status", "revision"])
@@ -116,7 +116,9 @@ def _plain(value: Any) -> str:
     return "" if value is None else f"{float(value):.15g}" if not isinstance(value, str) else value
 
 
-def write_sheets(writer: Writer, work: Transaction, prepared: Prepared, plan: Sequence[Entry], now: int) -> None:
+def write_sheets(
+    writer: Writer, work: Transaction, prepared: Prepared, plan: Sequence[PreparedSpectrum], now: int
+) -> None:
     """Write the text of each run sheet that described entries, with its runs."""
     held = {str(digest) for digest in read_table(work.root, "sheets", ["sha256"])["sha256"]}
     fresh = {sheet.sha256: sheet for sheet in prepared.sheets if sheet.sha256 not in held}
@@ -152,7 +154,7 @@ def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     return "; ".join(shown[:6]) + (f"; and {len(shown) - 6} more" if len(shown) > 6 else "")
 
 
-def conflict(entry: Entry, old: Known) -> str:
+def conflict(entry: PreparedSpectrum, old: ExistingRow) -> str:
     """Return the reason why an entry conflicts with a spectrum of the archive."""
     if old.status == "purged":
         what = f"was purged from the archive ({old.spectrum_id})"

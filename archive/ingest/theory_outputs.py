@@ -24,7 +24,7 @@ from barospec.schemas.records import Problem
 if TYPE_CHECKING:
     import xarray as xr
 
-    from barospec.archive.ingest.report import Report
+    from barospec.archive.ingest.report import IngestReport
     from barospec.archive.readers.electronic import Bands, Dos
     from barospec.archive.readers.wannier90 import Hoppings
     from barospec.archive.store.repository import Transaction
@@ -233,7 +233,7 @@ def held(work: Transaction) -> dict[tuple[str, str], tuple[str, int, Mapping[str
 
 
 def add_calculations(
-    writer: Writer, work: Transaction, records: Sequence[Calculation], replace: bool, now: int, report: Report
+    writer: Writer, work: Transaction, records: Sequence[Calculation], replace: bool, now: int, report: IngestReport
 ) -> int:
     """Write the calculations that the archive does not have; return their number. Conflicts go into the report."""
     from barospec.archive.ingest.models import store_output

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from barospec.archive.ingest.prepare import Live, prepare
+from barospec.archive.ingest.prepare import WatchState, prepare
 from barospec.archive.ingest.prepared import Prepared
 from barospec.archive.sheets.records import is_sheet
 from barospec.archive.store.storage.marker import MARKER
@@ -20,7 +20,7 @@ from barospec.schemas.errors import BarospecError, CallError
 from barospec.schemas.records import Problem
 
 if TYPE_CHECKING:
-    from barospec.archive.ingest.report import Report
+    from barospec.archive.ingest.report import IngestReport
 
 GROWING = (".h5", ".hdf5", ".nx", ".nxs")  # one file for many scans; each scan states whether it has ended
 PASSING = (".tmp", ".part", ".swp", "~")  # temporary files of copying and editing
@@ -35,10 +35,10 @@ AWAY = "waiting for it to return"
 Signature = tuple[int, int]
 
 
-class Take(Protocol):
+class IngestCallback(Protocol):
     """Writer of prepared entries, in one commit."""
 
-    def __call__(self, prepared: Prepared, *, replace: bool = False) -> Report:
+    def __call__(self, prepared: Prepared, *, replace: bool = False) -> IngestReport:
         """Write prepared entries; return the report."""
 
 
@@ -163,7 +163,7 @@ class Watch:
     Parameters
     ----------
     folder : Path
-    take : Take
+    take : IngestCallback
         Writes the prepared entries.
     sheet : Path, optional
         Read at every look that finds something; if it has changed, all files are read again.
@@ -181,7 +181,7 @@ class Watch:
     def __init__(
         self,
         folder: Path,
-        take: Take,
+        ingest: IngestCallback,
         *,
         sheet: Path | None = None,
         settings: Mapping[str, str] | None = None,
@@ -195,7 +195,7 @@ class Watch:
         if sheet is not None and not is_sheet(sheet):
             raise CallError(f"{sheet} is not a run sheet: its name should end in .yaml.")
         self.folder = Folder(folder, settle, clock)
-        self.take, self.sheet, self.settings, self.replace = take, sheet, dict(settings or {}), replace
+        self.ingest, self.sheet, self.settings, self.replace = ingest, sheet, dict(settings or {}), replace
         self.every, self.poll, self.clock, self.sleep = every, poll, clock, sleep
         self._read: set[Path] = set()
         self._ended: dict[Path, _Ended] = {}
@@ -204,17 +204,17 @@ class Watch:
         self._edited = False
         self._last = float("-inf")
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[IngestReport]:
         """Yield a report after each look; wait between them."""
         while True:
             yield self.look()
             self.sleep(self.poll)
 
-    def look(self) -> Report:
+    def look(self) -> IngestReport:
         """Look once, and ingest the files that are ready, if the last commit was long enough ago."""
-        from barospec.archive.ingest.report import Report
+        from barospec.archive.ingest.report import IngestReport
 
-        report = Report()
+        report = IngestReport()
         self._notice_edits()
         ready = self.folder.look()
         if self.folder.trouble:
@@ -227,7 +227,7 @@ class Watch:
         ready = {path: growing for path, growing in ready.items() if path in self._read} or ready
         revise = self.replace or self._edited or bool(self._read & ready.keys())
         start = self.clock()
-        live = Live(ready, {path: self._ended_in(path) for path in ready})
+        live = WatchState(ready, {path: self._ended_in(path) for path in ready})
         prepared = prepare(sorted(ready) if self.sheet is None else [self.sheet], self.settings, live=live)
         if self.sheet is not None and not prepared.sheets:
             report.problems = self._new(prepared.problems)
@@ -236,7 +236,7 @@ class Watch:
         prepared.problems = [p for p in prepared.problems if not any(text in str(p) for text in passing.values())]
         prepared.refused -= len(passing)
         try:
-            report = self.take(prepared, replace=revise)
+            report = self.ingest(prepared, replace=revise)
         except (BarospecError, OSError) as error:
             # The archive is locked, full or unreachable; nothing was written, and the files are still there.
             report.problems = self._new([Problem("error", f"not written, will be tried again: {error}")])

@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._kernels.batch import common_reasons, make_batch
 from barospec.archive.operators._kernels.integrals import interpolated, row_sum, weights_between, white_noise
-from barospec.archive.operators._kernels.propagation import NORM_REFERENCE, NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.propagation import (
+    NORM_REFERENCE,
+    NORMALIZATION,
+    NoisePropagator,
+    length,
+    unpacked,
+)
 from barospec.archive.operators._kernels.ragged import Floats
 from barospec.archive.operators._kernels.shift_fit import reference_curve
 from barospec.archive.operators.operator import QUALITY, Operator, Output, References
@@ -94,7 +100,7 @@ def difference(
         weights = weights_between(x, count, begin, end)
         safe = np.where(weights > 0, np.where(np.isfinite(delta), delta, 0.0), 0.0)
 
-        carrier = Carrier(x, y, count, batch.numbers)
+        carrier = NoisePropagator(x, y, count, batch.numbers)
 
         def variance(kernel: Floats) -> Floats:
             own = length(carrier.on_mu(kernel), count)

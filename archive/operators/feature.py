@@ -15,7 +15,13 @@ from barospec.archive.operators._kernels.integrals import (
     weights_between,
     white_noise,
 )
-from barospec.archive.operators._kernels.propagation import NORM_REFERENCE, NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.propagation import (
+    NORM_REFERENCE,
+    NORMALIZATION,
+    NoisePropagator,
+    length,
+    unpacked,
+)
 from barospec.archive.operators._kernels.shift_fit import reference_curve
 from barospec.archive.operators.operator import QUALITY, Operator, Output, References
 from barospec.schemas.errors import CallError
@@ -110,7 +116,7 @@ def feature(
         else:
             reference = reference_curve("feature", reference_energy, reference_norm, reference_normalization)
             before = interpolated(x, reference.energy, reference.curve)
-        carrier, values = Carrier(x, y, count, batch.numbers), {}
+        carrier, values = NoisePropagator(x, y, count, batch.numbers), {}
         for name, (first, last) in {
             "feature_height": (position - half, position + half),
             "feature_area": (begin, end),

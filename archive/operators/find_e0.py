@@ -15,7 +15,7 @@ from barospec.archive.operators._kernels.crop import crop
 from barospec.archive.operators._kernels.integrals import inside, row_sum, weights_between, white_noise
 from barospec.archive.operators._kernels.least_squares import Fit, linear
 from barospec.archive.operators._kernels.peak import fit_top, highest
-from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, NoisePropagator, length, unpacked
 from barospec.archive.operators._kernels.ragged import Floats, Ints, at
 from barospec.archive.operators.edge_energy import find_crossing
 from barospec.archive.operators.operator import QUALITY, Operator, Output
@@ -138,7 +138,7 @@ def _positions(
     other = np.where(second.near & np.isfinite(steepest), second.energy, np.nan)
     vertex, vertex_sigma = inflection(batch, half, noise)
 
-    carrier = Carrier(energy, norm, count, batch.numbers)
+    carrier = NoisePropagator(energy, norm, count, batch.numbers)
 
     def sigma(kernel: Floats) -> Floats:
         return noise * length(carrier.on_mu(kernel), count)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._kernels.batch import common_reasons, make_batch
 from barospec.archive.operators._kernels.crop import crop
-from barospec.archive.operators._kernels.emission import laid_on, reference_unit, unit_area, variance_of
+from barospec.archive.operators._kernels.emission import interpolate_reference, reference_unit, unit_area, variance_of
 from barospec.archive.operators._kernels.integrals import row_sum
 from barospec.archive.operators._kernels.noise_bias import folded, scatter, unfolded, without_noise
 from barospec.archive.operators._kernels.ragged import Floats, Ints
@@ -127,14 +127,14 @@ def iad(
         cut = crop(x, count, own.line - below, own.line + above)
         x, count = cut.take(x, np.inf), cut.count
         weights, mine, scatter_of_mine = (cut.take(array) for array in (own.weights, own.curve, own.variance))
-        curve, variance = laid_on(x, moves[align], reference)
+        curve, variance = interpolate_reference(x, moves[align], reference)
         used = weights > 0
         batch.fail((used & ~np.isfinite(curve)).any(axis=1), REFERENCE_SHORT)
         weights = np.where(used, weights, 0.0)
         delta = np.where(used & np.isfinite(curve), mine - curve, 0.0)
         noise = np.where(used, np.sqrt(scatter_of_mine + variance), 0.0)
         known = np.isfinite(noise).all(axis=1)
-        ahead, _ = laid_on(x, moves[align] + 0.1, reference)
+        ahead, _ = interpolate_reference(x, moves[align] + 0.1, reference)
         gradient = np.where(used & np.isfinite(ahead - curve), (ahead - curve) / 0.1, 0.0)
         line_sigma = np.hypot(own.line_sigma, other.line_sigma[0]) * (align == "peak")
         noise = np.where(np.isfinite(noise), noise, 0.0)

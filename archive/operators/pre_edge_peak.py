@@ -19,7 +19,7 @@ from barospec.archive.operators._kernels.integrals import (
 )
 from barospec.archive.operators._kernels.least_squares import Fit, curved
 from barospec.archive.operators._kernels.peak import fit_top, highest
-from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, NoisePropagator, length, unpacked
 from barospec.archive.operators._kernels.ragged import Bools, Floats
 from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
@@ -182,7 +182,7 @@ def _measure(batch: Batch, windows: _Windows, half: float) -> dict[str, Floats]:
     # What counts is that the baseline lies on the points.
     misfit = np.sqrt(fit.chi2 / fit.points)
     batch.fail(~(misfit <= LARGEST_MISFIT), NOT_CONVERGED)
-    carrier = Carrier(x, y, count, batch.numbers)
+    carrier = NoisePropagator(x, y, count, batch.numbers)
     peak = y - _baseline(t, fit.coefficients)[0]
     weights = weights_between(x, count, windows.low, windows.high)
     guess, found = highest(x, peak, inside(x, count, windows.low, windows.high))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from barospec.archive.operators._kernels.batch import common_reasons, make_batch
-from barospec.archive.operators._kernels.emission import laid_on, reference_unit, unit_area, variance_of
+from barospec.archive.operators._kernels.emission import interpolate_reference, reference_unit, unit_area, variance_of
 from barospec.archive.operators._kernels.integrals import row_sum
 from barospec.archive.operators._kernels.least_squares import linear
 from barospec.archive.operators._kernels.ragged import Floats
@@ -99,7 +99,9 @@ def spin_state(
         own = unit_area(x, y, count, variance_of(x, y, count, sigma), below, above)
         batch.fail(~own.done, NOT_COVERED)
         used = own.weights > 0
-        (ls, ls_variance), (hs, hs_variance) = (laid_on(x, one[1].line[0] - own.line, one) for one in (low, high))
+        (ls, ls_variance), (hs, hs_variance) = (
+            interpolate_reference(x, one[1].line[0] - own.line, one) for one in (low, high)
+        )
         batch.fail((used & ~np.isfinite(ls + hs)).any(axis=1), REFERENCE_SHORT)
         used &= np.isfinite(ls + hs + own.curve)
         ls, hs = np.where(used, ls, 0.0), np.where(used, hs, 0.0)
@@ -129,7 +131,7 @@ def spin_state(
         kernel = weight * (hs - ls) / bare[:, None]
         tilts = []
         for one, curve in ((low, ls), (high, hs)):
-            ahead, _ = laid_on(x, one[1].line[0] - own.line + 0.1, one)
+            ahead, _ = interpolate_reference(x, one[1].line[0] - own.line + 0.1, one)
             tilts.append(row_sum(kernel * np.where(used & np.isfinite(ahead), (ahead - curve) / 0.1, 0.0), count))
         # The three main lines are aligned as well as noise permits.
         for tilt, line in (

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._kernels.batch import common_reasons, make_batch
 from barospec.archive.operators._kernels.integrals import covered, inside, white_noise
 from barospec.archive.operators._kernels.peak import fit_top, highest
-from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, NoisePropagator, length, unpacked
 from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
@@ -93,7 +93,7 @@ def track_peak(
         batch.fail(~found, AT_END)
         top = fit_top(x, y, count, guess, half or 0.25 * (high - low), int(degree), noise**2)
         batch.fail(~top.found, NO_MAXIMUM)
-        carrier = Carrier(x, y, count, batch.numbers)
+        carrier = NoisePropagator(x, y, count, batch.numbers)
         kernels = [carrier.on_mu(one) for one in (top.position_kernel, top.height_kernel)]
         values = {
             "peak_position": top.position,

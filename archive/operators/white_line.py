@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from barospec.archive.operators._kernels.batch import common_reasons, make_batch
 from barospec.archive.operators._kernels.integrals import covered, inside, row_sum, weights_between, white_noise
 from barospec.archive.operators._kernels.peak import fit_top, highest
-from barospec.archive.operators._kernels.propagation import NORMALIZATION, Carrier, length, unpacked
+from barospec.archive.operators._kernels.propagation import NORMALIZATION, NoisePropagator, length, unpacked
 from barospec.archive.operators._kernels.ragged import Floats
 from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
@@ -103,7 +103,7 @@ def white_line(
         t = np.where(np.isfinite(x), x, 0.0) - center[:, None]
         step = 0.5 + np.arctan(2 * t / step_width) / np.pi
 
-        carrier = Carrier(x, y, count, batch.numbers)
+        carrier = NoisePropagator(x, y, count, batch.numbers)
 
         def sigma(kernel: Floats) -> Floats:
             return noise * length(carrier.on_mu(kernel), count)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from barospec.archive.readers import athena_project, scans, tables
-from barospec.archive.readers.athena_project import Group, Project
+from barospec.archive.readers.athena_project import AthenaGroup, Project
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.records import Problem, Scan
 from barospec.schemas.vocabulary import find_edge
@@ -98,25 +98,25 @@ def _names(project: Project, path: Path, notes: list[Problem]) -> dict[int, str]
     return names
 
 
-def _is_reference(group: Group) -> bool:
+def _is_reference(group: AthenaGroup) -> bool:
     """Check whether a group is a reference channel: Athena calls it "  Ref NAME"."""
     return group.label.startswith("Ref ")
 
 
-def _scan(group: Group, names: Mapping[int, str], project: Project, path: Path) -> Scan:
+def _scan(group: AthenaGroup, names: Mapping[int, str], project: Project, path: Path) -> Scan:
     name = names[id(group)]
     place = f"{path} [{name}]"
     problems: list[Problem] = []
 
-    def tell(severity: Any, message: str) -> None:
+    def add_problem(severity: Any, message: str) -> None:
         problems.append(Problem(severity, message, str(path), group.line, scan=name))
 
     if group.wrong:
         what, line = group.wrong[0]
         raise InvalidData(f"{place}: line {line}: {what}: damaged." if line else f"{place}: {what}: damaged.")
     energy = _energy(group, place)
-    channels = _channels(group, tell)
-    conditions = _conditions(group, channels, tell)
+    channels = _channels(group, add_problem)
+    conditions = _conditions(group, channels, add_problem)
     partner = _partner(group, project)
     header = {
         "group": group.key,
@@ -128,10 +128,10 @@ def _scan(group: Group, names: Mapping[int, str], project: Project, path: Path) 
     if _is_reference(group):
         of = f" of {names[id(partner)]}" if partner else ""
         header["athena_role"] = f"reference{of}"
-        tell("note", f"the reference channel{of}, not a sample; its curve is murefer")
+        add_problem("note", f"the reference channel{of}, not a sample; its curve is murefer")
     elif partner is not None and _is_reference(partner):
         header["athena_reference"] = names[id(partner)]
-        _attach(channels, energy, group, partner, tell)
+        _attach(channels, energy, group, partner, add_problem)
     return scans.make_scan(
         path,
         energy,
@@ -144,7 +144,7 @@ def _scan(group: Group, names: Mapping[int, str], project: Project, path: Path) 
     )
 
 
-def _energy(group: Group, place: str) -> tables.Array:
+def _energy(group: AthenaGroup, place: str) -> tables.Array:
     """Return the group's energies; InvalidData for what is no spectrum, such as pixels or chi(k)."""
     kind = str(group.args.get("datatype") or group.args.get("recordtype") or "").casefold()
     if group.flag("is_chi") or kind.startswith(_NO_CURVE):
@@ -168,12 +168,12 @@ def _are_pixels(energy: tables.Array) -> bool:
     return bool(energy.size > 2 and 0 <= energy[0] < scans.SURELY_EV and np.all(np.diff(energy) == 1))
 
 
-def _channels(group: Group, tell: Any) -> dict[str, tables.Array]:
+def _channels(group: AthenaGroup, add_problem: Any) -> dict[str, tables.Array]:
     """Return the curve and, where the file has them, the counters it was formed from."""
     curve, size = group.arrays["y"], group.arrays["y"].size
     i0, signal = (group.arrays.get(key) for key in ("i0", "signal"))
     if any(array is not None and array.size != size for array in (i0, signal)):
-        tell("warning", "i0 and signal are not as long as the curve and are dropped")
+        add_problem("warning", "i0 and signal are not as long as the curve and are dropped")
         i0 = signal = None
     how = _formed(curve, i0, signal, group)
     reference = _is_reference(group)
@@ -185,23 +185,27 @@ def _channels(group: Group, tell: Any) -> dict[str, tables.Array]:
         channels = {{"ratio": "mufluor", "log": "mutrans"}.get(how, "murecorded"): curve}
     if not how and not reference:
         name = next(iter(channels))
-        tell("note", f"the project does not say whether in transmission or fluorescence; the curve is called {name}")
+        add_problem(
+            "note", f"the project does not say whether in transmission or fluorescence; the curve is called {name}"
+        )
     if i0 is not None:
         channels["itrans" if reference else "i0"] = i0
     if signal is not None and how:
         channels["irefer" if reference else ("ifluor" if how == "ratio" else "itrans")] = signal
     elif signal is not None:
-        tell("note", "the array signal is not kept: it does not give the curve, so what it is is not known")
+        add_problem("note", "the array signal is not kept: it does not give the curve, so what it is is not known")
     deviation = group.arrays.get("stddev")
     if deviation is not None and deviation.size == size:
         channels["sigma"] = deviation
-        tell("note", "sigma is the stddev of Athena's merge: the scatter of its scans, not the error of their mean")
+        add_problem(
+            "note", "sigma is the stddev of Athena's merge: the scatter of its scans, not the error of their mean"
+        )
     elif deviation is not None:
-        tell("note", f"stddev has {deviation.size} values for {size} points and is dropped")
+        add_problem("note", f"stddev has {deviation.size} values for {size} points and is dropped")
     return channels
 
 
-def _formed(curve: tables.Array, i0: tables.Array | None, signal: tables.Array | None, group: Group) -> str:
+def _formed(curve: tables.Array, i0: tables.Array | None, signal: tables.Array | None, group: AthenaGroup) -> str:
     """Return how the curve was formed: "log", "ratio", or "" when neither arrays nor parameters say so."""
     if i0 is not None and signal is not None:
         try:
@@ -219,7 +223,7 @@ def _formed(curve: tables.Array, i0: tables.Array | None, signal: tables.Array |
     return "log" if group.flag("ln") or "ln(" in text else ""
 
 
-def _partner(group: Group, project: Project) -> Group | None:
+def _partner(group: AthenaGroup, project: Project) -> AthenaGroup | None:
     """Return the group that is tied to this one as sample and reference."""
     key = str(group.args.get("referencegroup") or "")
     for other in project.groups:
@@ -228,31 +232,33 @@ def _partner(group: Group, project: Project) -> Group | None:
     return None
 
 
-def _attach(channels: dict[str, tables.Array], energy: tables.Array, group: Group, partner: Group, tell: Any) -> None:
+def _attach(
+    channels: dict[str, tables.Array], energy: tables.Array, group: AthenaGroup, partner: AthenaGroup, add_problem: Any
+) -> None:
     """Give the sample's scan the curve of its reference, measured at the same time on the same grid."""
     grid, curve = partner.arrays.get("x"), partner.arrays.get("y")
     if grid is None or curve is None or curve.size != energy.size or not np.array_equal(grid, energy):
-        tell("note", f'its reference "{partner.label}" has another grid and stays a scan of its own only')
+        add_problem("note", f'its reference "{partner.label}" has another grid and stays a scan of its own only')
     elif _shift(group) != _shift(partner):
-        tell("note", f'its reference "{partner.label}" is shifted differently and stays a scan of its own only')
+        add_problem("note", f'its reference "{partner.label}" is shifted differently and stays a scan of its own only')
     else:
         channels["murefer"] = curve
 
 
-def _shift(group: Group) -> float:
+def _shift(group: AthenaGroup) -> float:
     """Return Athena's energy shift in eV; 0 when none is stated."""
     value = tables.numeric(str(group.args.get("bkg_eshift") or "0").strip())
     return value if value is not None and np.isfinite(value) else 0.0
 
 
-def _conditions(group: Group, channels: Mapping[str, tables.Array], tell: Any) -> dict[str, Any]:
+def _conditions(group: AthenaGroup, channels: Mapping[str, tables.Array], add_problem: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"technique": "xas"}
     element, level = str(group.args.get("bkg_z") or ""), str(group.args.get("fft_edge") or "")
     edge = find_edge(f"{element} {level}") if element and level else None
     if edge:
         found["edge"] = edge
     else:
-        tell(
+        add_problem(
             "warning",
             f'bkg_z is "{element}" and fft_edge is "{level}": the edge is not known; give it in the run sheet',
         )
@@ -271,11 +277,11 @@ def _conditions(group: Group, channels: Mapping[str, tables.Array], tell: Any) -
     if moment := scans.utc(start):
         found["time"] = moment
     elif start:
-        tell("note", f'Scan.start_time "{start}" has no time zone; time (UTC) is left open')
+        add_problem("note", f'Scan.start_time "{start}" has no time zone; time (UTC) is left open')
     return found
 
 
-def _metadata(group: Group) -> dict[tuple[str, str], str]:
+def _metadata(group: AthenaGroup) -> dict[tuple[str, str], str]:
     """Return XDI fields of a group, which newer projects keep as ``$xdi`` and older ones among the parameters."""
     metadata = group.xdi.get("metadata")
     families = dict(metadata) if isinstance(metadata, dict) else {}

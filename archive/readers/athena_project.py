@@ -26,7 +26,7 @@ _FOLDERS = re.compile(r"(?:(?<=\s)|^)(?:[A-Za-z]:[\\/]|[\\/])(?:[^\\/\n]*[\\/])*
 
 
 @dataclass(slots=True)
-class Group:
+class AthenaGroup:
     """One group: its key in the project, parameters, arrays, XDI metadata; `wrong` says what is damaged."""
 
     key: str
@@ -50,7 +50,7 @@ class Group:
 class Project:
     """All groups of a project, with its header lines, its journal and what is wrong with the file."""
 
-    groups: list[Group] = field(default_factory=list)
+    groups: list[AthenaGroup] = field(default_factory=list)
     header: list[str] = field(default_factory=list)
     journal: str = ""
     problems: list[Problem] = field(default_factory=list)
@@ -143,7 +143,7 @@ def _text(path: Path, project: Project) -> str:
 
 
 def _read_perl(text: str, path: Path, project: Project) -> None:
-    group: Group | None = None
+    group: AthenaGroup | None = None
     ended = False
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#"):
@@ -160,7 +160,7 @@ def _read_perl(text: str, path: Path, project: Project) -> None:
             continue
         name = match[1]
         if name == "old_group":
-            group = Group("", line=number)
+            group = AthenaGroup("", line=number)
         if group is not None or name == "journal":
             _statement(name, match[2], number, group, project)
     if group is not None or not ended:
@@ -170,7 +170,7 @@ def _read_perl(text: str, path: Path, project: Project) -> None:
         )
 
 
-def _statement(name: str, literal: str, number: int, group: Group | None, project: Project) -> None:
+def _statement(name: str, literal: str, number: int, group: AthenaGroup | None, project: Project) -> None:
     """Take what a line assigns; a line that cannot be understood spoils its group only."""
     try:
         value = perl.parse(literal)
@@ -212,7 +212,7 @@ def _read_json(text: str, path: Path, project: Project) -> None:
     listed = [key for key in order if key in keys] if isinstance(order, list) else []
     for key in dict.fromkeys([*listed, *keys]):
         entry = content[key]
-        group = Group(key)
+        group = AthenaGroup(key)
         project.groups.append(group)
         if not isinstance(entry, dict) or not isinstance(entry.get("args"), dict):
             group.wrong.append((f'"{key}" has no args', 0))

@@ -27,7 +27,7 @@ suffixes = (".h5", ".hdf5", ".nx", ".nxs")
 
 
 @dataclass(slots=True)
-class _Entry(channel_mapping.Entry):
+class _Entry(channel_mapping.ScanEntry):
     """An entry with the group it came from."""
 
     group: Any = None
@@ -163,13 +163,15 @@ def _number(key: str) -> str:
     return key.rpartition(".")[0] or key
 
 
-def _entries(file: hdf5.Group, path: Path, notes: list[Problem], seen: frozenset[str]) -> list[tuple[str, hdf5.Group]]:
+def _entries(
+    file: hdf5.Hdf5Group, path: Path, notes: list[Problem], seen: frozenset[str]
+) -> list[tuple[str, hdf5.Hdf5Group]]:
     """Open entries not seen before, by number; one note for each file whose links cannot be followed."""
     found = []
     broken: dict[str, list[str]] = {}
     for key in sorted(set(file) - seen, key=hdf5.by_number):
         group = hdf5.get(file, key)
-        if isinstance(group, hdf5.Group):
+        if isinstance(group, hdf5.Hdf5Group):
             found.append((key, group))
         elif group is None:
             target = file.target(key)
@@ -185,14 +187,14 @@ def _entries(file: hdf5.Group, path: Path, notes: list[Problem], seen: frozenset
     return found
 
 
-def _slow(key: str, entries: Sequence[tuple[str, hdf5.Group]], path: Path) -> list[channel_mapping.Entry]:
+def _slow(key: str, entries: Sequence[tuple[str, hdf5.Hdf5Group]], path: Path) -> list[channel_mapping.ScanEntry]:
     """Return the other parts of a scan: ``n.2``, with channels that are recorded slowly, for ``n.1``."""
     number, _, _ = key.rpartition(".")
     others = ((other, group) for other, group in entries if other != key and other.rpartition(".")[0] == number)
     return [_entry(other, group, path, 1) for other, group in others if number]
 
 
-def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
+def _entry(key: str, group: hdf5.Hdf5Group, path: Path, least: int = 2) -> _Entry:
     found = _counters(group, least)
     # Attributes cost as much as small arrays; only units that decide something are read.
     with_units = {name for name in found if channel_mapping.is_energy(name)} | set(
@@ -214,8 +216,8 @@ def _entry(key: str, group: hdf5.Group, path: Path, least: int = 2) -> _Entry:
 
 def _scan(
     key: str,
-    group: hdf5.Group,
-    slow: Sequence[channel_mapping.Entry],
+    group: hdf5.Hdf5Group,
+    slow: Sequence[channel_mapping.ScanEntry],
     path: Path,
     options: Mapping[str, Any],
     finished: bool,
@@ -227,9 +229,9 @@ def _scan(
     if not entry.text("end_time"):
         if status and status not in ("SUCCEEDED", "FAILED"):
             raise channel_mapping.NoSpectrum(f"not finished (writer status {status}); read the file again later")
-        entry.tell("warning", "no end_time: the scan may be unfinished")
+        entry.add_problem("warning", "no end_time: the scan may be unfinished")
     if (ended := entry.text("end_reason")) and ended.upper() != "SUCCESS":
-        entry.tell("warning", f"the scan ended with {ended}")
+        entry.add_problem("warning", f"the scan ended with {ended}")
     wanted = channel_mapping.wanted_channels(options, entry.place)
     technique, axis, unit = channel_mapping.find_axis(entry, wanted.get("energy"))
     chosen = channel_mapping.choose(entry, technique, axis, wanted)
@@ -255,10 +257,10 @@ def _scan(
     return scan
 
 
-def _counters(group: hdf5.Group, least: int) -> dict[str, hdf5.Dataset]:
+def _counters(group: hdf5.Hdf5Group, least: int) -> dict[str, hdf5.Dataset]:
     """Return 1-D numeric counters of an entry with at least `least` points, by name."""
     measurement = hdf5.get(group, "measurement")
-    if not isinstance(measurement, hdf5.Group):
+    if not isinstance(measurement, hdf5.Hdf5Group):
         return {}
     items = ((key, hdf5.get(measurement, key)) for key in measurement)
     return {
@@ -268,7 +270,7 @@ def _counters(group: hdf5.Group, least: int) -> dict[str, hdf5.Dataset]:
     }
 
 
-def _same_length(entry: channel_mapping.Entry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
+def _same_length(entry: channel_mapping.ScanEntry, arrays: dict[str, scans.Array]) -> dict[str, scans.Array]:
     """Cut fast and slow channels of one scan, which may differ by a point, to the shortest."""
     sizes = {channel: values.size for channel, values in arrays.items()}
     shortest, longest = min(sizes.values()), max(sizes.values())
@@ -281,7 +283,7 @@ def _same_length(entry: channel_mapping.Entry, arrays: dict[str, scans.Array]) -
             "together is not "
             "known. Choose counters of one length under channels:."
         )
-    entry.tell("warning", f"lengths differ ({listing} points); all are cut to the first {shortest}")
+    entry.add_problem("warning", f"lengths differ ({listing} points); all are cut to the first {shortest}")
     return {channel: values[:shortest] for channel, values in arrays.items()}
 
 
@@ -300,7 +302,7 @@ def _conditions(entry: _Entry, technique: str) -> dict[str, Any]:
     if moment := scans.utc(start):
         found["time"] = moment
     elif start:
-        entry.tell("note", f'start_time "{start}" has no time zone; time (UTC) is left open')
+        entry.add_problem("note", f'start_time "{start}" has no time zone; time (UTC) is left open')
     if technique == "xes":
         item = hdf5.get(entry.group, "instrument/positioners/energy")
         unit = hdf5.attribute(item, "units").casefold()
@@ -319,7 +321,7 @@ def _header(entry: _Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
     header["channels"] = ", ".join(f"{channel}: {'+'.join(names)}" for channel, names in chosen.items())
     positioners = hdf5.get(entry.group, "instrument/positioners")
     unknown = []
-    for key in positioners if isinstance(positioners, hdf5.Group) else ():
+    for key in positioners if isinstance(positioners, hdf5.Hdf5Group) else ():
         item = hdf5.get(positioners, key)
         if getattr(item, "shape", None) != ():
             continue
@@ -330,5 +332,5 @@ def _header(entry: _Entry, chosen: Mapping[str, list[str]]) -> dict[str, str]:
         header[f"positioners.{key}"] = f"{value:.10g} {hdf5.attribute(item, 'units')}".strip()
     if unknown:
         names = ", ".join(unknown[: channel_mapping.SHOWN]) + (", ..." if len(unknown) > channel_mapping.SHOWN else "")
-        entry.tell("note", f"{len(unknown)} positioners have no value ({names})")
+        entry.add_problem("note", f"{len(unknown)} positioners have no value ({names})")
     return {key: text for key, text in header.items() if text.strip()}

@@ -43,7 +43,7 @@ class NoSpectrum(Exception):
 
 
 @dataclass(slots=True)
-class Entry:
+class ScanEntry:
     """One scan of a file with its 1-D counters: arrays, or datasets that are opened but not read.
 
     `units` are those that the file states, `technique` likewise; `plotted` is the axis and the signal that the
@@ -62,7 +62,7 @@ class Entry:
     def place(self) -> str:
         return f"{self.path} [{self.name}]"
 
-    def tell(self, severity: Literal["warning", "note"], message: str) -> None:
+    def add_problem(self, severity: Literal["warning", "note"], message: str) -> None:
         self.problems.append(Problem(severity, message, str(self.path), scan=self.name))
 
     def find(self, wanted: str) -> str | None:
@@ -85,7 +85,7 @@ def plain(counter: str) -> str:
     return re.sub(r"\s*[(\[][^)\]]*[)\]]$", "", counter).casefold()
 
 
-def find_axis(entry: Entry, given: Any) -> tuple[str, str, str]:
+def find_axis(entry: ScanEntry, given: Any) -> tuple[str, str, str]:
     """Find the technique, the counter of the energy axis, and the unit that the caller states for it."""
     if given is not None:
         names, unit = named(entry, "energy", given)
@@ -103,7 +103,7 @@ def find_axis(entry: Entry, given: Any) -> tuple[str, str, str]:
                 if _moves(entry, counter):
                     others = [one for one in entry.counters if one != counter and is_energy(one)]
                     if others:
-                        entry.tell("note", f"energy axis is {counter}; there are also {', '.join(others)}")
+                        entry.add_problem("note", f"energy axis is {counter}; there are also {', '.join(others)}")
                     return _technique(entry, counter), counter, ""
     raise NoSpectrum(f"no energy axis among its counters ({listing(entry, 12)})")
 
@@ -113,7 +113,7 @@ def is_energy(counter: str) -> bool:
     return folded in INCIDENT or folded in EMISSION or folded.startswith("xes_en")
 
 
-def _technique(entry: Entry, axis: str) -> str:
+def _technique(entry: ScanEntry, axis: str) -> str:
     """Return the technique by the axis: emission is resolved with the spectrometer, absorption with the incident beam."""
     folded = plain(axis)
     if folded in EMISSION or folded.startswith("xes_en"):
@@ -123,14 +123,14 @@ def _technique(entry: Entry, axis: str) -> str:
     return entry.technique or "xas"
 
 
-def _moves(entry: Entry, counter: str) -> bool:
+def _moves(entry: ScanEntry, counter: str) -> bool:
     """Check whether a counter was scanned: a constant mono energy jitters by 1e-7."""
     values = values_of(entry, counter)
     finite = values[np.isfinite(values)]
     return bool(finite.size > 1 and np.ptp(finite) > 1e-4 * abs(float(np.median(finite))))
 
 
-def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -> dict[str, list[str]]:
+def choose(entry: ScanEntry, technique: str, axis: str, wanted: Mapping[str, Any]) -> dict[str, list[str]]:
     """Choose the counters of each channel; InvalidData when those that make a curve are missing or ambiguous."""
     chosen: dict[str, list[str]] = {}
     for channel, given in wanted.items():
@@ -155,7 +155,9 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
     if technique == "xes" and "iemission" not in chosen:
         signal = _plotted(entry, axis)
         if signal:
-            entry.tell("warning", f"iemission is {signal}, which the file plots by default; say channels: if not so")
+            entry.add_problem(
+                "warning", f"iemission is {signal}, which the file plots by default; say channels: if not so"
+            )
             chosen["iemission"] = [signal]
     needed = (
         [("i0", "iemission")]
@@ -176,7 +178,7 @@ def choose(entry: Entry, technique: str, axis: str, wanted: Mapping[str, Any]) -
     return chosen
 
 
-def named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
+def named(entry: ScanEntry, channel: str, given: Any) -> tuple[list[str], str]:
     """Return names and unit from a caller's entry: "I0", ["el1", "el2"], "
     "{"counter": "energy_enc", "unit": "keV"}.
     """
@@ -192,18 +194,18 @@ def named(entry: Entry, channel: str, given: Any) -> tuple[list[str], str]:
     return names, unit
 
 
-def _plotted(entry: Entry, axis: str) -> str | None:
+def _plotted(entry: ScanEntry, axis: str) -> str | None:
     """Return the counter that the entry's default plot shows over `axis`."""
     plotted, signal = entry.plotted
     return entry.find(signal) if plotted == axis and signal else None
 
 
-def listing(entry: Entry, most: int = 60) -> str:
+def listing(entry: ScanEntry, most: int = 60) -> str:
     names = list(entry.counters)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _remedy(entry: Entry) -> str:
+def _remedy(entry: ScanEntry) -> str:
     return (
         "Say it in the run sheet, such as channels: {energy: energy_enc, i0: I0, itrans: I1}. The 1-D "
         "counters are "
@@ -211,11 +213,11 @@ def _remedy(entry: Entry) -> str:
     )
 
 
-def values_of(entry: Entry, counter: str) -> scans.Array:
+def values_of(entry: ScanEntry, counter: str) -> scans.Array:
     return np.asarray(entry.counters[counter][()], dtype=np.float64)
 
 
-def sum_of(entry: Entry, counters: list[str]) -> scans.Array:
+def sum_of(entry: ScanEntry, counters: list[str]) -> scans.Array:
     arrays = [values_of(entry, counter) for counter in counters]
     shortest = min(values.size for values in arrays)
     return np.asarray(np.sum([values[:shortest] for values in arrays], axis=0), dtype=np.float64)
@@ -236,7 +238,7 @@ def wanted_channels(options: Mapping[str, Any], place: str) -> Mapping[str, Any]
     return found
 
 
-def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:
+def in_ev(entry: ScanEntry, axis: str, unit: str) -> scans.Array:
     """Convert the energy axis to eV; where no unit is stated, the range decides, and a warning says so."""
     values = values_of(entry, axis)
     unit = unit or entry.units.get(axis, "")
@@ -254,10 +256,10 @@ def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:
             if is_energy(counter) and entry.units.get(counter, "").casefold() == "kev"
         ]
         like = f", like {agree[0]}, which says keV" if agree else ""
-        entry.tell("warning", f"{axis} has no unit; {span} is taken as keV{like}")
+        entry.add_problem("warning", f"{axis} has no unit; {span} is taken as keV{like}")
         return values * 1000.0
     if narrow and 100 < middle <= scans.PLAUSIBLE_EV[1]:
-        entry.tell("warning", f"{axis} has no unit; {span} is taken as eV")
+        entry.add_problem("warning", f"{axis} has no unit; {span} is taken as eV")
         return values
     raise InvalidData(
         f"{entry.place}: {axis} has no unit, and {span} is neither keV nor eV of an x-ray energy. "
@@ -265,12 +267,12 @@ def in_ev(entry: Entry, axis: str, unit: str) -> scans.Array:
     )
 
 
-def alive(entry: Entry, arrays: dict[str, scans.Array], chosen: Mapping[str, list[str]]) -> dict[str, scans.Array]:
+def alive(entry: ScanEntry, arrays: dict[str, scans.Array], chosen: Mapping[str, list[str]]) -> dict[str, scans.Array]:
     """Return channels without those whose counter was zero all along: nothing was connected."""
     dead = [channel for channel, values in arrays.items() if not np.any(values)]
     if dead and len(dead) < len(arrays):
         names = ", ".join(f"{channel} ({'+'.join(chosen[channel])})" for channel in dead)
-        entry.tell("note", f"all values are zero, dropped: {names}")
+        entry.add_problem("note", f"all values are zero, dropped: {names}")
         return {channel: values for channel, values in arrays.items() if channel not in dead}
     return arrays
 

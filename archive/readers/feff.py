@@ -167,23 +167,23 @@ def _add_cluster(conditions: dict[str, Any], header: dict[str, str], path: Path,
     if radius is None or not beside.is_file():
         return
 
-    def tell(message: str) -> None:
+    def add_problem(message: str) -> None:
         problems.append(Problem("warning", f"{message}; cluster_atoms is left open", str(beside)))
 
     data = beside.read_bytes()
     cards, atoms, scale = _read_input(data.decode("latin-1"))
     stated = tables.numeric((cards.get("FMS") or [""])[0])
     if stated is None or abs(stated - radius) > 1e-3:
-        tell(f"FMS radius {' '.join(cards.get('FMS', ['is missing']))}, but xmu.dat was made with {radius}")
+        add_problem(f"FMS radius {' '.join(cards.get('FMS', ['is missing']))}, but xmu.dat was made with {radius}")
         return
     centers = [atom for atom in atoms if atom[3] == 0]
     if len(centers) != 1:
-        tell(f"{len(atoms)} atoms, of which {len(centers)} are the absorber (potential 0)")
+        add_problem(f"{len(atoms)} atoms, of which {len(centers)} are the absorber (potential 0)")
         return
     xyz = np.array([atom[:3] for atom in atoms], dtype=np.float64) * scale
     distance = np.linalg.norm(xyz - np.array(centers[0][:3], dtype=np.float64) * scale, axis=1)
     if distance.max() <= radius:
-        tell(f"its farthest atom is at {distance.max():.3f} Å, within the FMS radius of {radius} Å")
+        add_problem(f"its farthest atom is at {distance.max():.3f} Å, within the FMS radius of {radius} Å")
         return
     conditions["cluster_atoms"] = int((distance <= radius).sum())
     header["cluster_atoms_from"] = f"feff.inp beside the file, sha256 {hashlib.sha256(data).hexdigest()}"

@@ -2,7 +2,7 @@
 
 The HDF5 library itself follows external links, virtual datasets and external raw storage to any file that this user may
 read, a private key among them. So it is only ever asked for hard links, in files that were opened here; every other link is
-resolved by `Links`, which keeps to the folder that is ingested. Readers get `Group` and `Dataset`, never h5py's objects.
+resolved by `Links`, which keeps to the folder that is ingested. Readers get `Hdf5Group` and `Dataset`, never h5py's objects.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ class Links:
     _followed: dict[Path, None] = field(default_factory=dict)
     _refused: dict[str, str] = field(default_factory=dict)
 
-    def open(self, place: Path) -> Group:
+    def open(self, place: Path) -> Hdf5Group:
         """Return the root of a file that may be read; UnreadableFile when it is damaged or locked."""
         path = place.resolve()
         if path not in self._opened:
             state = _state(path)
             self._opened[path] = _Opened(self._stack.enter_context(_open(place)), place, state)
-        return Group(self._opened[path].file["/"], self, path, "")
+        return Hdf5Group(self._opened[path].file["/"], self, path, "")
 
     def begin(self) -> None:
         """Forget which files were read: an entry begins."""
@@ -119,20 +119,20 @@ class Links:
         """Note that something in a file was read."""
         self._read[path] = None
 
-    def follow(self, start: Group, path: str, left: list[int]) -> Group | Dataset | None:
+    def follow(self, start: Hdf5Group, path: str, left: list[int]) -> Hdf5Group | Dataset | None:
         """Return what is at a path; None where it is missing, damaged, or not to be followed."""
-        node: Group | Dataset | None = start
+        node: Hdf5Group | Dataset | None = start
         if path.startswith("/"):
             node = self.open(self._opened[start.path].place)
         for name in path.split("/"):
             if name in ("", "."):
                 continue
-            if not isinstance(node, Group):
+            if not isinstance(node, Hdf5Group):
                 return None
             node = self._step(node, name, left)
         return node
 
-    def _step(self, group: Group, name: str, left: list[int]) -> Group | Dataset | None:
+    def _step(self, group: Hdf5Group, name: str, left: list[int]) -> Hdf5Group | Dataset | None:
         import h5py
 
         key = name.encode("utf-8", "surrogateescape")
@@ -149,7 +149,7 @@ class Links:
         where = f"{group.name}/{name}"
         if kind == h5py.h5l.TYPE_HARD:
             if isinstance(found, h5py.h5g.GroupID):
-                return Group(h5py.Group(found), self, group.path, where)
+                return Hdf5Group(h5py.Hdf5Group(found), self, group.path, where)
             return self._dataset(found, group.path, where) if isinstance(found, h5py.h5d.DatasetID) else None
         left[0] -= 1
         if left[0] < 0:
@@ -192,7 +192,7 @@ class Links:
             return None
         return Dataset(h5py.Dataset(found), self, path, where, virtual)
 
-    def linked(self, source: Path, name: str, where: str) -> Group | None:
+    def linked(self, source: Path, name: str, where: str) -> Hdf5Group | None:
         """Return the root of the file `name` that the file `source` points to; None when it is not to be read."""
         place = self._opened[source].place.parent / name
         try:
@@ -232,7 +232,9 @@ class Links:
             found.append(Problem("note", message, str(self.main)))
         return found
 
-    def complete(self, scans: Iterable[Scan], key: str, group: Group, used: Iterable[Dataset], finished: bool) -> None:
+    def complete(
+        self, scans: Iterable[Scan], key: str, group: Hdf5Group, used: Iterable[Dataset], finished: bool
+    ) -> None:
         """Say in scans of one entry which files they come from, if it is more than the main one.
 
         Parameters
@@ -241,7 +243,7 @@ class Links:
             Changed in place.
         key : str
             What their names begin with: the entry's name in the main file.
-        group : Group
+        group : Hdf5Group
             The entry.
         used : iterable of Dataset
             Where the energies and channels come from.
@@ -284,10 +286,10 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Hdf5Group:
     """A group: names of its members, and where it is. `get` gives a member."""
 
-    item: h5py.Group
+    item: h5py.Hdf5Group
     links: Links
     path: Path
     name: str
@@ -297,9 +299,9 @@ class Group:
         return iter(self.item)
 
     @property
-    def root(self) -> Group:
+    def root(self) -> Hdf5Group:
         """The root of its file."""
-        return Group(self.item.file["/"], self.links, self.path, "")
+        return Hdf5Group(self.item.file["/"], self.links, self.path, "")
 
     def target(self, key: str) -> str:
         """Return the file that a member links to, "" without such a link."""
@@ -430,7 +432,7 @@ class Dataset:
                 ) from None
         return values
 
-    def home(self, entry: Group) -> tuple[Path, str]:
+    def home(self, entry: Hdf5Group) -> tuple[Path, str]:
         """Return file and entry that hold the values; of a virtual dataset that is another one, whole, those of that one."""
         dataset, left = self, MOST_LINKS
         while dataset.virtual:
@@ -448,7 +450,7 @@ class Dataset:
 
 
 @contextmanager
-def open_file(path: Path, options: Mapping[str, Any] = _NO_OPTIONS) -> Iterator[Group]:
+def open_file(path: Path, options: Mapping[str, Any] = _NO_OPTIONS) -> Iterator[Hdf5Group]:
     """Open an HDF5 file for reading; return its root.
 
     Parameters
@@ -559,9 +561,9 @@ def by_number(key: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", key) if part]
 
 
-def get(group: Group | Dataset | None, key: str) -> Any:
+def get(group: Hdf5Group | Dataset | None, key: str) -> Any:
     """Return a member, or None when it is missing, a broken link, unreadable, or in a file that is not to be read."""
-    return group.links.follow(group, key.strip("/"), [MOST_LINKS]) if isinstance(group, Group) else None
+    return group.links.follow(group, key.strip("/"), [MOST_LINKS]) if isinstance(group, Hdf5Group) else None
 
 
 def attribute(item: Any, key: str) -> str:

@@ -95,7 +95,7 @@ def _entries(group: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
     """Return groups that declare NXxas: entries, and subentries of entries with several signals."""
     for key in sorted(group, key=hdf5.by_number):
         item = hdf5.get(group, key)
-        if not isinstance(item, hdf5.Group):
+        if not isinstance(item, hdf5.Hdf5Group):
             continue
         if _definition(item).startswith("NXxas"):
             yield f"{prefix}{key}", item
@@ -108,7 +108,7 @@ def _definition(group: Any) -> str:
 
 
 @dataclass(slots=True)
-class _Entry(channel_mapping.Entry):
+class _Entry(channel_mapping.ScanEntry):
     """An NXxas entry; its counters are paths of 1-D and 2-D datasets within it."""
 
     group: Any = None
@@ -179,13 +179,13 @@ def _datasets(group: Any, instrument: Any) -> dict[str, Any]:
     roots = [("", group), ("instrument/", instrument)]
     roots += [(f"{key}/", hdf5.get(group, key)) for key in ("data", "plot")]
     for prefix, root in roots:
-        if not isinstance(root, hdf5.Group):
+        if not isinstance(root, hdf5.Hdf5Group):
             continue
         members = [(key, hdf5.get(root, key)) for key in root]
         inner = [
             (f"{key}/{name}", hdf5.get(item, name))
             for key, item in members
-            if isinstance(item, hdf5.Group) and prefix == "instrument/"
+            if isinstance(item, hdf5.Hdf5Group) and prefix == "instrument/"
             for name in ("data", "energy")
         ]
         for key, item in (*members, *inner):
@@ -215,7 +215,7 @@ def _by_form(entry: _Entry, mode: str, is_ratio: bool) -> dict[str, str]:
         chosen["murecorded" if neutral else f"{kind}fluor" if is_ratio else f"{kind}trans"] = "intensity"
         if not mode:
             name = "murecorded" if neutral else "normtrans"
-            entry.tell(
+            entry.add_problem(
                 "warning", f"no mode is stated; intensity is called {name}. Say channels: {{mufluor: intensity}} if so"
             )
         return chosen
@@ -246,7 +246,7 @@ def _conditions(entry: _Entry, instrument: Any, mode: str) -> dict[str, Any]:
     if edge:
         found["edge"] = edge
     else:
-        entry.tell("warning", f'element is "{element}" and edge is "{level}": give the edge in the run sheet')
+        entry.add_problem("warning", f'element is "{element}" and edge is "{level}": give the edge in the run sheet')
     texts = {
         "sample": hdf5.text_of(hdf5.get(entry.group, "sample/name")),
         "material": hdf5.text_of(hdf5.get(entry.group, "sample/chemical_formula")),
@@ -266,7 +266,7 @@ def _conditions(entry: _Entry, instrument: Any, mode: str) -> dict[str, Any]:
     if moment := scans.utc(start):
         found["time"] = moment
     elif start:
-        entry.tell("note", f'start_time "{start}" has no time zone; time (UTC) is left open')
+        entry.add_problem("note", f'start_time "{start}" has no time zone; time (UTC) is left open')
     return found
 
 

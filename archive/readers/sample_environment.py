@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from barospec.archive.readers import channel_mapping, scans
-from barospec.archive.readers.channel_mapping import Entry
+from barospec.archive.readers.channel_mapping import ScanEntry
 from barospec.schemas.errors import InvalidData
 from barospec.schemas.units import convert, find_unit
 
@@ -46,12 +46,12 @@ def dead_time_columns(labels: Iterable[str], channels: Iterable[str]) -> dict[st
     return {"dead_time": f"not corrected here; recorded in columns {', '.join(names)}"}
 
 
-def dead_time(entry: Entry, channels: Iterable[str]) -> dict[str, str]:
+def dead_time(entry: ScanEntry, channels: Iterable[str]) -> dict[str, str]:
     """Return header field of a scan with a fluorescence or emission channel whose detector records its dead time.
 
     Parameters
     ----------
-    entry : Entry
+    entry : ScanEntry
     channels : iterable of str
         Channels that are read.
 
@@ -70,18 +70,18 @@ def dead_time(entry: Entry, channels: Iterable[str]) -> dict[str, str]:
         means.append(f"{counter} (mean {finite.mean():.6g})" if finite.size else counter)
     if not means:
         return {}
-    entry.tell("note", f"dead time is recorded ({len(means)} counters, see the header) and not corrected for")
+    entry.add_problem("note", f"dead time is recorded ({len(means)} counters, see the header) and not corrected for")
     return {"dead_time": f"not corrected; recorded: {', '.join(means)}"}
 
 
-def temperature(entry: Entry, slow: Sequence[Entry], given: Any) -> dict[str, Any]:
+def temperature(entry: ScanEntry, slow: Sequence[ScanEntry], given: Any) -> dict[str, Any]:
     """Return the sample's temperature over a scan, from its own counters or from slow channels recorded with it.
 
     Parameters
     ----------
-    entry : Entry
+    entry : ScanEntry
         The scan.
-    slow : sequence of Entry
+    slow : sequence of ScanEntry
         Entries recorded at the same time, such as BLISS's ``n.2`` beside ``n.1``.
     given : Any
         The counter that the caller names (``Tcryo`` or ``{counter: Tcryo, unit: degC}``), or None.
@@ -112,13 +112,13 @@ def temperature(entry: Entry, slow: Sequence[Entry], given: Any) -> dict[str, An
         try:
             return _mean(entry, one, counter, one.units[counter])
         except InvalidData as error:
-            entry.tell("note", f"temperature is left open: {str(error).removeprefix(f'{entry.place}: ')}")
+            entry.add_problem("note", f"temperature is left open: {str(error).removeprefix(f'{entry.place}: ')}")
             return {}
     if found:
         names = [
             f"{counter} in {one.name}" + ("" if _unit(one, counter) else ", without unit") for one, counter in found
         ]
-        entry.tell(
+        entry.add_problem(
             "note",
             f"temperature is left open; thermometers are {channel_mapping.names_of(names)}: say channels: "
             f"{{temperature: {found[0][1]}}} if it is the sample's",
@@ -126,17 +126,17 @@ def temperature(entry: Entry, slow: Sequence[Entry], given: Any) -> dict[str, An
     return {}
 
 
-def _unit(entry: Entry, counter: str) -> str:
+def _unit(entry: ScanEntry, counter: str) -> str:
     """Return the stated unit of a counter if it is one of temperature."""
     unit = find_unit(entry.units.get(counter, ""))
     return unit.symbol if unit and unit.dimension == "temperature" else ""
 
 
-def _is_thermometer(entry: Entry, counter: str) -> bool:
+def _is_thermometer(entry: ScanEntry, counter: str) -> bool:
     return bool(_unit(entry, counter) or _THERMOMETER.search(counter) or _AT_SAMPLE.search(counter))
 
 
-def _mean(entry: Entry, one: Entry, counter: str, unit: str) -> dict[str, Any]:
+def _mean(entry: ScanEntry, one: ScanEntry, counter: str, unit: str) -> dict[str, Any]:
     values: scans.Array = channel_mapping.values_of(one, counter)
     finite = values[np.isfinite(values)]
     if not finite.size:

@@ -210,13 +210,13 @@ def _check_axis(energy: Array, lines: NDArray[np.int64] | None, place: str, path
         )
     problems = []
 
-    def tell(severity: Literal["warning", "note"], message: str, index: int) -> None:
+    def add_problem(severity: Literal["warning", "note"], message: str, index: int) -> None:
         line = int(lines[index]) if lines is not None else 0
         problems.append(Problem(severity, message, str(path), line, scan=scan))
 
     if outside.any():
         index = int(np.argmax(outside))
-        tell(
+        add_problem(
             "warning",
             f"energy {energy[index]:.6g} eV is not plausible ({int(outside.sum())} such points)",
             index,
@@ -227,8 +227,8 @@ def _check_axis(energy: Array, lines: NDArray[np.int64] | None, place: str, path
     if back.any():
         index = int(np.argmax(back)) + 1
         text = f"energy goes back from {energy[index - 1]:.10g} to {energy[index]:.10g} eV"
-        tell("warning", f"{text} ({int(back.sum())} such steps); the order is kept", index)
+        add_problem("warning", f"{text} ({int(back.sum())} such steps); the order is kept", index)
     if (steps == 0).any():
         index = int(np.argmax(steps == 0)) + 1
-        tell("note", f"{int((steps == 0).sum())} energies are repeated; they are kept", index)
+        add_problem("note", f"{int((steps == 0).sum())} energies are repeated; they are kept", index)
     return problems

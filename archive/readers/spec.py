@@ -161,7 +161,7 @@ def _scan(block: _Block, path: Path, wanted: Mapping[str, Any], last: bool) -> S
         raise channel_mapping.NoSpectrum("no rows of numbers (aborted before the first point)")
     table = tables.parse_table(rows, block.first, path, cut=last)
     labels = _labels(block, table, place)
-    entry = channel_mapping.Entry(
+    entry = channel_mapping.ScanEntry(
         block.name, path, {label: table.values[:, index] for index, label in enumerate(labels)}, _units(labels)
     )
     technique, axis, unit = channel_mapping.find_axis(entry, wanted.get("energy"))
@@ -217,20 +217,22 @@ def _units(labels: Sequence[str]) -> dict[str, str]:
     return {label: unit for label, unit in found.items() if find_unit(unit)}
 
 
-def _tell_length(block: _Block, points: int, entry: channel_mapping.Entry) -> None:
+def _tell_length(block: _Block, points: int, entry: channel_mapping.ScanEntry) -> None:
     """Warn when a step scan (``ascan motor from to intervals time``) ended early."""
     match = re.match(r"\s*[ad]scan\s+\S+\s+\S+\s+\S+\s+(\d+)\s+\S+\s*$", block.command)
     if match and points < int(match[1]) + 1:
-        entry.tell("warning", f"{points} of {int(match[1]) + 1} points: aborted, truncated, or still being measured")
+        entry.add_problem(
+            "warning", f"{points} of {int(match[1]) + 1} points: aborted, truncated, or still being measured"
+        )
 
 
-def _conditions(block: _Block, entry: channel_mapping.Entry) -> dict[str, Any]:
+def _conditions(block: _Block, entry: channel_mapping.ScanEntry) -> dict[str, Any]:
     start = block.text("#D")
     if not start:
         return {}
     if moment := scans.utc(start):
         return {"time": moment}
-    entry.tell("note", f'the date "{start}" has no time zone; time (UTC) is left open')
+    entry.add_problem("note", f'the date "{start}" has no time zone; time (UTC) is left open')
     return {}
 
 

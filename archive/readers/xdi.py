@@ -269,7 +269,7 @@ def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[st
     stated = header.lower
     found: dict[str, Any] = {"technique": "xas"}  # the format is for absorption spectra only
 
-    def tell(severity: Any, message: str) -> None:
+    def add_problem(severity: Any, message: str) -> None:
         problems.append(Problem(severity, message, str(path)))
 
     symbol, level = stated.get("element.symbol", ""), stated.get("element.edge", "")
@@ -277,7 +277,7 @@ def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[st
     if edge:
         found["edge"] = edge
     else:
-        tell(
+        add_problem(
             "warning",
             f'Element.symbol is "{symbol}" and Element.edge is "{level}": the edge is not known. Give it in '
             f"the run sheet; levels are {', '.join(LEVELS)}",
@@ -288,12 +288,12 @@ def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[st
         # The IUCr's form has spaces between elements, most files do not: La3 Ni2 O7 is La3Ni2O7.
         found["material"] = "".join(formula.split())
     elif formula:
-        tell("note", f'"{formula}" is not a chemical formula; material is left open')
+        add_problem("note", f'"{formula}" is not a chemical formula; material is left open')
     d_spacing = _d_spacing(header)
     if d_spacing is not None:
         found["d_spacing"] = d_spacing
     elif stated.get("mono.d_spacing"):
-        tell(
+        add_problem(
             "warning",
             f'Mono.d_spacing "{stated["mono.d_spacing"]}" is not a spacing in Å; d_spacing is left open',
         )
@@ -301,7 +301,7 @@ def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[st
         if stated.get(key):
             value = _quantity(stated[key], unit)
             if value is None:
-                tell("note", f'"{stated[key]}" states no number with a unit; {term} is left open')
+                add_problem("note", f'"{stated[key]}" states no number with a unit; {term} is left open')
             else:
                 found[term] = value
     start = stated.get("scan.start_time", "")
@@ -309,7 +309,7 @@ def _conditions(header: _Header, path: Path, problems: list[Problem]) -> dict[st
     if moment:
         found["time"] = moment
     elif start:
-        tell("note", f'Scan.start_time "{start}" has no time zone; time (UTC) is left open')
+        add_problem("note", f'Scan.start_time "{start}" has no time zone; time (UTC) is left open')
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from barospec.schemas.errors import InvalidData
 
-Written = Mapping[str, Any]  # arrays of one length, by column
+InsertedRows = Mapping[str, Any]  # arrays of one length, by column
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Changes:
     appended: dict[str, tuple[int, int]] = field(default_factory=dict)
     edited: dict[str, set[int]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
-    written: dict[str, Written] = field(default_factory=dict)
+    written: dict[str, InsertedRows] = field(default_factory=dict)
 
-    def append(self, group: str, start: int, stop: int, written: Written | None = None) -> None:
+    def append(self, group: str, start: int, stop: int, written: InsertedRows | None = None) -> None:
         """Add new rows `start` to `stop` of `group`; within one transaction they are contiguous."""
         first = self.appended.get(group, (start, start))[0]
         self.appended[group] = (first, stop)
@@ -60,7 +60,7 @@ class Changes:
         }
 
 
-def actor() -> str:
+def current_user() -> str:
     """Return the actor for the history: ``BAROSPEC_ACTOR``, or the login name."""
     try:
         return os.environ.get("BAROSPEC_ACTOR") or getpass.getuser()
@@ -78,7 +78,7 @@ def microseconds() -> int:
     return int(datetime.now(UTC).timestamp() * 1e6)
 
 
-def moment(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
     """Parse a date; a day without time means its end (UTC). Return None if it is not a date.
 
     >>> moment("2026-03-01"), moment("v1")

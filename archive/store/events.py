@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from barospec.archive.store.repository import actor
+from barospec.archive.store.repository import current_user
 from barospec.schemas.values import check_text
 
 
@@ -34,7 +34,7 @@ def event(
             check_text(name, text)
     return {
         "action": action,
-        "actor": actor(),
+        "actor": current_user(),
         "subject": subject,
         "reason": reason,
         "details": json.dumps(details or {}, sort_keys=True),

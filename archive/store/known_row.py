@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ExistingRow:
     """The newest row of a spectrum of the archive. ``content`` and ``conditions`` are check numbers."""
 
     spectrum_id: str
@@ -25,5 +25,5 @@ class Known:
 class Lookup(Protocol):
     """Lookup of the rows at `snapshot` with given ids or source keys, newest revisions only."""
 
-    def __call__(self, snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Iterable[Known]:
+    def __call__(self, snapshot: str, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Iterable[ExistingRow]:
         """Return rows that have one of the ids, or are active and have one of the sources."""

@@ -29,13 +29,13 @@ from barospec.archive.store.clock_ahead import Aside, aside
 from barospec.archive.store.commits import (
     Changes,
     Commit,
-    Written,
-    actor,
+    InsertedRows,
     check_name,
+    current_user,
     in_order,
     microseconds,
-    moment,
     now_text,
+    parse_date,
 )
 from barospec.archive.store.snapshot_files import manifests_in
 from barospec.archive.store.storage import time_limits
@@ -54,9 +54,9 @@ __all__ = [
     "Commit",
     "Store",
     "Transaction",
-    "actor",
     "cached_reader",
     "check_name",
+    "current_user",
     "microseconds",
     "reading",
 ]
@@ -133,7 +133,7 @@ class Store:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._written: tuple[str, dict[str, Written]] = ("", {})
+        self._written: tuple[str, dict[str, InsertedRows]] = ("", {})
         self._checked: dict[str, dict[str, str]] = {}
         self.unsealed = ""
         try:
@@ -224,7 +224,7 @@ class Store:
             return starts[0]
         if len(starts) > 1:
             raise NotFound(f"{at} is the beginning of {len(starts)} snapshots; write more characters.")
-        until = moment(at)
+        until = parse_date(at)
         if until is not None:
             for commit in commits:
                 if commit.time <= until:
@@ -268,7 +268,7 @@ class Store:
         """Return True if the metadata of a commit is as written; in a bucket it is not compared, see `check`."""
         return not isinstance(self.location, Local) or commit_fits(files_of(self.location), snapshot)
 
-    def take_written(self, snapshot: str) -> dict[str, Written]:
+    def pop_inserted(self, snapshot: str) -> dict[str, InsertedRows]:
         """Return the new rows of a commit by group once, if it was this object's last and they are few; then drop them."""
         (of, written), self._written = self._written, ("", {})
         return written if of == snapshot else {}
@@ -378,7 +378,13 @@ class Store:
             ) from error
 
     def _commit(self, session: icechunk.Session, verb: str, work: Transaction, beside: Aside | None) -> None:
-        record = {"verb": verb, "actor": actor(), "parent": work.parent, **work.metadata, **work.changes.to_dict()}
+        record = {
+            "verb": verb,
+            "actor": current_user(),
+            "parent": work.parent,
+            **work.metadata,
+            **work.changes.to_dict(),
+        }
         remote = isinstance(self.location, Remote)
         if remote:
             # If the answer to the commit's last request is lost, the history shows whether it arrived.
@@ -489,7 +495,9 @@ def _found(location: Local | Remote, title: str) -> None:
         zarr_format=3,
         attributes={"barospec_format": FORMAT, "uuid": location.uuid, "title": title, "created": now_text()},
     )
-    session.commit(ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": actor(), **Changes().to_dict()}})
+    session.commit(
+        ROOT_MESSAGE, metadata={"barospec": {"verb": "init", "actor": current_user(), **Changes().to_dict()}}
+    )
 
 
 @contextmanager

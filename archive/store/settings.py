@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.store.read import count_records, read_table
-from barospec.archive.store.repository import Store, Transaction, actor, microseconds
+from barospec.archive.store.repository import Store, Transaction, current_user, microseconds
 from barospec.archive.store.write import Writer
 from barospec.schemas.errors import CallError, InvalidData, did_you_mean
 from barospec.schemas.vocabulary import SPECTRUM_TERMS
@@ -142,7 +142,7 @@ def append_settings(work: Transaction, values: Mapping[str, Any], reason: str) -
             "name": name,
             "value": json.dumps(value, ensure_ascii=False, sort_keys=True),
             "revision": newest.get(name, (0, None))[0] + 1,
-            "author": actor(),
+            "author": current_user(),
             "reason": reason,
             "time": now,
         }

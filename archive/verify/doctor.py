@@ -55,7 +55,7 @@ except Timeout:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """Result of one check: ``ok``, a ``note``, or ``wrong``, with advice."""
 
     name: str
@@ -64,7 +64,7 @@ class Finding:
     todo: str = ""
 
 
-def examine(location: Location) -> Iterator[Finding]:
+def examine(location: Location) -> Iterator[Diagnosis]:
     """Check an archive and its environment; change nothing except probe files, which are removed again.
 
     Parameters
@@ -73,12 +73,12 @@ def examine(location: Location) -> Iterator[Finding]:
 
     Yields
     ------
-    Finding
+    Diagnosis
     """
     found = {name: _version(name) for name in PACKAGES}
     versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-    yield Finding("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {versions}")
-    yield Finding("archive", "ok", f"{location.place}, format {FORMAT}, {location.uuid}")
+    yield Diagnosis("versions", "ok", f"barospec {_version('barospec')}, Python {sys.version.split()[0]}, {versions}")
+    yield Diagnosis("archive", "ok", f"{location.place}, format {FORMAT}, {location.uuid}")
     if isinstance(location, Local):
         yield _file_system(location.root)
         yield from _lock(location.root)
@@ -89,7 +89,7 @@ def examine(location: Location) -> Iterator[Finding]:
     yield from _history(location)
     if due := unfinished(files_of(location)):
         again = f"barospec purge {due['ids'][0]} --reason TEXT --yes" if due.get("ids") else "barospec gc --yes"
-        yield Finding(
+        yield Diagnosis(
             "unfinished", "wrong", f"{due['verb']} of {due['since']} was interrupted", f"Run {again} to complete it."
         )
 
@@ -131,19 +131,19 @@ def is_network(kind: str) -> bool:
     return kind.startswith(NETWORK)
 
 
-def _file_system(root: Path) -> Finding:
+def _file_system(root: Path) -> Diagnosis:
     kind = file_system(root)
     if is_network(kind):
-        return Finding(
+        return Diagnosis(
             "file system",
             "note",
             f"{kind}, a network share",
             "Let one machine write; several machines write to an archive in a bucket (docs/remote.md).",
         )
-    return Finding("file system", "ok", kind or "of unknown type")
+    return Diagnosis("file system", "ok", kind or "of unknown type")
 
 
-def _lock(root: Path) -> Iterator[Finding]:
+def _lock(root: Path) -> Iterator[Diagnosis]:
     """Check that a lock held here excludes another process, and whether the archive's lock is held."""
     probe_file = root / f".probe-{os.getpid()}.lock"
     try:
@@ -151,14 +151,14 @@ def _lock(root: Path) -> Iterator[Finding]:
             words = [sys.executable, "-c", PROBE, str(probe_file)]
             result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding(
+        yield Diagnosis(
             "lock", "wrong", f"it cannot be tried: {error}", "Is the folder writable? Reading works without it."
         )
         return
     finally:
         probe_file.unlink(missing_ok=True)
     if result.stdout.strip() == "held":
-        yield Finding("lock", "ok", "it excludes a second process")
+        yield Diagnosis("lock", "ok", "it excludes a second process")
     else:
         what = (
             "it does not exclude a second process"
@@ -166,47 +166,47 @@ def _lock(root: Path) -> Iterator[Finding]:
             else f"it cannot be tried: {result.stderr.strip()[-200:]}"
         )
         todo = "Two writers at a time would lose commits: move the archive to a local disk or a bucket."
-        yield Finding("lock", "wrong", what, todo)
+        yield Diagnosis("lock", "wrong", what, todo)
     try:
         FileLock(root / LOCK).acquire(timeout=0).__enter__().release()
     except Timeout:
-        yield Finding("writer", "note", f"at work: {held_by(root)}")
+        yield Diagnosis("writer", "note", f"at work: {held_by(root)}")
     except OSError as error:
-        yield Finding("writer", "note", f"{root} cannot be written: {error.strerror}")
+        yield Diagnosis("writer", "note", f"{root} cannot be written: {error.strerror}")
     else:
         if (root / HOLDER).exists():
             what = f"was killed: {held_by(root)}"
-            yield Finding("writer", "note", what, "Nothing to do: the lock is free, and nothing was half written.")
+            yield Diagnosis("writer", "note", what, "Nothing to do: the lock is free, and nothing was half written.")
 
 
-def _space(root: Path) -> Finding:
+def _space(root: Path) -> Diagnosis:
     usage = shutil.disk_usage(root)
     what = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
     if usage.free < LOW:
-        return Finding(
+        return Diagnosis(
             "space", "wrong", what, "Free some space; `barospec gc` shows what could be removed from the archive."
         )
-    return Finding("space", "ok", what)
+    return Diagnosis("space", "ok", what)
 
 
-def _leftovers(location: Local) -> Iterator[Finding]:
+def _leftovers(location: Local) -> Iterator[Diagnosis]:
     parts = [path for path in location.root.rglob("*.part*") if path.is_file()]
     if parts:
         size = sum(path.stat().st_size for path in parts) / 1e6
         names = ", ".join(str(path.relative_to(location.root)) for path in parts[:3])
         todo = "They are from writers that are at work or were interrupted. When none is at work, delete them."
-        yield Finding("leftovers", "note", f"{len(parts)} unfinished files ({size:.1f} MB): {names}", todo)
+        yield Diagnosis("leftovers", "note", f"{len(parts)} unfinished files ({size:.1f} MB): {names}", todo)
 
 
-def _conditions(place: Remote) -> Finding:
+def _conditions(place: Remote) -> Diagnosis:
     try:
         probe(place)
     except BarospecError as error:
-        return Finding("conditional writes", "wrong", str(error), "Reading may still work.")
-    return Finding("conditional writes", "ok", "the service honors If-Match and If-None-Match")
+        return Diagnosis("conditional writes", "wrong", str(error), "Reading may still work.")
+    return Diagnosis("conditional writes", "ok", "the service honors If-Match and If-None-Match")
 
 
-def _history(location: Location) -> Iterator[Finding]:
+def _history(location: Location) -> Iterator[Diagnosis]:
     try:
         commits = list(Store(location).history())
         sealed = read_seals(files_of(location)).snapshots
@@ -214,16 +214,16 @@ def _history(location: Location) -> Iterator[Finding]:
         todo = (
             "Restore the files that `barospec verify` names from a backup; without one, see `barospec doctor --repair`."
         )
-        yield Finding("store", "wrong", str(error), todo)
+        yield Diagnosis("store", "wrong", str(error), todo)
         return
-    yield Finding(
+    yield Diagnosis(
         "store", "ok", f"{counted(len(commits), 'entries')} in the history, {counted(len(location.tags()), 'tags')}"
     )
     ahead = commits[0].time - datetime.now(UTC) if commits else timedelta(0)
     if ahead > timedelta(seconds=CLOCK_SECONDS):
         what = f"the newest commit is dated {commits[0].time:%Y-%m-%d %H:%M} UTC, which is in the future"
         todo = "One of two clocks is wrong: that of the writer, or this one. The next commit has this computer's date."
-        yield Finding("clock", "note", what, todo)
+        yield Diagnosis("clock", "note", what, todo)
     if without := sum(commit.snapshot not in sealed for commit in commits):
         todo = "Run `barospec verify --seal`; then `verify` detects damage to them."
-        yield Finding("seals", "note", f"{without} entries have no record of their files' digests", todo)
+        yield Diagnosis("seals", "note", f"{without} entries have no record of their files' digests", todo)

@@ -21,7 +21,7 @@ from barospec.archive.bundles.safe_unzip import pack
 from barospec.archive.exports.csv import write_csv
 from barospec.archive.exports.json import write_json
 from barospec.archive.store.repository import cached_reader
-from barospec.catalogs.bundles.groups import Group, Table, Tell, write_groups
+from barospec.catalogs.bundles.groups import BundleTable, Progress, WrittenGroup, write_groups
 from barospec.catalogs.bundles.metadata import write_catalog, write_citation, write_crate, write_datacite
 from barospec.catalogs.bundles.readme import readme
 from barospec.catalogs.bundles.records import records_of, write_records
@@ -109,7 +109,7 @@ def share(
     *,
     zipped: bool = False,
     overwrite: bool = False,
-    tell: Tell = lambda name, done, total: None,
+    progress: Progress = lambda name, done, total: None,
 ) -> Bundle:
     """Write a bundle. It appears under its name only when complete and sealed.
 
@@ -150,7 +150,7 @@ def share(
     part = staging / "bundle"
     try:
         part.mkdir(parents=True)
-        made = _write(part, location, selection, written, settings, options, tell)
+        made = _write(part, location, selection, written, settings, options, progress)
         if zipped:
             # Not the file's name, which may be changed: the same content gives the same bytes.
             pack(part, final, f"bundle-{made.identifier}")
@@ -181,7 +181,7 @@ def _write(
     written: datetime,
     settings: Mapping[str, Any],
     options: Options,
-    tell: Tell,
+    progress: Progress,
 ) -> Bundle:
     policy = Policy(settings)
     sets = compute(selection, split_chains(options.derived), mixed=options.mixed)
@@ -201,10 +201,10 @@ def _write(
     data = part / "data"
     data.mkdir()
     headers: dict[str, str] | None = {} if options.raw else None
-    groups, table = write_groups(data, "spectra", selection, sets, channels, policy, headers, tell)
-    extra: list[Group] = []
+    groups, table = write_groups(data, "spectra", selection, sets, channels, policy, headers, progress)
+    extra: list[WrittenGroup] = []
     if inputs is not None:
-        extra, beside = write_groups(data, "inputs", inputs, [], channels, policy, headers, tell)
+        extra, beside = write_groups(data, "inputs", inputs, [], channels, policy, headers, progress)
         beside.write_csv(data / "inputs.csv")
         table.about = beside.about | table.about
     if headers:
@@ -236,7 +236,7 @@ def _write(
     bundle["left_out"] = dict(sorted(policy.left_out.items()))
     write_json(data / "bundle.json", bundle)
     _write_tags(part, bundle, settings, written, definitions(bundle["derived"]), policy)
-    identifier = bagit.seal(part, _bag_info(bundle, settings, written), tell)
+    identifier = bagit.seal(part, _bag_info(bundle, settings, written), progress)
     return Bundle(
         part,
         identifier,
@@ -271,7 +271,7 @@ def _channels_for(
     return channels
 
 
-def _write_tables(data: Path, table: Table) -> None:
+def _write_tables(data: Path, table: BundleTable) -> None:
     table.write_csv(data / "spectra.csv")
     build.arrays_to_parquet(table.columns(), table.units(), data / "spectra.parquet")
     write_csv(data / "fields.csv", table.fields())

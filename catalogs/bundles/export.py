@@ -16,7 +16,7 @@ from barospec.archive.exports.common import Exported, Spectrum, json_header, tim
 from barospec.archive.exports.csv import write_csv
 from barospec.archive.store.read import array, read_columns, spectra_group
 from barospec.archive.store.repository import cached_reader
-from barospec.catalogs.bundles.groups import UNTOLD, Table, Tell, about_of
+from barospec.catalogs.bundles.groups import UNTOLD, BundleTable, Progress, about_of
 from barospec.schemas.errors import CallError, Conflict, did_you_mean
 from barospec.schemas.vocabulary import BY_NAME, DATA_NAME, SPECTRUM_TERMS
 
@@ -28,9 +28,9 @@ BLOCK = 1024
 
 
 def export(
-    selection: Selection, folder: Path, format: str, settings: Mapping[str, Any], *, overwrite: bool, tell: Tell
+    selection: Selection, folder: Path, format: str, settings: Mapping[str, Any], *, overwrite: bool, progress: Progress
 ) -> Exported:
-    """Write a selection in one of `FORMATS`; see `barospec._bundles.Sharing.export`."""
+    """Write a selection in one of `FORMATS`; see `barospec._bundles.BundleMethods.export`."""
     if format not in FORMATS:
         raise CallError(
             f'there is no export "{format}".{did_you_mean(format, FORMATS)} Choose one of: {", ".join(FORMATS)}.'
@@ -46,7 +46,7 @@ def export(
             known = [value for value in values.tolist() if value is not None and value == value]
             policy.drop(name, len(known))
             policy.learn(name, known)
-    spectra = _spectra(selection, policy, tell)
+    spectra = _spectra(selection, policy, progress)
     folder.mkdir(parents=True, exist_ok=True)
     work = {"xdi": _each_xdi, "csv": _each_csv, "athena": _one_file, "nxxas": _one_file}[format]
     work(spectra, folder, format, overwrite, made)
@@ -54,7 +54,7 @@ def export(
     return made
 
 
-def _spectra(selection: Selection, policy: Policy, tell: Tell) -> Iterator[Spectrum]:
+def _spectra(selection: Selection, policy: Policy, progress: Progress) -> Iterator[Spectrum]:
     """Yield the spectra in the selection's order, a block of rows at a time."""
     names = [t.name for t in SPECTRUM_TERMS if t.name not in policy.fields and t.name not in UNTOLD]
     for start in range(0, len(selection), BLOCK):
@@ -66,7 +66,7 @@ def _spectra(selection: Selection, policy: Policy, tell: Tell) -> Iterator[Spect
             one = replace(part, groups=part.groups[mine], rows=part.rows[mine])
             made.update(zip(mine.tolist(), _block(one, key, names, policy), strict=True))
         for row in range(len(part)):
-            tell("", start + row, len(selection))
+            progress("", start + row, len(selection))
             yield made[row]
 
 
@@ -151,7 +151,7 @@ def _one_file(spectra: Iterator[Spectrum], folder: Path, format: str, overwrite:
 
 
 def _each_csv(spectra: Iterator[Spectrum], folder: Path, format: str, overwrite: bool, made: Exported) -> None:
-    table = Table()
+    table = BundleTable()
     rows: list[dict[str, Any]] = []
     listing = _target(folder, "spectra.csv", overwrite)
     for spectrum in _taken(spectra, lambda _: "", made):

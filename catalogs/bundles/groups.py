@@ -27,7 +27,7 @@ from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_T
 if TYPE_CHECKING:
     from barospec.catalogs.selection.selection import Selection
 
-Tell = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 VALUES = 1 << 22  # of one variable at a time: 32 MB
 TOGETHER = 8  # columns of metadata
 UNTOLD = ("status", "merged_into")  # a bundle has active spectra only, and lists parents separately
@@ -40,7 +40,7 @@ SAID = {
 
 
 @dataclass
-class Table:
+class BundleTable:
     """Columns of all groups of a bundle, for a CSV and a Parquet file."""
 
     parts: list[dict[str, NDArray[Any]]] = field(default_factory=list)
@@ -96,7 +96,7 @@ def _numbers(piece: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @dataclass
-class Group:
+class WrittenGroup:
     """A written group."""
 
     path: str
@@ -114,8 +114,8 @@ def write_groups(
     channels: Callable[[str], Sequence[str]],
     policy: Policy,
     headers: dict[str, str] | None,
-    tell: Tell,
-) -> tuple[list[Group], Table]:
+    progress: Progress,
+) -> tuple[list[WrittenGroup], BundleTable]:
     """Write the spectra of a selection, one zarr folder for each technique and edge.
 
     Parameters
@@ -136,17 +136,17 @@ def write_groups(
     tell : callable
         Progress callback: ``tell(name, done, total)``.
     """
-    groups, table = [], Table()
+    groups, table = [], BundleTable()
     for key in sorted(selection.counts()):
         mine = selection.groups == key
         one = replace(selection, groups=selection.groups[mine], rows=selection.rows[mine])
         path = f"{folder}/{key.replace('/', '-')}.zarr"
         columns = _columns(one, key, policy, headers)
         own = [item for item in sets if item.key == key]
-        scalars = _write_group(part / path, one, key, columns, own, list(channels(key)), policy, tell)
+        scalars = _write_group(part / path, one, key, columns, own, list(channels(key)), policy, progress)
         origins = columns["origin"].tolist()
         counted = {name: origins.count(name) for name in sorted(set(origins))}
-        groups.append(Group(path, key, len(one), counted, list(channels(key))))
+        groups.append(WrittenGroup(path, key, len(one), counted, list(channels(key))))
         table.parts.append(columns | scalars)
         table.about |= {name: about_of(name) for name in columns}
         table.about |= {
@@ -233,7 +233,7 @@ def _write_group(
     sets: Sequence[DerivedSet],
     channels: Sequence[str],
     policy: Policy,
-    tell: Tell,
+    progress: Progress,
 ) -> dict[str, NDArray[Any]]:
     """Write one group; return its derived values that have one number per spectrum."""
     data, count = DATA_NAME[key.split("/")[0]], len(selection)
@@ -266,7 +266,7 @@ def _write_group(
     ]
     rows = max(1024, min(2048, VALUES // max(width, 1) // 1024 * 1024))
     for start in range(0, count, rows):
-        tell(key, start, count)
+        progress(key, start, count)
         part = slice(start, start + rows)
         # One call: shared inputs are read once.
         numbers, *others = compute(  # type: ignore[no-untyped-call]

@@ -23,20 +23,20 @@ from barospec.archive.exports.csv import csv_lines
 from barospec.archive.operators.operator import Operator
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.fingerprints import column_of
-from barospec.catalogs.bundles.groups import Table, about_of
+from barospec.catalogs.bundles.groups import BundleTable, about_of
 from barospec.catalogs.bundles.metadata import READER
 from barospec.catalogs.papers.check_numbers import Spectra, check
 from barospec.schemas.errors import BarospecError, InvalidData
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, TERMS
 
-Tell = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 MOST_REFERENCES = 10_000
 LARGEST_NUMBER, LARGEST_COUNT = 1e7, 4096
 _URL = re.compile(r"\{CATALOG_DIR\}/data/(?:spectra|inputs)/[A-Za-z0-9-]+\.zarr")
 
 
 @dataclass
-class Verified:
+class VerifiedBundle:
     """Result of a verification: every problem found.
 
     Attributes
@@ -66,7 +66,9 @@ class Verified:
         return not self.problems
 
 
-def verify(path: Path, *, recompute: bool = False, tell: Tell = lambda name, done, total: None) -> Verified:
+def verify(
+    path: Path, *, recompute: bool = False, progress: Progress = lambda name, done, total: None
+) -> VerifiedBundle:
     """Check a bundle, a folder or a zip archive. Nothing in it is executed; nothing is written beside it.
 
     Parameters
@@ -82,9 +84,9 @@ def verify(path: Path, *, recompute: bool = False, tell: Tell = lambda name, don
     NotFound, UnreadableFile, InvalidData
         If there is no bundle, or the zip archive is refused before it is unpacked.
     """
-    found = Verified(str(path))
+    found = VerifiedBundle(str(path))
     with folder_of(path) as root:
-        bundle = _examine(root, found, tell)
+        bundle = _examine(root, found, progress)
         if recompute and found.ok and bundle is not None:
             _recompute(bundle, found)
         elif recompute:
@@ -92,18 +94,18 @@ def verify(path: Path, *, recompute: bool = False, tell: Tell = lambda name, don
     return found
 
 
-def must_be_whole(root: Path, tell: Tell = lambda name, done, total: None) -> None:
+def must_be_whole(root: Path, progress: Progress = lambda name, done, total: None) -> None:
     """Raise InvalidData unless the unpacked bundle in `root` is whole; the message has the first problems."""
-    found = Verified(str(root))
-    _examine(root, found, tell)
+    found = VerifiedBundle(str(root))
+    _examine(root, found, progress)
     if not found.ok:
         shown = "\n  ".join(found.problems[:5])
         more = f"\n  and {len(found.problems) - 5} more" if len(found.problems) > 5 else ""
         raise InvalidData(f"the bundle is not whole; nothing was read from it:\n  {shown}{more}")
 
 
-def _examine(root: Path, found: Verified, tell: Tell) -> BundleReader | None:
-    found.problems += bagit.verify(root, tell)
+def _examine(root: Path, found: VerifiedBundle, progress: Progress) -> BundleReader | None:
+    found.problems += bagit.verify(root, progress)
     found.files = sum(path.is_file() for path in root.rglob("*"))
     try:
         bundle = BundleReader.open(root)
@@ -123,7 +125,7 @@ def _examine(root: Path, found: Verified, tell: Tell) -> BundleReader | None:
     return bundle
 
 
-def _check_groups(bundle: BundleReader, found: Verified) -> Iterator[str]:
+def _check_groups(bundle: BundleReader, found: VerifiedBundle) -> Iterator[str]:
     """Check arrays, units, values and fingerprints of each group."""
     seen: dict[str, str] = {}
     for described, path in zip(bundle.described["groups"], bundle.paths, strict=True):
@@ -184,7 +186,7 @@ def _check_names(bundle: BundleReader, path: str, group: GroupReader, data: str)
             yield f'{path}/{name} is in "{unit}"; the unit of {name} is "{expected}".'
 
 
-def _check_derived(bundle: BundleReader, found: Verified) -> Iterator[str]:
+def _check_derived(bundle: BundleReader, found: VerifiedBundle) -> Iterator[str]:
     """Check that each derived value has its array, its operator and the spectra that it depends on."""
     places: dict[str, set[str]] = {}
     for path in bundle.paths:
@@ -229,9 +231,9 @@ def _check_parameters(parameters: Mapping[str, Any], name: str, operator: Operat
             yield f"{name}: {key} is implausibly long."
 
 
-def _check_table(bundle: BundleReader, found: Verified) -> Iterator[str]:
+def _check_table(bundle: BundleReader, found: VerifiedBundle) -> Iterator[str]:
     """Compare ``spectra.csv`` with the arrays, line by line."""
-    table = Table()
+    table = BundleTable()
     derived = bundle.described["derived"]
     for path in bundle.paths:
         if not path.startswith("spectra/"):
@@ -262,11 +264,11 @@ def _check_table(bundle: BundleReader, found: Verified) -> Iterator[str]:
                 return
 
 
-def _rows(table: Table) -> Iterator[dict[str, str]]:
+def _rows(table: BundleTable) -> Iterator[dict[str, str]]:
     yield from csv.DictReader(io.StringIO("".join(csv_lines(table.columns())), newline=""))
 
 
-def _check_tags(bundle: BundleReader, found: Verified) -> Iterator[str]:
+def _check_tags(bundle: BundleReader, found: VerifiedBundle) -> Iterator[str]:
     """Check that the catalog names only the bundle's groups and a stock reader, and that the crate's files exist."""
     path = bundle.root / "catalog.yaml"
     if path.is_file():
@@ -294,7 +296,7 @@ def _check_tags(bundle: BundleReader, found: Verified) -> Iterator[str]:
                 yield f"ro-crate-metadata.json names {entity['@id']}, which is missing."
 
 
-def _recompute(bundle: BundleReader, found: Verified) -> None:
+def _recompute(bundle: BundleReader, found: VerifiedBundle) -> None:
     """Recompute every derived value whose operators have the same versions here as in the bundle."""
     derived = bundle.described["derived"]
 

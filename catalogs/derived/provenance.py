@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from barospec.catalogs.index import build
-from barospec.catalogs.query.resolve.archive_schema import Known, stored_field
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, stored_field
 from barospec.catalogs.query.resolve.fields import Field, quoted
 from barospec.schemas.errors import NotFound
 
@@ -50,14 +50,14 @@ def stale_because(connection: Any, name: str) -> list[tuple[str, int]]:
     return [(str(because), int(count)) for because, count in rows]
 
 
-def provenance(connection: Any, known: Known, spectrum_id: str, name: str, snapshot: str) -> dict[str, Any]:
+def provenance(connection: Any, known: ArchiveSchema, spectrum_id: str, name: str, snapshot: str) -> dict[str, Any]:
     """Return the record of one stored value.
 
     Parameters
     ----------
     connection : duckdb connection
         To the index.
-    known : Known
+    known : ArchiveSchema
         Schema of that index.
     spectrum_id : str
         Complete identifier.

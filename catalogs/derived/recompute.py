@@ -21,7 +21,7 @@ AGREEMENT = 1e-12  # relative: effect of another order of additions, in another 
 
 
 def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Recompute; see `barospec._derived.Deriving.recompute`."""
+    """Recompute; see `barospec._derived.DerivedMethods.recompute`."""
     derive = record["activity"]["derive"]
     if "run" in record["entity"]:
         from barospec.catalogs.derived.run_provenance import fit_again

@@ -126,7 +126,7 @@ def lacking(location: Location, snapshot: str, derivation: Derivation) -> tuple[
     return groups[none], rows[none]
 
 
-def follow(store: Store, location: Location, snapshot: str) -> list[str]:
+def refresh_new(store: Store, location: Location, snapshot: str) -> list[str]:
     """Compute new spectra, and spectra whose data this commit replaced, for the sets that follow; return failures.
 
     New spectra were ingested after the set began to follow and never computed: work that a killed program or a full disk left

@@ -103,7 +103,7 @@ def split_chains(asked: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(chain.strip() for chain in found if chain.strip()))
 
 
-def settle(selection: Selection, asked: Sequence[str], mixed: bool) -> list[tuple[str, bool]]:
+def canonical_chains(selection: Selection, asked: Sequence[str], mixed: bool) -> list[tuple[str, bool]]:
     """Return requested values as chains: a name under which the archive stores values is replaced by their chain and references.
 
     So ``valence`` in a bundle is the ``valence`` of queries if the archive stores one; otherwise it is the operator
@@ -154,7 +154,7 @@ def compute(selection: Selection, chains: Sequence[str], *, mixed: bool = False)
     from barospec.archive.compute.spectra import apply
 
     made: list[DerivedSet] = []
-    for chain, mix in settle(selection, chains, mixed):
+    for chain, mix in canonical_chains(selection, chains, mixed):
         operators = [find_operator(name) for name, _ in parse_chain(chain)]
         technique = operators[-1].technique
         keys = [key for key in selection.counts() if not technique or key.startswith(f"{technique}/")]

@@ -9,7 +9,7 @@ from typing import Any
 from barospec.archive.store.storage.location import Location
 from barospec.catalogs.derived.run_sets import active_spectra, fit
 from barospec.catalogs.index import build
-from barospec.catalogs.index.series import KEY, Entry, judged, sets_of, titles
+from barospec.catalogs.index.series import KEY, SeriesEntry, judged, sets_of, titles
 from barospec.catalogs.query.resolve.archive_schema import known_from
 from barospec.schemas.errors import InvalidData, NotFound
 from barospec.schemas.vocabulary import BY_NAME
@@ -94,5 +94,5 @@ def fit_again(location: Location, record: Mapping[str, Any]) -> dict[str, float 
         raise InvalidData(
             f"{len(members) - len(selection)} spectra of the record are not active in snapshot {snapshot}."
         )
-    entry = Entry(tuple(entity["run"][part] for part in KEY), members, None)
+    entry = SeriesEntry(tuple(entity["run"][part] for part in KEY), members, None)
     return fit(selection, row, [entry])[1][0][0]

@@ -10,14 +10,14 @@ import numpy as np
 
 from barospec.archive.derived.store import ABSOLUTE, ALIGNING, Derivation, newest_series, read_derivations, software
 from barospec.archive.store.read import read_table
-from barospec.archive.store.repository import actor, check_name, microseconds
+from barospec.archive.store.repository import check_name, current_user, microseconds
 from barospec.archive.store.storage.location import Location
 from barospec.archive.store.write import Writer
 from barospec.catalogs.derived.store_values import Derived, Progress
 from barospec.catalogs.index import build
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.index.references import references_now
-from barospec.catalogs.index.series import KEY, METHODS, Entry, digest, judged, sets_of, titles
+from barospec.catalogs.index.series import KEY, METHODS, SeriesEntry, digest, judged, sets_of, titles
 from barospec.catalogs.query.resolve.archive_schema import known_from
 from barospec.catalogs.selection.select import selection_of
 from barospec.catalogs.series.along import analyze, gather
@@ -101,7 +101,7 @@ def define(
             "name": same["name"] if same else _free(name, first, taken),
             "follow": int(bool(same and same["follow"]) if follow is None else follow),
             "revision": 1 + (same["revision"] if same else 0),
-            "author": actor(),
+            "author": current_user(),
             "time": microseconds(),
         }
         if same is None or any(same[key] != made[key] for key in ("follow", "status")):
@@ -158,14 +158,19 @@ def change(store: Store, name: str, *, follow: bool | None, status: str | None, 
             "status": row["status"] if status is None else status,
         }
         if now != row:
-            changes = {"revision": row["revision"] + 1, "author": actor(), "time": microseconds(), "reason": reason}
+            changes = {
+                "revision": row["revision"] + 1,
+                "author": current_user(),
+                "time": microseconds(),
+                "reason": reason,
+            }
             Writer(work.root, work.changes).append_table("series", [now | changes])
             work.message = f"values of runs {name}: {now['status']}, {'follow' if now['follow'] else 'do not follow'}"
 
     return store.write("derive", write)[1]
 
 
-def due(location: Location, snapshot: str, row: Mapping[str, Any], *, stale: bool, missing: bool) -> list[Entry]:
+def due(location: Location, snapshot: str, row: Mapping[str, Any], *, stale: bool, missing: bool) -> list[SeriesEntry]:
     """Return the runs of a set that are stale, or were never fitted, as requested."""
     with opened(location, snapshot) as (_, connection):
         entries = judged(connection, known_from(connection), row)
@@ -177,7 +182,7 @@ def store_runs(
     store: Store,
     location: Location,
     row: Mapping[str, Any],
-    entries: Sequence[Entry],
+    entries: Sequence[SeriesEntry],
     snapshot: str,
     progress: Progress | None = None,
 ) -> Derived:
@@ -206,7 +211,7 @@ def store_runs(
 
 
 def _fitted(
-    location: Location, row: Mapping[str, Any], entries: Sequence[Entry], snapshot: str, report: Derived
+    location: Location, row: Mapping[str, Any], entries: Sequence[SeriesEntry], snapshot: str, report: Derived
 ) -> list[dict[str, Any]]:
     """Return records of the runs of one kind of spectra."""
     group = str(entries[0].key[0])
@@ -224,7 +229,7 @@ def _fitted(
         "query": row["query"],
         "input_snapshot": snapshot,
         "software": json.dumps(software(), sort_keys=True),
-        "actor": actor(),
+        "actor": current_user(),
         "time": microseconds(),
     }
     records = []
@@ -261,7 +266,7 @@ Fit = tuple[dict[str, float | None], int, str]
 
 
 def fit(
-    selection: Selection, row: Mapping[str, Any], entries: Sequence[Entry]
+    selection: Selection, row: Mapping[str, Any], entries: Sequence[SeriesEntry]
 ) -> tuple[list[dict[str, Any]], list[Fit], list[str]]:
     """Return steps; for each run its numbers, its number of points, and the reason of a missing number; and notes."""
     refs = {key: [tuple(pair) for pair in pairs] for key, pairs in json.loads(row["refs"] or "{}").items()}

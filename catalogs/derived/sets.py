@@ -19,7 +19,7 @@ from barospec.schemas.errors import QueryError
 
 
 def describe(location: Location, snapshot: str) -> list[dict[str, Any]]:
-    """Describe the sets; see `barospec._derived.Deriving.derivations`."""
+    """Describe the sets; see `barospec._derived.DerivedMethods.derivations`."""
     newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
     with opened(location, snapshot) as (_, connection):
         known = known_from(connection)

@@ -295,7 +295,7 @@ def _replay(store: Store, snapshot: str, path: Path) -> bool:
                 appended.setdefault(group.removeprefix("spectra/"), []).append((int(start), int(stop)))
         for group, rows in commit.metadata["edited"].items():
             edited.setdefault(group.removeprefix("spectra/"), set()).update(map(int, rows))
-    written = store.take_written(snapshot) if len(commits) == 1 else {}
+    written = store.pop_inserted(snapshot) if len(commits) == 1 else {}
     root = store.read(snapshot)
     shutil.copyfile(base, path)
     with _writing(path) as connection:

@@ -11,16 +11,16 @@ from barospec.catalogs.query.resolve.fields import quoted
 from barospec.schemas.vocabulary import SETTABLE
 
 if TYPE_CHECKING:
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.known_row import ExistingRow
 
 
-def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[Known]:
+def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -> list[ExistingRow]:
     """Return the current row of each spectrum that has one of the ids, or whose active row has one of the source keys.
 
     That is its active row or, without one, its newest; ``revision`` is the highest of all its rows.
     """
     from barospec.archive.ingest.prepared import SOURCE
-    from barospec.archive.store.known_row import Known
+    from barospec.archive.store.known_row import ExistingRow
 
     names = [term.name for term in SETTABLE]
     settable = ", ".join(f"epoch_us({quoted(t.name)})" if t.kind == "time" else quoted(t.name) for t in SETTABLE)
@@ -40,6 +40,6 @@ def lookup(path: Path, ids: Sequence[str], sources: Sequence[tuple[str, ...]]) -
         ).fetchall()
     cut = 7 + len(SOURCE)
     return [
-        Known(*row[:7], source=tuple(row[7:cut]), columns=dict(zip(names, row[cut:], strict=True)))  # type: ignore[misc]
+        ExistingRow(*row[:7], source=tuple(row[7:cut]), columns=dict(zip(names, row[cut:], strict=True)))  # type: ignore[misc]
         for row in found
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from barospec.catalogs.query.answer.answer import rows_of
 from barospec.catalogs.query.parse.parser import parse
-from barospec.catalogs.query.resolve.archive_schema import Known, known_now
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, known_now
 from barospec.catalogs.query.resolve.fields import Connection, quoted
 from barospec.catalogs.query.resolve.resolve import resolve
 from barospec.schemas.errors import BarospecError, CallError
@@ -21,7 +21,7 @@ from barospec.schemas.errors import BarospecError, CallError
 ENTERS = ("spectrum_id", "revision", "content", "energy_shift", "energy_calibration")
 
 
-def canonical_reference(known: Known, text: str) -> str:
+def canonical_reference(known: ArchiveSchema, text: str) -> str:
     """Return the query of a reference in canonical form, saved queries expanded.
 
     Raises
@@ -43,7 +43,7 @@ def canonical_reference(known: Known, text: str) -> str:
     return ast.to_text(found.query)
 
 
-def spectra_behind(connection: Connection, known: Known, query: str, group: str) -> list[list[Any]]:
+def spectra_behind(connection: Connection, known: ArchiveSchema, query: str, group: str) -> list[list[Any]]:
     """Return `ENTERS` of each spectrum of a group that a query finds, by spectrum_id; empty if it finds nothing."""
     try:
         found = rows_of(connection, resolve(parse(query), known), known)
@@ -58,7 +58,7 @@ def spectra_behind(connection: Connection, known: Known, query: str, group: str)
 
 
 def references_now(
-    connection: Connection, known: Known, refs: Mapping[str, Sequence[Sequence[str]]], group: str
+    connection: Connection, known: ArchiveSchema, refs: Mapping[str, Sequence[Sequence[str]]], group: str
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the current references of each operator: label, query, spectra, and their digest."""
     return {
@@ -84,7 +84,7 @@ class References:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: Known | None = None
+        self._known: ArchiveSchema | None = None
         self._digests: dict[tuple[str, str], str] = {}
 
     def changed(self, refs: str, group: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from barospec.catalogs.index.references import ENTERS, References
 from barospec.catalogs.query.answer.answer import rows_of
 from barospec.catalogs.query.parse.parser import parse
-from barospec.catalogs.query.resolve.archive_schema import Known, known_now
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, known_now
 from barospec.catalogs.query.resolve.fields import Connection, quoted
 from barospec.catalogs.query.resolve.operator_table import VERSIONS
 from barospec.catalogs.query.resolve.resolve import resolve
@@ -83,7 +83,7 @@ METHODS: Mapping[str, tuple[int, tuple[Number, ...]]] = {
 
 
 @dataclass(slots=True)
-class Entry:
+class SeriesEntry:
     """The value of a set for a run, present or missing.
 
     Parameters
@@ -120,7 +120,7 @@ def sets_of(connection: Connection, *, dropped: bool = False) -> list[dict[str, 
     return [row for row in rows if dropped or row["status"] == "active"]
 
 
-def members_now(connection: Connection, known: Known, query: str, against: str) -> dict[Key, list[Member]]:
+def members_now(connection: Connection, known: ArchiveSchema, query: str, against: str) -> dict[Key, list[Member]]:
     """Return the spectra of each run that a query finds: `ENTERS` and the condition, by spectrum_id."""
     try:
         found = rows_of(connection, resolve(parse(query), known), known)
@@ -144,8 +144,8 @@ def digest(members: Sequence[Member]) -> str:
 
 
 def judged(
-    connection: Connection, known: Known, row: Mapping[str, Any], references: References | None = None
-) -> list[Entry]:
+    connection: Connection, known: ArchiveSchema, row: Mapping[str, Any], references: References | None = None
+) -> list[SeriesEntry]:
     """Return the entry of a set for each run: a fresh one if there is one, else the newest."""
     references = references or References(connection)
     found = connection.execute("SELECT * FROM series_values WHERE name = ? ORDER BY number DESC", [row["name"]])
@@ -160,7 +160,7 @@ def judged(
         members = now.get(key, [])
         mine = [(_because(one, members, row["method"], references), one) for one in stored.get(key, [])]
         because, best = min(mine, key=lambda pair: bool(pair[0]), default=("", None))
-        entries.append(Entry(key, members, best, because))
+        entries.append(SeriesEntry(key, members, best, because))
     return entries
 
 
@@ -225,7 +225,7 @@ def load_series(connection: Any) -> list[dict[str, Any]]:
     return fields
 
 
-def _fill(connection: Any, row: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+def _fill(connection: Any, row: Mapping[str, Any], entries: Sequence[SeriesEntry]) -> None:
     named, name = titles(row), row["name"]
     held = [entry for entry in entries if entry.stored is not None]
     columns: dict[str, list[Any]] = {part: [entry.key[i] for entry in held] for i, part in enumerate(KEY)}

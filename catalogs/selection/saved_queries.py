@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from barospec.catalogs.query.parse import ast
 from barospec.catalogs.query.parse.parser import parse
-from barospec.catalogs.query.resolve.archive_schema import Known, known_from
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, known_from
 from barospec.catalogs.query.resolve.fields import Connection
 from barospec.catalogs.query.resolve.keywords import Question, query_of
 from barospec.catalogs.query.resolve.resolve import resolve
@@ -209,7 +209,7 @@ def check_name(name: str) -> None:
         )
 
 
-def canonical_text(known: Known, question: Question, **conditions: Any) -> str:
+def canonical_text(known: ArchiveSchema, question: Question, **conditions: Any) -> str:
     """Return a query in canonical form, with saved queries expanded."""
     return ast.to_text(resolve(query_of(question, **conditions), known).query)
 
@@ -236,7 +236,7 @@ def _records_of(connection: Connection, name: str) -> list[SavedQuery]:
     return [record for record in records if record.name == name]
 
 
-def _checked(name: str, query: ast.Query, known: Known) -> ast.Query:
+def _checked(name: str, query: ast.Query, known: ArchiveSchema) -> ast.Query:
     """Return the query in normal form, after resolving it under its name and all queries built on it."""
     normal = resolve(query, known, keep_saved=True).query
     changed = replace(known, saved={**known.saved, name: ast.to_text(normal)})
@@ -245,7 +245,7 @@ def _checked(name: str, query: ast.Query, known: Known) -> ast.Query:
     return normal
 
 
-def _refuse_broken(name: str, changed: Known) -> None:
+def _refuse_broken(name: str, changed: ArchiveSchema) -> None:
     """Raise Conflict if a query built on `name` can no longer be understood."""
     for other, query in sorted(changed.saved.items()):
         if other != name:
@@ -260,10 +260,10 @@ def _refuse_broken(name: str, changed: Known) -> None:
 
 
 def _append(work: Any, record: SavedQuery) -> SavedQuery:
-    from barospec.archive.store.repository import actor
+    from barospec.archive.store.repository import current_user
     from barospec.archive.store.write import Writer
 
-    record = replace(record, author=actor())
+    record = replace(record, author=current_user())
     values: Mapping[str, Any] = record.to_dict() | {"time": _microseconds(record.time)}
     Writer(work.root, work.changes).append_table("saved", [values])
     return record

@@ -28,7 +28,7 @@ METHODS = ("line", "breakpoint", "equivalence", "slopes", "components")
 
 
 @dataclass(slots=True)
-class Gathered:
+class SeriesData:
     """Points of one or several series.
 
     Parameters
@@ -79,7 +79,7 @@ def gather(
     bond_lengths: BondLengths | None = None,
     bond: str | None = None,
     **parameters: Any,
-) -> Gathered:
+) -> SeriesData:
     """Compute an operator over a selection and pair its result with a condition.
 
     Parameters
@@ -141,7 +141,7 @@ def gather(
             notes.append(
                 "Bond lengths are read from structures of the material at these pressures, or from --bond-lengths FILE."
             )
-    return Gathered(
+    return SeriesData(
         name=name,
         unit=str(computed[name].attrs.get("units", "1")),
         against=against,
@@ -203,14 +203,14 @@ FIRST_SHELL = 2.6
 """Å: upper limit of distances that count as the bond."""
 
 
-def analyze(method: str, gathered: Gathered, **options: Any) -> list[dict[str, Any]]:
+def analyze(method: str, gathered: SeriesData, **options: Any) -> list[dict[str, Any]]:
     """Apply a method of `METHODS` to each series.
 
     Parameters
     ----------
     method : {"line", "breakpoint", "equivalence", "slopes"}
         ``slopes`` compares the slopes of all pairs of series.
-    gathered : Gathered
+    gathered : SeriesData
     **options
         ``margin`` and ``confidence`` as in `series_fit`.
 
@@ -262,7 +262,7 @@ def _equivalence(
     return {**found, "x_low": float(x.min()), "x_high": float(x.max())}
 
 
-def _slopes(gathered: Gathered, confidence: float) -> list[dict[str, Any]]:
+def _slopes(gathered: SeriesData, confidence: float) -> list[dict[str, Any]]:
     lines: list[tuple[str, series_fit.Line]] = []
     rows: list[dict[str, Any]] = []
     for name, x, y, sigma in gathered.series():

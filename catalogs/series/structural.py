@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.archive.statistics import series_compare, series_fit
-from barospec.catalogs.series.along import BOND, Gathered, gather
+from barospec.catalogs.series.along import BOND, SeriesData, gather
 from barospec.schemas.errors import CallError, InvalidData, NotFound
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def structural(
     like: Selection | None = None,
     like_reference: str | None = None,
     **options: Any,
-) -> tuple[list[dict[str, Any]], Gathered]:
+) -> tuple[list[dict[str, Any]], SeriesData]:
     """Compute edge energies or shifts of each sample against pressure, less the effect of its contraction.
 
     Parameters

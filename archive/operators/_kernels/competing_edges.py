@@ -25,7 +25,7 @@ SIGMAS, CERTAIN = 2.0, 5.0
 
 
 @dataclass(slots=True)
-class Rival:
+class CompetingMaximum:
     """The highest other maximum of each row, (rows,): its energy in eV (a grid point, NaN without one), its slope over that
     at e0, and whether that is nearly as high, by its share or within noise.
     """
@@ -35,7 +35,7 @@ class Rival:
     near: Bools
 
 
-def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equal: float = EQUAL) -> Rival:
+def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equal: float = EQUAL) -> CompetingMaximum:
     """Look for another maximum of the derivative within `REACH` of e0.
 
     Parameters
@@ -72,7 +72,7 @@ def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equ
     spread = np.hypot(ragged.at(sigma, center), ragged.at(sigma, other))
     alike = (height - there <= SIGMAS * spread) & (there > CERTAIN * ragged.at(sigma, other))
     near = found & ((there >= equal * height) | alike)
-    return Rival(np.where(found, ragged.at(x, other), np.nan), np.where(found, there / height, np.nan), near)
+    return CompetingMaximum(np.where(found, ragged.at(x, other), np.nan), np.where(found, there / height, np.nan), near)
 
 
 def _slopes(x: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats) -> tuple[Floats, Floats]:

@@ -46,7 +46,7 @@ class Crop:
         return found
 
     def put(self, values: Floats) -> Floats:
-        """Return values of the points taken in rows of full length, 0 elsewhere."""
+        """Return values of the selected points in rows of full length, 0 elsewhere."""
         out = np.zeros((len(values), self.points))
         place = ~self.beyond
         row = np.nonzero(place)[0]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from barospec.archive.operators._kernels.batch import make_batch
 from barospec.archive.operators._kernels.integrals import counting_variance, covered, inside, row_sum, weights_between
-from barospec.archive.operators._kernels.peak import Top, fit_top, highest
+from barospec.archive.operators._kernels.peak import PeakFit, fit_top, highest
 from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
 from barospec.schemas.errors import CallError
 
@@ -18,7 +18,7 @@ HALF = 1.5
 DEGREE = 4
 
 
-def main_line(energy: Floats, y: Floats, count: Ints, variance: Floats, half: float = HALF) -> Top:
+def main_line(energy: Floats, y: Floats, count: Ints, variance: Floats, half: float = HALF) -> PeakFit:
     """Fit the highest line by a polynomial around its top."""
     guess, _ = highest(energy, y, inside(energy, count, -np.inf, np.inf))
     return fit_top(energy, y, count, guess, half, DEGREE, variance)
@@ -96,7 +96,7 @@ def reference_unit(
     return batch.energy, unit, int(batch.count[0])
 
 
-def laid_on(energy: Floats, moved: Floats, reference: tuple[Floats, Unit, int]) -> tuple[Floats, Floats]:
+def interpolate_reference(energy: Floats, moved: Floats, reference: tuple[Floats, Unit, int]) -> tuple[Floats, Floats]:
     """Interpolate curve and variance of a reference linearly to `energy` + `moved` (one per row); NaN outside.
 
     The variance is that between two points of independent errors.

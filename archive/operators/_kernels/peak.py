@@ -16,7 +16,7 @@ PASSES = 3
 
 
 @dataclass(slots=True)
-class Top:
+class PeakFit:
     """Position (eV) and height of a maximum with their standard uncertainties for the variance given, (rows,);
     whether there is one; and the weight of each point in a small change of either, (rows, points).
     """
@@ -41,7 +41,9 @@ def highest(energy: Floats, y: Floats, among: Bools) -> tuple[Floats, Bools]:
     return np.where(within, energy[rows, index], np.nan), within
 
 
-def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float, degree: int, variance: Floats) -> Top:
+def fit_top(
+    energy: Floats, y: Floats, count: Ints, center: Floats, half: float, degree: int, variance: Floats
+) -> PeakFit:
     """Fit a polynomial within `half` of `center`, move to its maximum, and fit once more.
 
     Parameters
@@ -78,7 +80,7 @@ def fit_top(energy: Floats, y: Floats, count: Ints, center: Floats, half: float,
     factor = np.where(usable.any(axis=1), 1.0, fit.chi2 / free)
     drawn = _drawn_along(energy, y, count, (position, width), degree, scaled)
     lever = drawn * width / -curvature
-    return Top(
+    return PeakFit(
         position=np.where(np.isfinite(moved), center_now + moved * width, np.nan),
         position_sigma=np.sqrt(factor * fit.combine(slope_terms)) * np.abs(lever),
         height=(value_terms * fit.coefficients).sum(axis=1),

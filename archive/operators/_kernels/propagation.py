@@ -69,10 +69,10 @@ def on_mu(
     p the polynomial at e0, l* the line at e0 (at the mean energy of the window for degree 0). The power nvict is taken
     as 0: over a window of 100 eV it changes the line's noise by a percent.
     """
-    return Carrier(x, y, count, numbers, prefix).on_mu(kernel)
+    return NoisePropagator(x, y, count, numbers, prefix).on_mu(kernel)
 
 
-class Carrier:
+class NoisePropagator:
     """Noise propagation through the normalization of rows, for several results of the same rows; see `on_mu`."""
 
     def __init__(

@@ -14,7 +14,7 @@ from barospec.catalogs.query.answer.counts import counts_of, notes_on
 from barospec.catalogs.query.answer.group_by import GROUPS, counted, grouped, keys_of, selected
 from barospec.catalogs.query.answer.sql import Statement, Translator, columns_sql
 from barospec.catalogs.query.parse import ast
-from barospec.catalogs.query.resolve.archive_schema import Known, known_from
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, known_from
 from barospec.catalogs.query.resolve.ast_json import to_dict
 from barospec.catalogs.query.resolve.fields import OF_SPECTRA, VALUES, Connection
 from barospec.catalogs.query.resolve.keywords import Question, query_of
@@ -141,7 +141,7 @@ def ask(
     include: Sequence[str] = (),
     columns: Sequence[str] | None = None,
     saved: Mapping[str, Any] | None = None,
-    known: Known | None = None,
+    known: ArchiveSchema | None = None,
     **conditions: Any,
 ) -> Answer:
     """Ask an index.
@@ -193,7 +193,9 @@ def ask(
     return answer(connection, resolved, known, columns=columns)
 
 
-def answer(connection: Connection, resolved: Resolved, known: Known, *, columns: Sequence[str] | None = None) -> Answer:
+def answer(
+    connection: Connection, resolved: Resolved, known: ArchiveSchema, *, columns: Sequence[str] | None = None
+) -> Answer:
     """Answer a resolved query; see `ask`."""
     known = known.including(resolved.query.include)
     translator = Translator(resolved, known)
@@ -271,7 +273,9 @@ def _unsorted(connection: Connection, translator: Translator) -> list[str]:
     return notes
 
 
-def _columns(resolved: Resolved, known: Known, translator: Translator, asked: Sequence[str] | None) -> list[str]:
+def _columns(
+    resolved: Resolved, known: ArchiveSchema, translator: Translator, asked: Sequence[str] | None
+) -> list[str]:
     """Return the fields to show: those requested, or the default ones and those in the conditions."""
     fields = known.fields[resolved.table]
     if asked is not None and list(asked) != ["*"]:
@@ -330,7 +334,7 @@ def _order(translator: Translator) -> str:
     return f" ORDER BY {', '.join(keys)}"
 
 
-def _units(known: Known, table: str, names: Sequence[str]) -> dict[str, str]:
+def _units(known: ArchiveSchema, table: str, names: Sequence[str]) -> dict[str, str]:
     units = {}
     for name in names:
         base = name.removesuffix("_min").removesuffix("_max").removesuffix("_change")
@@ -350,7 +354,9 @@ class Found:
     rows: Any
 
 
-def rows_of(connection: Connection, resolved: Resolved, known: Known, extra: Sequence[str] = ()) -> dict[str, Any]:
+def rows_of(
+    connection: Connection, resolved: Resolved, known: ArchiveSchema, extra: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return positions of the selected spectra: numpy arrays ``grp`` and ``row`` of shape (n,), and `extra` fields.
 
     Only the lazy layer calls this; it imports numpy.

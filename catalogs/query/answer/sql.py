@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from barospec.catalogs.query.parse import ast
 from barospec.catalogs.query.parse.ast import Expr
-from barospec.catalogs.query.resolve.archive_schema import Known
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema
 from barospec.catalogs.query.resolve.comparisons import tolerance
 from barospec.catalogs.query.resolve.derived_rows import served
 from barospec.catalogs.query.resolve.fields import OF_SPECTRA, VALUES, Field, quoted
@@ -42,7 +42,7 @@ class Translator:
     Parameters
     ----------
     resolved : Resolved
-    known : Known
+    known : ArchiveSchema
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Translator:
     """
 
     resolved: Resolved
-    known: Known
+    known: ArchiveSchema
     parameters: dict[str, Any] = field(default_factory=dict)
     _names: dict[Any, str] = field(default_factory=dict)
     _written: dict[tuple[int, Temper], tuple[Expr, str]] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Translator:
         ]
         return " AND ".join(parts) or "TRUE"
 
-    def among(self, known: Known) -> Translator:
+    def among(self, known: ArchiveSchema) -> Translator:
         """Return a translator for some of the rows, of which more is known; parameters stay shared."""
         return Translator(self.resolved, known, self.parameters, self._names)
 

@@ -141,7 +141,7 @@ SIMPLE_WORD = re.compile(r"[^\W\d_][\w./-]*(?<![.])")
 FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
-class Lexeme(NamedTuple):
+class Token(NamedTuple):
     """A token: its type in the grammar, its meaning, and its position in the text."""
 
     kind: str
@@ -159,7 +159,7 @@ def unquote(body: str) -> str:
     return re.sub(r"\\(.)", r"\1", body, flags=re.DOTALL)
 
 
-def tokens(text: str) -> list[Lexeme]:
+def tokens(text: str) -> list[Token]:
     """Split a query into tokens.
 
     Raises
@@ -188,9 +188,9 @@ def tokens(text: str) -> list[Lexeme]:
     return _check_depth(_phrases(raw, text), text)
 
 
-def _raw(text: str) -> Iterator[Lexeme]:
+def _raw(text: str) -> Iterator[Token]:
     """Yield numbers, units, dates, strings, signs, and unclassified WORDs."""
-    position, previous = 0, Lexeme("", "", 0, 0)
+    position, previous = 0, Token("", "", 0, 0)
     while position < len(text):
         space = _SPACE.match(text, position)
         if space:
@@ -202,31 +202,31 @@ def _raw(text: str) -> Iterator[Lexeme]:
         position = previous.end
 
 
-def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
+def _next(text: str, position: int, previous: Token) -> list[Token]:
     """Return the token at `position`; a number and its unit are two."""
     if text[position].isalpha() or text[position] == "_":
         return [_wordlike(text, position, previous)]
     if match := _STRING.match(text, position):
         body = next(group for group in match.groups() if group is not None)
-        return [Lexeme("STRING", body if match[3] is not None else unquote(body), position, match.end())]
+        return [Token("STRING", body if match[3] is not None else unquote(body), position, match.end())]
     if text[position] in _PUNCTUATION:
-        return [Lexeme(_PUNCTUATION[text[position]], text[position], position, position + 1)]
+        return [Token(_PUNCTUATION[text[position]], text[position], position, position + 1)]
     if match := _DATE.match(text, position):
-        return [Lexeme("DATE", match[0], position, match.end())]
+        return [Token("DATE", match[0], position, match.end())]
     if (
         previous.kind in ("NUMBER", "UNIT")
         and (match := _RANGE_DASH.match(text, position))
         and (previous.end == position or match[0].rstrip() != match[0])
     ):
-        return [Lexeme("TO", match[0], position, match.end())]
+        return [Token("TO", match[0], position, match.end())]
     if match := _PLUS_MINUS.match(text, position):
-        return [Lexeme("PM", "±", position, match.end())]
+        return [Token("PM", "±", position, match.end())]
     if match := _NUMBER.match(text, position):
         return _number(text, match, previous)
     if match := _OPERATOR.match(text, position):
-        return [Lexeme("OP", _OPERATORS.get(match[0], match[0]), position, match.end())]
+        return [Token("OP", _OPERATORS.get(match[0], match[0]), position, match.end())]
     if match := _SAVED.match(text, position):
-        return [Lexeme("SAVED", match[1], position, match.end())]
+        return [Token("SAVED", match[1], position, match.end())]
     if match := _WORD.match(text, position):
         return [_word(text, match, previous)]
     if text[position] in "\"'“":
@@ -240,21 +240,21 @@ def _next(text: str, position: int, previous: Lexeme) -> list[Lexeme]:
     )
 
 
-def _wordlike(text: str, position: int, previous: Lexeme) -> Lexeme:
+def _wordlike(text: str, position: int, previous: Token) -> Token:
     """Return the token at `position`, which has a letter or an underscore."""
     if text[position] in "abwABW" and (match := _SIGMAS.match(text, position)):
-        return Lexeme("SIGMAS", match[1], position, match.end())
+        return Token("SIGMAS", match[1], position, match.end())
     if match := ADDRESSED.match(text, position):
-        return Lexeme("WORD", match[0], position, match.end())
+        return Token("WORD", match[0], position, match.end())
     match = _WORD.match(text, position)
     assert match is not None  # both begin a word
     return _word(text, match, previous)
 
 
-def _number(text: str, match: re.Match[str], previous: Lexeme) -> list[Lexeme]:
+def _number(text: str, match: re.Match[str], previous: Token) -> list[Token]:
     if previous.kind == "NUMBER" and (word := _WORD.match(text, match.start())) and find_unit(word[0]):
-        return [Lexeme("UNIT", word[0], word.start(), word.end())]  # "0.2 1/GPa"
-    number = Lexeme("NUMBER", match[0], match.start(), match.end())
+        return [Token("UNIT", word[0], word.start(), word.end())]  # "0.2 1/GPa"
+    number = Token("NUMBER", match[0], match.start(), match.end())
     touching = _TOUCHING.match(text, match.end())
     if touching is None:
         return [number]
@@ -264,31 +264,31 @@ def _number(text: str, match: re.Match[str], previous: Lexeme) -> list[Lexeme]:
     assert word is not None  # digits, signs and dots are word characters
     is_range = _RANGE_DASH.match(text, end)
     if find_unit(unit) and (word.end() <= end + 1 or is_range or (unit == touching[0] and text[end : end + 1] in "±+")):
-        found = [number, Lexeme("UNIT", unit, touching.start(), end)]
+        found = [number, Token("UNIT", unit, touching.start(), end)]
         return [number] if not unit else found
-    return [Lexeme("WORD", word[0], word.start(), word.end())]
+    return [Token("WORD", word[0], word.start(), word.end())]
 
 
-def _word(text: str, match: re.Match[str], previous: Lexeme) -> Lexeme:
+def _word(text: str, match: re.Match[str], previous: Token) -> Token:
     word, end = match[0], match.end()
     if end == len(text) and len(word) > 1:
         word = word.rstrip(".?") or word  # the end of a sentence
     if previous.kind == "NUMBER" and find_unit(word):
-        return Lexeme("UNIT", word, match.start(), end)
+        return Token("UNIT", word, match.start(), end)
     head = word.split("(", 1)[0]
     if "(" in word and head.casefold() in RESERVED:  # "in(10)", "not(synthetic)"
-        return Lexeme("WORD", head, match.start(), match.start() + len(head))
-    return Lexeme("WORD", word, match.start(), end)
+        return Token("WORD", head, match.start(), match.start() + len(head))
+    return Token("WORD", word, match.start(), end)
 
 
-def _edges(raw: list[Lexeme]) -> list[Lexeme]:
+def _edges(raw: list[Token]) -> list[Token]:
     """Convert "Ni K-edge" and "Ni K edge" to Ni K, unless the word begins a condition of its own ("edge = ...")."""
-    result: list[Lexeme] = []
-    for token, following in zip(raw, [*raw[1:], Lexeme("", "", 0, 0)], strict=False):
+    result: list[Token] = []
+    for token, following in zip(raw, [*raw[1:], Token("", "", 0, 0)], strict=False):
         if token.kind != "WORD" or token.value[-1] not in "eEsS":
             pass
         elif level := _LEVEL_EDGE.fullmatch(token.value):
-            token = Lexeme("WORD", level[1], token.start, token.start + len(level[1]))
+            token = Token("WORD", level[1], token.start, token.start + len(level[1]))
         elif token.value.casefold() in ("edge", "edges") and result:
             words = result[-1].value if result[-1].kind == "WORD" else ""
             if _LEVEL_AT_END.search(words) and (following.kind, following.value) not in (("OP", "="), ("OP", "!=")):
@@ -297,25 +297,25 @@ def _edges(raw: list[Lexeme]) -> list[Lexeme]:
     return result
 
 
-def _phrases(raw: list[Lexeme], text: str) -> list[Lexeme]:
+def _phrases(raw: list[Token], text: str) -> list[Token]:
     """Convert fixed phrases to operators, and drop joining words."""
     raw = _edges(raw)
-    result: list[Lexeme] = []
+    result: list[Token] = []
     position = 0
     while position < len(raw):
         token = raw[position]
         taken = 1
         if token.kind == "WORD" and (found := _longest_phrase(raw, position)):
             (kind, value, _), taken = found
-            token = Lexeme(kind, value, token.start, raw[position + taken - 1].end)
+            token = Token(kind, value, token.start, raw[position + taken - 1].end)
         following = raw[position + taken : position + taken + 2]
         if text[token.start : token.end].casefold() in _BEFORE_YEAR and following and _is_year(following):
-            raw[position + taken] = Lexeme("DATE", following[0].value, following[0].start, following[0].end)
+            raw[position + taken] = Token("DATE", following[0].value, following[0].start, following[0].end)
         if token.kind in _COMPARING and result and result[-1].kind == "OP":
             verb = result[-1]
             # "pressure is above 14 GPa": the verb only joins. "is not above": it negates.
             if verb.value in ("=", "!=") and text[verb.start].isalpha():
-                result[-1:] = [Lexeme("NOT", "not", verb.start, verb.end)] if verb.value == "!=" else []
+                result[-1:] = [Token("NOT", "not", verb.start, verb.end)] if verb.value == "!=" else []
         if token.kind:
             result.append(token)
         position += taken
@@ -331,13 +331,13 @@ def is_year(written: str) -> bool:
     return len(written) == 4 and written.isdecimal() and "1000" <= written < "9999"
 
 
-def _is_year(following: list[Lexeme]) -> bool:
+def _is_year(following: list[Token]) -> bool:
     number = following[0]
     is_bare = len(following) == 1 or following[1].kind not in ("UNIT", "PM", "TO")
     return number.kind == "NUMBER" and is_bare and is_year(number.value)
 
 
-def _longest_phrase(raw: list[Lexeme], position: int) -> tuple[_Phrase, int] | None:
+def _longest_phrase(raw: list[Token], position: int) -> tuple[_Phrase, int] | None:
     if raw[position].value.casefold() not in _FIRST_WORDS:
         return None
     words: list[str] = []
@@ -354,7 +354,7 @@ def _longest_phrase(raw: list[Lexeme], position: int) -> tuple[_Phrase, int] | N
     return None
 
 
-def _fits(before: str, raw: list[Lexeme], position: int) -> bool:
+def _fits(before: str, raw: list[Token], position: int) -> bool:
     following = raw[position].kind if position < len(raw) else ""
     if before == "number":
         return following in ("NUMBER", "DATE")
@@ -363,7 +363,7 @@ def _fits(before: str, raw: list[Lexeme], position: int) -> bool:
     return True
 
 
-def _check_depth(found: list[Lexeme], text: str) -> list[Lexeme]:
+def _check_depth(found: list[Token], text: str) -> list[Token]:
     depth = nots = 0
     for token in found:
         depth += (token.kind == "LPAR") - (token.kind == "RPAR")

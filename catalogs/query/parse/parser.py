@@ -12,7 +12,7 @@ from typing import Any
 
 from barospec.catalogs.query.parse import ast
 from barospec.catalogs.query.parse.ast import Expr, Span
-from barospec.catalogs.query.parse.lexer import Lexeme, tokens
+from barospec.catalogs.query.parse.lexer import Token, tokens
 from barospec.catalogs.query.parse.parse_table import END, RULES, START, STATES
 from barospec.catalogs.query.parse.syntax_errors import Fault, ambiguous_or, unexpected
 from barospec.schemas.errors import QueryError
@@ -77,9 +77,9 @@ def _spliced(taken: list[Any]) -> list[Any]:
     return [part for value in taken for part in (value if isinstance(value, _Many) else (value,))]
 
 
-def _run(found: list[Lexeme], text: str) -> Any:
+def _run(found: list[Token], text: str) -> Any:
     states, values, spans = [START], list[Any](), list[Span]()
-    stream = [*found, Lexeme("$END", "", len(text), len(text))]
+    stream = [*found, Token("$END", "", len(text), len(text))]
     position = 0
     while True:
         token = stream[position]
@@ -245,7 +245,7 @@ def of_year(name: ast.Name, op: str, year: str, span: Span) -> Expr:
 
 
 def _on_date(parts: list[Any], span: Span) -> Expr:
-    return _compare([Lexeme("OP", "=", *span), _date(parts, span)], span)((), span)  # type: ignore[no-any-return]
+    return _compare([Token("OP", "=", *span), _date(parts, span)], span)((), span)  # type: ignore[no-any-return]
 
 
 def _within(parts: list[Any], span: Span) -> Any:
@@ -272,7 +272,7 @@ def _compare_within(parts: list[Any], span: Span) -> Any:
 def _sigmas(parts: list[Any]) -> float:
     """Return the requested number of standard uncertainties; 0 by default."""
     last = parts[-1]
-    if not (isinstance(last, Lexeme) and last.kind == "SIGMAS"):
+    if not (isinstance(last, Token) and last.kind == "SIGMAS"):
         return 0.0
     if not 0 < float(last.value) <= 100:
         raise Fault(f"{last.value} sigma is not a confidence level.", (last.start, last.end), 'Write "at 2 sigma".')
@@ -303,7 +303,7 @@ def _same_unit(low: ast.Number, high: ast.Number) -> tuple[ast.Number, ast.Numbe
 
 
 def _between(parts: list[Any], span: Span) -> Any:
-    low, high = (part for part in parts if not isinstance(part, Lexeme))
+    low, high = (part for part in parts if not isinstance(part, Token))
     sigmas = _sigmas(parts)
     if isinstance(low, ast.Number) and isinstance(high, ast.Number):
         low, high = _same_unit(low, high)
@@ -325,7 +325,7 @@ def _not_in_list(parts: list[Any], span: Span) -> Any:
 
 
 def _values(parts: list[Any], span: Span) -> tuple[ast.Value, ...]:
-    return tuple(part for part in parts if not isinstance(part, Lexeme))
+    return tuple(part for part in parts if not isinstance(part, Token))
 
 
 def _contains(parts: list[Any], span: Span) -> Any:

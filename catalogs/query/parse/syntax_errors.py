@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from barospec.catalogs.query.parse.ast import Span
-from barospec.catalogs.query.parse.lexer import NOUNS, Lexeme
+from barospec.catalogs.query.parse.lexer import NOUNS, Token
 
 
 class Fault(Exception):
@@ -41,9 +41,9 @@ _NAMES = {
 }
 
 
-def unexpected(stream: Sequence[Lexeme], position: int, expected: dict[str, int], text: str) -> Fault:
+def unexpected(stream: Sequence[Token], position: int, expected: dict[str, int], text: str) -> Fault:
     """Return the fault for a token that the grammar does not allow here."""
-    token, before = stream[position], stream[position - 1] if position else Lexeme("", "", 0, 0)
+    token, before = stream[position], stream[position - 1] if position else Token("", "", 0, 0)
     after = stream[position + 1] if position + 1 < len(stream) else token
     here, shown = (token.start, token.end), text[before.start : before.end]
     choices = [phrase for kind, phrase in _NAMES.items() if kind in expected]

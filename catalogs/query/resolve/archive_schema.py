@@ -65,7 +65,7 @@ class Values(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ArchiveSchema:
     """Everything that `resolve` knows about an archive; see `known_from`.
 
     ``reach`` is the largest extent of the uncertainty of any row below and above the value of a field,
@@ -93,7 +93,7 @@ class Known:
         """Return the SQL source of a table's rows: its name, or the statement that computes them."""
         return self.sources.get(table) or quoted(table)
 
-    def including(self, include: Collection[str]) -> Known:
+    def including(self, include: Collection[str]) -> ArchiveSchema:
         """Return the same with derived fields that also give stale values or energies of uncalibrated axes."""
         if not set(include) & {"stale", "uncalibrated"}:
             return self
@@ -140,7 +140,7 @@ class Known:
         return [f for f in self.fields.get(table, {}).values() if f.dimension == dimension]
 
 
-def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -> Known:
+def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -> ArchiveSchema:
     """Read the searchable fields and values from an index.
 
     Parameters
@@ -153,7 +153,7 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
 
     Returns
     -------
-    Known
+    ArchiveSchema
     """
     key = _FILES.get(connection)
     held = _KNOWN.get(key) if key is not None else None
@@ -182,7 +182,7 @@ def same_file(connection: Connection, other: Connection) -> None:
             _FILES[other] = _FILES[connection] = key
 
 
-def known_now(connection: Connection) -> Known:
+def known_now(connection: Connection) -> ArchiveSchema:
     """Read the schema of an unfinished index: nothing is cached."""
     return _read(connection, {}, None)
 
@@ -197,14 +197,14 @@ def _meta(connection: Connection) -> dict[str, str]:
 
 
 # An index never changes: what was read or looked up in it is valid for every connection to it.
-_KNOWN: dict[tuple[Any, ...], tuple[Known, dict[Any, Any]]] = {}
+_KNOWN: dict[tuple[Any, ...], tuple[ArchiveSchema, dict[Any, Any]]] = {}
 # Index file of each connection; the query for it takes as long as planning any other statement.
 _FILES: WeakKeyDictionary[Connection, tuple[Any, ...]] = WeakKeyDictionary()
 MOST_KNOWN = 8
 _KEEPING = Lock()
 
 
-def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, Any] | None) -> Known:
+def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, Any] | None) -> ArchiveSchema:
     columns: dict[str, dict[str, str]] = {}
     for table, column, kind in connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() "
@@ -231,7 +231,7 @@ def _read(connection: Connection, meta: Mapping[str, str], saved: Mapping[str, A
         if key.startswith("reach:"):
             below, above = map(float, value.split())
             reach[key.removeprefix("reach:")] = (below, above)
-    return Known(
+    return ArchiveSchema(
         fields=fields,
         values=IndexValues(connection, {}, listed),
         snapshot=meta.get("snapshot", ""),
@@ -337,7 +337,7 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
     return Stored(**named, absolute=bool(row["absolute"]), reasons=reasons)
 
 
-def stored_field(known: Known, name: str) -> Field:
+def stored_field(known: ArchiveSchema, name: str) -> Field:
     """Return the derived field of that name. Raise NotFound with the existing names."""
     found = known.find("spectra", name)
     if found is None or found.stored is None:

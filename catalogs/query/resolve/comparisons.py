@@ -46,7 +46,7 @@ def tolerance(field: Field, value: float) -> float:
     return abs(convert(fixed, base, field.unit))
 
 
-class Meaning:
+class ComparisonResolver:
     """Converts tests as written into normal form, within a `Context`."""
 
     def __init__(self, context: Context, field: Callable[[ast.Name, Span], Field]) -> None:

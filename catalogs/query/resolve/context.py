@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from barospec.catalogs.query.parse.ast import Span
-from barospec.catalogs.query.resolve.archive_schema import Known
+from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema
 from barospec.catalogs.query.resolve.fields import Field
 from barospec.schemas.errors import QueryError
 
@@ -13,7 +13,7 @@ class Context:
 
     Attributes
     ----------
-    known : Known
+    known : ArchiveSchema
         Fields and values of the archive.
     text, noun, table : str
         The query, its kind of row, and the table of its rows.
@@ -25,7 +25,7 @@ class Context:
         Notes for the answer on how the text was understood.
     """
 
-    def __init__(self, known: Known, text: str, noun: str, table: str, inside: tuple[str, ...] = ()) -> None:
+    def __init__(self, known: ArchiveSchema, text: str, noun: str, table: str, inside: tuple[str, ...] = ()) -> None:
         self.known, self.text, self.noun, self.table, self.inside = known, text, noun, table, inside
         self.fields: dict[str, Field] = {}
         self.notes: list[str] = []

@@ -14,11 +14,11 @@ from typing import Any, TypeGuard
 from barospec.catalogs.query.parse import ast
 from barospec.catalogs.query.parse.ast import Expr, Span
 from barospec.catalogs.query.parse.parser import parse
-from barospec.catalogs.query.resolve.archive_schema import TABLES, Known
-from barospec.catalogs.query.resolve.comparisons import Meaning
+from barospec.catalogs.query.resolve.archive_schema import TABLES, ArchiveSchema
+from barospec.catalogs.query.resolve.comparisons import ComparisonResolver
 from barospec.catalogs.query.resolve.context import Context
 from barospec.catalogs.query.resolve.fields import VALUES, Field
-from barospec.catalogs.query.resolve.words import Phrases
+from barospec.catalogs.query.resolve.words import WordResolver
 from barospec.schemas.errors import QueryError, did_you_mean
 
 _TESTS = (ast.Compare, ast.Between, ast.Within, ast.At, ast.In, ast.Contains, ast.Missing, ast.Changes)
@@ -55,14 +55,14 @@ class Resolved:
         return self.query.noun
 
 
-def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: bool = False) -> Resolved:
+def resolve(query: ast.Query, known: ArchiveSchema, *, scans: bool = False, keep_saved: bool = False) -> Resolved:
     """Resolve a query in an archive.
 
     Parameters
     ----------
     query : Query
         From `language.parse`, `keywords.query_of` or `structured.from_dict`.
-    known : Known
+    known : ArchiveSchema
         From `known.known_from`.
     scans : bool
         Show spectra that were merged into others too, as the noun "scans" does.
@@ -118,7 +118,7 @@ def resolve(query: ast.Query, known: Known, *, scans: bool = False, keep_saved: 
     )
 
 
-def _inherit(query: ast.Query, known: Known, seen: tuple[str, ...] = ()) -> ast.Query:
+def _inherit(query: ast.Query, known: ArchiveSchema, seen: tuple[str, ...] = ()) -> ast.Query:
     """Inherit the clauses of a saved query for the whole query: noun; order and limit if there is no other clause."""
     parts = query.where.items if isinstance(query.where, ast.And) else (query.where,)
     used = [part for part in parts if isinstance(part, ast.Saved)]
@@ -144,7 +144,7 @@ def _inherit(query: ast.Query, known: Known, seen: tuple[str, ...] = ()) -> ast.
     )
 
 
-def saved_query(name: str, known: Known, text: str, span: Span) -> ast.Query:
+def saved_query(name: str, known: ArchiveSchema, text: str, span: Span) -> ast.Query:
     """Return the saved query of that name, parsed."""
     from barospec.catalogs.query.resolve.ast_json import from_dict  # only for saved queries
 
@@ -170,7 +170,7 @@ class Resolver(Context):
 
     def __init__(
         self,
-        known: Known,
+        known: ArchiveSchema,
         text: str,
         noun: str,
         table: str,
@@ -181,8 +181,8 @@ class Resolver(Context):
         super().__init__(known, text, noun, table, inside)
         self.keep_saved = keep_saved
         self.only: Expr | None = None  # the whole condition, in which a saved query may have a limit
-        self.meaning = Meaning(self, self.field)
-        self.phrases = Phrases(self, self.meaning)
+        self.meaning = ComparisonResolver(self, self.field)
+        self.phrases = WordResolver(self, self.meaning)
 
     def whole(self, node: Expr) -> Expr:
         """Return the normal form of a complete condition."""

@@ -13,7 +13,7 @@ from barospec.catalogs.query.parse import ast
 from barospec.catalogs.query.parse.ast import Expr, Span
 from barospec.catalogs.query.parse.lexer import NOUNS
 from barospec.catalogs.query.resolve.archive_schema import AMBIGUOUS, TABLES
-from barospec.catalogs.query.resolve.comparisons import Meaning, meant_units, same_unit
+from barospec.catalogs.query.resolve.comparisons import ComparisonResolver, meant_units, same_unit
 from barospec.catalogs.query.resolve.context import Context
 from barospec.catalogs.query.resolve.fields import VALUES, Field
 from barospec.catalogs.query.resolve.hints import COMPUTED, INSTEAD, with_symbol
@@ -46,10 +46,10 @@ OFTEN_MISTYPED = (
 )
 
 
-class Phrases:
+class WordResolver:
     """Finds the conditions of words, within a `Context`."""
 
-    def __init__(self, context: Context, meaning: Meaning) -> None:
+    def __init__(self, context: Context, meaning: ComparisonResolver) -> None:
         self._context, self._meaning = context, meaning
         self._known, self._table = context.known, context.table
 
