@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.index.open import opened
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def finish(
 def catch_up(store: Store, location: Location, snapshot: str) -> list[str]:
     """Compute new values of sets that follow, if there are any; return what could not be computed."""
     with opened(location, snapshot) as (_, connection):
-        if not build.values(connection, FOLLOWING):
+        if not database.values(connection, FOLLOWING):
             return []
     from barospec.catalogs.derived.refresh import refresh_new
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from barospec._queries import QueryMethods
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.schemas.errors import CallError, NotFound
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class AnnotationMethods(QueryMethods):
         if not ids:
             raise NotFound("no spectra were named, so nothing was written. Name at least one.")
         with self.connection() as connection:
-            rows = build.values(
+            rows = database.values(
                 connection,
                 "SELECT DISTINCT spectrum_id, flag, flag_reason, labels FROM spectra "
                 "WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[]))",

@@ -19,7 +19,7 @@ from barospec._maintenance import MaintenanceMethods
 from barospec._models import ModelMethods
 from barospec._queries import PathLike
 from barospec.archive.store.storage.location import is_remote
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 
 if TYPE_CHECKING:
     from barospec.catalogs.selection.saved_queries import SavedQuery
@@ -131,13 +131,13 @@ class Archive(ModelMethods, IngestMethods, AnnotationMethods, HistoryMethods, Ma
         if entries is None:
             entries = {"all_spectra": "spectra"}
             with self.connection() as connection:
-                for (key,) in build.values(
+                for (key,) in database.values(
                     connection, "SELECT DISTINCT grp FROM spectra WHERE status = 'active' ORDER BY 1"
                 ):
                     technique, kind = key.split("/")
                     edge = kind.replace("-", " ")
                     entries[slug(f"{technique} {edge}")] = f"{technique} {edge}"
-                for (run,) in build.values(
+                for (run,) in database.values(
                     connection, "SELECT DISTINCT run FROM spectra WHERE status = 'active' ORDER BY 1"
                 ):
                     entries[slug(f"run {run}" if not run.startswith("run") else run)] = f'run = "{run}"'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from barospec._derived import DerivedMethods
 from barospec._queries import PathLike
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.index.known_rows import lookup
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.selection import select
@@ -181,7 +181,7 @@ class IngestMethods(DerivedMethods):
             ids = selection.columns(["spectrum_id"])["spectrum_id"].tolist()
             wanted = "SELECT * FROM spectra WHERE status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[]))"
             with opened(self.location, snapshot) as (_, connection):
-                return repeats_from(build.dicts(connection, wanted, [ids]))
+                return repeats_from(database.dicts(connection, wanted, [ids]))
 
         report = merge_repeats(
             store,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barospec._queries import QueryMethods
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
+from barospec.catalogs.index.files import index_path
 from barospec.schemas.errors import BarospecError, NotFound, QueryError
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class MaintenanceMethods(QueryMethods):
             snapshot = self.location.head()
         except BarospecError as error:
             return [*found, Diagnosis("index", "wrong", str(error))]
-        refused: list[build.UnusableIndex] = []
-        used = build.reader(self.location, snapshot, refused)
+        refused: list[database.UnusableIndex] = []
+        used = database.reader(self.location, snapshot, refused)
         if used is not None:
             path, connection = used
             connection.close()
@@ -118,11 +119,11 @@ class MaintenanceMethods(QueryMethods):
 
     def _indexed(self, snapshot: str) -> int | None:
         """Return the number of spectra in the index of a snapshot, if there is one."""
-        path = build.index_path(self.location, snapshot)
+        path = index_path(self.location, snapshot)
         if not path.exists():
             return None
-        with build.connect(path) as connection:
-            return int(build.values(connection, "SELECT count(*) FROM spectra")[0][0])
+        with database.connect(path) as connection:
+            return int(database.values(connection, "SELECT count(*) FROM spectra")[0][0])
 
     def migrate(self, *, dry_run: bool = False) -> list[int]:
         """Upgrade the archive to the format of this version; return the formats of the steps, none if it is up to date."""
@@ -164,9 +165,9 @@ class MaintenanceMethods(QueryMethods):
             if not ids:
                 raise NotFound(f'"{what}" finds no spectrum.')
             rows: dict[str, list[int]] = {}
-            with build.connect(path) as connection:
+            with database.connect(path) as connection:
                 sql = "SELECT grp, row FROM spectra WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL"
-                for key, row in build.values(connection, sql, [ids]):
+                for key, row in database.values(connection, sql, [ids]):
                     rows.setdefault(key, []).append(row)
             return ids, rows
 

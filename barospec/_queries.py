@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.store.storage.location import Location, locate
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.index.open import opened, snapshot_of
 from barospec.catalogs.selection import select
 from barospec.schemas.errors import CallError, NotFound
@@ -121,7 +121,7 @@ class QueryMethods:
 
     @contextmanager
     def _look(self, snapshot: str) -> Iterator[Any]:
-        with build.connect(build.publish(self._store, snapshot)) as connection:
+        with database.connect(build.publish(self._store, snapshot)) as connection:
             yield connection
 
     def _must_be_newest(self) -> None:
@@ -142,7 +142,7 @@ class QueryMethods:
         """
         wanted = beginning.strip().lower()
         with self.connection() as connection:
-            found = build.values(
+            found = database.values(
                 connection,
                 "SELECT DISTINCT spectrum_id FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 4",
                 [wanted],
@@ -161,7 +161,9 @@ class QueryMethods:
         if not 4 <= len(word) <= 16 or set(word) - set("0123456789abcdef"):
             return False
         with self.connection() as connection:
-            found = build.values(connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word])
+            found = database.values(
+                connection, "SELECT 1 FROM spectra WHERE starts_with(spectrum_id, ?) LIMIT 1", [word]
+            )
         return bool(found)
 
     def show(self, spectrum_id: str) -> dict[str, Any]:
@@ -179,12 +181,12 @@ class QueryMethods:
         snapshot = self.snapshot
         with self.connection() as connection:
             names = [term.name for term in SPECTRUM_TERMS]
-            rows = build.dicts(
+            rows = database.dicts(
                 connection,
                 "SELECT * FROM spectra WHERE spectrum_id = ? ORDER BY status = 'active' DESC, revision DESC",
                 [identifier],
             )
-            events = build.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
+            events = database.dicts(connection, "SELECT * FROM events WHERE subject = ? ORDER BY time", [identifier])
         newest = rows[0]
         root = self._store.read(snapshot)
         group = spectra_group(root, newest["grp"])

@@ -11,7 +11,8 @@ import numpy as np
 from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Writer
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
+from barospec.catalogs.index.files import index_path
 from barospec.catalogs.query.answer.answer import ask
 from benchmarks.record import Result, alternating
 from benchmarks.rows import batch_of
@@ -81,7 +82,7 @@ def _searching(archive: Archive, rows: int) -> Result:
         "On an open connection, with all counts of an answer; limits chosen so that both find the same number.",
         ["found", "pressure ms", "edge_energy ms", "ratio", "edge_energy at 2 sigma ms"],
     )
-    with build.connect(build.index_path(archive.location, archive.snapshot)) as connection:
+    with database.connect(index_path(archive.location, archive.snapshot)) as connection:
         for count in (100, rows // 10):
             limits = {}
             for field, column in (("pressure", '"pressure"'), ("edge_energy", '"edge_energy:edge_energy"')):

@@ -20,7 +20,8 @@ import numpy as np
 
 from barospec import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
+from barospec.catalogs.index.files import index_path
 from barospec.catalogs.query.answer.answer import SHOWN, ask
 from barospec.catalogs.query.answer.sql import Statement, Translator
 from barospec.catalogs.query.parse.parser import parse
@@ -61,7 +62,7 @@ def run(folder: Path | None = None, rows: int = ROWS) -> list[Result]:
 
 def _run(path: Path, rows: int) -> list[Result]:
     archive = archive_of_rows(path, rows)
-    file = build.index_path(archive.location, archive.snapshot)
+    file = index_path(archive.location, archive.snapshot)
     result = Result(
         f"Queries over {rows:,} rows",
         "Cold: a new process until its JSON is complete, compared with a process with only typer and DuckDB that runs the same SQL. "
@@ -85,7 +86,7 @@ def _run(path: Path, rows: int) -> list[Result]:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as fresh:
         warm = list(fresh.map(_warm, [file] * PROCESSES))
     for number, question in enumerate(QUESTIONS):
-        with build.connect(file) as connection:
+        with database.connect(file) as connection:
             found = ask(connection, question)
             statement = json.dumps({"sql": found.statement.sql, "parameters": found.statement.parameters}, default=str)
             count = found.count
@@ -106,7 +107,7 @@ def _warm(file: Path) -> list[tuple[float, float, float]]:
     """Return CPU time in s of each query in this process: barospec, bare SQL of its rows, plain SQL with the same counts."""
     taken = []
     for question in QUESTIONS:
-        with build.connect(file) as connection:
+        with database.connect(file) as connection:
             found = ask(connection, question)
             rows, counts = found.statement, _counts_in_sql(connection, question)
 

@@ -94,7 +94,7 @@ def print_answer(
     elif as_csv:
         write_csv(answer.columns, answer.units, answer.rows)
     elif parquet is not None:
-        from barospec.catalogs.index.build import write_parquet
+        from barospec.catalogs.index.database import write_parquet
 
         write_parquet(answer.connection, answer.statement.sql, answer.statement.parameters, parquet)
         print(f"{counted(answer.count, answer.noun)} written to {parquet}")

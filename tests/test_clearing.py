@@ -19,6 +19,7 @@ from barospec import Archive
 from barospec.archive.store import garbage_collection, repository
 from barospec.archive.store.repository import Store
 from barospec.catalogs.index import build
+from barospec.catalogs.index.files import index_path
 from barospec.schemas.errors import CallError, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -286,7 +287,7 @@ def test_a_query_whose_snapshot_is_removed_takes_the_newest(
     root, publish = tmp_path / "a", build.publish
     writer = Archive(root)
     archive.set(ids(archive)[0], ["medium=helium"], reason="x")
-    build.index_path(archive.location, archive.snapshot).unlink()
+    index_path(archive.location, archive.snapshot).unlink()
 
     def late(*words: Any, **options: Any) -> Any:
         monkeypatch.setattr(build, "publish", publish)

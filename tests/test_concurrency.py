@@ -14,7 +14,7 @@ import numpy as np
 from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 
 PUBLICATIONS = 100
 APPENDING = 10  # every so many states; setting temperatures alone is quicker
@@ -145,7 +145,7 @@ def test_fifty_threads_read_beside_a_writer(tmp_path: Path) -> None:
     def write() -> None:
         begin.wait()
         # More than databases stay open, and more than index files are kept.
-        for number in range(2, 2 * build.MOST_OPEN + build.KEEP + 2):
+        for number in range(2, 2 * database.MOST_OPEN + build.KEEP + 2):
             numbers[commit(store, number)] = number
 
     with ThreadPoolExecutor(THREADS + 1) as pool:

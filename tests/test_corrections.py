@@ -12,7 +12,7 @@ from barospec import Archive
 from barospec.archive.edit.corrections import corrected, parse_fields
 from barospec.archive.ingest.commit import check_number
 from barospec.archive.sheets.conditions import conditions_sha256
-from barospec.catalogs.index import build
+from barospec.catalogs.index.files import index_path
 from barospec.catalogs.index.known_rows import lookup
 from barospec.schemas.errors import BarospecError, CallError, InvalidData, NotFound
 from benchmarks.rows import archive_of_rows
@@ -133,7 +133,7 @@ def test_a_replacement_keeps_what_was_corrected_unless_it_says_otherwise(archive
 
 def test_the_fingerprint_of_the_conditions_follows_from_the_index(archive: Archive) -> None:
     """What tells edited rows from others: of one that was not edited, the index gives what was fingerprinted."""
-    found = lookup(build.index_path(archive.location, archive.snapshot), ids(archive), [])
+    found = lookup(index_path(archive.location, archive.snapshot), ids(archive), [])
     assert all(check_number(conditions_sha256(row.columns)) == row.conditions for row in found)
 
 

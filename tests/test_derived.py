@@ -20,7 +20,7 @@ from barospec.archive.derived.store import ABSOLUTE, count_entries
 from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Writer
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.query.resolve import compile_operators
 from barospec.catalogs.query.resolve.derived_rows import _OWN
 from barospec.catalogs.query.resolve.operator_table import VERSIONS
@@ -405,8 +405,8 @@ def test_flags_labels_and_notes_are_events_that_alter_no_data(own: Archive) -> N
     np.testing.assert_array_equal(before["mu"].values, after["mu"].values)
     assert counts(Archive(own.location.root, at=tagged), "flagged")[0] == 0
     rebuilt = build.publish(Store(own.location), own.snapshot, rebuild=True)
-    with build.connect(rebuilt) as connection:
-        told = build.values(connection, "SELECT flag, labels, remarks FROM spectra WHERE spectrum_id = ?", [first])
+    with database.connect(rebuilt) as connection:
+        told = database.values(connection, "SELECT flag, labels, remarks FROM spectra WHERE spectrum_id = ?", [first])
     assert told == [(None, "figure 2", "beam lost at 8400 eV")]
     with pytest.raises(CallError, match="a bad flag needs a reason"):
         own.flag(first, "bad")

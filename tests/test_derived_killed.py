@@ -73,8 +73,8 @@ RUN_COUNT = 6
 FIT_RUNS = """
 import sys
 from barospec import Archive
-from barospec.catalogs import series_sets
-series_sets.RUNS = 1
+from barospec.catalogs.derived import run_sets
+run_sets.RUNS = 1
 Archive(sys.argv[1]).derive_runs("line", "edge_energy", "xas", ensemble=0)
 """
 

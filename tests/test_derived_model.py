@@ -18,7 +18,7 @@ from barospec.archive.operators.registry import OPERATORS
 from barospec.archive.store.repository import Store
 from barospec.archive.verify.derived import check_derived
 from barospec.archive.verify.report import Verified
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.query.resolve.operator_table import VERSIONS
 
 from .files_made import SETTINGS, edge
@@ -226,7 +226,7 @@ class Archives(RuleBasedStateMachine):
     def _id(self, number: int) -> str:
         asked = "SELECT spectrum_id FROM spectra WHERE step = ? AND status IN ('active', 'withdrawn')"
         with self.archive.connection() as connection:
-            return str(build.values(connection, asked, [number])[0][0])
+            return str(database.values(connection, asked, [number])[0][0])
 
     def _entry(self, model: Model, name: str, one: Spectrum) -> Entry | None:
         """The entry that counts: of the newest revision that the spectrum has reached."""
@@ -274,10 +274,10 @@ class Archives(RuleBasedStateMachine):
 
     def _content(self) -> list[object]:
         path = build.publish(Store(self.archive.location), self.archive.snapshot)
-        with build.connect(path) as connection:
-            names = sorted(row[0] for row in build.values(connection, "SELECT column_name FROM (DESCRIBE spectra)"))
+        with database.connect(path) as connection:
+            names = sorted(row[0] for row in database.values(connection, "SELECT column_name FROM (DESCRIBE spectra)"))
             listed = ", ".join(f'"{name}"' for name in names)
-            return [names, *build.values(connection, f"SELECT {listed} FROM spectra ORDER BY grp, row")]
+            return [names, *database.values(connection, f"SELECT {listed} FROM spectra ORDER BY grp, row")]
 
     def _check(self, archive: Archive, model: Model) -> None:
         there = {number: one for number, one in model.spectra.items() if not one.withdrawn}

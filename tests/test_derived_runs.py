@@ -12,7 +12,7 @@ import pytest
 
 from barospec import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.series.along import analyze, gather
 from barospec.schemas.errors import CallError, Conflict, NotFound
 
@@ -174,7 +174,7 @@ def test_a_run_is_stale_when_its_points_are_not_what_they_were(archive: Archive,
 
 def _columns(archive: Archive) -> list[tuple[Any, ...]]:
     with archive.connection() as connection:
-        return build.values(
+        return database.values(
             connection, 'SELECT row, "edge_energy-slope:edge_energy_slope" FROM spectra ORDER BY grp, row'
         )
 

@@ -16,7 +16,7 @@ from barospec.archive.store.repository import Store
 from barospec.archive.verify.derived import check_derived
 from barospec.archive.verify.report import Verified
 from barospec.catalogs.derived import refresh
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 
 from .files_made import SETTINGS, write_columns
 
@@ -122,7 +122,7 @@ def test_a_restored_state_has_its_values_sets_flags_and_labels(archive: Archive,
 
 def _told(archive: Archive) -> list[tuple[Any, ...]]:
     with archive.connection() as connection:
-        return build.values(
+        return database.values(
             connection,
             "SELECT step, flag, flag_reason, labels, remarks FROM spectra WHERE status = 'active' ORDER BY step",
         )

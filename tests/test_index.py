@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from barospec import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.index import files as index_files
+from barospec.catalogs.index.files import folder, index_path
 from barospec.catalogs.query.answer.answer import ask
 from barospec.catalogs.query.answer.sql import Translator
 from barospec.catalogs.query.parse.parser import parse
@@ -37,8 +38,8 @@ TABLES += ("saved",)
 
 
 def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    with build.connect(path) as connection:
-        return {name: sorted(build.values(connection, f"SELECT * FROM {name}"), key=repr) for name in TABLES}
+    with database.connect(path) as connection:
+        return {name: sorted(database.values(connection, f"SELECT * FROM {name}"), key=repr) for name in TABLES}
 
 
 steps = st.lists(
@@ -82,7 +83,7 @@ def test_replayed_index_equals_a_rebuilt_one(plan: list[tuple[str, int, str]]) -
                 assert report.conflicts == 1
             if skip and report.snapshot:
                 # A killed publisher leaves a commit without an index; the next one bridges it.
-                build.index_path(archive.location, report.snapshot).unlink()
+                index_path(archive.location, report.snapshot).unlink()
                 skip = False
         head = archive.location.head()
         replayed = content(build.publish(Store(archive.location), head))
@@ -101,7 +102,7 @@ def test_old_indexes_go_and_come_back_on_demand(empty: Archive, tmp_path: Path) 
         if number == 0:
             assert report.snapshot
             Store(empty.location).tag("first", report.snapshot)
-    kept = {path.name for path in build.folder(empty.location).glob("index-*.duckdb")}
+    kept = {path.name for path in folder(empty.location).glob("index-*.duckdb")}
     assert kept == {f"index-{head}.duckdb" for head in (heads[0], *heads[2:])}
     assert len(Archive(empty.location.root, at=heads[1]).query()) == 2
     assert len(Archive(empty.location.root, at="first").query()) == 1
@@ -143,7 +144,7 @@ def test_an_index_that_cannot_be_opened_is_rebuilt(
     empty: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
 ) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    path = build.index_path(empty.location, empty.location.head())
+    path = index_path(empty.location, empty.location.head())
     whole = content(path)
     harm(path)
     assert [run["run"] for run in empty.runs()] == ["run-1"]
@@ -164,7 +165,7 @@ def test_beside_a_read_only_archive_it_is_rebuilt_in_the_cache(
     empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    path = build.index_path(empty.location, empty.location.head())
+    path = index_path(empty.location, empty.location.head())
     harm(path)
     held = path.read_bytes()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -182,7 +183,7 @@ def test_damage_that_shows_only_when_it_is_read_is_no_wrong_answer(empty: Archiv
     files = [write_columns(tmp_path / f"{seed}.xdi", seed=seed) for seed in range(3)]
     empty.ingest(files, [*SETTINGS, "pressure=5 GPa"])
     right = {str(name) for name in empty.query().columns(["spectrum_id"])["spectrum_id"]}
-    path = build.index_path(empty.location, empty.snapshot)
+    path = index_path(empty.location, empty.snapshot)
     whole, refused = path.read_bytes(), 0
     for offset in range(12_288, len(whole), 131_072):  # after the three headers
         part = tmp_path / "part"
@@ -190,7 +191,7 @@ def test_damage_that_shows_only_when_it_is_read_is_no_wrong_answer(empty: Archiv
         part.replace(path)
         try:
             found = empty.query("pressure > 1 GPa").columns(["spectrum_id"])["spectrum_id"]
-        except build.UnusableIndex:
+        except database.UnusableIndex:
             refused += 1
             empty.rebuild_index()
             found = empty.query("pressure > 1 GPa").columns(["spectrum_id"])["spectrum_id"]
@@ -202,16 +203,16 @@ def test_index_files_have_the_storage_version_of_the_oldest_duckdb_allowed(empty
     declared = next(line for line in requires("barospec") or [] if line.startswith("duckdb"))
     oldest = declared.partition(">=")[2].partition(",")[0]
     major_minor = oldest.split(".")[:2]
-    assert f"v{'.'.join(major_minor)}.0" == build.STORAGE
+    assert f"v{'.'.join(major_minor)}.0" == database.STORAGE
     empty.ingest(
         [write_columns(tmp_path / "a.xdi")], SETTINGS
     )  # replayed from the one that was built for the empty archive
-    replayed = build.index_path(empty.location, empty.location.head())
+    replayed = index_path(empty.location, empty.location.head())
     rebuilt = shutil.copyfile(empty.rebuild_index(), tmp_path / "rebuilt.duckdb")
     for path in (shutil.copyfile(replayed, tmp_path / "replayed.duckdb"), rebuilt):
         with duckdb.connect(str(path), read_only=True) as connection:
             sql = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
-            assert connection.execute(sql).fetchall() == [(f"{build.STORAGE}+",)]
+            assert connection.execute(sql).fetchall() == [(f"{database.STORAGE}+",)]
 
 
 # What is in the wrong place, and what the message says of it.
@@ -225,8 +226,8 @@ def wrong_file(kind: str, archive: Archive, older: Path, folder: Path) -> tuple[
     if kind == "foreign":
         other = Archive.create(folder / "other")
         other.ingest([write_columns(folder / "o.xdi", seed=9)], ["sample=other", *SETTINGS[:1], *SETTINGS[2:]])
-        return build.index_path(other.location, other.snapshot), "is of another archive"
-    source = older if kind == "forged snapshot" else build.index_path(archive.location, archive.snapshot)
+        return index_path(other.location, other.snapshot), "is of another archive"
+    source = older if kind == "forged snapshot" else index_path(archive.location, archive.snapshot)
     made = Path(shutil.copyfile(source, folder / "forged.duckdb"))
     with duckdb.connect(str(made)) as connection:
         if kind == "forged snapshot":
@@ -243,10 +244,10 @@ def test_an_index_of_another_archive_or_snapshot_is_refused(
 ) -> None:
     archive = Archive.create(tmp_path / "archive")
     archive.ingest([write_columns(tmp_path / f"{seed}.xdi", seed=seed) for seed in (1, 2)], SETTINGS)
-    older = Path(shutil.copyfile(build.index_path(archive.location, archive.snapshot), tmp_path / "older.duckdb"))
+    older = Path(shutil.copyfile(index_path(archive.location, archive.snapshot), tmp_path / "older.duckdb"))
     withdrawn, kept = sorted(map(str, archive.query().columns(["spectrum_id"])["spectrum_id"]))
     archive.withdraw(withdrawn, reason="a glitch")
-    path = build.index_path(archive.location, archive.snapshot)
+    path = index_path(archive.location, archive.snapshot)
     wrong, said = wrong_file(kind, archive, older, tmp_path)
     if warm:
         assert len(archive.query()) == 1
@@ -260,8 +261,8 @@ def test_an_index_of_another_archive_or_snapshot_is_refused(
     assert said in record.getMessage()
     assert "\n" not in record.getMessage()
     assert [one.state for one in archive.doctor() if one.name == "index"] == ["ok"]
-    with build.connect(path) as connection:
-        assert build.values(connection, "SELECT count(*) FROM spectra WHERE status = 'withdrawn'") == [(1,)]
+    with database.connect(path) as connection:
+        assert database.values(connection, "SELECT count(*) FROM spectra WHERE status = 'withdrawn'") == [(1,)]
     # A writer that would replay it makes its own from the store as well.
     path.unlink()
     shutil.copyfile(wrong, path)
@@ -272,23 +273,23 @@ def test_an_index_of_another_archive_or_snapshot_is_refused(
 def test_an_index_that_would_be_replayed_is_asked_whose_it_is(empty: Archive, tmp_path: Path) -> None:
     other = Archive.create(tmp_path / "other")
     other.ingest([write_columns(tmp_path / "o.xdi", seed=9)], ["sample=other", *SETTINGS[:1], *SETTINGS[2:]])
-    before = build.index_path(empty.location, empty.snapshot)
+    before = index_path(empty.location, empty.snapshot)
     made = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS).snapshot
     assert made
-    build.index_path(empty.location, made).unlink()
-    for wrong in (build.index_path(other.location, other.snapshot), None):
+    index_path(empty.location, made).unlink()
+    for wrong in (index_path(other.location, other.snapshot), None):
         if wrong is None:
             of_another_kind(before)
         else:
             before.unlink()
             shutil.copyfile(wrong, before)
         assert len(content(build.publish(Store(empty.location), made))["spectra"]) == 1
-        build.index_path(empty.location, made).unlink()
+        index_path(empty.location, made).unlink()
 
 
 def test_the_command_line_reports_it_on_stderr_only(empty: Archive, tmp_path: Path) -> None:
     empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
-    damaged_head(build.index_path(empty.location, empty.snapshot))
+    damaged_head(index_path(empty.location, empty.snapshot))
     words = [sys.executable, "-m", "barospec.cli.main", "query", "", "--json", "-a", str(empty.location.place)]
     first, second = (subprocess.run(words, capture_output=True, text=True, check=True) for _ in range(2))
     assert json.loads(first.stdout)["count"] == 1

@@ -25,7 +25,8 @@ from barospec.archive.store import read as layout
 from barospec.archive.store import write as writer_module
 from barospec.archive.store.repository import Store
 from barospec.archive.store.write import Batch, Writer
-from barospec.catalogs.index import build, files, tables
+from barospec.catalogs.index import build, database, files, tables
+from barospec.catalogs.index.files import folder, index_path, put_first
 from barospec.schemas.errors import StoreError
 
 from .test_index import content
@@ -152,7 +153,7 @@ def test_threads_may_make_the_same_index_and_others(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(make, range(24)))
     for store in stores:
-        assert not list(build.folder(store.location).glob(".*"))
+        assert not list(folder(store.location).glob(".*"))
 
 
 def test_a_failed_index_leaves_nothing_behind(empty: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +169,8 @@ def test_a_failed_index_leaves_nothing_behind(empty: Archive, monkeypatch: pytes
             patch.setattr(build, "stamp", fails)
             with pytest.raises(RuntimeError, match="disk is full"):
                 build.publish(store, snapshot, rebuild=rebuild)
-        assert not list(build.folder(store.location).glob(".*"))
-        assert not build.index_path(store.location, snapshot).exists()
+        assert not list(folder(store.location).glob(".*"))
+        assert not index_path(store.location, snapshot).exists()
     build.publish(store, snapshot)
     assert len(empty.query()) == 1
 
@@ -188,7 +189,7 @@ def test_after_a_full_disk_an_index_can_be_made(empty: Archive) -> None:
                 build.publish(store, snapshot, rebuild=rebuild)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert not list(build.folder(store.location).glob(".*"))
+        assert not list(folder(store.location).glob(".*"))
     build.publish(store, snapshot)
     assert len(empty.query()) == 50
 
@@ -197,7 +198,7 @@ def test_an_index_is_made_beside_a_damaged_one(empty: Archive) -> None:
     store = Store(empty.location)
     for damage in (b"not a database", None):
         before = store.location.head()
-        path = build.index_path(store.location, before)
+        path = index_path(store.location, before)
         if damage is None:  # what opens, and breaks when it is read
             held = path.read_bytes()
             damage = held[:8192] + bytes(len(held) - 8192)
@@ -227,7 +228,7 @@ def test_a_wrong_statement_is_not_taken_for_a_damaged_file(empty: Archive, monke
     snapshot = commit(store, [("append", GROUPS[0], [ROW])])
     assert snapshot
     monkeypatch.setattr(build, "add_values", lambda connection, *_: connection.execute("SELECT nothing FROM spectra"))
-    with pytest.raises(build.DamagedIndex, match="nothing"):
+    with pytest.raises(database.DamagedIndex, match="nothing"):
         build.publish(store, snapshot)
 
 
@@ -244,11 +245,11 @@ REACHING = (
 def test_connections_that_read_reach_no_other_file(empty: Archive, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("word\nhidden\n")
-    path = build.index_path(empty.location, empty.snapshot)
-    with empty.connection() as asked, build.connect(path) as plain, build.attached({"held": path}) as beside:
+    path = index_path(empty.location, empty.snapshot)
+    with empty.connection() as asked, database.connect(path) as plain, database.attached({"held": path}) as beside:
         for connection in (asked, plain, beside):
             for sql in REACHING:
-                with pytest.raises(build.DamagedIndex, match=r"disabled|while database is running"):
+                with pytest.raises(database.DamagedIndex, match=r"disabled|while database is running"):
                     connection.execute(sql.format(secret=secret, folder=tmp_path))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["archive", "secret.csv"]
 
@@ -257,12 +258,12 @@ def test_a_table_is_written_into_its_folder_and_nowhere_else(empty: Archive, tmp
     target = tmp_path / "it's here" / "t.parquet"
     target.parent.mkdir()
     with empty.connection() as connection:
-        build.write_parquet(connection, "SELECT key FROM meta WHERE key = $key", {"key": "uuid"}, target)
+        database.write_parquet(connection, "SELECT key FROM meta WHERE key = $key", {"key": "uuid"}, target)
         assert [each.name for each in target.parent.iterdir()] == ["t.parquet"]
         with pytest.raises(StoreError, match=r"disabled"):
-            build.write_parquet(connection, f"SELECT * FROM read_parquet('{tmp_path}/a.parquet')", [], target)
+            database.write_parquet(connection, f"SELECT * FROM read_parquet('{tmp_path}/a.parquet')", [], target)
         with pytest.raises(StoreError, match=r"absent"):
-            build.write_parquet(connection, "SELECT 1", [], tmp_path / "absent" / "t.parquet")
+            database.write_parquet(connection, "SELECT 1", [], tmp_path / "absent" / "t.parquet")
     with duckdb.connect() as connection:
         assert connection.execute("SELECT key FROM read_parquet(?)", [str(target)]).fetchall() == [("uuid",)]
 
@@ -271,7 +272,7 @@ def test_a_table_is_written_into_its_folder_and_nowhere_else(empty: Archive, tmp
 def test_of_two_publishers_the_first_stays(empty: Archive, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
     snapshot = commit(Store(empty.location), [("append", GROUPS[0], [ROW])])
     assert snapshot
-    other, real = Store(empty.location), build.put_first
+    other, real = Store(empty.location), put_first
     firsts: list[tuple[Path, int]] = []
 
     def late(part: Path, target: Path) -> None:
@@ -294,14 +295,14 @@ def test_of_two_publishers_the_first_stays(empty: Archive, monkeypatch: pytest.M
 
 
 def test_what_killed_publishers_left_is_removed_by_the_next(empty: Archive) -> None:
-    where = build.folder(empty.location)
+    where = folder(empty.location)
     killing = """if True:
         import os, signal, sys
         from barospec.archive.store.repository import Store
-        from barospec.catalogs import index
-        index.stamp = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        from barospec.catalogs.index import build
+        build.stamp = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         store = Store.open(sys.argv[1])
-        index.publish(store, store.location.head(), rebuild=True)
+        build.publish(store, store.location.head(), rebuild=True)
     """
     died = subprocess.run([sys.executable, "-c", killing, empty.location.place], check=False)
     assert died.returncode == -signal.SIGKILL

@@ -19,6 +19,7 @@ from barospec.archive.store import checksums
 from barospec.archive.store.repository import Store
 from barospec.catalogs.derived import refresh
 from barospec.catalogs.index import build
+from barospec.catalogs.index.files import folder, index_path
 
 from .files_made import SETTINGS, write_columns
 
@@ -72,8 +73,8 @@ def test_a_full_disk_at_the_index_does_not_say_failed(
     assert archive.pending == report.to_dict()["pending"] == report.pending
     (record,) = caplog.records
     assert f"Snapshot {report.snapshot} is committed; pending: index: " in record.getMessage()
-    assert not build.index_path(archive.location, report.snapshot).exists()
-    assert not list(build.folder(archive.location).glob(".*"))
+    assert not index_path(archive.location, report.snapshot).exists()
+    assert not list(folder(archive.location).glob(".*"))
     # Any verb makes up for it; one that writes, too.
     assert [int(step) for step in archive.query().columns(["step"])["step"]] == [1, 2]
     with full_disk():
@@ -81,7 +82,7 @@ def test_a_full_disk_at_the_index_does_not_say_failed(
     assert add(archive, tmp_path, 3).to_dict() | {"problems": []} == {
         **report.to_dict(), "added": 0, "unchanged": 1, "snapshot": None, "pending": [], "problems": [], "groups": {}, "runs": {}
     }  # fmt: skip
-    assert build.index_path(archive.location, archive.snapshot).exists()
+    assert index_path(archive.location, archive.snapshot).exists()
     assert archive.pending == []
 
 
@@ -130,7 +131,7 @@ def test_no_verb_fails_for_what_comes_after_its_commit(
     assert not caplog.records
     assert all(sealed(made))
     assert made.verify().ok
-    assert build.index_path(made.location, made.snapshot).exists()
+    assert index_path(made.location, made.snapshot).exists()
 
 
 def test_checksums_that_could_not_be_recorded_are_recorded_later_the_oldest_first(

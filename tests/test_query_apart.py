@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from barospec import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.index.annotations import note_flags
 from barospec.catalogs.index.check import check_index
+from barospec.catalogs.index.files import index_path
 from barospec.catalogs.index.tables import measure
 from barospec.catalogs.query.answer.answer import Answer, ask
 from barospec.catalogs.query.answer.sql import Translator
@@ -181,17 +182,17 @@ def test_a_table_of_its_own_has_all_that_its_columns_need() -> None:
 
 def _said(path: Path) -> tuple[int, int, str]:
     """Spectra above 10 GPa, those without a pressure, and whether the index says that its rows stand in order."""
-    with build.connect(path) as connection:
+    with database.connect(path) as connection:
         found = ask(connection, "above 10 GPa", columns=["spectrum_id"])
         _same(found, ask(connection, "above 10 GPa", columns=["spectrum_id"], known=known_now(connection)))
         missing = found.missing.get("pressure", 0)
-        assert build.values(connection, f"SELECT count(*) FROM {TABLE} WHERE status = 'active'") == [(missing,)]
-        return found.count, missing, build.values(connection, "SELECT value FROM meta WHERE key = 'in_order'")[0][0]
+        assert database.values(connection, f"SELECT count(*) FROM {TABLE} WHERE status = 'active'") == [(missing,)]
+        return found.count, missing, database.values(connection, "SELECT value FROM meta WHERE key = 'in_order'")[0][0]
 
 
 def test_corrections_keep_the_table_right(empty: Archive, tmp_path: Path) -> None:
     def said() -> tuple[int, int, str]:
-        return _said(build.index_path(empty.location, empty.location.head()))
+        return _said(index_path(empty.location, empty.location.head()))
 
     paths = [write_columns(tmp_path / f"{number}.xdi", seed=number) for number in range(4)]
     empty.ingest(paths[:3], SETTINGS)

@@ -10,7 +10,7 @@ import pytest
 
 from barospec import Archive
 from barospec.archive.store.repository import Store
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 
 from .files_made import SETTINGS, write_columns
 
@@ -73,7 +73,7 @@ def test_every_verb_that_writes_begins_again_after_a_lost_race(tmp_path: Path, r
     did("restore")
     assert len(archive.query("pressure = 2 GPa")) == 3
     with archive.connection() as connection:
-        events = build.values(connection, "SELECT action, count(*) FROM events GROUP BY ALL ORDER BY 1")
+        events = database.values(connection, "SELECT action, count(*) FROM events GROUP BY ALL ORDER BY 1")
     assert dict(events) == {
         "tag": 2,
         "untag": 1,

@@ -25,7 +25,7 @@ from packaging.version import Version
 import barospec
 from barospec import Archive
 from barospec.archive.store.repository import Store, _reader
-from barospec.catalogs.index import build
+from barospec.catalogs.index.files import folder
 from barospec.cli.main import run
 from barospec.schemas.errors import BarospecError, CallError, Conflict, LostRace, NotFound, StoreError, Unsupported
 
@@ -558,4 +558,4 @@ def test_a_cache_that_cannot_be_written_is_told(copied: str, tmp_path: Path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(StoreError, match="XDG_CACHE_HOME"):
         Archive(copied).query("spectra")
-    assert not build.folder(Archive(copied).location).exists()
+    assert not folder(Archive(copied).location).exists()

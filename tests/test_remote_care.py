@@ -11,7 +11,7 @@ import pytest
 import barospec
 from barospec import Archive
 from barospec.archive.store import garbage_collection
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.schemas.errors import BarospecError, NotFound
 
 from .files_made import SETTINGS, write_columns
@@ -59,7 +59,7 @@ def archive(address: str, tmp_path: Path) -> Archive:
 
 def told(address: str) -> str:
     """What is said to be wrong, also by not opening it."""
-    build._OPEN.clear()
+    database._OPEN.clear()
     try:
         return "\n".join(f"{fault.where}: {fault.what}" for fault in Archive(address).verify().faults)
     except BarospecError as error:
@@ -114,7 +114,7 @@ def test_damage_to_any_object_is_told(archive: Archive, address: str, service: S
     held = next(path for path in (cache).rglob(f"index-{archive.snapshot}.duckdb") if path.is_file())
     content = bytearray(held.read_bytes())
     content[len(content) // 2 :: 512] = bytes(255 - byte for byte in content[len(content) // 2 :: 512])
-    build._OPEN.clear()
+    database._OPEN.clear()
     held.write_bytes(bytes(content))
     assert "index" in told(address)
     shutil.rmtree(held.parent)

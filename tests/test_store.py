@@ -18,7 +18,7 @@ from barospec import Archive
 from barospec.archive.store.repository import Store
 from barospec.archive.store.storage import disk_sync
 from barospec.archive.store.storage.location import Local
-from barospec.catalogs.index import build
+from barospec.catalogs.index.files import index_path
 from barospec.schemas.errors import BarospecError, Conflict, NotFound, StoreError
 
 from .files_made import SETTINGS, write_columns
@@ -237,7 +237,7 @@ def test_nothing_of_ours_is_on_stdout_at_open(empty: Archive) -> None:
 def test_index_is_published_with_the_commit(empty: Archive, tmp_path: Path) -> None:
     report = empty.ingest([write_columns(tmp_path / "a.xdi")], SETTINGS)
     assert report.snapshot
-    assert build.index_path(empty.location, report.snapshot).exists()
+    assert index_path(empty.location, report.snapshot).exists()
 
 
 def test_what_is_reported_is_on_the_disk(empty: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from barospec import Archive
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.schemas.errors import BarospecError
 
 from .files_made import SETTINGS, write_columns
@@ -90,7 +90,7 @@ def files_of(folder: Path, pattern: str) -> list[Path]:
 
 def told(path: Path, history: bool = False) -> list[str]:
     """What is said to be wrong, also by not opening it."""
-    build._OPEN.clear()
+    database._OPEN.clear()
     try:
         report = Archive(path).verify(history=history)
     except BarospecError as error:
@@ -105,7 +105,7 @@ def right(sound: Path) -> list[dict[str, Any]]:
 
 
 def unchanged(copy: Path, right: list[dict[str, Any]]) -> bool:
-    build._OPEN.clear()
+    database._OPEN.clear()
     return [state(Archive(copy, at=at)) for at in (None, "v1")] == right
 
 

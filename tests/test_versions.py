@@ -12,7 +12,8 @@ import pytest
 import barospec
 from barospec import Archive
 from barospec.archive.history.diff import Change
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
+from barospec.catalogs.index.files import index_path
 from barospec.cli.diff import lines
 from barospec.schemas.errors import CallError, Conflict, NotFound
 
@@ -24,13 +25,13 @@ SHEET = [*SETTINGS, "pressure=15.1 ± 0.2 GPa"]
 def state(archive: Archive) -> dict[str, Any]:
     """All that can be searched or read: rows that count with every field, their curves, the small tables."""
     with archive.connection() as connection:
-        rows = build.dicts(
+        rows = database.dicts(
             connection,
             "SELECT * EXCLUDE (grp, row, header) FROM spectra WHERE status NOT IN ('reverted', 'purged') "
             "ORDER BY spectrum_id, revision",
         )
-        saved = build.dicts(connection, "SELECT name, arg_max(query, revision) AS query FROM saved GROUP BY name HAVING arg_max(status, revision) = 'active' ORDER BY 1")  # fmt: skip
-        structures = build.values(connection, "SELECT structure_id, a, revision FROM structures WHERE status = 'active' ORDER BY 1")  # fmt: skip
+        saved = database.dicts(connection, "SELECT name, arg_max(query, revision) AS query FROM saved GROUP BY name HAVING arg_max(status, revision) = 'active' ORDER BY 1")  # fmt: skip
+        structures = database.values(connection, "SELECT structure_id, a, revision FROM structures WHERE status = 'active' ORDER BY 1")  # fmt: skip
     curves = {r["spectrum_id"]: archive.curve(r["spectrum_id"]) for r in rows if r["status"] == "active"}
     plain = {key: (energy.tobytes(), curve.tobytes()) for key, (energy, curve) in curves.items()}
     return {"rows": rows, "curves": plain, "saved": saved, "structures": structures, "settings": archive.settings()}
@@ -91,10 +92,10 @@ def test_tagged_snapshots_keep_their_index_and_others_get_it_back(archive: Archi
     second = archive.snapshot
     for number in range(5):
         archive.set(ids(archive)[0], [f"note=n{number}"], reason="x")
-    assert build.index_path(archive.location, first).exists()
-    assert not build.index_path(archive.location, second).exists()
+    assert index_path(archive.location, first).exists()
+    assert not index_path(archive.location, second).exists()
     assert len(ids(barospec.open(archive.location.root, at=second))) == 3
-    assert build.index_path(archive.location, second).exists()
+    assert index_path(archive.location, second).exists()
 
 
 def changes(archive: Archive, first: str, second: str | None = None) -> Mapping[tuple[str, str], list[Change]]:
@@ -212,8 +213,8 @@ def test_ingest_after_a_restore(archive: Archive, files: list[Path]) -> None:
     archive.ingest(files[:1], [*SETTINGS, "pressure=8 GPa"], replace=True)
     assert archive.show(first)["spectrum"]["revision"] == 3
     with archive.connection() as connection:
-        twice = build.values(connection, "SELECT 1 FROM spectra GROUP BY spectrum_id, revision HAVING count(*) > 1")
-        active = build.values(connection, "SELECT 1 FROM spectra WHERE status = 'active' GROUP BY spectrum_id HAVING count(*) > 1")  # fmt: skip
+        twice = database.values(connection, "SELECT 1 FROM spectra GROUP BY spectrum_id, revision HAVING count(*) > 1")
+        active = database.values(connection, "SELECT 1 FROM spectra WHERE status = 'active' GROUP BY spectrum_id HAVING count(*) > 1")  # fmt: skip
     assert twice == active == []
 
 
@@ -226,7 +227,7 @@ def test_derived_values_come_back(archive: Archive, files: list[Path]) -> None:
 
     def found() -> Any:
         with archive.connection() as connection:
-            return build.dicts(connection, 'SELECT spectrum_id, "edge_energy:edge_energy" AS value, "edge_energy:state" AS state FROM spectra ORDER BY 1')  # fmt: skip
+            return database.dicts(connection, 'SELECT spectrum_id, "edge_energy:edge_energy" AS value, "edge_energy:state" AS state FROM spectra ORDER BY 1')  # fmt: skip
 
     then = found()
     assert [row["state"] for row in then] == [0, 0, 0]
@@ -271,7 +272,7 @@ def test_structures_and_models_come_back_and_revisions_are_not_used_twice(tmp_pa
 
     def held() -> list[tuple[Any, ...]]:
         with archive.connection() as connection:
-            return build.values(connection, "SELECT a, revision, status FROM structures ORDER BY revision")
+            return database.values(connection, "SELECT a, revision, status FROM structures ORDER BY revision")
 
     assert held() == [(4.18, 1, "active"), (4.17, 2, "reverted")]
     (change,) = archive.diff(archive.log()[1].snapshot).changes

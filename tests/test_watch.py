@@ -427,7 +427,7 @@ def test_a_signal_waits_for_the_work_in_hand(
                 assert connection.execute("SELECT sum(interrupt()) FROM range(1)").fetchall() == [(1,)]
         return take(self, *args, **options)
 
-    monkeypatch.setattr(Archive, "take", interrupted)
+    monkeypatch.setattr(Archive, "ingest_prepared", interrupted)
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     settings = (*SETTINGS, "pressure=2 GPa")
     try:
@@ -506,7 +506,7 @@ def test_align_and_edge_shift_need_nothing_more_during_a_run(
     ("words", "said"),
     [
         (["--watch", "raw"], "--watch needs --sheet SHEET"),
-        (["--watch", "raw", "--set", "run=r", "--strict"], "and nothing else"),
+        (["--watch", "raw", "--set", "run=r", "--strict"], "accepts only --sheet"),
         (["--watch", "raw", "--set", "run=r", "--then", "edge_enery"], "edge_energy"),
         (["--sheet", "s.yaml"], "--watch FOLDER"),
         ([], "name at least one"),

@@ -149,7 +149,7 @@ class Links:
         where = f"{group.name}/{name}"
         if kind == h5py.h5l.TYPE_HARD:
             if isinstance(found, h5py.h5g.GroupID):
-                return Hdf5Group(h5py.Hdf5Group(found), self, group.path, where)
+                return Hdf5Group(h5py.Group(found), self, group.path, where)
             return self._dataset(found, group.path, where) if isinstance(found, h5py.h5d.DatasetID) else None
         left[0] -= 1
         if left[0] < 0:
@@ -289,7 +289,7 @@ class Links:
 class Hdf5Group:
     """A group: names of its members, and where it is. `get` gives a member."""
 
-    item: h5py.Hdf5Group
+    item: h5py.Group
     links: Links
     path: Path
     name: str

@@ -27,7 +27,7 @@ from barospec.catalogs.bundles.readme import readme
 from barospec.catalogs.bundles.records import records_of, write_records
 from barospec.catalogs.bundles.software import software_versions, write_software
 from barospec.catalogs.derived.requested import DerivedSet, by_ids, compute, definitions, split_chains
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.papers import check_numbers
 from barospec.catalogs.plots import spectra as pictures
@@ -273,7 +273,7 @@ def _channels_for(
 
 def _write_tables(data: Path, table: BundleTable) -> None:
     table.write_csv(data / "spectra.csv")
-    build.arrays_to_parquet(table.columns(), table.units(), data / "spectra.parquet")
+    database.arrays_to_parquet(table.columns(), table.units(), data / "spectra.parquet")
     write_csv(data / "fields.csv", table.fields())
 
 

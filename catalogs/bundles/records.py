@@ -14,7 +14,7 @@ from barospec.archive.bundles.redact import Policy
 from barospec.archive.exports.json import write_json
 from barospec.archive.ingest.models import read_models
 from barospec.catalogs.bundles.groups import write_rows
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 
 NAMES = ("runs", "samples", "structures", "literature", "models")
 _BOOKKEEPING = ("ingested", "sheet_sha256", "status")
@@ -42,7 +42,7 @@ def records_of(
         "samples": _counted(columns, ("sample", "material")),
         "structures": structure_records(connection, _distinct(columns, "structure"), materials),
         "literature": _plain(
-            build.dicts(
+            database.dicts(
                 connection,
                 "SELECT * FROM literature WHERE status = 'active' AND material IN (SELECT unnest(?::VARCHAR[])) "
                 "ORDER BY ALL",
@@ -83,7 +83,7 @@ def _runs(connection: Any, columns: Mapping[str, NDArray[Any]]) -> list[dict[str
     rows = _counted(columns, ("experiment", "run"))
     recorded = {
         (row["experiment"] or "", row["run"]): row
-        for row in build.dicts(connection, "SELECT experiment, run, note, run_sheet FROM runs ORDER BY ingested")
+        for row in database.dicts(connection, "SELECT experiment, run, note, run_sheet FROM runs ORDER BY ingested")
     }
     for row in rows:
         mine = [name == row["run"] for name in columns["run"]]
@@ -97,7 +97,7 @@ def _runs(connection: Any, columns: Mapping[str, NDArray[Any]]) -> list[dict[str
 
 def structure_records(connection: Any, named: list[str], materials: list[str]) -> list[dict[str, Any]]:
     """Return active structures with their sites and bonds: those named, and those of some materials."""
-    found = build.dicts(
+    found = database.dicts(
         connection,
         "SELECT * FROM structures WHERE status = 'active' AND (structure_id IN (SELECT unnest(?::VARCHAR[])) "
         "OR material IN (SELECT unnest(?::VARCHAR[]))) ORDER BY structure_id",
@@ -110,7 +110,7 @@ def structure_records(connection: Any, named: list[str], materials: list[str]) -
         ):
             sql = f"SELECT {fields} FROM {table} WHERE structure_id = ? AND revision = ?"
             order = " ORDER BY ALL" if table == "bonds" else ""
-            row[table] = _plain(build.dicts(connection, sql + order, [row["structure_id"], row["revision"]]))
+            row[table] = _plain(database.dicts(connection, sql + order, [row["structure_id"], row["revision"]]))
     return _plain(found)
 
 

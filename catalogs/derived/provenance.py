@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema, stored_field
 from barospec.catalogs.query.resolve.fields import Field, quoted
 from barospec.schemas.errors import NotFound
@@ -84,24 +84,24 @@ def provenance(connection: Any, known: ArchiveSchema, spectrum_id: str, name: st
         return run_provenance.provenance(connection, spectrum_id, field.stored.derivation, field.name, snapshot)
     place = "s.spectrum_id = ? AND s.status IN ('active', 'withdrawn')"
     entries = newest_entries(field.stored.derivation, place)
-    found = build.dicts(connection, f"SELECT * FROM ({entries}) ORDER BY status LIMIT 1", [spectrum_id])
+    found = database.dicts(connection, f"SELECT * FROM ({entries}) ORDER BY status LIMIT 1", [spectrum_id])
     if not found or found[0]["calculation"] < 0:  # the entry marks a restored state without a value
         raise NotFound(
             f"{spectrum_id} has no {field.name} stored. Compute it: barospec derive --refresh {field.stored.derivation} --missing"
         )
     entry = found[0]
     value = _value(connection, field, entry)
-    calculation = build.dicts(
+    calculation = database.dicts(
         connection,
         "SELECT * FROM calculations WHERE name = ? AND number = ?",
         [field.stored.derivation, entry["calculation"]],
     )[0]
-    spectrum = build.dicts(
+    spectrum = database.dicts(
         connection,
         "SELECT * FROM spectra WHERE spectrum_id = ? AND revision = ?",
         [spectrum_id, entry["computed_revision"]],
     )[0]
-    definition = build.dicts(
+    definition = database.dicts(
         connection,
         "SELECT * FROM derivations WHERE name = ? ORDER BY revision DESC LIMIT 1",
         [field.stored.derivation],
@@ -153,7 +153,7 @@ def _parents(connection: Any, spectrum: Mapping[str, Any]) -> list[dict[str, Any
     ids = [name for name in (spectrum["parents"] or "").split(", ") if name]
     if not ids:
         return []
-    return build.dicts(
+    return database.dicts(
         connection,
         "SELECT spectrum_id, revision, source_file, source_scan, source_sha256, reader FROM spectra "
         "WHERE spectrum_id IN (SELECT unnest(?::VARCHAR[])) AND (ingested <= ? OR ingested IS NULL) "
@@ -164,7 +164,7 @@ def _parents(connection: Any, spectrum: Mapping[str, Any]) -> list[dict[str, Any
 
 def _corrections(connection: Any, spectrum_id: str, until: Any) -> list[dict[str, Any]]:
     """Return the corrections of the energy axis after the file was read: every change of shift or calibration until then."""
-    events = build.dicts(
+    events = database.dicts(
         connection,
         "SELECT action, actor, reason, details, time FROM events WHERE subject = ? AND time <= ? ORDER BY time",
         [spectrum_id, until],
@@ -184,7 +184,7 @@ def _corrections(connection: Any, spectrum_id: str, until: Any) -> list[dict[str
 
 
 def _is_of_runs(connection: Any, derivation: str) -> bool:
-    return bool(build.values(connection, "SELECT 1 FROM series WHERE name = ? LIMIT 1", [derivation]))
+    return bool(database.values(connection, "SELECT 1 FROM series WHERE name = ? LIMIT 1", [derivation]))
 
 
 def _reference_keys(references: Mapping[str, Any]) -> list[str]:
@@ -198,7 +198,7 @@ def _reference_keys(references: Mapping[str, Any]) -> list[str]:
 def _value(connection: Any, field: Field, entry: Mapping[str, Any]) -> dict[str, Any]:
     assert field.stored is not None
     table = quoted(f"derived/{field.stored.derivation}")
-    row = build.dicts(connection, f"SELECT * FROM {table} WHERE entry = ?", [entry["entry"]])[0]
+    row = database.dicts(connection, f"SELECT * FROM {table} WHERE entry = ?", [entry["entry"]])[0]
     output = field.stored.output
     base, _, label = output.partition("[")
     sigma = f"{base}_sigma" + (f"[{label}" if label else "")
@@ -222,7 +222,7 @@ KEYS = ("entry", "spectrum_id", "revision", "calculation", "content", "energy_sh
 
 def _reasons(connection: Any, field: Field) -> list[str]:
     assert field.stored is not None
-    rows = build.values(
+    rows = database.values(
         connection,
         "SELECT reasons FROM derived_fields WHERE derivation = ? AND reasons <> '' LIMIT 1",
         [field.stored.derivation],

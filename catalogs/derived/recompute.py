@@ -10,7 +10,7 @@ import numpy as np
 from barospec.archive.derived.store import Derivation, software
 from barospec.archive.store.storage.location import Location
 from barospec.catalogs.derived.store_values import compute
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.index.series import METHODS
 from barospec.catalogs.query.resolve.operator_table import VERSIONS
@@ -31,7 +31,7 @@ def recompute(location: Location, record: Mapping[str, Any]) -> dict[str, Any]:
     spectrum = record["entity"]["spectrum"]
     snapshot = derive["input_snapshot"]
     with opened(location, snapshot) as (_, connection):
-        places = build.values(
+        places = database.values(
             connection,
             "SELECT grp, row FROM spectra WHERE spectrum_id = ? AND revision = ?",
             [spectrum["spectrum_id"], spectrum["revision"]],

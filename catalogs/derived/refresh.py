@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from barospec.archive.derived.store import Derivation, follows_since, read_derivations
 from barospec.archive.store.storage.location import Location
 from barospec.catalogs.derived.store_values import BLOCK, Derived, Progress, states, store_values
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.index.derived import STALE
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.query.resolve.fields import quoted
@@ -80,7 +80,7 @@ def _due(location: Location, snapshot: str, derivation: Derivation, missing: boo
     """Return the stale spectra, and, if requested, the missing ones."""
     nothing = np.array([], dtype=object), np.array([], dtype=np.int64)
     with opened(location, snapshot) as (_, connection):
-        begun = build.values(
+        begun = database.values(
             connection, "SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [f"derived/{derivation.name}"]
         )
     return (
@@ -97,7 +97,7 @@ def _ingested_since(
         return []
     with opened(location, snapshot) as (_, connection):
         connection.register("wanted", {"grp": groups, "row": rows})
-        found = build.values(
+        found = database.values(
             connection,
             "SELECT grp, row FROM wanted JOIN spectra USING (grp, row) WHERE epoch_us(ingested) >= ?",
             [since],

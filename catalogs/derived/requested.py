@@ -14,7 +14,7 @@ from barospec.archive.operators.chain.execute import parse_chain
 from barospec.archive.operators.operator import Output
 from barospec.archive.operators.registry import find_operator
 from barospec.archive.store.storage.location import locate
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.query.resolve.archive_schema import known_from
 from barospec.catalogs.selection.select import select
@@ -124,7 +124,7 @@ def _stored(selection: Selection, name: str) -> tuple[str, bool] | None:
         if found is None or found.stored is None:
             return None
         newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
-        (row,) = build.dicts(
+        (row,) = database.dicts(
             connection, f"SELECT * FROM derivations WHERE name = ? {newest}", [found.stored.derivation]
         )
     steps = str(row["chain"]).split(" | ")

@@ -8,7 +8,7 @@ from typing import Any
 
 from barospec.archive.store.storage.location import Location
 from barospec.catalogs.derived.run_sets import active_spectra, fit
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.index.series import KEY, SeriesEntry, judged, sets_of, titles
 from barospec.catalogs.query.resolve.archive_schema import known_from
 from barospec.schemas.errors import InvalidData, NotFound
@@ -19,7 +19,7 @@ def provenance(connection: Any, spectrum_id: str, derivation: str, title: str, s
     """Return the record of a value of a spectrum's run; see `why.provenance`."""
     row = next(one for one in sets_of(connection) if one["name"] == derivation)
     known = known_from(connection)
-    wanted = build.values(
+    wanted = database.values(
         connection,
         f"SELECT {', '.join(KEY)} FROM spectra WHERE spectrum_id = ? AND status IN ('active', 'withdrawn') ORDER BY status LIMIT 1",
         [spectrum_id],
@@ -33,7 +33,7 @@ def provenance(connection: Any, spectrum_id: str, derivation: str, title: str, s
         )
     stored, number = entry.stored, titles(row)[title.partition("[")[0]]
     members = json.loads(stored["members"])
-    files = build.dicts(
+    files = database.dicts(
         connection,
         "SELECT spectrum_id, revision, source_file, source_scan, source_sha256, reader, origin FROM spectra "
         "WHERE (spectrum_id, revision) IN (SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[])) ORDER BY spectrum_id",

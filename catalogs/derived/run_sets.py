@@ -14,7 +14,7 @@ from barospec.archive.store.repository import check_name, current_user, microsec
 from barospec.archive.store.storage.location import Location
 from barospec.archive.store.write import Writer
 from barospec.catalogs.derived.store_values import Derived, Progress
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.index.references import references_now
 from barospec.catalogs.index.series import KEY, METHODS, SeriesEntry, digest, judged, sets_of, titles
@@ -253,7 +253,7 @@ def _fitted(
 def active_spectra(location: Location, snapshot: str, group: str, ids: Sequence[str]) -> Selection:
     """Select the active spectra with these ids, of one group."""
     with opened(location, snapshot) as (_, connection):
-        rows = build.values(
+        rows = database.values(
             connection,
             "SELECT row FROM spectra WHERE grp = ? AND status = 'active' AND spectrum_id IN (SELECT unnest(?::VARCHAR[])) "
             "ORDER BY row",

@@ -7,7 +7,7 @@ from typing import Any
 
 from barospec.archive.store.storage.location import Location
 from barospec.catalogs.derived.provenance import stale_because
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.query.answer.answer import rows_sql
 from barospec.catalogs.query.answer.sql import Translator
@@ -23,7 +23,7 @@ def describe(location: Location, snapshot: str) -> list[dict[str, Any]]:
     newest = "QUALIFY row_number() OVER (PARTITION BY name ORDER BY revision DESC) = 1"
     with opened(location, snapshot) as (_, connection):
         known = known_from(connection)
-        sets = build.dicts(connection, f"SELECT * FROM derivations {newest} ORDER BY operator, name")
+        sets = database.dicts(connection, f"SELECT * FROM derivations {newest} ORDER BY operator, name")
         rows = []
         for row in sets:
             if row["status"] != "active":
@@ -51,7 +51,7 @@ def describe(location: Location, snapshot: str) -> list[dict[str, Any]]:
                 "author": row["author"],
                 "time": row["time"],
             })  # fmt: skip
-        if build.values(connection, "SELECT 1 FROM series LIMIT 1"):
+        if database.values(connection, "SELECT 1 FROM series LIMIT 1"):
             from barospec.catalogs.derived import run_sets
 
             rows += run_sets.describe(connection)

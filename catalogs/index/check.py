@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
+from barospec.catalogs.index.files import index_path
 from barospec.catalogs.query.resolve.fields import quoted
 from barospec.schemas.errors import StoreError
 
@@ -24,7 +25,7 @@ def check_index(store: Store, snapshot: str) -> Iterator[tuple[str, str]]:
     ------
     where, what : str
     """
-    path = build.index_path(store.location, snapshot)
+    path = index_path(store.location, snapshot)
     if not path.exists():
         return
     with tempfile.TemporaryDirectory(prefix="barospec-") as folder:
@@ -32,14 +33,14 @@ def check_index(store: Store, snapshot: str) -> Iterator[tuple[str, str]]:
         build.build(store, snapshot, fresh)
         try:
             yield from _compare(path, fresh)
-        except (build.DamagedIndex, StoreError) as error:
+        except (database.DamagedIndex, StoreError) as error:
             yield path.name, f"it cannot be read: {str(error).splitlines()[0]}"
 
 
 def _compare(path: Path, fresh: Path) -> Iterator[tuple[str, str]]:
-    with build.attached({"fresh": fresh, "held": path}) as connection:
+    with database.attached({"fresh": fresh, "held": path}) as connection:
         tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1"
-        wanted, held = ([row[0] for row in build.values(connection, tables, [name])] for name in ("fresh", "held"))
+        wanted, held = ([row[0] for row in database.values(connection, tables, [name])] for name in ("fresh", "held"))
         for table in wanted:
             if table not in held:
                 yield f"{path.name}, table {table}", "it is missing"
@@ -55,7 +56,7 @@ def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str
     described = (
         "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? AND table_name = ? ORDER BY 1"
     )
-    columns, held = (build.values(connection, described, [which, table]) for which in ("fresh", "held"))
+    columns, held = (database.values(connection, described, [which, table]) for which in ("fresh", "held"))
     if columns != held:
         yield f"{name}, table {table}", "its columns differ from this version's"
         return
@@ -66,7 +67,7 @@ def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str
         (first, second, "rows of the store are not in it"),
         (second, first, "rows are not in the store"),
     ):
-        count = build.values(connection, f"SELECT count(*) FROM ({left} EXCEPT ALL {right})")[0][0]
+        count = database.values(connection, f"SELECT count(*) FROM ({left} EXCEPT ALL {right})")[0][0]
         if count:
             yield f"{name}, table {table}", f"{count} {what}, or differ"
 
@@ -74,15 +75,15 @@ def _compare_table(connection: Any, name: str, table: str) -> Iterator[tuple[str
 def _compare_words(connection: Any, name: str) -> Iterator[tuple[str, str]]:
     """Compare vocabularies. They only grow, and an index adds a word with its first row: their common length must agree."""
     both = "SELECT least(len(f.words), len(h.words)) AS size, f.words AS f, h.words AS h FROM fresh.words f JOIN held.words h"
-    count = build.values(connection, f"SELECT count(*) FROM ({both} USING (field)) WHERE f[:size] <> h[:size]")[0][0]
+    count = database.values(connection, f"SELECT count(*) FROM ({both} USING (field)) WHERE f[:size] <> h[:size]")[0][0]
     if count:
         yield f"{name}, table words", f"{count} vocabularies differ from the store"
 
 
 def _compare_order(connection: Any, name: str) -> Iterator[tuple[str, str]]:
-    if build.values(connection, "SELECT 1 FROM held.meta WHERE key = 'in_order' AND value = 'yes'"):
+    if database.values(connection, "SELECT 1 FROM held.meta WHERE key = 'in_order' AND value = 'yes'"):
         steps = "SELECT (grp, row) < lag((grp, row)) OVER (ORDER BY rowid) AS back FROM held.spectra"
-        count = build.values(connection, f"SELECT count(*) FROM ({steps}) WHERE back")[0][0]
+        count = database.values(connection, f"SELECT count(*) FROM ({steps}) WHERE back")[0][0]
         if count:
             yield f"{name}, table spectra", f"{count} rows are out of order, although the index states that none is"
 
@@ -90,7 +91,7 @@ def _compare_order(connection: Any, name: str) -> Iterator[tuple[str, str]]:
 def _compare_meta(connection: Any, name: str) -> Iterator[tuple[str, str]]:
     """Compare the statements that let queries skip work: they must be true, but may be weaker than possible after edits."""
     fresh, held = (
-        dict(build.values(connection, f"SELECT key, value FROM {which}.meta")) for which in ("fresh", "held")
+        dict(database.values(connection, f"SELECT key, value FROM {which}.meta")) for which in ("fresh", "held")
     )
     for key, value in fresh.items():
         was = held.get(key)

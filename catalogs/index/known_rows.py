@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from barospec.catalogs.index.build import connect
+from barospec.catalogs.index.database import connect
 from barospec.catalogs.query.resolve.fields import quoted
 from barospec.schemas.vocabulary import SETTABLE
 

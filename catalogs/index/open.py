@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from barospec.archive.store.storage.location import Location
-from barospec.catalogs.index import build
+from barospec.catalogs.index import build, database
 from barospec.schemas.errors import NotFound, StoreError
 
 RETRIES = 5
@@ -31,7 +31,7 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
     """
     for _ in range(RETRIES):
         snapshot = snapshot_of(location, at)
-        found = build.reader(location, snapshot)
+        found = database.reader(location, snapshot)
         if found is None:
             from barospec.archive.store.repository import Store
 
@@ -42,10 +42,10 @@ def opened(location: Location, at: str | None) -> Iterator[tuple[str, Any]]:
                 if at is not None or location.head() == snapshot:
                     raise
                 continue
-            found = build.reader(location, snapshot)
+            found = database.reader(location, snapshot)
         if found is not None:
             path, connection = found
-            with build.blamed(path), connection:
+            with database.blamed(path), connection:
                 yield snapshot, connection
             return
     raise StoreError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from barospec.catalogs.index import build
+from barospec.catalogs.index import database
 from barospec.catalogs.query.answer.sql import Translator
 from barospec.catalogs.query.parse.parser import parse
 from barospec.catalogs.query.resolve.archive_schema import Values, known_from
@@ -96,5 +96,5 @@ def find_outputs(connection: Any, text: str, outputs: Sequence[Mapping[str, Any]
 
 def _names(connection: Any, translator: Translator, sql: str, bound: Mapping[str, Any]) -> set[str]:
     statement = translator.statement(sql)
-    rows = build.values(connection, statement.sql, {**statement.parameters, **bound})
+    rows = database.values(connection, statement.sql, {**statement.parameters, **bound})
     return {str(row[0]) for row in rows}

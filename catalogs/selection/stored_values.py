@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from barospec.archive.store.storage.location import locate
-from barospec.catalogs.index import build, columns
+from barospec.catalogs.index import columns, database
 from barospec.catalogs.index.open import opened
 from barospec.catalogs.query.resolve.archive_schema import known_from, stored_field
 from barospec.catalogs.query.resolve.fields import Field
@@ -70,7 +70,7 @@ def with_derived(
 def _about(connection: Any, field: Field, groups: NDArray[Any], rows: NDArray[np.int64]) -> dict[str, Any]:
     assert field.stored is not None
     counts = columns.counts_of_states(connection, field, groups, rows)
-    calculations = build.dicts(
+    calculations = database.dicts(
         connection,
         "SELECT number, steps, refs, query, input_snapshot, software, time::VARCHAR AS time, actor "
         "FROM calculations WHERE name = ? ORDER BY number",

@@ -182,14 +182,14 @@ def _bond_lengths(selection: Selection, given: BondLengths | None, bond: str | N
 
 def _archive_bonds(selection: Selection, bond: str) -> tuple[dict[str, float], BondLengths]:
     from barospec.archive.store.storage.location import locate
-    from barospec.catalogs.index import build
+    from barospec.catalogs.index import database
     from barospec.catalogs.index.open import opened
 
     text = """SELECT structure_id, material, pressure, sum(bond_length * multiplicity) / sum(multiplicity) AS length
         FROM bonds WHERE bond = ? AND status = 'active' AND bond_length < ? GROUP BY ALL ORDER BY ALL"""
     # Bonds reach beyond the first shell; a metal-oxygen octahedron ends below this.
     with opened(locate(selection.root), selection.snapshot) as (_, connection):
-        rows = build.dicts(connection, text, [bond, FIRST_SHELL])
+        rows = database.dicts(connection, text, [bond, FIRST_SHELL])
     by_material: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
         if row["pressure"] is not None and row["material"] is not None:
