@@ -7,9 +7,11 @@ import re
 import numpy as np
 import pytest
 
+from barospec.archive.operators._kernels.valence_scale import EXTRAPOLATED, NO_SIGMA
 from barospec.archive.operators.chain import execute
 from barospec.archive.operators.normalize import normalize
-from barospec.archive.operators.valence import EXTRAPOLATED, NO_SIGMA, valence, valence_vtc
+from barospec.archive.operators.valence import valence
+from barospec.archive.operators.valence_vtc import valence_vtc
 from barospec.schemas.errors import CallError, Conflict, InvalidData, NotFound
 from tests.realdata import REALDATA, needs_realdata
 from tests.reference.curves import real_curves

@@ -176,7 +176,7 @@ def _line(batch: Batch, low: float, high: float, side: float, half: float, align
     }
 
 
-_SIGMA = "its statistical standard uncertainty"
+SIGMA = "its statistical standard uncertainty"
 OPERATOR = Operator(
     name="valence_to_core",
     version=2,
@@ -184,17 +184,17 @@ OPERATOR = Operator(
     inputs=("energy", "emission", "emission_sigma"),
     outputs={
         "vtc_position": Output("eV", "energy of the line's top, or its distance from the main line"),
-        "vtc_position_sigma": Output("eV", _SIGMA),
+        "vtc_position_sigma": Output("eV", SIGMA),
         "vtc_area": Output("eV", "area above the tail, on the scale of emission"),
-        "vtc_area_sigma": Output("eV", _SIGMA + ", that of the tail included"),
+        "vtc_area_sigma": Output("eV", SIGMA + ", that of the tail included"),
         "vtc_height": Output("1", "height above the tail"),
-        "vtc_height_sigma": Output("1", _SIGMA + ", that of the tail included"),
+        "vtc_height_sigma": Output("1", SIGMA + ", that of the tail included"),
         "vtc_width": Output("eV", "area over height (integral breadth)"),
-        "vtc_width_sigma": Output("eV", _SIGMA),
+        "vtc_width_sigma": Output("eV", SIGMA),
         "vtc_shift": Output("eV", "position less that of the reference"),
-        "vtc_shift_sigma": Output("eV", _SIGMA + ", that of the reference included"),
+        "vtc_shift_sigma": Output("eV", SIGMA + ", that of the reference included"),
         "vtc_ratio": Output("1", "height over that of the reference"),
-        "vtc_ratio_sigma": Output("1", _SIGMA + ", that of the reference included"),
+        "vtc_ratio_sigma": Output("1", SIGMA + ", that of the reference included"),
         "valence_to_core_quality": QUALITY,
     },
     summary="Position, area, height and width of the Kβ2,5 line above the main line's tail, and their change.",

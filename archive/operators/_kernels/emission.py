@@ -7,11 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from barospec.archive.operators._kernels.batch import make_batch
+from barospec.archive.operators._kernels.batch import common_reasons, make_batch
 from barospec.archive.operators._kernels.integrals import counting_variance, covered, inside, row_sum, weights_between
 from barospec.archive.operators._kernels.peak import PeakFit, fit_top, highest
 from barospec.archive.operators._kernels.ragged import Bools, Floats, Ints
 from barospec.schemas.errors import CallError
+
+INPUTS = ("energy", "emission", "emission_sigma")
+REASONS = (
+    *common_reasons(12, "emission"),
+    "no main line: no maximum inside the scan",
+    "the scan does not cover the window",
+)
+NO_LINE, NOT_COVERED = 3, 4
+SIGMA = "its statistical standard uncertainty"
 
 HALF = 1.5
 """eV on either side of the main line's top that its position is fitted on."""
