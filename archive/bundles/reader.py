@@ -26,7 +26,7 @@ from barospec.schemas.records import Problem
 from barospec.schemas.values import checked, coerce, parse_time
 from barospec.schemas.vocabulary import BY_NAME, CHANNELS, DATA_NAME, SPECTRUM_TERMS, Term, group_key
 
-FORMAT = 2  # since 2 each signal has its own fingerprint
+FORMAT = 1
 _GROUP = re.compile(r"(?:spectra|inputs)/(?:xas|xes)-[A-Z][A-Za-z0-9]?-[A-Za-z0-9]+\.zarr")
 _ID = re.compile(r"[0-9a-f]{16}")
 _SHA = re.compile(r"[0-9a-f]{64}")

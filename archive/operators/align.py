@@ -72,7 +72,7 @@ def align(
 
     References
     ----------
-    Steepest point: xraylarch 2026.3.1, ``find_e0``. First inflection: S. Kraft, J. Stuempel, P. Becker, U. Kuetgens, Rev.
+    Inflection point: xraylarch 2026.3.1, ``find_e0``. First inflection: S. Kraft, J. Stuempel, P. Becker, U. Kuetgens, Rev.
     Sci. Instrum. 67, 681 (1996), doi:10.1063/1.1146657.
 
     Examples

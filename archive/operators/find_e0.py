@@ -93,7 +93,7 @@ def find_e0(
 
     References
     ----------
-    Steepest point: xraylarch 2026.3.1, ``find_e0``. The integral is defined by the formula above.
+    Inflection point: xraylarch 2026.3.1, ``find_e0``. The integral is defined by the formula above.
 
     Examples
     --------

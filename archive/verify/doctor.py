@@ -25,7 +25,7 @@ from barospec.archive.store.storage.marker import FORMAT
 from barospec.schemas.errors import BarospecError
 from barospec.schemas.values import counted
 
-PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore", "numba")
+PACKAGES = ("icechunk", "zarr", "duckdb", "numpy", "xarray", "dask", "intake", "obstore")
 # File systems whose servers may not honor locks and renames.
 NETWORK = (
     "nfs",

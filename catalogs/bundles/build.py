@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barospec.archive.bundles import bagit
+from barospec.archive.bundles.reader import FORMAT
 from barospec.archive.bundles.redact import Policy
 from barospec.archive.bundles.safe_unzip import pack
 from barospec.archive.exports.csv import write_csv
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from barospec.archive.store.storage.location import Location
     from barospec.catalogs.papers.paper import Paper
     from barospec.catalogs.selection.selection import Selection
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def tables() -> str:
         lines.append(f"    {state}: {{{', '.join(actions)}}},")
     return "\n".join(
         [
-            '"""Generated from grammar.lark by compile_grammar.py. Do not edit."""',
+            '"""Generated from grammar.lark by build_parse_table.py. Do not edit."""',
             "",
             "# ruff: noqa",
             "# fmt: off",

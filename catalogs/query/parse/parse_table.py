@@ -1,4 +1,4 @@
-"""Generated from grammar.lark by compile_grammar.py. Do not edit."""
+"""Generated from grammar.lark by build_parse_table.py. Do not edit."""
 
 # ruff: noqa
 # fmt: off

@@ -1,6 +1,6 @@
 """Parser of query texts.
 
-`parse` runs the tables that `compile_grammar` generated from ``grammar.lark``: a shift-reduce loop of twenty
+`parse` runs the tables that `build_parse_table` generated from ``grammar.lark``: a shift-reduce loop of twenty
 lines, with one small function for each rule. It needs no knowledge of the archive; `resolve` adds that.
 """
 
