@@ -153,7 +153,7 @@ def test_on_the_command_line(empty: Archive) -> None:
         app, ["ingest", str(MODELS / "chain_hr.dat"), "--set", "material=NiO", "--archive", str(empty.location.place)]
     )
     assert done.exit_code == 0
-    assert "1 calculations (hoppings, bands, densities of states)" in done.stdout
+    assert "1 calculation (hoppings, bands, densities of states)" in done.stdout
     found = json.loads(run(app, ["models", "--outputs", "--json", "--archive", str(empty.location.place)]).stdout)
     assert (found["count"], found["missing"]["pressure"], found["units"]["pressure"]) == (1, 1, "GPa")
     assert found["rows"][0]["entry"] == "hoppings-1"

@@ -21,13 +21,13 @@ def rival(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Store, "_lock", lambda *_: nullcontext())
     commit, beaten = Store._commit, ["rival", "init"]
 
-    def late(store: Store, session: Any, verb: str, work: Any) -> None:
+    def late(store: Store, session: Any, verb: str, work: Any, beside: Any) -> None:
         if verb not in beaten:
             beaten.append(verb)
             with Store(store.location).transaction("rival") as other:
                 other.root.attrs["rival"] = work.parent
                 other.message = f"before {verb}"
-        commit(store, session, verb, work)
+        commit(store, session, verb, work, beside)
 
     monkeypatch.setattr(Store, "_commit", late)
     return beaten
