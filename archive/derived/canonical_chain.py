@@ -122,12 +122,3 @@ def _value_text(operator: str, name: str, value: Any) -> str:
     raise CallError(
         f"{operator}.{name} = {value!r} cannot be kept with stored values: give a number, a word or a text."
     )
-
-
-def parameters_of(chain: str) -> dict[str, dict[str, Any]]:
-    """Return operator -> parameters of a chain text.
-
-    >>> parameters_of("normalize(pre1=-150.0) | edge_energy(fraction=0.5)")["edge_energy"]
-    {'fraction': 0.5}
-    """
-    return dict(parse_chain(chain))

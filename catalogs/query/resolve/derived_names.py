@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 ADDRESS = re.compile(r"\s*([A-Za-z_]\w*)\s*\[([^\[\]]*)\]\s*")
@@ -98,8 +98,3 @@ def _equal(one: str, other: str) -> bool:
         return float(one) == float(other)
     except ValueError:
         return one.casefold() == other.casefold()
-
-
-def addresses(names: Iterable[str], base: str) -> list[str]:
-    """Return the names that belong to an output, however addressed."""
-    return [name for name in names if name.casefold().partition("[")[0] == base.casefold()]
