@@ -141,7 +141,7 @@ class DerivedMethods(QueryMethods):
         Parameters
         ----------
         method : {"line", "breakpoint"}
-            As in `catalogs.series`.
+            As in `catalogs.series.along`.
         operators : str
             Such as ``"edge_energy"``.
         text : str, mapping or Selection

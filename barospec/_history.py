@@ -221,7 +221,7 @@ class HistoryMethods(QueryMethods):
         text : str
             Query of the spectra, such as ``"run-2"``; includes merged scans and their means.
         scale : str
-            Such as ``"ruby Dewaele 2004"``; see ``archive.pressure.SCALES``.
+            Such as ``"ruby Dewaele 2004"``; see ``ruby_pressure.SCALES``.
         reason, message : str
             Recorded in the events of each spectrum; commit message.
         dry_run : bool

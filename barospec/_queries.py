@@ -57,7 +57,7 @@ class QueryMethods:
         return Store(self.location)
 
     def _finish(self, store: Store, *snapshots: str, follow: bool = False, **how: bool) -> None:
-        """Do the steps after a commit, and finish pending steps of earlier commits; see `finishing`."""
+        """Do the steps after a commit, and finish pending steps of earlier commits; see `_after_commit`."""
         from barospec._after_commit import catch_up, finish
 
         def due(snapshot: str) -> list[str]:

@@ -96,7 +96,7 @@ def apply(
         Source of the sigmas: the operators' own formulas; the scatter of `replicas` repetitions of the whole
         chain with other noise (found from each curve, or that of its counts), references included; or from the scatter of
         the values over the spectra of the Dataset measured at one point, three or more, or over all points of a run,
-        about their means (see `repeats.scatter`).
+        about their means (see `replicates.scatter`).
     replicas : int
         Repetitions; a sigma is then known to ``1/sqrt(2 replicas)``.
     **parameters

@@ -11,7 +11,7 @@
     /tables/calculations                  each run of a set over a group: steps with versions, references, snapshot, software
 
 Entries are only appended; of several for one spectrum and revision the newest counts. Freshness is not stored:
-`catalogs.derived_index` compares an entry with the current inputs.
+`catalogs.index.derived` compares an entry with the current inputs.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def write_calculation(writer: Writer, name: str, provenance: Mapping[str, Any], 
     provenance : mapping
         As `apply.apply` gives it: ``steps``, ``references``, ``notes``.
     **about
-        ``grp``, ``query``, ``input_snapshot``, ``refs`` (see `catalogs.derived_refs`).
+        ``grp``, ``query``, ``input_snapshot``, ``refs`` (see `catalogs.index.references`).
     """
     names = read_table(writer.root, "calculations", ["name"])["name"]
     number = 1 + sum(str(each) == name for each in names)

@@ -44,7 +44,7 @@ def rescaled(columns: Mapping[str, Any], to: str) -> tuple[dict[str, Any], str]:
     columns : mapping
         Terms of the spectrum; pressures in GPa.
     to : str
-        A name in `pressure.SCALES`.
+        A name in `ruby_pressure.SCALES`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def rescale(
     find : callable
         The spectra at a snapshot. Called under the lock.
     to : str
-        A name in `pressure.SCALES`.
+        A name in `ruby_pressure.SCALES`.
     reason, message : str
         Reason for the events; commit message.
     dry_run : bool

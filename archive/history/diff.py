@@ -1,6 +1,6 @@
 """Differences between two snapshots: spectra, values, amounts and reasons.
 
-Reads only the rows that the commits between touched, see `lineage`.
+Reads only the rows that the commits between touched, see `changed_rows`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An entry with an energy axis is a spectrum; others (cameras, pyrometers, alignments) are passed over, with
 a note among the problems of the first scan. When no entry can be read, the error lists them with reasons.
-Which counter is what follows the tables of ``counters.py``, or the caller's ``channels``; the choice
+Which counter is what follows the tables of ``channel_mapping.py``, or the caller's ``channels``; the choice
 is kept in the scan's header.
 """
 
@@ -60,7 +60,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         The file; links to other files are followed to those below the folder that is ingested.
     options : mapping
         ``channels``: vocabulary channel, or ``energy``, to a counter's name, to a list of counters to be
-        summed, or to ``{counter: ..., unit: keV}``. Channels that it does not name follow the tables of ``counters.py``.
+        summed, or to ``{counter: ..., unit: keV}``. Channels that it does not name follow the tables of ``channel_mapping.py``.
 
     Returns
     -------

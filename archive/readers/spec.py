@@ -3,7 +3,7 @@
 After the SPEC manual ("standard data file format"): ``#S number command``, ``#L`` labels two blanks apart,
 ``#O``/``#P`` names and positions of motors, ``#D`` date, ``@A`` multichannel spectra. Scans are called
 ``number.order`` as in silx: ``12.1``, and ``12.2`` for the second scan 12. Which column is what follows the tables
-of ``counters.py``, or the caller's ``channels``.
+of ``channel_mapping.py``, or the caller's ``channels``.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read(path: Path, options: Mapping[str, Any]) -> list[Scan]:
         The file.
     options : mapping
         ``channels``: vocabulary channel, or ``energy``, to a column's label, to a list of labels to be summed, or
-        to ``{counter: ..., unit: keV}``. Channels that it does not name follow the tables of ``counters.py``.
+        to ``{counter: ..., unit: keV}``. Channels that it does not name follow the tables of ``channel_mapping.py``.
 
     Returns
     -------

@@ -108,7 +108,7 @@ def check_snapshot(files: Files, snapshot: str, manifests: Callable[[bytes, str]
         Of the archive.
     snapshot : str
     manifests : callable
-        Names of the manifests that a snapshot refers to, from the content of its file; see `snapshots`.
+        Names of the manifests that a snapshot refers to, from the content of its file; see `snapshot_files`.
 
     Returns
     -------

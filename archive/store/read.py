@@ -1,4 +1,4 @@
-"""Layout of arrays in the store, and reading of rows; `writer` writes them.
+"""Layout of arrays in the store, and reading of rows; `write` writes them.
 
 ::
 

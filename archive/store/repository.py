@@ -1,8 +1,8 @@
 """The versioned store: one Icechunk repository, one writer at a time, atomic commits.
 
 On a file system a lock admits one writer. A bucket has no lock: the commit is a conditional write, and a writer that loses
-the race runs the transaction again on the new state. There every call has a time limit. Only this module and `waiting`
-import icechunk, and only this one and `layout` import zarr.
+the race runs the transaction again on the new state. There every call has a time limit. Only this module and `time_limits`
+import icechunk, and only this one and `read` import zarr.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from barospec.archive.store.storage.bucket_access import Access, access, explain
 from barospec.archive.store.storage.disk_sync import to_disk
 from barospec.archive.store.storage.files import files_of
 from barospec.archive.store.storage.location import Local, Location, is_remote, locate
-from barospec.archive.store.storage.lock import writer_lock
+from barospec.archive.store.storage.lock import LOCK_SECONDS, writer_lock
 from barospec.archive.store.storage.marker import FORMAT, MARKER
 from barospec.archive.store.storage.time_limits import Patient, Unanswered, each_within, within
 from barospec.schemas.errors import BarospecError, Conflict, LostRace, NotFound, StoreError, exhausted
@@ -70,7 +70,6 @@ icechunk.set_logs_filter(
 )
 
 MANIFEST_REFS = 1000
-LOCK_SECONDS = 600.0
 # In a bucket: number of attempts after lost races, and seconds that a connection may be silent.
 ATTEMPTS = 30
 SILENCE_SECONDS = 30
@@ -449,7 +448,7 @@ class Store:
             self.unsealed = _first_line(error)
 
     def seal(self) -> int:
-        """Record missing checksums of the metadata files of commits, see `seals`; return the number of commits."""
+        """Record missing checksums of the metadata files of commits, see `checksums`; return the number of commits."""
         history = ((commit.snapshot, commit.parent) for commit in self.history())
         known = next(iter(self._checked.values()), {})
         count, newest = seal(files_of(self.location), history, self.manifests, known)
@@ -468,7 +467,7 @@ class Store:
 
     @contextmanager
     def clearing(self, verb: str) -> Iterator[icechunk.Repository]:
-        """Open the repository itself, for `archive.clearing` only, under the writer's lock if there is one."""
+        """Open the repository itself, for `garbage_collection` only, under the writer's lock if there is one."""
         with self._lock(verb, LOCK_SECONDS):
             try:
                 yield self._repo

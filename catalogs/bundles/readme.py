@@ -26,7 +26,7 @@ def readme(
     bundle : mapping
         Content of ``bundle.json``.
     definitions : sequence of mapping
-        See `bundle_derived.definitions`.
+        See `catalogs.derived.requested.definitions`.
     settings : mapping
         Settings of the archive.
     left_out : mapping of str to int

@@ -16,7 +16,7 @@ from barospec.schemas.vocabulary import BY_NAME
 
 
 def provenance(connection: Any, spectrum_id: str, derivation: str, title: str, snapshot: str) -> dict[str, Any]:
-    """Return the record of a value of a spectrum's run; see `why.provenance`."""
+    """Return the record of a value of a spectrum's run; see `provenance.provenance`."""
     row = next(one for one in sets_of(connection) if one["name"] == derivation)
     known = known_from(connection)
     wanted = database.values(

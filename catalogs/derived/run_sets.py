@@ -53,7 +53,7 @@ def define(
     store, location
         The archive.
     wanted : Derivation
-        Chain and references, see `derived_chain.settle`.
+        Chain and references, see `canonical_chain.canonical_chain`.
     query : str
         Canonical query of the spectra.
     method, against : str
@@ -307,7 +307,7 @@ def _plain(value: Any) -> float | None:
 
 
 def describe(connection: Any) -> list[dict[str, Any]]:
-    """Describe the sets of values of runs, as `derived_sets.describe` does for spectra; counts are of runs."""
+    """Describe the sets of values of runs, as `sets.describe` does for spectra; counts are of runs."""
     known = known_from(connection)
     rows = []
     for row in sets_of(connection):

@@ -317,7 +317,7 @@ def _write_fields(connection: Any, fields: Sequence[dict[str, Any]]) -> None:
 
 
 def _measure(connection: Any) -> None:
-    """Measure as `index_tables.measure` does: the largest uncertainties, and the fields that every row has."""
+    """Measure as `tables.measure` does: the largest uncertainties, and the fields that every row has."""
     rows = connection.execute("SELECT name, sql, sigma_column FROM derived_fields").fetchall()
     columns = {name: sql for name, sql, _ in rows}
     connection.execute("DELETE FROM meta WHERE key = 'complete_derived'")

@@ -3,7 +3,7 @@
 A set is a chain, a condition and a method (`METHODS`) over a query; it has an entry for each run of a sample and kind of
 spectrum. In the index an entry's numbers are columns of ``spectra``, repeated on every spectrum of the run like all
 run-level fields: "runs where edge_energy_slope > 0.05 eV/GPa" is an ordinary query. Columns are named as those of other
-derived values, see `derived_index`.
+derived values, see `derived`.
 
 An entry is fresh if a new fit would use the same spectra with the same numbers, conditions and calibration, the same
 operators and the same references. This is compared when an index is made.

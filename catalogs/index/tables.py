@@ -265,7 +265,7 @@ def measure(
 ) -> tuple[set[str], set[str]]:
     """Measure the statistics that let queries skip work, over all rows or, in addition to stored ones, over some rows of a group.
 
-    They are the largest uncertainties (see `known.ArchiveSchema`), the fields that every row has, and whether all rows are active.
+    They are the largest uncertainties (see `ArchiveSchema`), the fields that every row has, and whether all rows are active.
     Old values of edited rows stay included: the bounds are right, if wider than necessary.
 
     Returns

@@ -61,7 +61,7 @@ def find_outputs(connection: Any, text: str, outputs: Sequence[Mapping[str, Any]
     text : str
         Such as ``"models of La4Ni3O10 above 40 GPa"``.
     outputs : sequence of mapping
-        From `modelstore.list_outputs`.
+        From `archive.ingest.models.list_outputs`.
 
     Raises
     ------

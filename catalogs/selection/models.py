@@ -95,7 +95,7 @@ class ModelSelection:
     ) -> xr.Dataset | xr.DataTree:
         """Run a model operator lazily: a Dataset, or a DataTree keyed by stack if the selection has several.
 
-        Models at another energy scale than the operator's are excluded; see `archive.apply_models.apply_models`.
+        Models at another energy scale than the operator's are excluded; see `archive.compute.models.apply_models`.
         """
         from barospec.archive.compute.models import apply_models
 
@@ -143,7 +143,7 @@ class ModelSelection:
         """Compute an operator's outputs over a box of parameters, and the fraction of it where statements hold.
 
         ``models.sensitivity("hopping_to_spins", {"U_d": (4, 8), "E_CT": (2.5, 4)}, "abs(J_lt) > abs(J_mt)")``; see
-        `archive.apply_sensitivity.apply_sensitivity`. Computed at once; a DataTree keyed by stack if the selection has several.
+        `archive.compute.sensitivity.apply_sensitivity`. Computed at once; a DataTree keyed by stack if the selection has several.
         """
         from barospec.archive.compute.sensitivity import apply_sensitivity
 

@@ -41,7 +41,7 @@ def rival(energy: Floats, y: Floats, count: Ints, e0: Floats, noise: Floats, equ
     Parameters
     ----------
     energy, y : ndarray, shape (rows, points)
-        As in `_grid.Rows`; absorption of any scale.
+        As in `ragged.Rows`; absorption of any scale.
     count : ndarray of int, shape (rows,)
     e0 : ndarray, shape (rows,)
         In eV, finite.

@@ -60,7 +60,7 @@ def crop(energy: Floats, count: Ints, low: Floats | float, high: Floats | float)
     Parameters
     ----------
     energy : ndarray, shape (rows, points)
-        As in `_grid.Rows`.
+        As in `ragged.Rows`.
     count : ndarray of int, shape (rows,)
     low, high : float or ndarray of shape (rows,)
         Where not finite, the row begins at its first point.

@@ -30,7 +30,7 @@ def find_e0(energy: Floats, mu: Floats, count: Ints) -> tuple[Floats, Bools]:
     Parameters
     ----------
     energy, mu : ndarray, shape (rows, points)
-        As in `_grid.Rows`, repeats already nudged; every row has `FEWEST` points or more.
+        As in `ragged.Rows`, repeats already nudged; every row has `FEWEST` points or more.
     count : ndarray of int, shape (rows,)
 
     Returns

@@ -57,7 +57,7 @@ def weights_between(energy: Floats, count: Ints, low: Floats | float, high: Floa
     Parameters
     ----------
     energy : ndarray, shape (rows, points)
-        In eV, as in `_grid.Rows`.
+        In eV, as in `ragged.Rows`.
     count : ndarray of int, shape (rows,)
     low, high : float or ndarray of shape (rows,)
         In eV.

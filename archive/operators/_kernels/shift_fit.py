@@ -28,7 +28,7 @@ MOST_BINS = 1 << 16
 @dataclass(slots=True)
 class Reference:
     """One reference curve: ascending energies, values, the noise of a point (NaN where not known), and what
-    normalized it (see `_propagation.unpacked`).
+    normalized it (see `propagation.unpacked`).
     """
 
     energy: Floats

@@ -196,7 +196,7 @@ def parse_address(text: str) -> Remote:
 
 
 def locate_remote(text: str) -> Remote:
-    """Find the archive at an address; read and check its marker. Raise as `head.locate` does."""
+    """Find the archive at an address; read and check its marker. Raise as `location.locate` does."""
     found = parse_address(text)
     marker = found.get(MARKER)
     if marker is None:

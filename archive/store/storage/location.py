@@ -2,7 +2,7 @@
 
 The query path runs through here: reading the branch file takes well under a millisecond, importing
 icechunk a quarter of a second. Icechunk's on-disk format 1 keeps refs as ``refs/branch.main/ref.json``.
-An archive is a folder (`Local`) or in a bucket (`remote.Remote`, imported when one is named).
+An archive is a folder (`Local`) or in a bucket (`bucket.Remote`, imported when one is named).
 """
 
 from __future__ import annotations

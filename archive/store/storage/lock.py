@@ -15,6 +15,8 @@ from barospec.archive.store.commits import now_text
 from barospec.schemas.errors import StoreError
 
 LOCK, HOLDER = "writer.lock", "writer.json"
+LOCK_SECONDS = 600.0
+"""How long a writer waits for the lock, by default."""
 
 
 @contextmanager

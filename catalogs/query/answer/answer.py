@@ -149,7 +149,7 @@ def ask(
     Parameters
     ----------
     connection : duckdb connection
-        See `known.known_from` for the required tables.
+        See `archive_schema.known_from` for the required tables.
     question : str, Query or dict
         Query text, a parsed query, or its structured form.
     scans : bool
@@ -299,7 +299,7 @@ def _rows_sql(translator: Translator, select: str, also: str = "TRUE") -> str:
     resolved = translator.resolved
     conditions = [part for part in (translator.searched(), translator.condition(), also) if part != "TRUE"]
     sql = f"SELECT {select} FROM {translator.source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
-    if resolved.noun in GROUPS:  # order and limit apply to the runs, see `grouping`
+    if resolved.noun in GROUPS:  # order and limit apply to the runs, see `group_by`
         return f'{sql} ORDER BY "grp", "row"'
     return sql + _order(translator) + (f" LIMIT {resolved.query.limit:d}" if resolved.query.limit else "")
 

@@ -19,7 +19,7 @@ def describe_fields(connection: Connection) -> list[dict[str, Any]]:
     Parameters
     ----------
     connection : duckdb connection
-        To an index, see `known.known_from`.
+        To an index, see `archive_schema.known_from`.
 
     Returns
     -------

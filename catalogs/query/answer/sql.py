@@ -167,7 +167,7 @@ class Translator:
         if isinstance(node, ast.Phrase | ast.Saved):
             raise TypeError("only resolved queries can be translated")  # a mistake in our own code
         found = self.resolved.fields[node.field[0]]
-        if isinstance(node, ast.Changes):  # a single spectrum decides no more; see `grouping`
+        if isinstance(node, ast.Changes):  # a single spectrum decides no more; see `group_by`
             return f"(CASE WHEN {found.sql} IS NOT NULL THEN TRUE END)"
         if isinstance(node, ast.Missing) and found.stored:
             # There is a stored value that is not served: neither missing nor known.

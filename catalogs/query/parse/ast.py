@@ -1,7 +1,7 @@
 """Query syntax tree: conditions that can be compared, printed, stored as JSON, and translated.
 
 Every node is immutable. `to_text` prints a query so that parsing the text gives an equal query;
-`structured.to_dict` is what intake catalogs store instead of SQL. The position of a node in the text
+`ast_json.to_dict` is what intake catalogs store instead of SQL. The position of a node in the text
 (`span`) is ignored in comparisons.
 """
 

@@ -38,7 +38,7 @@ def lark_parser(**options: Any) -> Any:
 
 
 def tables() -> str:
-    """Return the text of ``grammar_tables.py``."""
+    """Return the text of ``parse_table.py``."""
     parse_table = lark_parser().parser.parser._parse_table
     rules = sorted({_rule(t) for row in parse_table.states.values() for a, t in row.values() if a.name == "Reduce"})
     lines = []

@@ -149,7 +149,7 @@ def known_from(connection: Connection, saved: Mapping[str, Any] | None = None) -
         To an index with the tables ``spectra``, ``field_values`` and ``meta``, and optionally ``structures``,
         ``bonds``, ``literature``, ``models``, ``derived_fields``. Missing numbers are NULL, never NaN.
     saved : mapping of str to (str or dict), optional
-        Saved queries, instead of those in the index: text, or the structured form of `structured.to_dict`.
+        Saved queries, instead of those in the index: text, or the structured form of `ast_json.to_dict`.
 
     Returns
     -------

@@ -20,7 +20,7 @@ class Connection(Protocol):
         """Return a second connection to the same database."""
 
 
-# The table of the noun "derived values"; see `value_rows`.
+# The table of the noun "derived values"; see `derived_rows`.
 VALUES = "derived_values"
 # Tables whose rows are spectra, or values computed from them.
 OF_SPECTRA = ("spectra", VALUES)
@@ -29,7 +29,7 @@ INCLUDABLE = ("stale", "uncalibrated", "bad")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Attributes of a field that holds derived values; see `catalogs.derived_index`.
+    """Attributes of a field that holds derived values; see `catalogs.index.derived`.
 
     Parameters
     ----------

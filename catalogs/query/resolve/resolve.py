@@ -61,9 +61,9 @@ def resolve(query: ast.Query, known: ArchiveSchema, *, scans: bool = False, keep
     Parameters
     ----------
     query : Query
-        From `language.parse`, `keywords.query_of` or `structured.from_dict`.
+        From `parser.parse`, `keywords.query_of` or `ast_json.from_dict`.
     known : ArchiveSchema
-        From `known.known_from`.
+        From `archive_schema.known_from`.
     scans : bool
         Show spectra that were merged into others too, as the noun "scans" does.
     keep_saved : bool
