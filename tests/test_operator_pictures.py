@@ -40,7 +40,7 @@ def test_a_picture_shows_something(tmp_path: Path) -> None:
     path = tmp_path / "iad.png"
     done = CliRunner().invoke(app, ["iad", "-o", str(path)])
     assert done.exit_code == 0, done.output
-    assert "made-up" in done.stdout
+    assert "example" in done.stdout
     drawn = mpl.image.imread(path)
     assert np.ptp(drawn) > 0.5
     assert isinstance(CliRunner().invoke(app, ["-o", str(path)]).exception, CallError)

@@ -172,5 +172,5 @@ def test_the_verb(archive: Archive) -> None:
     assert (found["count"], found["snapshot"], found["units"]["pressure"]) == (4, None, "GPa")
     done = call("rescale_pressure", "run-2", NEW, *place)
     assert done.returncode == 0, done.stderr
-    assert "4 pressures are now in ruby Dewaele 2004" in done.stdout
+    assert "4 pressures converted to ruby Dewaele 2004" in done.stdout
     assert "1 left as they are: ambient" in done.stderr

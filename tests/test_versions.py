@@ -63,7 +63,7 @@ def test_tags_tell_who_when_and_why(archive: Archive, monkeypatch: pytest.Monkey
         archive.tag("v1")
     with pytest.raises(Conflict, match="never moves"):
         archive.tag("v1", at=archive.snapshot)
-    with pytest.raises(CallError, match="mixed up"):
+    with pytest.raises(CallError, match="looks like a snapshot or a date"):
         archive.tag("2024-05-01")
     with pytest.raises(CallError, match="cannot be a tag"):
         archive.tag("../x")

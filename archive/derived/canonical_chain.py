@@ -53,7 +53,7 @@ def canonical_chain(
 
     Examples
     --------
-    >>> settle("edge_energy", ["energy", "mu"], {"fraction": 0.5, "ensemble": 0}, str).chain.split(" | ")[-1]
+    >>> canonical_chain("edge_energy", ["energy", "mu"], {"fraction": 0.5, "ensemble": 0}, str).chain.split(" | ")[-1]
     'edge_energy(fraction=0.5, far=10, ensemble=0)'
     """
     if parameters.get("uncertainty", "propagated") != "propagated":

@@ -81,7 +81,7 @@ def microseconds() -> int:
 def parse_date(text: str) -> datetime | None:
     """Parse a date; a day without time means its end (UTC). Return None if it is not a date.
 
-    >>> moment("2026-03-01"), moment("v1")
+    >>> parse_date("2026-03-01"), parse_date("v1")
     (datetime.datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=datetime.timezone.utc), None)
     """
     try:

@@ -47,11 +47,11 @@ class Translator:
     Examples
     --------
     >>> from barospec.catalogs.query.resolve.fields import Field
-    >>> from barospec.catalogs.query.resolve.archive_schema import Known
+    >>> from barospec.catalogs.query.resolve.archive_schema import ArchiveSchema
     >>> pressure = Field("pressure", "number", '"pressure"', "GPa")
     >>> test = ast.Compare(("pressure",), ">", ast.Number(14.0, "GPa"))
     >>> found = Resolved(ast.Query(where=test), "spectra", {"pressure": pressure})
-    >>> translator = Translator(found, Known({"spectra": {"pressure": pressure}}, values=None))
+    >>> translator = Translator(found, ArchiveSchema({"spectra": {"pressure": pressure}}, values=None))
     >>> translator.condition(), translator.parameters
     ('("pressure" > $p0)', {'p0': 14.0})
     """

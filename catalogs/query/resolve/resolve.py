@@ -81,7 +81,7 @@ def resolve(query: ast.Query, known: ArchiveSchema, *, scans: bool = False, keep
     Examples
     --------
     >>> from barospec.catalogs.query.resolve.fields import VALUES, Field
-    >>> known = Known({"spectra": {"pressure": Field("pressure", "number", "pressure", "GPa")}}, values=None)
+    >>> known = ArchiveSchema({"spectra": {"pressure": Field("pressure", "number", "pressure", "GPa")}}, values=None)
     >>> ast.to_text(resolve(parse("runs above 140 kbar"), known).query)
     'runs where pressure > 14 GPa'
     """
