@@ -173,4 +173,4 @@ def test_the_verb(archive: Archive) -> None:
     done = call("rescale_pressure", "run-2", NEW, *place)
     assert done.returncode == 0, done.stderr
     assert "4 pressures converted to ruby Dewaele 2004" in done.stdout
-    assert "1 left as they are: ambient" in done.stderr
+    assert "1 not changed: ambient" in done.stderr
