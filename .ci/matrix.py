@@ -170,9 +170,7 @@ def demo(env: Environment) -> None:
     (WORK / "demo" / f"{env.name}.txt").write_text(told)
     if strange := re.findall(r".*(?:WARN|Warning).*", told):
         raise Failed(f"the demo on {env.name} prints warnings:\n" + "\n".join(strange[:5]))
-    verified = env.run("barospec", "verify", "--archive", target)
-    if "Nothing is wrong" not in verified:
-        raise Failed(f"verify of the demo on {env.name}:\n{verified}")
+    env.run("barospec", "verify", "--archive", target)
     env.done["demo"] = "ok"
 
 
@@ -210,8 +208,7 @@ def same(environments: list[Environment], archive: Path, *, compute: bool = True
         rows = answer(env, archive, "query", "spectra")
         edges = answer(env, archive, "apply", "edge_energy", "XAS Ni K") if compute else {}
         told.append((env.name, rows, edges))
-        if "Nothing is wrong" not in (said := env.run("barospec", "verify", "--archive", archive)):
-            raise Failed(f"{env.name}: verify of an archive that others wrote in too:\n{said}")
+        env.run("barospec", "verify", "--archive", archive)
     _, rows, edges = told[0]
     for name, other_rows, other_edges in told[1:]:
         if other_rows != rows:
@@ -257,9 +254,8 @@ def turns(environments: list[Environment], raw: Path) -> str:
     last.run("barospec", "tag", "matrix", "--archive", archive)
     # Both ways: what one clears, the other reads, writes and clears.
     for env, other in ((first, last), (last, first)):
-        said = env.run("barospec", "gc", "--keep-days", "0", "--yes", "--archive", archive)
-        if "removed" not in said.lower():
-            raise Failed(f"{env.name}: gc says\n{said}")
+        if answer(env, archive, "gc", "--keep-days", "0", "--yes")["dry_run"]:
+            raise Failed(f"{env.name}: gc --yes was a dry run")
         other.run("barospec", "withdraw", ids[1], "--reason", "matrix", "--archive", archive)
         other.run("barospec", "restore", ids[1], "--archive", archive)
     same(environments, archive)
@@ -353,7 +349,7 @@ def main() -> int:
     print()
     for env in environments:
         print(
-            f"{env.name:8} demo {env.done.get('demo', 'FAILED'):6} tests {env.done.get('tests', 'not run' if env.name in options.skip else 'FAILED')}"
+            f"{env.name:8} demo {env.done.get('demo', 'FAILED'):6} tests {env.done.get('tests', 'not run' if options.no_tests or env.name in options.skip else 'FAILED')}"
         )
     print(f"{len(faults)} faults" if faults else "The matrix is green.", flush=True)
     return 1 if faults else 0
