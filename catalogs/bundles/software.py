@@ -64,7 +64,7 @@ def _is_module(name: str) -> bool:
 
 def software_versions() -> dict[str, str]:
     """Return versions of the software that shapes a bundle's bytes: numbers, arrays, tables and figures."""
-    names = ("duckdb", "matplotlib", "numba", "numcodecs", "numpy", "scipy", "zarr")
+    names = ("duckdb", "matplotlib", "numcodecs", "numpy", "scipy", "zarr")
     found = {"barospec": __version__}
     for name in names:
         if util.find_spec(name) is not None:
