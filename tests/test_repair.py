@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -222,13 +223,16 @@ def test_a_writer_killed_beside_the_history_leaves_no_trace(
     run_killed(INGEST, [str(root), str(tmp_path / "3.dat"), *SETTINGS], place, number)
     archive, committed = Archive(root), not write
     assert archive.log()[committed:] == before
+    (archive.location.root / "store/refs/branch.mine").mkdir()  # another tool's
+    shutil.copy(archive.location.root / REFERENCE, archive.location.root / "store/refs/branch.mine/ref.json")
     assert archive.verify(history=True).faults == []
     assert archive.ingest([tmp_path / "3.dat"], SETTINGS).added == (not committed)
     archive.set(ids(archive)[0], ["medium=neon"], reason="seen")
     assert len(ids(archive)) == 4
     assert archive.verify(history=True).faults == []
     if not committed:
-        assert [each for each in files_of(archive.location).names("store/refs") if "branch" in each] == [REFERENCE]
+        branches = [each for each in files_of(archive.location).names("store/refs") if "branch" in each]
+        assert branches == [REFERENCE, "store/refs/branch.mine/ref.json"]
 
 
 def test_a_clock_a_little_ahead_is_waited_for(archive: Archive, tmp_path: Path) -> None:

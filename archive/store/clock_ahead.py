@@ -20,7 +20,7 @@ from barospec.archive.store.storage.marker import snapshot_in
 from barospec.schemas.errors import StoreError
 
 SNAPSHOTS, LOGS, REFS = "store/snapshots", "store/transactions", "store/refs"
-MAIN = f"{REFS}/branch.main/ref.json"
+MAIN, PREFIX = f"{REFS}/branch.main/ref.json", "aside-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ def aside(location: Location) -> Iterator[Aside]:
     files = files_of(location)
     if isinstance(location, Local):  # of a killed process
         for name in files.names(REFS):
-            if name.startswith(f"{REFS}/branch.") and name != MAIN:
+            if name.startswith(f"{REFS}/branch.{PREFIX}"):
                 files.remove(name)
     version = location.version(MAIN) if isinstance(location, Remote) else None
     parent, copy = location.head(), new_id()
-    found = Aside(location, f"aside-{copy.lower()}", parent, version)
+    found = Aside(location, f"{PREFIX}{copy.lower()}", parent, version)
     time = datetime.now(UTC) - timedelta(seconds=1)
     files.write(f"{SNAPSHOTS}/{copy}", copied(files.read(f"{SNAPSHOTS}/{parent}"), copy, parent, time))
     name = f"{REFS}/branch.{found.branch}/ref.json"

@@ -146,7 +146,7 @@ class Store:
         if is_remote(path):
             new = claim(os.fspath(path))
             try:
-                _found(new, title)
+                within(time_limits.COMMIT_SECONDS, new.place, lambda: _found(new, title))
             except (icechunk.IcechunkError, icechunk.ConflictError) as error:
                 raise Conflict(f"{new.place} is being created by another process, or cannot be written.") from error
             mark(new)

@@ -63,7 +63,7 @@ def each_within(seconds: float, place: str, found: Iterable[T]) -> Iterator[T]:
 
 
 class Patient(IcechunkStore):
-    """The zarr store of a session, with a time limit for each answer."""
+    """The zarr store of a session, with a time limit for each read and write; listing and deleting need no request."""
 
     place: str
 
