@@ -204,7 +204,7 @@ def inflection(batch: Batch, half: float, noise: Floats) -> tuple[Floats, Floats
 def drawn_along(energy: Floats, y: Floats, count: Ints, center: Floats, half: float, passes: int) -> Floats:
     """Return how much farther an inflection moves than one cubic says, since the window of the cubic moves along.
 
-    ``1 + k + k^2 ...`` for so many passes, k the slope of the inflection found against the middle of the window.
+    ``1 + k + k^2 ...``, one term per pass, k the slope of the inflection found against the middle of the window.
     """
     places = []
     for side in (-0.1, 0.1):

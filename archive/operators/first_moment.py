@@ -19,8 +19,7 @@ from barospec.archive.operators._kernels.emission import (
     variance_of,
 )
 from barospec.archive.operators._kernels.integrals import row_sum, value_at, weights_between
-from barospec.archive.operators.kbeta13_position import _QUALITY
-from barospec.archive.operators.operator import Operator, Output
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 MOMENT_REASONS = (
@@ -105,7 +104,7 @@ OPERATOR = Operator(
     outputs={
         "first_moment": Output("eV", "mean energy of the main line above `level` of its maximum"),
         "first_moment_sigma": Output("eV", SIGMA),
-        "first_moment_quality": _QUALITY,
+        "first_moment_quality": QUALITY,
     },
     summary="First moment of the main line above a fraction of its maximum.",
     source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",

@@ -12,8 +12,6 @@ from barospec.archive.operators._kernels.emission import HALF, INPUTS, NO_LINE, 
 from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
-_QUALITY = QUALITY
-
 
 def kbeta13_position(
     energy: ArrayLike, emission: ArrayLike, emission_sigma: ArrayLike, *, half: float = HALF
@@ -75,7 +73,7 @@ OPERATOR = Operator(
     outputs={
         "kbeta13_position": Output("eV", "energy of the maximum of the main line, from a fit"),
         "kbeta13_position_sigma": Output("eV", SIGMA),
-        "kbeta13_position_quality": _QUALITY,
+        "kbeta13_position_quality": QUALITY,
     },
     summary="Position of the Kβ1,3 line from a fit around its top.",
     source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",

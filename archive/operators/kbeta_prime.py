@@ -19,8 +19,7 @@ from barospec.archive.operators._kernels.emission import (
 )
 from barospec.archive.operators._kernels.integrals import covered, row_sum, weights_between
 from barospec.archive.operators._kernels.ragged import Floats, Ints
-from barospec.archive.operators.kbeta13_position import _QUALITY
-from barospec.archive.operators.operator import Operator, Output
+from barospec.archive.operators.operator import QUALITY, Operator, Output
 from barospec.schemas.errors import CallError
 
 
@@ -130,7 +129,7 @@ OPERATOR = Operator(
         "kbeta_prime_area_sigma": Output("1", SIGMA),
         "kbeta_prime_height": Output("1", "height at `distance` below the main line, over its height"),
         "kbeta_prime_height_sigma": Output("1", SIGMA),
-        "kbeta_prime_quality": _QUALITY,
+        "kbeta_prime_quality": QUALITY,
     },
     summary="Intensity of the Kβ′ satellite as a share of the area, and as a height.",
     source="P. Glatzel, U. Bergmann, Coord. Chem. Rev. 249, 65 (2005)",

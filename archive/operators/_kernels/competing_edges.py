@@ -21,7 +21,7 @@ HALF = 1.0
 DIP = 0.9
 """The derivative falls between two maxima to this share of the lower one, or they are one."""
 SIGMAS, CERTAIN = 2.0, 5.0
-"""Slopes that differ by less than so many sigmas are equal, where both stand out by so many."""
+"""Two slopes are equal if they differ by less than SIGMAS of their uncertainty, and each is above CERTAIN of its own."""
 
 
 @dataclass(slots=True)

@@ -16,9 +16,9 @@ class Crop:
     Parameters
     ----------
     start, count : ndarray of int, shape (rows,)
-        First point taken, and how many; one at least, so that every row has a segment to sum over.
+        First selected point, and the number of points; at least one, so that every row has a segment to sum over.
     index : ndarray of int, shape (rows, width)
-        Where each point lies in the whole row; any valid place beyond `count`.
+        Position of each point in the whole row; any valid position beyond `count`.
     points : int
         Points of a whole row.
     """
