@@ -138,7 +138,7 @@ def _rich_table(heads: Sequence[str], cells: Iterable[Sequence[str]], numeric: S
 
 @contextmanager
 def progress(what: str) -> Iterator[Any]:
-    """Show progress on stderr: a bar on a terminal, a line every five seconds otherwise. Yield ``tell(name, done, total)``."""
+    """Show progress on stderr: a bar on a terminal, a line every five seconds otherwise. Yield ``advance(name, done, total)``."""
     if sys.stderr.isatty() and not os.environ.get("CI"):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

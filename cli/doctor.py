@@ -23,7 +23,7 @@ def command(
         bool,
         typer.Option(
             "--repair",
-            help="Return to the last undamaged snapshot if the newest is damaged; correct the dates of commits in the future.",
+            help="Return to the last undamaged snapshot if the newest is damaged.",
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the repair (default: dry run).")] = False,

@@ -1,4 +1,4 @@
-"""Writes the frozen archive of a format: run once for each format, the result is committed and never made anew.
+"""Writes the frozen archive of a format: run once for each format; the result is committed and stays as it is.
 
     python -m tests.freeze_archive tests/files/archive-format-1.zip
 
@@ -37,7 +37,7 @@ FIELDS = (
 
 
 def reading(archive: Archive) -> dict[str, Any]:
-    """What is to be read for ever."""
+    """Return the values that every version must read."""
     found = archive.query("sorted by pressure").columns(list(FIELDS))
     rows = [dict(zip(FIELDS, row, strict=True)) for row in zip(*(found[name] for name in FIELDS), strict=True)]
     for row in rows:
